@@ -1,0 +1,1 @@
+"""The SD3 image service: contract, jobs, upstreams and storage."""

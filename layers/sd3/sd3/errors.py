@@ -1,0 +1,157 @@
+"""Every way in which a request can fail, each with its code, HTTP status and whether to retry.
+
+Sd3Error                          500 internal_error
+├── RequestError                  the caller's fault: nothing was changed, nothing was paid
+│   ├── InvalidJsonError          400 invalid_json
+│   ├── UnauthorizedError         401 unauthorized
+│   ├── ForbiddenError            403 forbidden
+│   ├── NotFoundError             404 not_found
+│   ├── TooLargeError             413 too_large
+│   ├── UnsupportedMediaTypeError 415 unsupported_media_type
+│   └── InvalidRequestError       422 validation_error, with one Fault for each wrong field
+├── UpstreamError                 502 upstream_error: it failed, in a way that it may not again
+│   ├── ContentPolicyError        400 content_policy: its 'no' to this prompt or image, final
+│   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (key, model, schema), final
+│   ├── UpstreamAnswerError       502 upstream_error: an answer that cannot be used
+│   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
+│   └── UpstreamUnavailableError  503 upstream_unavailable: throttled, down or out of reach
+├── StorageError                  500 internal_error: DynamoDB or S3 failed
+└── LeaseLostError                500 internal_error: another attempt owns the job now
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+
+class Fault(NamedTuple):
+    """One wrong field: where it is (`("body", "seed", 1)`), what is wrong, and pydantic's type."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+    type: str
+
+
+class Sd3Error(Exception):
+    """Root of the tree; `message` is fit for a client: no secret, prompt, link or upstream body."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class RequestError(Sd3Error):
+    """The caller's fault. Nothing was changed and nothing was paid."""
+
+
+class InvalidJsonError(RequestError):
+    """The body is not JSON."""
+
+    code = "invalid_json"
+    status = 400
+
+
+class UnauthorizedError(RequestError):
+    """No token, or none that is known."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(RequestError):
+    """A known client that may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFoundError(RequestError):
+    """No such thing, or another client's."""
+
+    code = "not_found"
+    status = 404
+
+
+class TooLargeError(RequestError):
+    """A body beyond what the service takes."""
+
+    code = "too_large"
+    status = 413
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """A body that says it is not JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class InvalidRequestError(RequestError):
+    """A request with one or more wrong fields: `faults` holds them all."""
+
+    code = "validation_error"
+    status = 422
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        fields = ", ".join(dict.fromkeys(".".join(map(str, f.loc[1:])) or "body" for f in faults))
+        super().__init__(f"The request is not valid: see detail for {fields}.")
+        self.faults = tuple(faults)
+
+
+class UpstreamError(Sd3Error):
+    """The upstream failed. `may_have_charged`: whether the call can be on the operator's bill."""
+
+    code = "upstream_error"
+    status = 502
+    retryable = True
+    may_have_charged: ClassVar[bool] = False
+
+
+class ContentPolicyError(UpstreamError):
+    """The upstream will not draw this prompt or image."""
+
+    code = "content_policy"
+    status = 400
+    retryable = False
+
+
+class UpstreamRefusedError(UpstreamError):
+    """The upstream refused the call itself: its key, model or schema. Asking again cannot help."""
+
+    retryable = False
+
+
+class UpstreamAnswerError(UpstreamError):
+    """An answer that was drawn, perhaps paid, and cannot be used."""
+
+    may_have_charged = True
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """The call was sent and no answer came in time: drawn or not, charged or not, is unknown."""
+
+    may_have_charged = True
+
+
+class UpstreamUnavailableError(UpstreamError):
+    """Throttled, overloaded or out of reach; `retry_after` is in seconds, None when not known."""
+
+    code = "upstream_unavailable"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StorageError(Sd3Error):
+    """DynamoDB or S3 failed after their own retries."""
+
+    retryable = True
+
+
+class LeaseLostError(Sd3Error):
+    """Another attempt has taken the job over: this one's result is not written."""

@@ -1,0 +1,315 @@
+"""The wire contract: what a client sends, what it gets back, and the job between the two."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+
+import pydantic_core
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from sd3.errors import Fault, InvalidJsonError, InvalidRequestError
+from sd3.images import Picture, decode_init_image
+
+SIZES: Final = (
+    (1536, 640), (768, 1344), (832, 1216), (1344, 768), (1152, 896),
+    (640, 1536), (1216, 832), (896, 1152), (1024, 1024),
+)  # fmt: skip
+MAX_SEED: Final = 2**32 - 1
+MAX_IMAGES: Final = 16
+
+OTHER_MODELS_FIELDS: Final = frozenset(
+    "sampler style_preset loras mask_image checkpoint vae clip_skip prompt_2 negative_prompt_2 "
+    "use_refiner high_noise_frac outpainting textual_inversions transfer_images".split()
+)
+OTHER_MODELS_PREFIXES: Final = ("controlnet", "inpaint_")
+"""Fields of OctoAI's other models. Its SDK can send them as null, so null is no fault."""
+
+Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
+_TAGS: Final = frozenset({"<one seed>", "<seed list>"})
+Seeds = Annotated[
+    Annotated[Seed, Tag("<one seed>")] | Annotated[list[Seed | None], Tag("<seed list>")],
+    Discriminator(lambda value: "<seed list>" if isinstance(value, list) else "<one seed>"),
+]
+InitImage = Annotated[
+    Picture,
+    PlainValidator(decode_init_image),
+    PlainSerializer(lambda _: None),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+class GenerateRequest(BaseModel):
+    """POST /generate/sd3: OctoAI's SD3 request, and ours on top (response_format, metadata)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    prompt: str = Field(min_length=1, max_length=10_000, description="What to draw.")
+    negative_prompt: str | None = Field(
+        default=None, max_length=10_000, description="What the picture should not show."
+    )
+    cfg_scale: float = Field(
+        default=12,
+        gt=0,
+        le=50,
+        allow_inf_nan=False,
+        description="How closely the picture follows the prompt.",
+    )
+    steps: int = Field(
+        default=30, ge=1, le=200, description="Diffusion steps; price and time grow with them."
+    )
+    num_images: int = Field(default=1, ge=1, le=MAX_IMAGES, description="Pictures to draw.")
+    seed: Seeds | None = Field(
+        default=None,
+        description="One seed (the pictures take seed, seed+1, ...), or one for each picture. "
+        "What is null is drawn by the service; the answer names every seed.",
+    )
+    width: int = Field(default=1024, description="Pixels; one of the nine sizes with height.")
+    height: int = Field(default=1024, description="Pixels; one of the nine sizes with width.")
+    image_encoding: Literal["jpeg", "png"] = Field(default="jpeg", description="File format.")
+    init_image: InitImage | None = Field(
+        default=None,
+        description="Base64 of a PNG, JPEG or WebP to start from, plain or as a data: URI; "
+        "64 to 4096 pixels a side, 4.5 MB at most.",
+    )
+    strength: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How far the picture may leave the init image; 1 ignores it.",
+    )
+    log_prompt: bool = Field(
+        default=False, description="Accepted for old clients; prompts are never logged."
+    )
+    response_format: Literal["url", "b64_json"] = Field(
+        default="url",
+        description="b64_json also fills image_b64, in order, for as many pictures as fit 4.5 MB.",
+    )
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict, max_length=16, description="Up to 16 pairs of strings, echoed."
+    )
+
+    @classmethod
+    def parse(cls, body: bytes | str) -> Self:
+        """Read a request's JSON body.
+
+        Raises InvalidJsonError, or InvalidRequestError with every fault at once.
+        """
+        try:
+            values = pydantic_core.from_json(body, allow_inf_nan=False)
+        except ValueError as error:
+            raise InvalidJsonError(f"The body is not JSON: {error}.") from error
+        return cls.from_values(values)
+
+    @classmethod
+    def from_values(cls, values: object) -> Self:
+        """Check a request that has been read from JSON; raises InvalidRequestError."""
+        if not isinstance(values, dict):
+            raise InvalidRequestError([_fault((), "Input should be an object", "dict_type")])
+        faults = [
+            _fault((name,), "not supported on SD3", "not_supported")
+            for name, value in values.items()
+            if _of_other_models(name) and value is not None
+        ]
+        own = {name: value for name, value in values.items() if not _of_other_models(name)}
+        request = None
+        try:
+            request = cls.model_validate(own)
+        except ValidationError as error:
+            faults += [_fault(e["loc"], e["msg"], e["type"]) for e in error.errors(
+                include_url=False, include_context=False, include_input=False)]
+        wrong = {fault.loc[1] for fault in faults}
+        faults += _faults_between_fields(own, wrong)
+        if request is None or faults:
+            raise InvalidRequestError(faults)
+        return request
+
+
+def _of_other_models(name: str) -> bool:
+    return name in OTHER_MODELS_FIELDS or name.startswith(OTHER_MODELS_PREFIXES)
+
+
+def _faults_between_fields(values: Mapping[str, Any], wrong: set[str | int]) -> Iterator[Fault]:
+    """Check the fields that belong together, as far as each of them is right by itself."""
+    size = (values.get("width", 1024), values.get("height", 1024))
+    if not wrong & {"width", "height"} and size not in SIZES:
+        field = "height" if size[0] in {width for width, _ in SIZES} else "width"
+        yield _fault((field,), f"width x height should be one of {_SIZES_TEXT}", "size")
+    seed, count = values.get("seed"), values.get("num_images", 1)
+    if not wrong & {"seed", "num_images"} and isinstance(seed, list) and len(seed) != count:
+        yield _fault(("seed",), f"a list should have num_images ({count}) entries", "seed_count")
+
+
+_SIZES_TEXT: Final = ", ".join(f"{width}x{height}" for width, height in SIZES)
+
+
+def _fault(loc: tuple[str | int, ...], msg: str, kind: str) -> Fault:
+    shown = (part[:64] if isinstance(part, str) else part for part in loc if part not in _TAGS)
+    return Fault(("body", *shown), msg, kind)
+
+
+class JobStatus(StrEnum):
+    """The states of a job; the last three are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job can never change again."""
+        return self not in {JobStatus.QUEUED, JobStatus.RUNNING}
+
+
+class _Record(BaseModel):
+    """What is kept: immutable, and read back from JSON as it was written."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DrawnPicture(NamedTuple):
+    """One picture as the upstream answered it; `picture` is None when removed for safety."""
+
+    seed: int
+    picture: Picture | None
+    safety_score: float | None = None
+
+
+class Drawing(NamedTuple):
+    """What one call to an upstream drew, in the order of its seeds."""
+
+    pictures: tuple[DrawnPicture, ...]
+    prediction_time_ms: float
+
+
+class ImageRecord(_Record):
+    """One picture of a job: where it is kept and what it is, or that it was removed."""
+
+    index: int
+    seed: int
+    removed_for_safety: bool = False
+    safety_score: float | None = None
+    key: str | None = None
+    content_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class ChargeOutcome(StrEnum):
+    """What a call to the upstream did to the operator's bill."""
+
+    CHARGED = "charged"
+    UNKNOWN = "unknown"
+    FREE = "free"
+
+
+class Charge(_Record):
+    """One call to an upstream and what it cost, or may have cost, in micro-dollars."""
+
+    attempt: int
+    upstream: str
+    outcome: ChargeOutcome
+    micros: int
+
+
+class JobError(_Record):
+    """Why a job failed, in the terms of the error table."""
+
+    code: str
+    message: str
+
+
+class Job(_Record):
+    """One accepted request, from before anything is paid to after its pictures are stored.
+
+    Times are UTC. `lease_until` is when a running attempt counts as dead; `attempt` is the
+    fence: only the attempt that holds the lease may write the end. `expires_at` is when job and
+    pictures are removed.
+    """
+
+    id: str
+    client_id: str
+    status: JobStatus
+    created_at: datetime
+    expires_at: datetime
+    request: GenerateRequest
+    seeds: tuple[int, ...]
+    init_image_key: str | None = None
+    attempt: int = 0
+    lease_until: datetime | None = None
+    completed_at: datetime | None = None
+    images: tuple[ImageRecord, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    prediction_time_ms: float = 0.0
+    error: JobError | None = None
+
+    @property
+    def cost_micros(self) -> int:
+        """Micro-dollars that were charged, or may have been."""
+        return sum(charge.micros for charge in self.charges)
+
+
+class ImageAnswer(BaseModel):
+    """A picture as the client sees it: OctoAI's four fields, and where to fetch it."""
+
+    index: int
+    image_b64: str | None = None
+    url: str | None = None
+    expires_at: datetime | None = None
+    seed: int
+    removed_for_safety: bool
+    safety_score: float | None
+    width: int | None
+    height: int | None
+    content_type: str | None
+    bytes: int | None
+    sha256: str | None
+
+
+class JobAnswer(BaseModel):
+    """A job as the client sees it: OctoAI's `images` and `prediction_time_ms`, and the rest."""
+
+    id: str
+    status: JobStatus
+    created_at: datetime
+    completed_at: datetime | None
+    images: list[ImageAnswer]
+    prediction_time_ms: float
+    cost_usd: float
+    metadata: dict[str, str]
+    error: JobError | None
+
+
+class FaultAnswer(BaseModel):
+    """One wrong field of a 422, in FastAPI's shape."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not a 2xx."""
+
+    code: str
+    message: str
+    request_id: str
+    job_id: str | None = None
+    detail: list[FaultAnswer] | None = None
