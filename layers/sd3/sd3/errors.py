@@ -14,6 +14,7 @@ Sd3Error                          500 internal_error
 │   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (key, model, schema), final
 │   ├── UpstreamAnswerError       502 upstream_error: an answer that cannot be used
 │   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
+│   ├── UpstreamFailedError       502 upstream_error: it broke amid the call, outcome unknown
 │   └── UpstreamUnavailableError  503 upstream_unavailable: throttled, down or out of reach
 ├── StorageError                  500 internal_error: DynamoDB or S3 failed
 └── LeaseLostError                500 internal_error: another attempt owns the job now
@@ -37,6 +38,10 @@ class Sd3Error(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    may_have_charged: ClassVar[bool] = False
+    """Whether a call that failed so can be on the operator's bill."""
+    job_id: str | None = None
+    """The job that failed so, once there is one."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -90,24 +95,25 @@ class UnsupportedMediaTypeError(RequestError):
 
 
 class InvalidRequestError(RequestError):
-    """A request with one or more wrong fields: `faults` holds them all."""
+    """A request with one or more wrong fields: `faults` holds the first 100 of them."""
 
     code = "validation_error"
     status = 422
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        fields = ", ".join(dict.fromkeys(".".join(map(str, f.loc[1:])) or "body" for f in faults))
-        super().__init__(f"The request is not valid: see detail for {fields}.")
-        self.faults = tuple(faults)
+        self.faults = tuple(faults[:100])
+        names = [".".join(map(str, fault.loc[1:])) or "body" for fault in self.faults]
+        fields = list(dict.fromkeys(names))
+        shown = ", ".join(fields[:10]) + (" and more" if len(fields) > 10 else "")
+        super().__init__(f"The request is not valid: see detail for {shown}.")
 
 
 class UpstreamError(Sd3Error):
-    """The upstream failed. `may_have_charged`: whether the call can be on the operator's bill."""
+    """The upstream failed."""
 
     code = "upstream_error"
     status = 502
     retryable = True
-    may_have_charged: ClassVar[bool] = False
 
 
 class ContentPolicyError(UpstreamError):
@@ -132,6 +138,12 @@ class UpstreamAnswerError(UpstreamError):
 
 class UpstreamTimeoutError(UpstreamError):
     """The call was sent and no answer came in time: drawn or not, charged or not, is unknown."""
+
+    may_have_charged = True
+
+
+class UpstreamFailedError(UpstreamError):
+    """A 5xx, or the connection lost after sending: drawn or not, charged or not, is unknown."""
 
     may_have_charged = True
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 import pydantic_core
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -17,6 +18,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic_core import PydanticCustomError
 
 from sd3.errors import Fault, InvalidJsonError, InvalidRequestError
 from sd3.images import Picture, decode_init_image
@@ -27,19 +29,22 @@ SIZES: Final = (
 )  # fmt: skip
 MAX_SEED: Final = 2**32 - 1
 MAX_IMAGES: Final = 16
+MAX_METADATA: Final = 16
+MAX_FIELDS: Final = 100  # the contract has some 40 names; more are one fault, not one each
 
 OTHER_MODELS_FIELDS: Final = frozenset(
-    "sampler style_preset loras mask_image checkpoint vae clip_skip prompt_2 negative_prompt_2 "
-    "use_refiner high_noise_frac outpainting textual_inversions transfer_images".split()
-)
+    ("sampler", "style_preset", "loras", "mask_image", "checkpoint", "vae", "clip_skip",
+     "prompt_2", "negative_prompt_2", "use_refiner", "high_noise_frac", "outpainting",
+     "textual_inversions", "transfer_images")
+)  # fmt: skip
 OTHER_MODELS_PREFIXES: Final = ("controlnet", "inpaint_")
 """Fields of OctoAI's other models. Its SDK can send them as null, so null is no fault."""
 
 Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
-_TAGS: Final = frozenset({"<one seed>", "<seed list>"})
+SeedList = Annotated[list[Seed | None], Field(max_length=MAX_IMAGES)]
 Seeds = Annotated[
-    Annotated[Seed, Tag("<one seed>")] | Annotated[list[Seed | None], Tag("<seed list>")],
-    Discriminator(lambda value: "<seed list>" if isinstance(value, list) else "<one seed>"),
+    Annotated[Seed, Tag("one")] | Annotated[SeedList, Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "one"),
 ]
 InitImage = Annotated[
     Picture,
@@ -51,14 +56,29 @@ MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
+def _small(value: object) -> object:
+    """Refuse a huge object as one fault, before pydantic makes a fault of each of its entries."""
+    if isinstance(value, dict) and len(value) > MAX_METADATA:
+        raise PydanticCustomError("too_long", "Object should have at most 16 pairs")
+    return value
+
+
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), BeforeValidator(_small)
+]
+
+
 class GenerateRequest(BaseModel):
     """POST /generate/sd3: OctoAI's SD3 request, and ours on top (response_format, metadata)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    prompt: str = Field(min_length=1, max_length=10_000, description="What to draw.")
+    prompt: str = Field(min_length=1, max_length=10_000, repr=False, description="What to draw.")
     negative_prompt: str | None = Field(
-        default=None, max_length=10_000, description="What the picture should not show."
+        default=None,
+        max_length=10_000,
+        repr=False,
+        description="What the picture should not show.",
     )
     cfg_scale: float = Field(
         default=12,
@@ -81,6 +101,7 @@ class GenerateRequest(BaseModel):
     image_encoding: Literal["jpeg", "png"] = Field(default="jpeg", description="File format.")
     init_image: InitImage | None = Field(
         default=None,
+        repr=False,
         description="Base64 of a PNG, JPEG or WebP to start from, plain or as a data: URI; "
         "64 to 4096 pixels a side, 4.5 MB at most.",
     )
@@ -98,8 +119,8 @@ class GenerateRequest(BaseModel):
         default="url",
         description="b64_json also fills image_b64, in order, for as many pictures as fit 4.5 MB.",
     )
-    metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict, max_length=16, description="Up to 16 pairs of strings, echoed."
+    metadata: Metadata = Field(
+        default_factory=dict, description="Up to 16 pairs of strings, echoed."
     )
 
     @classmethod
@@ -110,7 +131,7 @@ class GenerateRequest(BaseModel):
         """
         try:
             values = pydantic_core.from_json(body, allow_inf_nan=False)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
             raise InvalidJsonError(f"The body is not JSON: {error}.") from error
         return cls.from_values(values)
 
@@ -119,6 +140,9 @@ class GenerateRequest(BaseModel):
         """Check a request that has been read from JSON; raises InvalidRequestError."""
         if not isinstance(values, dict):
             raise InvalidRequestError([_fault((), "Input should be an object", "dict_type")])
+        if len(values) > MAX_FIELDS:
+            msg = f"Object should have at most {MAX_FIELDS} fields"
+            raise InvalidRequestError([_fault((), msg, "too_long")])
         faults = [
             _fault((name,), "not supported on SD3", "not_supported")
             for name, value in values.items()
@@ -129,9 +153,11 @@ class GenerateRequest(BaseModel):
         try:
             request = cls.model_validate(own)
         except ValidationError as error:
-            faults += [_fault(e["loc"], e["msg"], e["type"]) for e in error.errors(
-                include_url=False, include_context=False, include_input=False)]
-        wrong = {fault.loc[1] for fault in faults}
+            faults += [
+                _fault(e["loc"], e["msg"], e["type"])
+                for e in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+        wrong = {part for fault in faults for part in fault.loc[1:2]}
         faults += _faults_between_fields(own, wrong)
         if request is None or faults:
             raise InvalidRequestError(faults)
@@ -157,7 +183,9 @@ _SIZES_TEXT: Final = ", ".join(f"{width}x{height}" for width, height in SIZES)
 
 
 def _fault(loc: tuple[str | int, ...], msg: str, kind: str) -> Fault:
-    shown = (part[:64] if isinstance(part, str) else part for part in loc if part not in _TAGS)
+    if loc[:1] == ("seed",):
+        loc = loc[:1] + loc[2:]  # without the union's tag
+    shown = (part[:64] if isinstance(part, str) else part for part in loc)
     return Fault(("body", *shown), msg, kind)
 
 
@@ -195,6 +223,13 @@ class Drawing(NamedTuple):
 
     pictures: tuple[DrawnPicture, ...]
     prediction_time_ms: float
+
+
+class Link(NamedTuple):
+    """A signed address and when it ends (UTC)."""
+
+    url: str
+    expires_at: datetime
 
 
 class ImageRecord(_Record):
@@ -295,6 +330,12 @@ class JobAnswer(BaseModel):
     cost_usd: float
     metadata: dict[str, str]
     error: JobError | None
+
+
+class HealthAnswer(BaseModel):
+    """GET /health."""
+
+    status: Literal["ok"] = "ok"
 
 
 class FaultAnswer(BaseModel):

@@ -19,6 +19,8 @@ class Settings:
     sync_image_steps: int = 120
     url_ttl_seconds: int = 3600
     image_retention_days: int = 30
+    allowed_origins: str = ""
+    """Origins of web pages that may call the service, comma-separated; * for all."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

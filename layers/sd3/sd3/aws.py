@@ -1,0 +1,76 @@
+"""The AWS clients: botocore, made when first used, each once."""
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+POOL_SIZE = 16
+"""Connections to S3: one for each picture of the largest request."""
+
+_CONNECT_SECONDS = 2
+_READ_SECONDS = 10
+_ATTEMPTS = 4
+
+
+class Aws:
+    """Clients of one process. botocore alone: boto3's resources would only cost import time."""
+
+    @cached_property
+    def _session(self) -> botocore.session.Session:
+        return botocore.session.get_session()
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """DynamoDB."""
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        """Secrets Manager."""
+        client: SecretsManagerClient = self._client("secretsmanager")
+        return client
+
+    @cached_property
+    def s3(self) -> "S3Client":
+        """S3 with links that are signed by v4 for the bucket's own regional host name.
+
+        Bodies are not hashed again for the request's signature: what is put names its SHA-256 in
+        a signed header, and S3 holds the body against that.
+        """
+        client: S3Client = self._client(
+            "s3",
+            signature_version="s3v4",
+            s3={"addressing_style": "virtual", "payload_signing_enabled": False},
+        )
+        return client
+
+    def credentials_expiry(self) -> datetime | None:
+        """When the present credentials end (UTC); None where that is not said."""
+        credentials = self._session.get_credentials()
+        if not isinstance(credentials, RefreshableCredentials):
+            return None
+        credentials.get_frozen_credentials()  # refreshes them first when they are about to end
+        # botocore has no public name for it.
+        expiry: datetime = vars(credentials)["_expiry_time"]
+        return expiry.astimezone(UTC)
+
+    def _client(self, service: str, **options: Any) -> Any:
+        config = Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            max_pool_connections=POOL_SIZE,
+            parameter_validation=False,  # mypy has done it
+            **options,
+        )
+        return self._session.create_client(service, config=config)

@@ -1,0 +1,99 @@
+"""The functions on moto: bucket, table and secret as the template makes them, a fake upstream."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from functions.generate import app as generate_app
+from functions.jobs import app as jobs_app
+from sd3 import bootstrap
+from sd3.aws import Aws
+from sd3.upstreams import UPSTREAMS
+from tests.fakes import FakeUpstream
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "POWERTOOLS_SERVICE_NAME": "sd3",
+    "IMAGES_BUCKET": "pictures",
+    "JOBS_TABLE": "jobs",
+    "UPSTREAM": "fake",
+    "UPSTREAM_SECRET": "upstream-token",
+    "ALLOWED_ORIGINS": "https://app.example.com,https://admin.example.com",
+}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """What the template deploys, on moto, with clients to look at it."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with mock_aws():
+        aws = Aws()
+        aws.s3.create_bucket(
+            Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        aws.dynamodb.create_table(
+            TableName="jobs",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )
+        aws.secrets.create_secret(Name="upstream-token", SecretString="secret")
+        yield aws
+
+
+@pytest.fixture
+def upstream(monkeypatch: pytest.MonkeyPatch) -> FakeUpstream:
+    """The upstream that the functions call."""
+    fake = FakeUpstream()
+    monkeypatch.setitem(UPSTREAMS, "fake", lambda _settings, _token: fake)
+    return fake
+
+
+class Functions:
+    """The deployed functions, called with an event as API Gateway would."""
+
+    def generate(self, event: dict[str, Any], *, seconds: float = 60) -> dict[str, Any]:
+        return self._call(generate_app.handler, event, seconds)
+
+    def jobs(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self._call(jobs_app.handler, event, 10)
+
+    def _call(
+        self, handler: Callable[..., dict[str, Any]], event: dict[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(seconds * 1000))
+        answer = handler(event, context)
+        return answer | {"json": json.loads(answer["body"])}
+
+
+@pytest.fixture
+def functions(aws: Aws, upstream: FakeUpstream) -> Iterator[Functions]:
+    """Fresh functions: what they cache for a process is forgotten around each test."""
+    caches = (bootstrap.service, bootstrap.logger, generate_app.api, jobs_app.api)
+    for cached in caches:
+        cached.cache_clear()
+    logging.Logger.manager.loggerDict.pop("sd3", None)  # it holds on to the last test's stdout
+    yield Functions()
+    for cached in caches:
+        cached.cache_clear()
+
+
+def load_event(name: str, **body: Any) -> dict[str, Any]:
+    """A sample event of events/, its JSON body updated by `body`."""
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    if body:
+        event["body"] = json.dumps(json.loads(event["body"]) | body)
+    return event

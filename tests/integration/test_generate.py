@@ -1,0 +1,255 @@
+"""POST /generate/sd3: the function on moto."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from sd3.aws import Aws
+from sd3.errors import (
+    ContentPolicyError,
+    Sd3Error,
+    UpstreamAnswerError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from tests.fakes import FakeUpstream, picture
+from tests.integration.conftest import Functions, load_event
+
+JOB_ID = load_event("generate")["requestContext"]["requestId"]
+
+
+def stored_keys(aws: Aws) -> list[str]:
+    return [o["Key"] for o in aws.s3.list_objects_v2(Bucket="pictures").get("Contents", [])]
+
+
+def job_items(aws: Aws) -> list[dict[str, Any]]:
+    return [dict(item) for item in aws.dynamodb.scan(TableName="jobs")["Items"]]
+
+
+def test_the_sample_request_is_drawn_stored_and_answered(functions: Functions, aws: Aws) -> None:
+    answer = functions.generate(load_event("generate"))
+    assert answer["statusCode"] == 200
+    job = answer["json"]
+    assert job["id"] == JOB_ID
+    assert job["status"] == "succeeded"
+    assert job["cost_usd"] == 0.03
+    (image,) = job["images"]
+    data = picture().data
+    assert image == {
+        "index": 0,
+        "image_b64": None,
+        "url": image["url"],
+        "expires_at": image["expires_at"],
+        "seed": 4275432097,
+        "removed_for_safety": False,
+        "safety_score": None,
+        "width": 1024,
+        "height": 1024,
+        "content_type": "image/jpeg",
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    key = f"demo/{JOB_ID}/0.jpg"
+    assert image["url"].startswith(f"https://pictures.s3.eu-central-1.amazonaws.com/{key}?")
+    assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in image["url"]
+    stored = aws.s3.get_object(Bucket="pictures", Key=key)
+    assert stored["Body"].read() == data
+    assert stored["ContentType"] == "image/jpeg"
+
+
+def test_sixteen_pictures_are_all_stored_in_order(functions: Functions, aws: Aws) -> None:
+    answer = functions.generate(load_event("generate", num_images=16, steps=7, seed=1))
+    assert [image["seed"] for image in answer["json"]["images"]] == list(range(1, 17))
+    assert len(stored_keys(aws)) == 16
+    for index, image in enumerate(answer["json"]["images"]):
+        assert image["sha256"] == hashlib.sha256(picture(index).data).hexdigest()
+
+
+def test_neither_links_nor_pictures_are_kept_in_the_table(functions: Functions, aws: Aws) -> None:
+    functions.generate(load_event("generate", response_format="b64_json"))
+    text = json.dumps(job_items(aws))
+    assert "X-Amz-Signature" not in text
+    assert base64.b64encode(picture().data).decode()[:100] not in text
+
+
+def test_b64_json_answers_the_pictures_themselves_too(functions: Functions) -> None:
+    answer = functions.generate(load_event("generate", response_format="b64_json"))
+    (image,) = answer["json"]["images"]
+    assert base64.b64decode(image["image_b64"]) == picture().data
+    assert image["url"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "retry_after"),
+    [
+        (ContentPolicyError("no"), 400, "content_policy", None),
+        (UpstreamRefusedError("key"), 502, "upstream_error", None),
+        (UpstreamAnswerError("cut off"), 502, "upstream_error", None),
+        (UpstreamTimeoutError("slow"), 502, "upstream_error", None),
+        (UpstreamUnavailableError("busy", retry_after=7.2), 503, "upstream_unavailable", "8"),
+        (UpstreamUnavailableError("down"), 503, "upstream_unavailable", "5"),
+    ],
+)
+def test_an_upstreams_failure_is_answered_with_its_code_and_job(
+    functions: Functions,
+    upstream: FakeUpstream,
+    error: Sd3Error,
+    status: int,
+    code: str,
+    retry_after: str | None,
+) -> None:
+    upstream.errors = [error]
+    answer = functions.generate(load_event("generate"))
+    assert answer["statusCode"] == status
+    assert answer["json"] == {
+        "code": code,
+        "message": error.message,
+        "request_id": JOB_ID,
+        "job_id": JOB_ID,
+    }
+    headers = {name: value for name, (value,) in answer["multiValueHeaders"].items()}
+    assert headers.get("Retry-After") == retry_after
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("", 400, "invalid_json"),
+        (None, 400, "invalid_json"),
+        ("{", 400, "invalid_json"),
+        ('{"prompt": "x", "cfg_scale": NaN}', 400, "invalid_json"),
+        ("[]", 422, "validation_error"),
+        ("{}", 422, "validation_error"),
+        ('{"prompt": "x", "width": 512, "height": 512}', 422, "validation_error"),
+        ('{"prompt": "x", "num_images": 16}', 422, "validation_error"),
+        ('{"prompt": "' + "x" * (6 * 1024 * 1024) + '"}', 413, "too_large"),
+    ],
+)
+def test_a_bad_body_is_answered_with_its_code_and_changes_nothing(
+    functions: Functions, aws: Aws, body: str | None, status: int, code: str
+) -> None:
+    answer = functions.generate(load_event("generate") | {"body": body})
+    assert answer["statusCode"] == status
+    assert answer["json"]["code"] == code
+    assert answer["json"]["request_id"] == JOB_ID
+    assert "job_id" not in answer["json"]
+    assert ("detail" in answer["json"]) == (status == 422)
+    assert not job_items(aws)
+    assert not stored_keys(aws)
+
+
+def test_a_422_names_every_wrong_field(functions: Functions) -> None:
+    event = load_event("generate", prompt="", seed=0, num_images=17, nonsense=1, loras={"a": 1})
+    detail = functions.generate(event)["json"]["detail"]
+    assert {".".join(map(str, fault["loc"])) for fault in detail} == {
+        "body.prompt",
+        "body.seed",
+        "body.num_images",
+        "body.nonsense",
+        "body.loras",
+    }
+    assert all(set(fault) == {"loc", "msg", "type"} for fault in detail)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("APPLICATION/JSON", 200),
+        (None, 200),
+        ("text/plain", 415),
+        ("multipart/form-data; boundary=x", 415),
+    ],
+)
+def test_only_json_is_taken(functions: Functions, content_type: str | None, status: int) -> None:
+    event = load_event("generate")
+    event["headers"].pop("Content-Type")
+    if content_type:
+        event["headers"]["content-type"] = content_type
+    answer = functions.generate(event)
+    assert answer["statusCode"] == status
+    if status == 415:
+        assert answer["json"]["code"] == "unsupported_media_type"
+
+
+def test_a_body_in_base64_is_read(functions: Functions) -> None:
+    event = load_event("generate")
+    event |= {
+        "body": base64.b64encode(event["body"].encode()).decode(),
+        "isBase64Encoded": True,
+    }
+    assert functions.generate(event)["statusCode"] == 200
+
+
+def test_the_same_gateway_request_is_never_drawn_twice(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    functions.generate(load_event("generate"))
+    again = functions.generate(load_event("generate"))
+    assert again["statusCode"] == 500
+    assert len(upstream.calls) == 1
+
+
+@pytest.mark.parametrize("table", ["jobs", "bucket"])
+def test_failing_storage_is_an_internal_error_without_a_trace(
+    functions: Functions, aws: Aws, table: str
+) -> None:
+    if table == "jobs":
+        aws.dynamodb.delete_table(TableName="jobs")
+    else:
+        aws.s3.delete_bucket(Bucket="pictures")
+    answer = functions.generate(load_event("generate"))
+    assert answer["statusCode"] == 500
+    assert answer["json"]["code"] == "internal_error"
+    assert "Traceback" not in answer["body"]
+    assert "NoSuch" not in answer["body"]
+
+
+def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
+    functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upstream.calls = None  # type: ignore[assignment] # makes the fake fail as a bug of ours would
+    answer = functions.generate(load_event("generate"))
+    assert answer["statusCode"] == 500
+    assert answer["json"]["message"] == "Something went wrong here."
+    assert "AttributeError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("origin", ["https://app.example.com", "https://admin.example.com"])
+def test_a_page_of_an_allowed_origin_may_read_answers_and_errors(
+    functions: Functions, origin: str
+) -> None:
+    for body in ({}, {"seed": 0}):
+        event = load_event("generate", **body)
+        event["multiValueHeaders"]["Origin"] = [origin]
+        event["headers"]["Origin"] = origin
+        event["requestContext"]["requestId"] = f"{origin}{body}"
+        headers = functions.generate(event)["multiValueHeaders"]
+        assert headers["Access-Control-Allow-Origin"] == [origin]
+
+
+def test_a_page_of_another_origin_may_not(functions: Functions) -> None:
+    event = load_event("generate")
+    event["headers"]["Origin"] = "https://evil.example.com"
+    event["multiValueHeaders"]["Origin"] = ["https://evil.example.com"]
+    assert "Access-Control-Allow-Origin" not in functions.generate(event)["multiValueHeaders"]
+
+
+def test_logs_hold_no_prompt_link_or_picture(
+    functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    functions.generate(load_event("generate", prompt="canary prompt"))
+    upstream.errors = [UpstreamAnswerError("cut off")]
+    second = load_event("generate", prompt="canary prompt")
+    second["requestContext"]["requestId"] = "second"
+    functions.generate(second)
+    functions.generate(load_event("generate", prompt="canary prompt", seed=0))
+    logged = "".join(capsys.readouterr())
+    assert "upstream_error" in logged
+    assert "canary" not in logged
+    assert "X-Amz" not in logged

@@ -1,0 +1,211 @@
+"""The use cases over fakes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sd3.errors import (
+    ContentPolicyError,
+    InvalidRequestError,
+    NotFoundError,
+    Sd3Error,
+    StorageError,
+    UpstreamAnswerError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from sd3.models import MAX_SEED, ChargeOutcome, GenerateRequest, JobAnswer, JobStatus
+from sd3.service import ANSWER_BYTES, Service, fix_seeds, inline_base64
+from tests.fakes import NOON, FakeImages, FakeJobs, FakeUpstream, make_service, picture
+
+
+def request(**values: Any) -> GenerateRequest:
+    return GenerateRequest.from_values({"prompt": "a fox", **values})
+
+
+def generate(service: Service, wanted: GenerateRequest, *, job_id: str = "job-1") -> JobAnswer:
+    return service.generate(wanted, client_id="ann", job_id=job_id, seconds=60)
+
+
+def test_a_drawn_job_is_answered_with_a_link_for_each_picture() -> None:
+    answer = generate(make_service(), request(num_images=2, seed=7, metadata={"a": "b"}))
+    assert answer.status is JobStatus.SUCCEEDED
+    assert [image.url for image in answer.images] == [
+        "https://images.test/ann/job-1/0.jpg",
+        "https://images.test/ann/job-1/1.jpg",
+    ]
+    assert [image.seed for image in answer.images] == [7, 8]
+    assert answer.images[0].expires_at == NOON + timedelta(hours=1)
+    assert answer.images[0].image_b64 is None
+    assert answer.prediction_time_ms == 1234.5
+    assert answer.cost_usd == 0.06
+    assert answer.metadata == {"a": "b"}
+    assert answer.error is None
+
+
+def test_the_job_is_written_before_anything_is_paid() -> None:
+    jobs = FakeJobs()
+
+    class Watching(FakeUpstream):
+        def draw(self, *args: Any, **kwargs: Any) -> Any:
+            assert [job.status for job in jobs.writes] == [JobStatus.RUNNING]
+            return super().draw(*args, **kwargs)
+
+    upstream = Watching()
+    generate(make_service(jobs=jobs, upstream=upstream), request())
+    assert len(upstream.calls) == 1
+    first, last = jobs.writes
+    assert first.attempt == 1
+    assert first.lease_until == NOON + timedelta(seconds=60 + 30)
+    assert first.expires_at == NOON + timedelta(days=30)
+    assert last.status is JobStatus.SUCCEEDED
+    assert last.completed_at == NOON
+    assert [(c.outcome, c.micros, c.upstream) for c in last.charges] == [
+        (ChargeOutcome.CHARGED, 30_000, "fake")
+    ]
+
+
+def test_the_upstream_has_the_callers_time_less_what_storing_needs() -> None:
+    upstream = FakeUpstream()
+    generate(make_service(upstream=upstream), request())
+    assert upstream.deadlines == [1000 + 60 - 15]
+
+
+def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> None:
+    jobs, images, upstream = FakeJobs(), FakeImages(), FakeUpstream()
+    init = picture()
+    wanted = request().model_copy(update={"init_image": init})
+    generate(make_service(jobs=jobs, images=images, upstream=upstream), wanted)
+    assert jobs.writes[0].init_image_key == "ann/job-1/init.jpg"
+    assert images.objects["ann/job-1/init.jpg"] is init
+    assert upstream.init_images == [init]
+
+
+@pytest.mark.parametrize(("num_images", "steps"), [(1, 121), (16, 8), (4, 31)])
+def test_work_too_long_for_an_answer_is_refused_and_changes_nothing(
+    num_images: int, steps: int
+) -> None:
+    jobs, images = FakeJobs(), FakeImages()
+    with pytest.raises(InvalidRequestError) as caught:
+        generate(
+            make_service(jobs=jobs, images=images), request(num_images=num_images, steps=steps)
+        )
+    assert caught.value.faults[0].loc == ("body", "num_images")
+    assert not jobs.writes
+    assert not images.objects
+
+
+@pytest.mark.parametrize(("num_images", "steps"), [(1, 120), (16, 7), (4, 30)])
+def test_work_up_to_the_limit_is_drawn(num_images: int, steps: int) -> None:
+    answer = generate(make_service(), request(num_images=num_images, steps=steps))
+    assert len(answer.images) == num_images
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "micros"),
+    [
+        (UpstreamUnavailableError("busy"), ChargeOutcome.FREE, 0),
+        (ContentPolicyError("no"), ChargeOutcome.FREE, 0),
+        (StorageError("no secret"), ChargeOutcome.FREE, 0),
+        (UpstreamTimeoutError("slow"), ChargeOutcome.UNKNOWN, 30_000),
+        (UpstreamAnswerError("cut off"), ChargeOutcome.UNKNOWN, 30_000),
+    ],
+)
+def test_an_upstreams_failure_ends_the_job_with_its_charge(
+    error: Sd3Error, outcome: ChargeOutcome, micros: int
+) -> None:
+    jobs = FakeJobs()
+    with pytest.raises(type(error)) as caught:
+        generate(make_service(jobs=jobs, upstream=FakeUpstream(errors=[error])), request())
+    assert caught.value.job_id == "job-1"
+    ended = jobs.items["job-1"]
+    assert ended.status is JobStatus.FAILED
+    assert ended.error is not None
+    assert ended.error.code == error.code
+    assert [(charge.outcome, charge.micros) for charge in ended.charges] == [(outcome, micros)]
+
+
+def test_pictures_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None:
+    class FullImages(FakeImages):
+        def put_all(self, *args: Any) -> Any:
+            raise StorageError("full")
+
+    jobs = FakeJobs()
+    with pytest.raises(StorageError):
+        generate(make_service(jobs=jobs, images=FullImages()), request())
+    assert jobs.items["job-1"].status is JobStatus.FAILED
+    assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
+
+
+def test_a_removed_picture_is_an_outcome_of_its_own() -> None:
+    answer = generate(make_service(upstream=FakeUpstream(removed=[1])), request(num_images=2))
+    kept, removed = answer.images
+    assert answer.status is JobStatus.SUCCEEDED
+    assert kept.url
+    assert removed.removed_for_safety
+    assert (removed.url, removed.expires_at) == (None, None)
+    assert removed.safety_score == 0.99
+
+
+def test_a_job_whose_every_picture_was_removed_has_failed_by_content_policy() -> None:
+    jobs = FakeJobs()
+    answer = generate(make_service(jobs=jobs, upstream=FakeUpstream(removed=[0])), request())
+    assert answer.status is JobStatus.FAILED
+    assert answer.error is not None
+    assert answer.error.code == "content_policy"
+    assert answer.images[0].removed_for_safety
+    assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
+
+
+def test_a_job_is_read_back_with_links_signed_now() -> None:
+    clock = [NOON]
+    service = make_service(now=lambda: clock[0])
+    drawn = generate(service, request(response_format="b64_json"))
+    clock[0] += timedelta(minutes=10)
+    read = service.job("job-1", client_id="ann")
+    assert drawn.images[0].image_b64
+    assert read.images[0].image_b64 is None
+    assert read.images[0].expires_at == NOON + timedelta(minutes=70)
+
+
+@pytest.mark.parametrize(("job_id", "client_id"), [("job-1", "bob"), ("job-2", "ann")])
+def test_another_clients_job_is_not_found_just_as_none_at_all(job_id: str, client_id: str) -> None:
+    service = make_service()
+    generate(service, request())
+    with pytest.raises(NotFoundError, match=r"^There is no such job\.$"):
+        service.job(job_id, client_id=client_id)
+
+
+def test_pictures_are_inlined_in_order_while_they_fit_an_answer() -> None:
+    a_third = ANSWER_BYTES // 4
+    pictures = [picture(index, size=a_third) for index in range(4)]
+    upstream = FakeUpstream(removed=[1])
+    drawn = list(upstream.draw(request(), seeds=[1, 2, 3, 4], init_image=None, deadline=0).pictures)
+    drawn = [one._replace(picture=one.picture and pictures[i]) for i, one in enumerate(drawn)]
+    inline = inline_base64(drawn)
+    assert list(inline) == [0, 2, 3]
+    assert sum(map(len, inline.values())) <= ANSWER_BYTES
+    assert list(inline_base64([*drawn, drawn[0]])) == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "fixed"),
+    [
+        (5, 1, (5,)),
+        (5, 3, (5, 6, 7)),
+        (MAX_SEED, 3, (MAX_SEED, 1, 2)),
+        ([9, 9], 2, (9, 9)),
+    ],
+)
+def test_seeds_count_on_and_wrap(seed: Any, count: int, fixed: tuple[int, ...]) -> None:
+    assert fix_seeds(request(seed=seed, num_images=count)) == fixed
+
+
+@pytest.mark.parametrize("make", [lambda: None, lambda: [None, 5, None]])
+def test_seeds_that_are_null_are_drawn(make: Callable[[], Any]) -> None:
+    drawn = fix_seeds(request(seed=make(), num_images=3))
+    assert len(drawn) == 3
+    assert all(1 <= seed <= MAX_SEED for seed in drawn)
+    assert drawn[0] != drawn[2]
