@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
-from sd3 import bootstrap
+from sd3 import api, bootstrap
 from sd3.aws import Aws
 from sd3.upstreams import UPSTREAMS
 from tests.fakes import FakeUpstream
@@ -82,7 +82,7 @@ class Functions:
 @pytest.fixture
 def functions(aws: Aws, upstream: FakeUpstream) -> Iterator[Functions]:
     """Fresh functions: what they cache for a process is forgotten around each test."""
-    caches = (bootstrap.service, bootstrap.logger, generate_app.api, jobs_app.api)
+    caches = (bootstrap.service, bootstrap.logger, api._allowed_origins)
     for cached in caches:
         cached.cache_clear()
     logging.Logger.manager.loggerDict.pop("sd3", None)  # it holds on to the last test's stdout

@@ -43,7 +43,7 @@ def test_another_clients_job_is_a_404_just_as_none_at_all(functions: Functions) 
 
 @pytest.mark.parametrize("job_id", ["x" * 3000, "..%2f..", "%00", "ä", "a b"])
 def test_an_id_that_cannot_be_is_a_404(functions: Functions, job_id: str) -> None:
-    answer = functions.jobs(job_event(path=f"/jobs/{job_id}"))
+    answer = functions.jobs(job_event(pathParameters={"id": job_id}))
     assert answer["statusCode"] == 404
     assert answer["json"]["code"] == "not_found"
 
@@ -55,7 +55,7 @@ def test_health_touches_nothing(functions: Functions, aws: Aws) -> None:
 
 
 def test_an_unknown_route_is_a_404_in_our_shape(functions: Functions) -> None:
-    answer = functions.jobs(load_event("health") | {"path": "/nowhere"})
+    answer = functions.jobs(load_event("health") | {"resource": "/nowhere"})
     assert answer["statusCode"] == 404
     assert answer["json"]["code"] == "not_found"
 

@@ -1,5 +1,6 @@
 """The AWS clients: botocore, made when first used, each once."""
 
+import gc
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+from botocore.loaders import Loader
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 POOL_SIZE = 16
 """Connections to S3: one for each picture of the largest request."""
 
+_SERVICES = ("dynamodb", "s3", "secretsmanager")
 _CONNECT_SECONDS = 2
 _READ_SECONDS = 10
 _ATTEMPTS = 4
@@ -26,7 +29,9 @@ class Aws:
 
     @cached_property
     def _session(self) -> botocore.session.Session:
-        return botocore.session.get_session()
+        session = botocore.session.get_session()
+        session.register_component("data_loader", _Loader(include_default_search_paths=True))
+        return session
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
@@ -65,6 +70,10 @@ class Aws:
         return expiry.astimezone(UTC)
 
     def _client(self, service: str, **options: Any) -> Any:
+        """Make a client while no garbage is collected: all that is made here stays.
+
+        The collector would go over the 10^5 objects of a service's model several times.
+        """
         config = Config(
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
@@ -73,4 +82,17 @@ class Aws:
             parameter_validation=False,  # mypy has done it
             **options,
         )
-        return self._session.create_client(service, config=config)
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            return self._session.create_client(service, config=config)
+        finally:
+            if collecting:
+                gc.enable()
+
+
+class _Loader(Loader):
+    """botocore's data of the services above: it would list the folders of all 400 at first use."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002
+        return list(_SERVICES)

@@ -1,7 +1,8 @@
 """The jobs table: a job's life as conditional writes."""
 
+import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,6 +12,9 @@ from sd3.models import Job, JobStatus
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+
+_JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class JobStore:
@@ -47,6 +51,8 @@ class JobStore:
 
     def get(self, job_id: str, *, now: datetime) -> Job:
         """Read a job; raises NotFoundError, also past its expiry, and StorageError."""
+        if not _JOB_ID.fullmatch(job_id):
+            raise NotFoundError("There is no such job.")
         try:
             reply = self._client.get_item(
                 TableName=self._table, Key={"id": {"S": job_id}}, ConsistentRead=True
