@@ -1,0 +1,198 @@
+"""The OctoAI contract: one call for all pictures, as base64 in JSON."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Final
+
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sd3.errors import ContentPolicyError, UpstreamAnswerError, UpstreamError
+from sd3.http import HttpSession
+from sd3.images import Picture, PictureError, decode_base64, encode_base64, read_picture
+from sd3.models import MAX_SEED, Drawing, DrawnPicture, GenerateRequest
+
+PATH: Final = "/generate/sd3"
+MICROS_PER_STEP: Final = 1_000
+"""$0.03 for an image of 30 steps, and in proportion."""
+_POLICY: Final = b"Acceptable Use Policy"
+_NULL: Final = "null"  # what an old page of OctoAI's documentation has in place of null
+_LONG: Final = 1024
+_MAX_STRINGS: Final = 1024  # 16 pictures with their keys are some 80
+
+Base64s = Mapping[str, memoryview]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Image(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    image_b64: str | None = None
+    removed_for_safety: bool | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    safety_score: _Finite | None = None
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    images: list[_Image]
+    prediction_time_ms: _Finite | None = None
+
+
+class OctoaiUpstream:
+    """OctoAI's SD3 API, or a server that speaks it."""
+
+    name = "octoai"
+
+    def __init__(
+        self, *, base_url: str, token: Callable[[], str], http: HttpSession | None = None
+    ) -> None:
+        """Open no connection yet; `token` is asked for at each call.
+
+        Raises ValueError for a base URL that HttpSession does not take.
+        """
+        self._http = http or HttpSession(base_url)
+        self._token = token
+
+    def quote(self, request: GenerateRequest) -> int:
+        """Price it in micro-dollars, whatever its size and however much it removes."""
+        return MICROS_PER_STEP * request.steps * request.num_images
+
+    def draw(
+        self,
+        request: GenerateRequest,
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,
+        deadline: float,
+    ) -> Drawing:
+        """Draw all pictures in one call; see Upstream.draw."""
+        answer = self._http.post(
+            PATH,
+            headers={
+                "Authorization": f"Bearer {self._token().strip()}",
+                "Content-Type": "application/json",
+            },
+            body=request_body(request, seeds, init_image),
+            deadline=deadline,
+            refusal=_refusal,
+        )
+        return read_answer(answer.body, seeds)
+
+
+def request_body(
+    request: GenerateRequest, seeds: Sequence[int], init_image: Picture | None
+) -> bytes:
+    """Write the request as OctoAI's JSON; an init image is encoded and copied once each."""
+    fields = request.model_dump(
+        include={"prompt", "cfg_scale", "steps", "num_images", "width", "height", "image_encoding"}
+    )
+    fields["seed"] = seeds[0] if len(seeds) == 1 else list(seeds)
+    if request.negative_prompt is not None:
+        fields["negative_prompt"] = request.negative_prompt
+    if init_image is not None:
+        fields["strength"] = request.strength
+    body = pydantic_core.to_json(fields)
+    if init_image is None:
+        return body
+    encoded = encode_base64(init_image.data).encode("ascii")
+    return b"".join((body[:-1], b',"init_image":"', encoded, b'"}'))
+
+
+def read_answer(body: bytes | bytearray, seeds: Sequence[int]) -> Drawing:
+    """Read the body of a 200: a picture for each seed; more pictures than seeds are left out.
+
+    Raises UpstreamAnswerError.
+    """
+    skeleton, base64s = split_long_strings(body)
+    try:
+        answer = _Answer.model_validate_json(skeleton)
+    except ValidationError as error:
+        raise UpstreamAnswerError(_fault(error)) from None  # its text quotes the answer
+    if len(answer.images) < len(seeds):
+        raise UpstreamAnswerError(
+            f"The upstream answered {len(answer.images)} pictures, not {len(seeds)}."
+        )
+    pictures = tuple(
+        _picture(index, image, seed, base64s)
+        for index, (image, seed) in enumerate(zip(answer.images, seeds, strict=False))
+    )
+    return Drawing(pictures, answer.prediction_time_ms or 0.0)
+
+
+def split_long_strings(body: bytes | bytearray) -> tuple[bytes, Base64s]:
+    """Cut the long strings out of a JSON text, so that a parser need not copy them.
+
+    Returns the text with a placeholder for each, and a view of `body` under each placeholder.
+    A string that is short, or that has escapes, stays where it is. A placeholder cannot be
+    forged, being random, and is a string where a string was: the text is JSON if it was before.
+    """
+    view, nonce = memoryview(body), secrets.token_hex(16)
+    pieces: list[bytes | memoryview] = []
+    strings: dict[str, memoryview] = {}
+    at = 0
+    for start, end in _long_strings(body):
+        placeholder = f"{nonce}{len(strings)}"
+        strings[placeholder] = view[start:end]
+        pieces += (view[at:start], placeholder.encode())
+        at = end
+    pieces.append(view[at:])
+    return b"".join(pieces), strings
+
+
+def _long_strings(body: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Find where long strings without escapes begin and end, between their quotes.
+
+    In JSON a quote outside of a string begins one, so finding quotes is enough: no byte of a
+    picture is looked at by Python.
+    """
+    end = -1
+    for _ in range(_MAX_STRINGS):
+        start = body.find(b'"', end + 1) + 1
+        end = _closing_quote(body, start) if start else -1
+        if end < 0:
+            return
+        if end - start >= _LONG and body.find(b"\\", start, end) < 0:
+            yield start, end
+
+
+def _closing_quote(body: bytes | bytearray, start: int) -> int:
+    end = body.find(b'"', start)
+    while end > 0 and _is_escaped(body, end):
+        end = body.find(b'"', end + 1)
+    return end
+
+
+def _is_escaped(body: bytes | bytearray, at: int) -> bool:
+    first = at
+    while body[first - 1] == ord("\\"):
+        first -= 1
+    return (at - first) % 2 == 1
+
+
+def _picture(index: int, image: _Image, seed: int, base64s: Base64s) -> DrawnPicture:
+    answered = seed if image.seed is None else image.seed
+    text = image.image_b64
+    if image.removed_for_safety or text is None or text == _NULL:
+        return DrawnPicture(answered, None, image.safety_score)
+    try:
+        picture = read_picture(decode_base64(base64s.get(text, text)))
+    except PictureError as error:
+        raise UpstreamAnswerError(f"The upstream's picture {index}: {error}.") from error
+    return DrawnPicture(answered, picture, image.safety_score)
+
+
+def _fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if fault["type"] == "json_invalid":
+        cut_off = "EOF" in fault["msg"]
+        return f"The upstream's answer is {'cut off' if cut_off else 'not JSON'}."
+    where = ".".join(map(str, fault["loc"])) or "body"
+    return f"The upstream's answer is not as agreed: {where}: {fault['msg']}."
+
+
+def _refusal(status: int, body: bytes) -> UpstreamError | None:
+    if status == 400 and _POLICY in body:
+        return ContentPolicyError("The upstream says that this violates its acceptable use policy.")
+    return None

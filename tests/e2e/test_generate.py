@@ -1,0 +1,186 @@
+"""POST /generate/sd3 as its users call it, through the deployed stack."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+import requests
+from octoai.client import OctoAI
+from octoai.environment import OctoAIEnvironment
+from PIL import Image
+
+from local.stack import Stack
+
+Generate = Callable[..., requests.Response]
+
+SEED_REQUEST: Final[dict[str, Any]] = {
+    "prompt": "In the style of a artistic children's coloring book stands an extremely detailed "
+    "mythical unicorn squirrel in an enchanted forest!",
+    "negative_prompt": "",
+    "seed": 4275432097,
+    "cfg_scale": 4,
+    "steps": 30,
+    "num_images": 1,
+    "width": 1024,
+    "height": 1024,
+}
+
+
+@pytest.fixture
+def generate(stack: Stack, client: requests.Session) -> Generate:
+    """POST a request's fields as a new client."""
+    return lambda **fields: client.post(
+        f"{stack.api_url}/generate/sd3", json={"prompt": "a fox"} | fields, timeout=60
+    )
+
+
+def fetched(image: dict[str, Any]) -> Image.Image:
+    """Follow a link as anybody can, and check all that the answer said of the picture."""
+    answer = requests.get(image["url"], timeout=10)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == image["content_type"]
+    assert len(answer.content) == image["bytes"]
+    assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.size == (image["width"], image["height"])
+    return picture
+
+
+def photograph(*, size: tuple[int, int] = (640, 480), file_format: str = "JPEG") -> bytes:
+    """A picture with detail everywhere, as a camera's file would be."""
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 40).convert("RGB").save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_the_seeds_own_request_is_drawn_and_read_back(
+    stack: Stack, client: requests.Session, generate: Generate
+) -> None:
+    answer = generate(**SEED_REQUEST)
+    assert answer.status_code == 200, answer.text
+    job = answer.json()
+    (image,) = job["images"]
+    assert (job["status"], job["cost_usd"], image["seed"]) == ("succeeded", 0.03, 4275432097)
+    assert fetched(image).format == "JPEG"
+    read = client.get(f"{stack.api_url}/jobs/{job['id']}", timeout=10)
+    assert read.status_code == 200
+    assert read.json()["images"][0]["sha256"] == image["sha256"]
+    fetched(read.json()["images"][0])
+
+
+def test_the_same_seed_draws_the_same_picture(generate: Generate) -> None:
+    one, two = (generate(**SEED_REQUEST).json()["images"][0] for _ in range(2))
+    assert one["sha256"] == two["sha256"]
+    assert generate(**SEED_REQUEST, strength=0.5).status_code == 200  # unused without an image
+
+
+def test_sixteen_pictures_come_in_one_answer(generate: Generate) -> None:
+    job = generate(num_images=16, steps=7, image_encoding="png", seed=2**32 - 2).json()
+    seeds = [image["seed"] for image in job["images"]]
+    assert seeds == [2**32 - 2, 2**32 - 1, *range(1, 15)]
+    assert len({image["sha256"] for image in job["images"]}) == 16
+    assert fetched(job["images"][15]).format == "PNG"
+
+
+def test_a_photograph_is_drawn_over(generate: Generate) -> None:
+    job = generate(init_image=encoded(photograph()), strength=0.3, width=1344, height=768).json()
+    assert fetched(job["images"][0]).size == (1344, 768)
+
+
+def test_b64_json_carries_the_picture_itself(generate: Generate) -> None:
+    (image,) = generate(response_format="b64_json").json()["images"]
+    assert hashlib.sha256(base64.b64decode(image["image_b64"])).hexdigest() == image["sha256"]
+
+
+def test_a_removed_picture_is_told(generate: Generate) -> None:
+    answer = generate(prompt="a sketch-unsafe fox")
+    job = answer.json()
+    assert answer.status_code == 200
+    assert job["images"][0]["removed_for_safety"] is True
+    assert (job["images"][0]["url"], job["images"][0]["image_b64"]) == (None, None)
+    assert job["error"]["code"] == "content_policy"
+
+
+def test_a_prompt_that_the_upstream_refuses_is_a_400_with_its_job(
+    stack: Stack, client: requests.Session, generate: Generate
+) -> None:
+    answer = generate(prompt="a sketch-forbidden fox")
+    assert (answer.status_code, answer.json()["code"]) == (400, "content_policy")
+    job = client.get(f"{stack.api_url}/jobs/{answer.json()['job_id']}", timeout=10).json()
+    assert (job["status"], job["cost_usd"]) == ("failed", 0)
+
+
+def test_another_clients_job_is_a_404(
+    stack: Stack, generate: Generate, new_token: Callable[[], str]
+) -> None:
+    job_id = generate().json()["id"]
+    answer = requests.get(
+        f"{stack.api_url}/jobs/{job_id}",
+        headers={"Authorization": f"Bearer {new_token()}"},
+        timeout=10,
+    )
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"nonsense": 1}, "nonsense"),
+        ({"prompt": "x" * 10_001}, "prompt"),
+        ({"width": 512, "height": 512}, "width"),
+        ({"seed": 0}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"num_images": 17}, "num_images"),
+        ({"num_images": 16, "steps": 30}, "num_images"),
+        ({"init_image": "not base64!"}, "init_image"),
+        ({"init_image": encoded(photograph(file_format="GIF"))}, "init_image"),
+        ({"loras": {"a": 1}}, "loras"),
+    ],
+)
+def test_a_wrong_field_is_a_422_that_names_it(
+    generate: Generate, fields: dict[str, Any], wrong: str
+) -> None:
+    answer = generate(**fields)
+    assert answer.status_code == 422, answer.text
+    assert [fault["loc"][1] for fault in answer.json()["detail"]] == [wrong]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "invalid_json"),
+        (b"not json", 400, "invalid_json"),
+        (b'{"prompt": "x", "cfg_scale": NaN}', 400, "invalid_json"),
+        (b'{"prompt": "' + b"x" * 7_000_000 + b'"}', 413, "too_large"),
+    ],
+)
+def test_a_wrong_body_is_refused(
+    stack: Stack, client: requests.Session, body: bytes, status: int, code: str
+) -> None:
+    answer = client.post(
+        f"{stack.api_url}/generate/sd3",
+        data=body,
+        headers={"Content-Type": "application/json"},
+        timeout=30,
+    )
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_octoais_own_client_works_after_a_change_of_address(
+    stack: Stack, new_token: Callable[[], str]
+) -> None:
+    url = stack.api_url
+    service = OctoAIEnvironment(default=url, image_gen=url, text_gen=url)
+    octoai = OctoAI(api_key=new_token(), environment=service)
+    drawn = octoai.image_gen.generate_sd3(**SEED_REQUEST)
+    assert drawn.prediction_time_ms >= 0
+    assert [(image.seed, image.removed_for_safety) for image in drawn.images] == [
+        (4275432097, False)
+    ]

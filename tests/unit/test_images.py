@@ -1,0 +1,186 @@
+"""Base64 and the rules for a client's picture."""
+
+import base64
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
+
+from sd3.images import (
+    MAX_INIT_BYTES,
+    Picture,
+    PictureError,
+    check_init_image,
+    decode_base64,
+    decode_init_image,
+    encode_base64,
+    extension,
+    read_picture,
+)
+from tests.unit.pictures import black_png, flat, jpeg, picture, png, webp
+
+FILES = {"image/png": png(), "image/jpeg": jpeg(), "image/webp": webp()}
+PNG_TEXT = encode_base64(FILES["image/png"])
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [("", b""), ("QQ==", b"A"), ("QUI=", b"AB"), ("QUJD", b"ABC"), ("+/8=", b"\xfb\xff"),
+     ("QR==", b"A"), (b"QUJD", b"ABC"), (memoryview(b'"QUJD"')[1:-1], b"ABC")],
+)  # fmt: skip
+def test_base64_is_decoded(text: str | bytes | memoryview, data: bytes) -> None:
+    assert decode_base64(text) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["QQ", "QQ=", "QQ===", "Q", "=", "====", "QQ==QQ==", "QUJD====", " QQ==", "QQ==\n", "QU\nJD",
+     "-_8=", "QUJ\x80", "QUJé", "QU\ud800D", "data:,QQ==", b"QUJ\xff"],
+)  # fmt: skip
+def test_what_is_not_strict_base64_is_refused(text: str | bytes) -> None:
+    with pytest.raises(PictureError, match=r"^not valid base64$"):
+        decode_base64(text)
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_base64_is_the_standard_one_and_comes_back(data: bytes) -> None:
+    text = encode_base64(data)
+    assert text == base64.b64encode(data).decode()
+    assert decode_base64(text) == decode_base64(memoryview(text.encode())) == data
+
+
+@settings(deadline=None)
+@given(st.text() | st.binary())
+def test_any_base64_gives_bytes_or_a_picture_error(text: str | bytes) -> None:
+    with suppress(PictureError):
+        assert isinstance(decode_base64(text), bytes)
+
+
+@pytest.mark.parametrize("content_type", FILES)
+def test_a_picture_is_read(content_type: str) -> None:
+    data = FILES[content_type]
+    found = read_picture(data)
+    assert found == Picture(data, content_type, 64, 64)
+    assert found.data is data
+
+
+@pytest.mark.parametrize(
+    ("content_type", "name"),
+    [("image/png", "png"), ("image/jpeg", "jpg"), ("image/webp", "webp")],
+)
+def test_a_content_type_has_its_extension(content_type: str, name: str) -> None:
+    assert extension(content_type) == name
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize(
+    ("width", "height", "fits"),
+    [(64, 64, True), (4096, 64, True), (64, 4096, True), (63, 64, False), (64, 63, False),
+     (4097, 64, False), (64, 4097, False)],
+)  # fmt: skip
+def test_an_init_image_has_64_to_4096_pixels_a_side(
+    kind: str, width: int, height: int, fits: bool
+) -> None:
+    data = flat(width, height, kind=kind)
+    if fits:
+        assert check_init_image(data)[2:] == (width, height)
+    else:
+        with pytest.raises(PictureError, match="64 to 4096 pixels a side"):
+            check_init_image(data)
+
+
+def test_the_largest_init_image_is_taken() -> None:
+    assert check_init_image(flat(4096, 4096))[2:] == (4096, 4096)
+
+
+def test_the_size_limit_is_the_callers() -> None:
+    data = FILES["image/png"]
+    assert check_init_image(data, max_bytes=len(data)).data is data
+    with pytest.raises(PictureError, match=f"more than {len(data) - 1} bytes"):
+        check_init_image(data, max_bytes=len(data) - 1)
+
+
+def test_a_png_that_lies_about_its_size_is_no_init_image() -> None:
+    with pytest.raises(PictureError, match="fewer pixels"):
+        check_init_image(black_png(64, 64, more_bytes=-1))
+
+
+@pytest.mark.parametrize("content_type", FILES)
+@pytest.mark.parametrize(
+    "head",
+    ["", "data:image/png;base64,", "DATA:Image/JPEG;charset=utf-8;Base64,",
+     "data:image/svg+xml;base64,"],
+)  # fmt: skip
+def test_init_image_is_what_its_bytes_say(head: str, content_type: str) -> None:
+    found = decode_init_image(head + encode_base64(FILES[content_type]))
+    assert found == Picture(FILES[content_type], content_type, 64, 64)
+
+
+def test_init_image_has_at_most_4_500_000_bytes() -> None:
+    data = jpeg() + bytes(MAX_INIT_BYTES - len(jpeg()))
+    for head in ("", "data:image/png;base64,"):
+        assert len(decode_init_image(head + encode_base64(data)).data) == MAX_INIT_BYTES
+        with pytest.raises(PydanticCustomError, match="more than 4500000 bytes"):
+            decode_init_image(head + encode_base64(data + b"\0"))
+
+
+def test_what_is_too_long_is_not_decoded() -> None:
+    with pytest.raises(PydanticCustomError, match="more than 4500000 bytes"):
+        decode_init_image("?" * 6_000_001)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "message"),
+    [
+        (7, "string_type", "Input should be a string of base64"),
+        (True, "string_type", "Input should be a string of base64"),
+        ([PNG_TEXT], "string_type", "Input should be a string of base64"),
+        (FILES["image/png"], "string_type", "Input should be a string of base64"),
+        ("", "picture", "not a PNG, JPEG or WebP picture"),
+        ("c2VjcmV0", "picture", "not a PNG, JPEG or WebP picture"),
+        ("secret", "picture", "not valid base64"),
+        ("{secret}", "picture", "not valid base64"),
+        ("https://secret.test/a.png", "picture", "not valid base64"),
+        (f"{PNG_TEXT}\n", "picture", "not valid base64"),
+        (f"data:image/png;base64, {PNG_TEXT}", "picture", "not valid base64"),
+        (f"data:image/png,{PNG_TEXT}", "picture", "a data: URI should begin with"),
+        (f"data:text/plain;base64,{PNG_TEXT}", "picture", "a data: URI should begin with"),
+        (f"data:image/png;base64{PNG_TEXT}", "picture", "a data: URI should begin with"),
+        (f"data:image/png;{'x' * 128};base64,{PNG_TEXT}", "picture", "a data: URI should begin"),
+        (encode_base64(flat(63, 64)), "picture", "64 to 4096 pixels a side"),
+        (encode_base64(picture(kind="gif")), "picture", "not a PNG, JPEG or WebP picture"),
+    ],
+)
+def test_a_wrong_init_image_is_refused_without_quoting_it(
+    value: object, kind: str, message: str
+) -> None:
+    with pytest.raises(PydanticCustomError, match=message) as caught:
+        decode_init_image(value)
+    assert caught.value.type == kind
+    assert "secret" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(JSON | st.binary().map(encode_base64) | st.text().map("data:image/png;base64,{}".format))
+def test_any_init_image_gives_a_picture_or_its_fault(value: object) -> None:
+    with suppress(PydanticCustomError):
+        assert isinstance(decode_init_image(value), Picture)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_bytes_give_a_picture_or_a_picture_error(data: st.DataObject) -> None:
+    head = data.draw(st.sampled_from([b"", *(file[:60] for file in FILES.values())]))
+    whole = head[: data.draw(st.integers(0, 60))] + data.draw(st.binary())
+    with suppress(PictureError):
+        assert isinstance(read_picture(whole), Picture)

@@ -1,0 +1,117 @@
+"""Whatever body comes, it is a request, or it is refused in one of two ways."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sd3.errors import Fault, InvalidJsonError, InvalidRequestError, RequestError
+from sd3.models import MAX_SEED, SIZES, GenerateRequest
+
+SEEDS = st.integers(1, MAX_SEED)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=50)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=20) | st.dictionaries(TEXT, inner, max_size=20),
+    max_leaves=10,
+)
+NAMES = st.sampled_from([*GenerateRequest.model_fields, "vae", "controlnet_image"])
+NEAR_REQUESTS = st.dictionaries(NAMES, JSON).map(lambda values: {"prompt": "a fox", **values})
+
+
+@st.composite
+def valid_requests(draw: st.DrawFn) -> dict[str, Any]:
+    count = draw(st.integers(1, 16))
+    width, height = draw(st.sampled_from(SIZES))
+    lists = st.lists(SEEDS | st.none(), min_size=count, max_size=count)
+    optional = {
+        "negative_prompt": TEXT | st.none(),
+        "cfg_scale": st.integers(1, 50) | st.floats(0, 50, exclude_min=True),
+        "steps": st.integers(1, 200),
+        "seed": st.none() | SEEDS | lists,
+        "image_encoding": st.sampled_from(["jpeg", "png"]),
+        "strength": st.floats(0, 1, exclude_min=True),
+        "log_prompt": st.booleans(),
+        "response_format": st.sampled_from(["url", "b64_json"]),
+        "metadata": st.dictionaries(TEXT.filter(bool), TEXT, max_size=16),
+    }
+    sizes = {"num_images": count, "width": width, "height": height}
+    prompt = draw(TEXT.filter(bool))
+    return {"prompt": prompt, **sizes, **draw(st.fixed_dictionaries({}, optional=optional))}
+
+
+@settings(deadline=None)
+@given(valid_requests())
+def test_a_valid_request_is_read_as_it_was_sent_and_comes_back(values: dict[str, Any]) -> None:
+    request = GenerateRequest.parse(json.dumps(values).encode())
+    assert {name: getattr(request, name) for name in values} == values
+    assert GenerateRequest.model_validate_json(request.model_dump_json()) == request
+    assert GenerateRequest.parse(request.model_dump_json()) == request
+
+
+def assert_read_or_refused(body: bytes | str) -> None:
+    try:
+        answer: GenerateRequest | RequestError = GenerateRequest.parse(body)
+    except (InvalidJsonError, InvalidRequestError) as error:
+        answer = error
+    if isinstance(answer, InvalidRequestError):
+        assert 1 <= len(answer.faults) <= 100
+        assert all(fault.loc[0] == "body" and len(fault.loc) <= 4 for fault in answer.faults)
+
+
+@settings(deadline=None)
+@given(JSON | NEAR_REQUESTS)
+def test_any_json_is_read_or_refused(values: object) -> None:
+    assert_read_or_refused(json.dumps(values))
+
+
+@settings(deadline=None)
+@given(st.binary() | st.text())
+def test_anything_else_is_read_or_refused(body: bytes | str) -> None:
+    assert_read_or_refused(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b" ", b"hello", b"{", b'{"prompt": "x"} {}', b"{'prompt': 'x'}", b'{"prompt": NaN}',
+     b'{"cfg_scale": Infinity}', b'{"cfg_scale": -Infinity}', b'{"prompt": "\xff"}', b"\xff\xfe{}",
+     b"\xef\xbb\xbf{}", b'{"prompt": "\\ud800"}', b"[" * 10_000, b'{"a":' * 10_000,
+     b"[" * 10_000 + b"]" * 10_000, b'{"steps": ' + b"1" * 5000 + b"}", "", '{"prompt": "\ud800"}'],
+)  # fmt: skip
+def test_a_body_that_is_not_json_is_an_invalid_json_error(body: bytes | str) -> None:
+    with pytest.raises(InvalidJsonError, match=r"^The body is not JSON: "):
+        GenerateRequest.parse(body)
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "7", '"x"', "true", "[" * 100 + "]" * 100])
+def test_a_body_that_is_no_object_is_a_fault(body: str) -> None:
+    with pytest.raises(InvalidRequestError, match="detail for body") as caught:
+        GenerateRequest.parse(body)
+    assert caught.value.faults == (Fault(("body",), "Input should be an object", "dict_type"),)
+
+
+@pytest.mark.parametrize("field", ["cfg_scale", "strength"])
+def test_a_number_beyond_float_is_a_fault(field: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        GenerateRequest.parse(f'{{"prompt": "a fox", "{field}": 1e999}}')
+    assert caught.value.faults[0][::2] == (("body", field), "finite_number")
+
+
+def test_the_last_of_two_equal_names_counts() -> None:
+    assert GenerateRequest.parse(b'{"prompt": "x", "prompt": "y"}').prompt == "y"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "controlnet\ud800"])
+def test_a_name_that_is_no_text_is_a_fault(name: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        GenerateRequest.from_values({"prompt": "x", name: 1})
+
+
+def test_an_error_holds_at_most_100_faults_and_names_ten_fields() -> None:
+    error = InvalidRequestError([Fault(("body", f"f{n}"), "wrong", "wrong") for n in range(101)])
+    assert len(error.faults) == 100
+    assert "f9 and more." in error.message
+    assert "f10" not in error.message
+    assert "f9." in InvalidRequestError(error.faults[:10]).message
