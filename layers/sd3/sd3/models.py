@@ -40,6 +40,12 @@ OTHER_MODELS_FIELDS: Final = frozenset(
 OTHER_MODELS_PREFIXES: Final = ("controlnet", "inpaint_")
 """Fields of OctoAI's other models. Its SDK can send them as null, so null is no fault."""
 
+OCTOAI_OPTIONAL: Final = frozenset(
+    ("negative_prompt", "cfg_scale", "steps", "num_images", "seed", "width", "height",
+     "image_encoding", "init_image", "strength", "log_prompt")
+)  # fmt: skip
+"""Null means the default here: OctoAI's documentation says so, and its SDK sends it."""
+
 Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
 SeedList = Annotated[list[Seed | None], Field(max_length=MAX_IMAGES)]
 Seeds = Annotated[
@@ -148,7 +154,11 @@ class GenerateRequest(BaseModel):
             for name, value in values.items()
             if _of_other_models(name) and value is not None
         ]
-        own = {name: value for name, value in values.items() if not _of_other_models(name)}
+        own = {
+            name: value
+            for name, value in values.items()
+            if not _of_other_models(name) and not (value is None and name in OCTOAI_OPTIONAL)
+        }
         request = None
         try:
             request = cls.model_validate(own)

@@ -1,0 +1,76 @@
+"""Calls to a misbehaving server, over a session whose clock does not wait."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Final
+
+import pytest
+
+from sd3.errors import UpstreamError
+from sd3.http import Answer, HttpSession, Limits
+from tests.unit.upstreams.misbehaving import MisbehavingServer, Reply
+
+LIMITS: Final = Limits(max_bytes=4_000_000, min_seconds=0)
+SECRET: Final = "sk-secret"
+
+
+class FakeTime:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Caller:
+    """A server and a session with it; jitter is half of what it can be."""
+
+    def __init__(self, server: MisbehavingServer, limits: Limits) -> None:
+        self.server = server
+        self.time = FakeTime()
+        self.session = HttpSession(
+            server.url + "/",
+            limits=limits,
+            clock=self.time.clock,
+            sleep=self.time.sleep,
+            jitter=lambda: 0.5,
+        )
+
+    def post(
+        self,
+        *,
+        seconds: float = 30,
+        body: bytes = b"{}",
+        refusal: Callable[[int, bytes], UpstreamError | None] = lambda _status, _body: None,
+    ) -> Answer:
+        """Post so many seconds before the deadline."""
+        return self.session.post(
+            "/draw",
+            headers={"Authorization": f"Bearer {SECRET}"},
+            body=body,
+            deadline=self.time.now + seconds,
+            refusal=refusal,
+        )
+
+
+Serve = Callable[..., Caller]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start servers that follow their scripts, and end with the test."""
+    with ExitStack() as ends:
+
+        def start(*script: Reply, limits: Limits = LIMITS) -> Caller:
+            caller = Caller(ends.enter_context(MisbehavingServer(*script)), limits)
+            ends.enter_context(closing(caller.session))
+            return caller
+
+        yield start

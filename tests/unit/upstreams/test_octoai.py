@@ -1,0 +1,203 @@
+"""OctoAI's contract, against a real server that keeps it or not."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sd3.errors import (
+    ContentPolicyError,
+    UpstreamAnswerError,
+    UpstreamError,
+    UpstreamFailedError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from sd3.images import Picture, read_picture
+from sd3.models import Drawing, GenerateRequest
+from sd3.upstreams.octoai import OctoaiUpstream, request_body
+from tests.unit.pictures import png
+from tests.unit.upstreams.calling import Caller, Serve
+from tests.unit.upstreams.misbehaving import Reply, answer, head, raw, silent
+from tests.unit.upstreams.octoai_answers import image, images
+
+TOKEN = "oct-token"
+POLICY = b'{"message": "This request violates our Acceptable Use Policy."}'
+
+
+class Client:
+    """OctoAI's upstream in front of a server that misbehaves."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.server = caller.server
+        self.time = caller.time
+        self.upstream = OctoaiUpstream(
+            base_url=caller.server.url, token=lambda: f"{TOKEN}\n", http=caller.session
+        )
+
+    def draw(
+        self, *, seconds: float = 30, init_image: Picture | None = None, **fields: Any
+    ) -> Drawing:
+        """Draw foxes, from seed 7 on, so many seconds before the deadline."""
+        request = GenerateRequest(**({"prompt": "a fox"} | fields))
+        return self.upstream.draw(
+            request,
+            seeds=range(7, 7 + request.num_images),
+            init_image=init_image,
+            deadline=self.time.now + seconds,
+        )
+
+
+Upstreams = Callable[..., Client]
+
+
+@pytest.fixture
+def upstream(serve: Serve) -> Upstreams:
+    """Put OctoAI's upstream in front of a script."""
+    return lambda *script: Client(serve(*script))
+
+
+def test_upstream_makes_its_own_session() -> None:
+    assert OctoaiUpstream(base_url="https://image.example", token=lambda: TOKEN).name == "octoai"
+    with pytest.raises(ValueError, match="base URL"):
+        OctoaiUpstream(base_url="http://image.example", token=lambda: TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("fields", "micros"),
+    [({}, 30_000), ({"steps": 1}, 1_000), ({"steps": 50, "num_images": 16}, 800_000)],
+)
+def test_price_is_three_cents_for_thirty_steps(fields: dict[str, Any], micros: int) -> None:
+    octoai = OctoaiUpstream(base_url="https://image.example", token=lambda: TOKEN)
+    assert octoai.quote(GenerateRequest(prompt="a fox", **fields)) == micros
+
+
+def test_one_picture_is_drawn(upstream: Upstreams) -> None:
+    client = upstream(answer(200, images(image(safety_score=0.25, seed=9))))
+    drawing = client.draw()
+    ((seed, picture, safety_score),) = drawing.pictures
+    assert (seed, safety_score, drawing.prediction_time_ms) == (9, 0.25, 3451.7)
+    assert picture == read_picture(png(64))
+    (request,) = client.server.requests
+    assert request.path == "/generate/sd3"
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["content-type"] == "application/json"
+    assert request.json == {
+        "prompt": "a fox",
+        "cfg_scale": 12,
+        "steps": 30,
+        "num_images": 1,
+        "seed": 7,
+        "width": 1024,
+        "height": 1024,
+        "image_encoding": "jpeg",
+    }
+
+
+def test_sixteen_pictures_are_drawn_in_one_call_and_in_order(upstream: Upstreams) -> None:
+    client = upstream(answer(200, images(*(image(64 + i, seed=None) for i in range(16)))))
+    drawing = client.draw(
+        num_images=16,
+        negative_prompt='snow "\u2603"',
+        width=1344,
+        height=768,
+        image_encoding="png",
+        metadata={"a": "b"},
+        strength=0.5,
+        cfg_scale=4.5,
+        log_prompt=True,
+    )
+    assert [drawn.seed for drawn in drawing.pictures] == list(range(7, 23))
+    widths = [drawn.picture.width for drawn in drawing.pictures if drawn.picture]
+    assert widths == list(range(64, 80))
+    (request,) = client.server.requests
+    assert request.json == {
+        "prompt": "a fox",
+        "negative_prompt": 'snow "\u2603"',
+        "cfg_scale": 4.5,
+        "steps": 30,
+        "num_images": 16,
+        "seed": list(range(7, 23)),
+        "width": 1344,
+        "height": 768,
+        "image_encoding": "png",
+    }
+
+
+def test_init_image_and_strength_are_sent_together(upstream: Upstreams) -> None:
+    client = upstream(answer(200, images(image())))
+    start = read_picture(png(80))
+    client.draw(init_image=start, strength=0.25)
+    sent = client.server.requests[0].json
+    assert base64.b64decode(sent["init_image"]) == start.data
+    assert sent["strength"] == 0.25
+
+
+def test_calls_use_one_connection(upstream: Upstreams) -> None:
+    client = upstream(answer(200, images(image())))
+    client.draw()
+    client.draw()
+    assert client.server.connections == 1
+
+
+def test_too_few_pictures_are_an_unusable_answer(upstream: Upstreams) -> None:
+    client = upstream(answer(200, images(image())))
+    with pytest.raises(UpstreamAnswerError, match="answered 1 pictures, not 2"):
+        client.draw(num_images=2)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "calls"),
+    [
+        (answer(400, POLICY), ContentPolicyError, 1),
+        (answer(400, b'{"message": "steps"}'), UpstreamRefusedError, 1),
+        (answer(401, POLICY), UpstreamRefusedError, 1),
+        (answer(422, b'{"detail": []}'), UpstreamRefusedError, 1),
+        (answer(500, POLICY), UpstreamFailedError, 1),
+        (answer(429), UpstreamUnavailableError, 3),
+        (answer(503, retry_after="60"), UpstreamUnavailableError, 1),
+        (answer(302, location="https://image.example"), UpstreamRefusedError, 1),
+        (answer(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamAnswerError, 1),
+        (raw(head(200, content_length="5000") + images(image())), UpstreamAnswerError, 1),
+        (raw(b""), UpstreamFailedError, 1),
+    ],
+)
+def test_trouble_has_its_error_and_is_not_paid_twice(
+    upstream: Upstreams, reply: Reply, kind: type[UpstreamError], calls: int
+) -> None:
+    client = upstream(reply)
+    with pytest.raises(kind) as caught:
+        client.draw()
+    assert type(caught.value) is kind
+    assert len(client.server.requests) == calls
+    assert TOKEN not in str(caught.value)
+    assert "fox" not in str(caught.value)
+
+
+def test_busy_upstream_draws_after_its_wait(upstream: Upstreams) -> None:
+    client = upstream(answer(429, retry_after="6"), answer(429), answer(200, images(image())))
+    assert len(client.draw().pictures) == 1
+    assert client.time.slept == [6.5, 1.0]
+    first, *others = (request.body for request in client.server.requests)
+    assert others == [first, first]
+
+
+def test_silent_upstream_is_a_timeout(upstream: Upstreams) -> None:
+    with pytest.raises(UpstreamTimeoutError):
+        upstream(silent).draw(seconds=0.5)
+
+
+def test_passed_deadline_costs_nothing(upstream: Upstreams) -> None:
+    client = upstream(answer(200, images(image())))
+    with pytest.raises(UpstreamUnavailableError):
+        client.draw(seconds=0)
+    assert client.server.connections == 0
+
+
+def test_request_body_without_an_init_image_is_plain_json() -> None:
+    body = request_body(GenerateRequest(prompt='a "fox" \u2603', strength=0.5), [3], None)
+    assert json.loads(body)["prompt"] == 'a "fox" \u2603'
+    assert "strength" not in json.loads(body)

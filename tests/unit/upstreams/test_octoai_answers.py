@@ -1,0 +1,176 @@
+"""Answers of OctoAI, read without a copy and named when they cannot be used."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sd3.errors import (
+    UpstreamAnswerError,
+)
+from sd3.upstreams.octoai import read_answer, split_long_strings
+from tests.unit.pictures import png
+from tests.unit.upstreams.octoai_answers import b64, image, images
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"image_b64": None, "removed_for_safety": True},
+        {"image_b64": "null", "removed_for_safety": True},
+        {"image_b64": None},
+        {"image_b64": "null", "removed_for_safety": None},
+        {"removed_for_safety": True},
+    ],
+)
+def test_filtered_picture_is_no_failure(fields: dict[str, Any]) -> None:
+    drawing = read_answer(images(image() | fields, image()), [1, 2])
+    assert [drawn.picture is None for drawn in drawing.pictures] == [True, False]
+    assert drawing.pictures[0].seed == 7
+
+
+def test_answer_may_leave_out_all_but_the_pictures() -> None:
+    body = json.dumps({"images": [{"image_b64": b64(png())}, {}], "more": [1]}).encode()
+    drawing = read_answer(body, [5, 6])
+    assert drawing.prediction_time_ms == 0.0
+    assert [(seed, picture is None) for seed, picture, _ in drawing.pictures] == [
+        (5, False),
+        (6, True),
+    ]
+
+
+def test_more_pictures_than_seeds_are_left_out() -> None:
+    assert len(read_answer(images(image(), image(image_b64="broken")), [5]).pictures) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "is cut off"),
+        (images(image())[:-5], "is cut off"),
+        (images(image())[:9000], "is cut off"),
+        (b"<html>" + b'"' * 99, "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b'{"images": []} {}', "is not JSON"),
+        (b"null", "body: Input should be an object"),
+        (b"[]", "body: Input should be an object"),
+        (b"{}", "images: Field required"),
+        (b'{"images": null}', "images: Input should be a valid array"),
+        (b'{"images": ["secret"]}', "images.0: Input should be an object"),
+        (images(image(image_b64=5)), "images.0.image_b64: Input should be a valid string"),
+        (images(image(seed="secret")), "images.0.seed: Input should be a valid integer"),
+        (images(image(seed=True)), "images.0.seed: Input should be a valid integer"),
+        (images(image(seed=-1)), "images.0.seed: Input should be greater"),
+        (images(image(seed=2**32)), "images.0.seed: Input should be less"),
+        (images(image(safety_score=float("nan"))), "safety_score: Input should be a finite"),
+        (images(image(), prediction_time_ms=float("inf")), "time_ms: Input should be a finite"),
+        (images(), "answered 0 pictures, not 1"),
+        (images(image(image_b64="")), "picture 0: "),
+        (images(image(image_b64="secret!")), "picture 0: not valid base64"),
+        (images(image(image_b64="secret!" * 999)), "picture 0: not valid base64"),
+        (images(image(image_b64="AAAA")), "picture 0: not a PNG"),
+        (images(image(image_b64=b64(png()[:-50]))), "picture 0: the PNG is cut off"),
+    ],
+)
+def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> None:
+    with pytest.raises(UpstreamAnswerError) as caught:
+        read_answer(body, [1])
+    assert message in caught.value.message
+    assert "secret" not in caught.value.message
+    assert caught.value.may_have_charged
+
+
+def parsed(body: bytes) -> Any:
+    """Parse by way of split_long_strings, with the strings put back."""
+
+    def put_back(value: Any) -> Any:
+        if isinstance(value, str):
+            return bytes(strings[value]).decode() if value in strings else value
+        if isinstance(value, list):
+            return [put_back(item) for item in value]
+        if isinstance(value, dict):
+            return {put_back(key): put_back(item) for key, item in value.items()}
+        return value
+
+    skeleton, strings = split_long_strings(body)
+    return put_back(json.loads(skeleton))
+
+
+LONG = b64(bytes(range(256)) * 12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"images":[{{"image_b64":"{LONG}"}}]}}',
+        f' {{ "{LONG}" \n:\t"{LONG}" , "b" : "{LONG[:-2]}==" }} ',
+        f'["\\"{LONG}", "{LONG}\\"", "{LONG}\\\\", "\\\\\\"{LONG}", "\\\\", "{LONG}"]',
+        f'["{LONG[:900]}\\/{LONG}", "{LONG}\\u002f", "\\u0022{LONG}", "{LONG}"]',
+        f'["", "", "{LONG}", "", "{LONG}"]',
+        f'["{LONG}", "\u2603{LONG}\u2603", 1, {" " * 3000} 2, "a{" " * 3000}b"]',
+        f'["0", "placeholder0", "{"0" * 32}0", "{LONG}"]',
+        "[" + '"",' * 3000 + f'"{LONG}"]',
+        '"' + LONG + '"',
+        "17",
+    ],
+)
+def test_long_strings_are_cut_out_and_nothing_else_changes(text: str) -> None:
+    assert parsed(text.encode()) == json.loads(text)
+
+
+TRICKY = st.one_of(
+    st.text(max_size=40),
+    st.text(alphabet='"\\/AZ09+=', max_size=40),
+    st.sampled_from([LONG, LONG + '"', '"' + LONG, LONG + "\\", "\\" * 5 + LONG, LONG[:1024]]),
+)
+
+
+@settings(deadline=None)
+@given(
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | TRICKY,
+        lambda inner: st.lists(inner) | st.dictionaries(TRICKY, inner),
+        max_leaves=12,
+    ),
+    ascii_only=st.booleans(),
+    slashes=st.booleans(),
+    indent=st.none() | st.integers(0, 3),
+)
+def test_any_json_is_the_same_after_cutting(
+    *, value: Any, ascii_only: bool, slashes: bool, indent: int | None
+) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    if slashes:
+        text = text.replace("/", "\\/")
+    assert parsed(text.encode("utf-8", "surrogatepass")) == json.loads(text)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(['"', "\\", "[", "]", ",", ":", " ", "{", "}", "1", LONG]), max_size=30
+    )
+)
+def test_what_is_not_json_stays_so(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    try:
+        expected = json.loads(text)
+    except json.JSONDecodeError:
+        with pytest.raises(json.JSONDecodeError):
+            parsed(text.encode())
+    else:
+        assert parsed(text.encode()) == expected
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize("width", [1, 4, 64, 512])
+def test_pictures_are_the_same_as_by_plain_decoding(*, escaped: bool, width: int) -> None:
+    data = png(width, width)
+    body = images(image(image_b64=b64(data)), image(image_b64=b64(data)))
+    if escaped:
+        body = body.replace(b"/", b"\\/")
+    drawing = read_answer(body, [1, 2])
+    assert [drawn.picture.data for drawn in drawing.pictures if drawn.picture] == [data, data]
+    assert read_answer(bytearray(body), [1, 2]) == drawing
