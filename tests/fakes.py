@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from sd3.contract import GenerateRequest
 from sd3.errors import LeaseLostError, NotFoundError, Sd3Error
 from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture, GenerateRequest, ImageRecord, Job, JobStatus, Link
+from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobStatus, Link
 from sd3.service import Service
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ from typing import Any
 
 from sd3.api import Request, Response, handle
 from sd3.bootstrap import service
-from sd3.models import GenerateRequest
+from sd3.contract import GenerateRequest
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

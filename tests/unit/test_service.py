@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,
@@ -16,7 +17,7 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.models import MAX_SEED, ChargeOutcome, GenerateRequest, JobAnswer, JobStatus
+from sd3.models import ChargeOutcome, JobAnswer, JobStatus
 from sd3.service import ANSWER_BYTES, Service, fix_seeds, inline_base64
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeUpstream, make_service, picture
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from secrets import randbelow
 from typing import Final, Protocol
 
+from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     Fault,
@@ -15,12 +16,10 @@ from sd3.errors import (
 )
 from sd3.images import Picture, encode_base64
 from sd3.models import (
-    MAX_SEED,
     Charge,
     ChargeOutcome,
     Drawing,
     DrawnPicture,
-    GenerateRequest,
     ImageAnswer,
     ImageRecord,
     Job,

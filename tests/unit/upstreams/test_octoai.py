@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sd3.contract import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     UpstreamAnswerError,
@@ -17,7 +18,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.images import Picture, read_picture
-from sd3.models import Drawing, GenerateRequest
+from sd3.models import Drawing
 from sd3.upstreams.octoai import OctoaiUpstream, request_body
 from tests.unit.pictures import png
 from tests.unit.upstreams.calling import Caller, Serve

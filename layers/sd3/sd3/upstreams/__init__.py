@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from sd3.contract import GenerateRequest
 from sd3.images import Picture
-from sd3.models import Drawing, GenerateRequest
+from sd3.models import Drawing
 from sd3.settings import Settings
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import ContentPolicyError, UpstreamAnswerError, UpstreamError
 from sd3.http import HttpSession
 from sd3.images import Picture, PictureError, decode_base64, encode_base64, read_picture
-from sd3.models import MAX_SEED, Drawing, DrawnPicture, GenerateRequest
+from sd3.models import Drawing, DrawnPicture
 
 PATH: Final = "/generate/sd3"
 MICROS_PER_STEP: Final = 1_000

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sd3.contract import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import Fault, InvalidJsonError, InvalidRequestError, RequestError
-from sd3.models import MAX_SEED, SIZES, GenerateRequest
 
 SEEDS = st.integers(1, MAX_SEED)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=50)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from sd3.contract import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import Fault, InvalidRequestError
 from sd3.images import encode_base64
-from sd3.models import MAX_SEED, SIZES, Charge, ChargeOutcome, GenerateRequest, Job, JobStatus
+from sd3.models import Charge, ChargeOutcome, Job, JobStatus
 from tests.unit.pictures import flat, png
 
 PNG = png()
@@ -171,6 +172,21 @@ def test_a_field_of_another_model_may_be_null_only(field: str) -> None:
     for value in values:
         (fault,) = faults({"prompt": "a fox", field: value})
         assert fault == Fault(("body", field), "not supported on SD3", "not_supported")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["negative_prompt", "cfg_scale", "steps", "num_images", "seed", "width", "height",
+     "image_encoding", "init_image", "strength", "log_prompt"],
+)  # fmt: skip
+def test_null_is_the_default_of_what_octoais_client_may_send_as_null(field: str) -> None:
+    assert parse(**{field: None}) == parse()
+
+
+@pytest.mark.parametrize("field", ["prompt", "response_format", "metadata"])
+def test_null_is_a_fault_elsewhere(field: str) -> None:
+    (fault,) = faults({"prompt": "a fox", field: None})
+    assert fault.loc == ("body", field)
 
 
 @pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
