@@ -1,0 +1,1 @@
+"""What `make bench` measures: ours against the handler that people write today."""

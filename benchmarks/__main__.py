@@ -1,0 +1,32 @@
+"""`python -m benchmarks`: print the table of ours against naive; `--quick` for a rough one."""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+
+from benchmarks import cold_import, own_time, peak_memory
+from benchmarks.table import Row, write
+
+ROUNDS = 9
+QUICK_ROUNDS = 3
+
+MEASURES: dict[str, Callable[[int], Iterator[Row]]] = {
+    "own_time": own_time.measure,
+    "cold_import": cold_import.measure,
+    "peak_memory": peak_memory.measure,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the measures that are named, all by default, and print their rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
+    parser.add_argument("--quick", action="store_true", help="few rounds: rough figures, soon")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.measures) - set(MEASURES):
+        parser.error(f"no such measure: {', '.join(sorted(unknown))}")
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    write(row for name in options.measures or MEASURES for row in MEASURES[name](rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Peak memory of a fresh process that handles one request for 16 pictures."""
+
+from collections.abc import Iterator
+from statistics import median
+
+from benchmarks.stage import side, stage
+from benchmarks.table import Row
+
+AIM = 0.8
+PICTURES = 16
+
+
+def measure(rounds: int) -> Iterator[Row]:
+    """Compare the peaks of resident memory, the median of some fresh processes."""
+    peaks: dict[str, list[int]] = {"ours": [], "naive": []}
+    with stage() as environ:
+        for _ in range(rounds):
+            for name, seen in peaks.items():
+                with side(name, environ) as process:
+                    seen.append(process.handle(PICTURES).peak)
+    ours, naive = (median(peaks[name]) / 2**20 for name in ("ours", "naive"))
+    yield Row(f"peak memory, {PICTURES} pictures", ours, naive, "MiB", AIM)

@@ -1,0 +1,110 @@
+"""The SD3 server and the AWS that both sides are measured against, each a process of its own."""
+
+import base64
+import json
+import random
+import struct
+import sys
+import time
+import zlib
+from functools import cache
+from typing import Any
+
+from benchmarks.loopback import Answer, Call, Reply, serving
+
+SIDE = 1024
+NOISY_ROWS = 512
+"""Noise does not compress: half of the rows as noise make a PNG of 1.5 MB."""
+
+
+@cache
+def picture() -> bytes:
+    """Draw the picture that every call gets: a whole 1024x1024 PNG of 1.5 MB, always the same."""
+    noise = random.Random(0)  # noqa: S311 - the same picture in every run, no secret
+    row = SIDE * 3
+    rows = [b"\0" + noise.randbytes(row) for _ in range(NOISY_ROWS)]
+    rows += [bytes(row + 1)] * (SIDE - NOISY_ROWS)
+    size = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"".join(rows), 1)
+    chunks = (b"IHDR", size), (b"IDAT", data), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def sd3() -> Answer:
+    """Answer POST /generate/sd3 as OctoAI did, with bodies that were made beforehand."""
+
+    @cache
+    def body(count: int) -> bytes:
+        image = {
+            "image_b64": base64.b64encode(picture()).decode(),
+            "removed_for_safety": False,
+            "safety_score": None,
+        }
+        images = [image | {"seed": 1 + index} for index in range(count)]
+        return json.dumps({"images": images, "prediction_time_ms": 1.0}).encode()
+
+    def answer(call: Call) -> Reply:
+        count = json.loads(call.body).get("num_images", 1)
+        return Reply(headers=[("Content-Type", "application/json")], body=body(count))
+
+    return answer
+
+
+def aws(s3_latency: float = 0, table_latency: float = 0) -> Answer:
+    """Answer S3 after `s3_latency` seconds, the others after `table_latency`.
+
+    Objects are thrown away. Items are kept as they were put: an update is answered, not applied.
+    """
+    items: dict[str, list[dict[str, Any]]] = {}
+
+    def answer(call: Call) -> Reply:
+        target = call.headers.get("x-amz-target", "")
+        time.sleep(table_latency if target else s3_latency)
+        if not target:
+            return Reply(headers=[("ETag", '"0"')])
+        service, operation = target.split(".")
+        values = json.loads(call.body)
+        found = _secret(values) if service == "secretsmanager" else _row(items, operation, values)
+        return _json(found)
+
+    return answer
+
+
+def _secret(values: dict[str, Any]) -> dict[str, Any]:
+    return {"ARN": values["SecretId"], "Name": values["SecretId"], "SecretString": "token"}
+
+
+def _row(
+    items: dict[str, list[dict[str, Any]]], operation: str, values: dict[str, Any]
+) -> dict[str, Any]:
+    table = items.setdefault(values.get("TableName", ""), [])
+    if operation == "PutItem":
+        table[:] = [values["Item"]]  # one request is under way at a time: the last is enough
+        return {}
+    item = next((row for row in table if values.get("Key", {}).items() <= row.items()), None)
+    if item is None:
+        return {}
+    return {"Attributes" if operation == "UpdateItem" else "Item": item}
+
+
+def _json(values: dict[str, Any]) -> Reply:
+    body = json.dumps(values).encode()
+    crc = str(zlib.crc32(body))
+    kind = ("Content-Type", "application/x-amz-json-1.0")
+    return Reply(headers=[kind, ("x-amz-crc32", crc)], body=body)
+
+
+def main(which: str, *latencies_ms: str) -> None:
+    """Serve `which` of the two, say where on the first line, stop when standard input ends."""
+    answer = sd3() if which == "sd3" else aws(*(int(ms) / 1000 for ms in latencies_ms))
+    with serving(answer) as url:
+        print(url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,117 @@
+"""The processes of a measurement: the servers, and the sides that are measured against them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMEOUT = 10.0
+"""Seconds that a process has to end by itself."""
+
+
+class Sample(NamedTuple):
+    """What one request took.
+
+    `seconds` is in the handler, `peak` the process's most resident memory in bytes so far, and
+    `loading` the seconds of its import, before its first request.
+    """
+
+    seconds: float
+    peak: int
+    loading: float
+
+
+class Side:
+    """A process that handles requests one at a time, when asked."""
+
+    def __init__(self, asked: IO[str], answered: IO[str]) -> None:
+        self._asked = asked
+        self._answered = answered
+
+    def handle(self, pictures: int) -> Sample:
+        """Handle one request for so many pictures; raises RuntimeError if the handler failed."""
+        print(pictures, file=self._asked, flush=True)
+        line = self._answered.readline()
+        if not line:
+            raise RuntimeError("the handler failed: see its traceback above")
+        return Sample(*json.loads(line))
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str], environ: Mapping[str, str]
+) -> Iterator[tuple[IO[str], IO[str]]]:
+    """Run `python ARGUMENTS`; yields its standard input, at whose end it ends, and output."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=environ,
+        text=True,
+    )
+    with process, cast("IO[str]", process.stdin) as stdin:
+        try:
+            yield stdin, cast("IO[str]", process.stdout)
+            stdin.close()
+            process.wait(TIMEOUT)
+        finally:
+            process.kill()  # nothing happens to one that has ended
+
+
+@contextmanager
+def side(name: str, environ: Mapping[str, str]) -> Iterator[Side]:
+    """Start a side of `benchmarks.worker` that is ready to handle requests."""
+    with running(["-m", "benchmarks.worker", name], environ) as (stdin, stdout):
+        yield Side(stdin, stdout)
+
+
+@contextmanager
+def stage(*, s3_ms: int = 0, table_ms: int = 0) -> Iterator[dict[str, str]]:
+    """Start both servers, with a latency for each call to S3 and to the tables.
+
+    Yields the environment that a function would find there.
+
+    Bytecode is cached in `build/`, whatever the caller's environment says of it.
+    """
+    plain = {name: value for name, value in os.environ.items() if _is_neutral(name)}
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(running(["-m", "benchmarks.servers", *which], plain))
+            for which in (["sd3"], ["aws", str(s3_ms), str(table_ms)])
+        ]
+        upstream, aws = (stdout.readline().strip() for _, stdout in servers)
+        yield plain | _function_environment(upstream, aws)
+
+
+def _is_neutral(name: str) -> bool:
+    return not name.startswith(("AWS_", "PYTHON", "SD3_"))
+
+
+def _function_environment(upstream: str, aws: str) -> dict[str, str]:
+    region = "us-east-1"
+    return {
+        "AWS_ACCESS_KEY_ID": "ASIABENCHMARKS",
+        "AWS_SECRET_ACCESS_KEY": "benchmarks",
+        "AWS_SESSION_TOKEN": "benchmarks" * 40,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "AWS_LAMBDA_FUNCTION_NAME": "generate",
+        "AWS_ENDPOINT_URL_S3": aws,
+        "AWS_ENDPOINT_URL_DYNAMODB": aws,
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws,
+        "IMAGES_BUCKET": "images",
+        "JOBS_TABLE": "jobs",
+        "CLIENTS_TABLE": "clients",
+        "UPSTREAM": "octoai",
+        "UPSTREAM_URL": upstream,
+        "UPSTREAM_SECRET": f"arn:aws:secretsmanager:{region}:123456789012:secret:upstream",
+        "UPSTREAM_TOKEN": "token",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "layers" / "sd3")]),
+        "PYTHONPYCACHEPREFIX": str(ROOT / "build" / "benchmarks"),
+    }
