@@ -2,10 +2,71 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+UV := $(BIN)/uv
+RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
+COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+LOCKS ?= requirements
+SETTINGS ?= default
+FUNCTION ?= jobs
+EVENT ?= events/health.json
+.DEFAULT_GOAL := help
+.PHONY: help run test check check-locks fmt lock build deploy token invoke bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the whole service on this machine until Ctrl-C
+	@$(RUN) local
+
+test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the unit, integration and e2e tests; ARGS go to pytest
+	@$(BIN)/pytest $(or $(ARGS),tests/unit tests/integration tests/e2e)
+
+check: .venv/.ok check-locks ## Check format, lint, types, imports, the template and the lock files
+	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
+	@$(BIN)/mypy layers/sd3 functions model_server local benchmarks tests
+	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
+	@$(BIN)/cfn-lint template.yaml -a cfn_lint_serverless.rules
+
+check-locks: .venv/.ok
+	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
+	@$(MAKE) -s lock LOCKS=build/locks
+	@diff -x '*.in' requirements build/locks || (echo "requirements/*.txt are behind *.in: make lock" && exit 1)
+
+fmt: .venv/.ok ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
+
+lock: .venv/.ok ## Write requirements/*.txt from *.in; UPGRADE=--upgrade takes newer versions
+	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
+
+build: .venv/.ok .tools/sam/.ok ## Build for AWS Lambda (python3.13, arm64) and check what was built
+	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
+	@$(RUN) local.artifact .aws-sam/build
+
+deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
+	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
+
+token: .venv/.ok ## Make a client's token: CLIENT=name; STACK=name for a stack on AWS
+	@$(RUN) local.tokens "$(CLIENT)" --stack "$(STACK)"
+
+invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
+	@$(RUN) local.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
+
+bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Measure what the service adds to an upstream's time
+	@$(RUN) benchmarks $(ARGS)
+
+clean: ## Remove all that was made here, environments too
+	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ok: requirements/bootstrap.txt requirements/dev.txt
 	@echo "setting up the Python environment"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.tools/%/.ok: requirements/%.txt .venv/.ok
+	@echo "setting up $*"
+	@$(UV) venv -q --clear --python $(BIN)/python .tools/$*
+	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
 	@touch $@

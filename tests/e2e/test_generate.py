@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from typing import Any, Final
 
+import httpx
 import pytest
 import requests
 from octoai.client import OctoAI
@@ -178,8 +179,9 @@ def test_octoais_own_client_works_after_a_change_of_address(
 ) -> None:
     url = stack.api_url
     service = OctoAIEnvironment(default=url, image_gen=url, text_gen=url)
-    octoai = OctoAI(api_key=new_token(), environment=service)
-    drawn = octoai.image_gen.generate_sd3(**SEED_REQUEST)
+    with httpx.Client() as connection:
+        octoai = OctoAI(api_key=new_token(), environment=service, httpx_client=connection)
+        drawn = octoai.image_gen.generate_sd3(**SEED_REQUEST)
     assert drawn.prediction_time_ms >= 0
     assert [(image.seed, image.removed_for_safety) for image in drawn.images] == [
         (4275432097, False)

@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     """A 200: its headers (names in any case) and its body."""
 
     headers: Mapping[str, str]
-    body: bytes | bytearray
+    body: bytearray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,23 +203,23 @@ def _seconds_between(earlier: str, later: str) -> float:
     return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
 
 
-def _read(raw: HTTPResponse, max_bytes: int) -> bytes | bytearray:
-    """Read the body of a 200, in one piece and without a copy when its length is known."""
+def _read(raw: HTTPResponse, max_bytes: int) -> bytearray:
+    """Read the body of a 200, into one buffer of its length when that is known."""
     length = raw.length_remaining
     if (length or 0) > max_bytes:
         raise UpstreamAnswerError(f"The upstream's answer has more than {max_bytes} bytes.")
+    body, at = bytearray(length or 0), 0
     try:
-        if length is not None and "content-encoding" not in raw.headers:
-            return raw.read(decode_content=False)
-        body = bytearray()
         while piece := raw.read(_PIECE_BYTES, decode_content=True):
-            body += piece
-            if len(body) > max_bytes:
+            body[at : at + len(piece)] = piece
+            at += len(piece)
+            if at > max_bytes:
                 raise UpstreamAnswerError(f"The upstream's answer has more than {max_bytes} bytes.")
     except ReadTimeoutError as error:
         raise UpstreamTimeoutError("The upstream's answer did not end in time.") from error
     except HTTPError as error:
         raise UpstreamAnswerError("The upstream's answer was cut off.") from error
+    del body[at:]
     return body
 
 

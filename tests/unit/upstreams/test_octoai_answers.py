@@ -1,6 +1,7 @@
 """Answers of OctoAI, read without a copy and named when they cannot be used."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,9 +11,14 @@ from hypothesis import strategies as st
 from sd3.errors import (
     UpstreamAnswerError,
 )
+from sd3.models import Drawing
 from sd3.upstreams.octoai import read_answer, split_long_strings
 from tests.unit.pictures import png
 from tests.unit.upstreams.octoai_answers import b64, image, images
+
+
+def drawn_from(body: bytes, seeds: Sequence[int]) -> Drawing:
+    return read_answer(bytearray(body), seeds)
 
 
 @pytest.mark.parametrize(
@@ -26,14 +32,14 @@ from tests.unit.upstreams.octoai_answers import b64, image, images
     ],
 )
 def test_filtered_picture_is_no_failure(fields: dict[str, Any]) -> None:
-    drawing = read_answer(images(image() | fields, image()), [1, 2])
+    drawing = drawn_from(images(image() | fields, image()), [1, 2])
     assert [drawn.picture is None for drawn in drawing.pictures] == [True, False]
     assert drawing.pictures[0].seed == 7
 
 
 def test_answer_may_leave_out_all_but_the_pictures() -> None:
     body = json.dumps({"images": [{"image_b64": b64(png())}, {}], "more": [1]}).encode()
-    drawing = read_answer(body, [5, 6])
+    drawing = drawn_from(body, [5, 6])
     assert drawing.prediction_time_ms == 0.0
     assert [(seed, picture is None) for seed, picture, _ in drawing.pictures] == [
         (5, False),
@@ -42,7 +48,7 @@ def test_answer_may_leave_out_all_but_the_pictures() -> None:
 
 
 def test_more_pictures_than_seeds_are_left_out() -> None:
-    assert len(read_answer(images(image(), image(image_b64="broken")), [5]).pictures) == 1
+    assert len(drawn_from(images(image(), image(image_b64="broken")), [5]).pictures) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,7 @@ def test_more_pictures_than_seeds_are_left_out() -> None:
 )
 def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> None:
     with pytest.raises(UpstreamAnswerError) as caught:
-        read_answer(body, [1])
+        drawn_from(body, [1])
     assert message in caught.value.message
     assert "secret" not in caught.value.message
     assert caught.value.may_have_charged
@@ -87,14 +93,14 @@ def parsed(body: bytes) -> Any:
 
     def put_back(value: Any) -> Any:
         if isinstance(value, str):
-            return bytes(strings[value]).decode() if value in strings else value
+            return body[places[value]].decode() if value in places else value
         if isinstance(value, list):
             return [put_back(item) for item in value]
         if isinstance(value, dict):
             return {put_back(key): put_back(item) for key, item in value.items()}
         return value
 
-    skeleton, strings = split_long_strings(body)
+    skeleton, places = split_long_strings(bytearray(body))
     return put_back(json.loads(skeleton))
 
 
@@ -171,6 +177,5 @@ def test_pictures_are_the_same_as_by_plain_decoding(*, escaped: bool, width: int
     body = images(image(image_b64=b64(data)), image(image_b64=b64(data)))
     if escaped:
         body = body.replace(b"/", b"\\/")
-    drawing = read_answer(body, [1, 2])
+    drawing = drawn_from(body, [1, 2])
     assert [drawn.picture.data for drawn in drawing.pictures if drawn.picture] == [data, data]
-    assert read_answer(bytearray(body), [1, 2]) == drawing

@@ -1,6 +1,7 @@
 """The OctoAI contract: one call for all pictures, as base64 in JSON."""
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
@@ -21,7 +22,7 @@ _NULL: Final = "null"  # what an old page of OctoAI's documentation has in place
 _LONG: Final = 1024
 _MAX_STRINGS: Final = 1024  # 16 pictures with their keys are some 80
 
-Base64s = Mapping[str, memoryview]
+Places = Mapping[str, slice]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -101,12 +102,13 @@ def request_body(
     return b"".join((body[:-1], b',"init_image":"', encoded, b'"}'))
 
 
-def read_answer(body: bytes | bytearray, seeds: Sequence[int]) -> Drawing:
+def read_answer(body: bytearray, seeds: Sequence[int]) -> Drawing:
     """Read the body of a 200: a picture for each seed; more pictures than seeds are left out.
 
-    Raises UpstreamAnswerError.
+    `body` is used up: the last picture is decoded first and cut off, so that the pictures and
+    their base64 are never held whole side by side. Raises UpstreamAnswerError.
     """
-    skeleton, base64s = split_long_strings(body)
+    skeleton, places = split_long_strings(body)
     try:
         answer = _Answer.model_validate_json(skeleton)
     except ValidationError as error:
@@ -115,34 +117,33 @@ def read_answer(body: bytes | bytearray, seeds: Sequence[int]) -> Drawing:
         raise UpstreamAnswerError(
             f"The upstream answered {len(answer.images)} pictures, not {len(seeds)}."
         )
-    pictures = tuple(
-        _picture(index, image, seed, base64s)
-        for index, (image, seed) in enumerate(zip(answer.images, seeds, strict=False))
-    )
-    return Drawing(pictures, answer.prediction_time_ms or 0.0)
+    pictures = deque[DrawnPicture]()
+    for index, seed in reversed(list(enumerate(seeds))):
+        pictures.appendleft(_picture(index, answer.images[index], seed, body, places))
+    return Drawing(tuple(pictures), answer.prediction_time_ms or 0.0)
 
 
-def split_long_strings(body: bytes | bytearray) -> tuple[bytes, Base64s]:
+def split_long_strings(body: bytearray) -> tuple[bytes, Places]:
     """Cut the long strings out of a JSON text, so that a parser need not copy them.
 
-    Returns the text with a placeholder for each, and a view of `body` under each placeholder.
+    Returns the text with a placeholder for each, and by placeholder where in `body` it was.
     A string that is short, or that has escapes, stays where it is. A placeholder cannot be
     forged, being random, and is a string where a string was: the text is JSON if it was before.
     """
-    view, nonce = memoryview(body), secrets.token_hex(16)
-    pieces: list[bytes | memoryview] = []
-    strings: dict[str, memoryview] = {}
+    nonce = secrets.token_hex(16)
+    pieces: list[bytes | bytearray] = []
+    places: dict[str, slice] = {}
     at = 0
     for start, end in _long_strings(body):
-        placeholder = f"{nonce}{len(strings)}"
-        strings[placeholder] = view[start:end]
-        pieces += (view[at:start], placeholder.encode())
+        placeholder = f"{nonce}{len(places)}"
+        places[placeholder] = slice(start, end)
+        pieces += (body[at:start], placeholder.encode())
         at = end
-    pieces.append(view[at:])
-    return b"".join(pieces), strings
+    pieces.append(body[at:])
+    return b"".join(pieces), places
 
 
-def _long_strings(body: bytes | bytearray) -> Iterator[tuple[int, int]]:
+def _long_strings(body: bytearray) -> Iterator[tuple[int, int]]:
     """Find where long strings without escapes begin and end, between their quotes.
 
     In JSON a quote outside of a string begins one, so finding quotes is enough: no byte of a
@@ -158,30 +159,39 @@ def _long_strings(body: bytes | bytearray) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _closing_quote(body: bytes | bytearray, start: int) -> int:
+def _closing_quote(body: bytearray, start: int) -> int:
     end = body.find(b'"', start)
     while end > 0 and _is_escaped(body, end):
         end = body.find(b'"', end + 1)
     return end
 
 
-def _is_escaped(body: bytes | bytearray, at: int) -> bool:
+def _is_escaped(body: bytearray, at: int) -> bool:
     first = at
     while body[first - 1] == ord("\\"):
         first -= 1
     return (at - first) % 2 == 1
 
 
-def _picture(index: int, image: _Image, seed: int, base64s: Base64s) -> DrawnPicture:
+def _picture(index: int, image: _Image, seed: int, body: bytearray, places: Places) -> DrawnPicture:
     answered = seed if image.seed is None else image.seed
     text = image.image_b64
     if image.removed_for_safety or text is None or text == _NULL:
         return DrawnPicture(answered, None, image.safety_score)
     try:
-        picture = read_picture(decode_base64(base64s.get(text, text)))
+        data = _cut_off(body, places[text]) if text in places else decode_base64(text)
+        picture = read_picture(data)
     except PictureError as error:
         raise UpstreamAnswerError(f"The upstream's picture {index}: {error}.") from error
     return DrawnPicture(answered, picture, image.safety_score)
+
+
+def _cut_off(body: bytearray, place: slice) -> bytes:
+    """Decode what stands at `place`, and cut `body` off there."""
+    with memoryview(body) as whole, whole[place] as text:
+        data = decode_base64(text)
+    del body[place.start :]
+    return data
 
 
 def _fault(error: ValidationError) -> str:

@@ -1,0 +1,92 @@
+"""python -m local: the service on this machine, until Ctrl-C."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from local.environment import ROOT, write_env
+from local.picture import draw
+from local.processes import StackError, locked
+from local.stack import Stack, running
+
+_CLIENT = "local"
+_CHECK_SECONDS = 0.5
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PUBLISHED = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_DEFAULT_REGION",
+)
+
+
+def main(state: Path = ROOT / ".local") -> int:
+    """Run until Ctrl-C or SIGTERM; the exit status."""
+    for number in _ENDING:
+        signal.signal(number, _end)
+    state.mkdir(exist_ok=True)
+    try:
+        with locked(state / "run.lock", wait=False):
+            return _run(state)
+    except BlockingIOError:
+        say("the service is running here already: end the other `make run` first")
+    except (StackError, OSError) as error:
+        say(f"{error}")
+    except KeyboardInterrupt:
+        say("stopped")
+        return 0
+    return 1
+
+
+def say(line: str) -> None:
+    """Tell the user, at once."""
+    print(line, flush=True)
+
+
+def _run(state: Path) -> NoReturn:
+    with running(state, edge_port=4566, model_port=8188, report=say) as stack:
+        env = state / "env"
+        try:
+            token = stack.deployed.issue_token(_CLIENT)
+            say("drawing a first picture")
+            picture = state / "first.jpg"
+            picture.write_bytes(draw(stack.api_url, token, prompt="a lighthouse at dusk"))
+            write_env(env, _published(stack, token))
+            say(_READY.format(url=stack.api_url, token=token, picture=picture.relative_to(ROOT)))
+            while True:
+                stack.check()
+                time.sleep(_CHECK_SECONDS)
+        finally:
+            env.unlink(missing_ok=True)
+
+
+def _published(stack: Stack, token: str) -> dict[str, str]:
+    return {
+        "SD3_API_URL": stack.api_url,
+        "SD3_API_TOKEN": token,
+        **{name: stack.aws[name] for name in _PUBLISHED},
+        "SD3_UPSTREAM_URL": stack.upstream_url,
+        "SD3_CLIENT": _CLIENT,
+    }
+
+
+def _end(_number: int, _frame: Any) -> NoReturn:
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)  # an impatient second one would leave processes
+    raise KeyboardInterrupt
+
+
+_READY = """
+URL    {url}
+token  {token}
+drawn  {picture}
+
+curl {url}/generate/sd3 -H 'Authorization: Bearer {token}' \
+-H 'Content-Type: application/json' -d '{{"prompt": "a lighthouse at dusk"}}'
+
+Another token: make token CLIENT=name. Settings of the running service: .local/env. End: Ctrl-C."""
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""A stack that is deployed: in the embedded AWS of `make run`, or in AWS itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from local.environment import ROOT, read_env
+from local.processes import StackError
+from sd3.clients import ClientStore
+
+STACK_NAME = "sd3"
+"""Name of the stack in the embedded AWS."""
+
+
+class Deployed:
+    """One deployed stack, by the names of its template."""
+
+    def __init__(
+        self, session: boto3.Session, stack: str, *, endpoint_url: str | None = None
+    ) -> None:
+        self._session = session
+        self._stack = stack
+        self._endpoint_url = endpoint_url
+
+    def client(self, service: Any) -> Any:
+        """A boto3 client of the account that the stack lives in."""
+        local = Config(proxies={}, retries={"total_max_attempts": 1})
+        return self._session.client(
+            service,
+            endpoint_url=self._endpoint_url,
+            config=local if self._endpoint_url else None,
+        )
+
+    def outputs(self) -> dict[str, str]:
+        """The outputs of the template, by their names."""
+        [stack] = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def resource(self, logical_id: str) -> str:
+        """The physical name of a resource of the template."""
+        answer = self.client("cloudformation").describe_stack_resource(
+            StackName=self._stack, LogicalResourceId=logical_id
+        )
+        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+
+    def issue_token(self, client_id: str) -> str:
+        """Make a client's token; raises ValueError for a client_id that is no slug."""
+        store = ClientStore(self.client("dynamodb"), self.outputs()["ClientsTable"])
+        return store.issue(client_id, client_id)
+
+
+def embedded(values: Mapping[str, str]) -> Deployed:
+    """The stack of the embedded AWS that `values` (the lines of .local/env) describe.
+
+    Nothing of this machine's own AWS settings, files or proxies takes part.
+    """
+    session = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return Deployed(
+        boto3.Session(
+            aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
+            region_name=values["AWS_DEFAULT_REGION"],
+            botocore_session=session,
+        ),
+        STACK_NAME,
+        endpoint_url=values["AWS_ENDPOINT_URL"],
+    )
+
+
+def chosen(stack: str | None, *, env: Path = ROOT / ".local/env") -> Deployed:
+    """The stack of that name in the user's own AWS account; without a name, the embedded one.
+
+    Raises StackError when the embedded one is not running.
+    """
+    if stack:
+        return Deployed(boto3.Session(), stack)
+    try:
+        return embedded(read_env(env))
+    except FileNotFoundError:
+        raise StackError("no stack is running here: start `make run`, or say STACK=name") from None

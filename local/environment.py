@@ -1,0 +1,55 @@
+"""What the processes of the stack may see of this machine's environment, and where they listen."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The root of the checkout."""
+
+REGION = "us-east-1"
+LOOPBACK = "127.0.0.1"
+
+_PASSED = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ"})
+_NOT_BUILT_WITH = ("AWS_", "LAYER_", "MAKE", "MFLAGS", "PYTHON", "SAM_", "VIRTUAL_ENV")
+
+
+def bare(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a server gets: nothing of the user's AWS account, proxies or Python settings."""
+    return {name: value for name, value in environ.items() if name in _PASSED}
+
+
+def for_building(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a build gets: all but what would change its result; registries may need the rest."""
+    return {n: value for n, value in environ.items() if not n.startswith(_NOT_BUILT_WITH)}
+
+
+def free_port(preferred: int) -> int:
+    """`preferred` when it is free on the loopback interface, else any free port; 0 asks for any."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    msg = f"no port is free on {LOOPBACK}"
+    raise OSError(msg)
+
+
+def write_env(path: Path, values: Mapping[str, str]) -> None:
+    """Write KEY=VALUE lines that only the user may read, complete or not at all."""
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    lines = "".join(f"{name}={value}\n" for name, value in values.items())
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(lines)
+    draft.replace(path)
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """Read what write_env wrote; raises FileNotFoundError when there is no such file."""
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,104 @@
+"""Processes that end with us: each leads a group of its own and logs to a file of its own."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local.environment import ROOT
+
+_STOP_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+
+
+class StackError(Exception):
+    """The stack cannot be started or has broken down; the message says what to look at."""
+
+
+class Child:
+    """One process with all that it starts itself; leaving the `with` block ends them all."""
+
+    def __init__(
+        self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            # A session of its own keeps the terminal's Ctrl-C away: we end it, in order.
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is its group's too."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raise StackError when the process has ended."""
+        status = self._process.poll()
+        if status is not None:
+            msg = f"{self.name} ended with status {status}: see {self.log}"
+            raise StackError(msg)
+
+    def finish(self) -> None:
+        """Wait for a process that ends by itself; raises StackError when it failed."""
+        if self._process.wait():
+            self.check()
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Ask `ready` until it says so; raises StackError when it does not, or the process ends."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                msg = f"{self.name} was not ready after {seconds:.0f} s: see {self.log}"
+                raise StackError(msg)
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End the process and all of its group; those that do not want to are killed."""
+        if self._process.poll() is None:
+            self._signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock that ends with this process, even when it is killed.
+
+    Raises BlockingIOError when another holds it and we shall not wait.
+    """
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield

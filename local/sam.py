@@ -1,0 +1,87 @@
+"""The real `sam build` and `sam deploy`, pointed at the embedded AWS."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from local.deployed import STACK_NAME
+from local.environment import ROOT, bare, for_building
+from local.processes import Child
+
+SAM = ROOT / ".tools/sam/bin/sam"
+MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
+ARTIFACTS_BUCKET = "sam-artifacts"
+
+_QUIET = {"SAM_CLI_TELEMETRY": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def build(state: Path, report: Callable[[str], None]) -> Path:
+    """Build for the embedded AWS's interpreter, if anything has changed; the built template.
+
+    Raises StackError when the build fails.
+    """
+    target = state / "build"
+    mark = target / ".built-from"
+    wanted = _fingerprint([ROOT / "template.yaml", *_files("functions"), *_files("layers")])
+    if mark.is_file() and mark.read_text() == wanted:
+        return target / "template.yaml"
+    report("building functions and layers")
+    # SAM asks its cache by the layer folder alone; the layers are made of more than that.
+    layer = _fingerprint([ROOT / "layers/bytecode.mk"])
+    cache = state / "cache" / layer[:16]
+    command: list[str | Path] = [
+        SAM,
+        "build",
+        "--cached",
+        "--cache-dir",
+        cache,
+        "--build-dir",
+        target,
+    ]
+    settings = {
+        "LAYER_PYTHON": str(MINISTACK_PYTHON),
+        "LAYER_TARGET": f"--python {MINISTACK_PYTHON}",
+    }
+    env = for_building(os.environ) | _QUIET | settings
+    with Child("sam build", command, env=env, log=state / "sam-build.log") as child:
+        child.finish()
+    mark.write_text(wanted)
+    return target / "template.yaml"
+
+
+def deploy(
+    template: Path, *, aws: dict[str, str], parameters: Mapping[str, str], log: Path
+) -> None:
+    """Deploy a built template to the embedded AWS that `aws` (AWS_* variables) describes.
+
+    Raises StackError when the deployment fails.
+    """
+    command: list[str | Path] = [
+        *(SAM, "deploy", "--template-file", template, "--stack-name", STACK_NAME),
+        *("--s3-bucket", ARTIFACTS_BUCKET, "--capabilities", "CAPABILITY_IAM"),
+        *("--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"),
+        *(f"{name}={value}" for name, value in parameters.items()),
+    ]
+    # SAM asks every 5 s how far it is, which is most of a deployment that takes one second.
+    env = bare(os.environ) | _QUIET | aws | {"SAM_CLI_POLL_DELAY": "0.2"}
+    with Child("sam deploy", command, env=env, log=log) as child:
+        child.finish()
+
+
+def _fingerprint(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in (*files, ROOT / "requirements/runtime.txt", _interpreter()):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _interpreter() -> Path:
+    """The file that names the version and home of MiniStack's interpreter."""
+    return MINISTACK_PYTHON.parent.parent / "pyvenv.cfg"
+
+
+def _files(folder: str) -> Iterator[Path]:
+    found = (path for path in (ROOT / folder).rglob("*") if "__pycache__" not in path.parts)
+    return iter(sorted(path for path in found if path.is_file()))

@@ -1,0 +1,143 @@
+"""Starts the whole service on this machine, and ends it."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import requests
+
+from local import sam
+from local.deployed import Deployed, embedded
+from local.environment import LOOPBACK, REGION, ROOT, bare, free_port
+from local.processes import Child, locked
+
+_READY_SECONDS = 60.0
+_LISTENING = "listening on "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The running service: where it is, and what it runs on."""
+
+    api_url: str
+    aws: dict[str, str]
+    """AWS_* variables of the embedded AWS, for its root user."""
+    deployed: Deployed
+    upstream_url: str
+    children: tuple[Child, ...]
+
+    def check(self) -> None:
+        """Raise StackError when a process has ended."""
+        for child in self.children:
+            child.check()
+
+
+@contextmanager
+def running(
+    state: Path, *, edge_port: int, model_port: int, report: Callable[[str], None]
+) -> Iterator[Stack]:
+    """Start everything, with logs in `state`; leaving the `with` block ends it all.
+
+    Ports that are taken, or 0, become free ones. Raises StackError.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    port = free_port(edge_port)
+    aws = _aws(port)
+    model_token = secrets.token_urlsafe()
+    with ExitStack() as cleanup:
+        report("starting the embedded AWS and the model server")
+        scratch = cleanup.enter_context(
+            TemporaryDirectory(prefix="tmp-", dir=state, ignore_cleanup_errors=True)
+        )
+        edge = cleanup.enter_context(_embedded_aws(state, port, aws=aws, scratch=scratch))
+        model = cleanup.enter_context(_model_server(state, model_port, token=model_token))
+        edge.wait_until(lambda: _answers(f"{_url(port)}/_ministack/ready"), seconds=_READY_SECONDS)
+        model.wait_until(lambda: _LISTENING in model.log.read_text(), seconds=_READY_SECONDS)
+        upstream_url = model.log.read_text().partition(_LISTENING)[2].split()[0]
+        deployed = embedded(aws)
+        _deploy(state, deployed, aws=aws, upstream=(upstream_url, model_token), report=report)
+        api = urlsplit(deployed.outputs()["ApiUrl"])
+        yield Stack(
+            # MiniStack answers at the path that names the API; the hosts of AWS are not its own.
+            api_url=f"{_url(port)}/_aws/execute-api/{(api.hostname or '').split('.')[0]}{api.path}",
+            aws=aws,
+            deployed=deployed,
+            upstream_url=upstream_url,
+            children=(edge, model),
+        )
+
+
+def _deploy(
+    state: Path,
+    deployed: Deployed,
+    *,
+    aws: dict[str, str],
+    upstream: tuple[str, str],
+    report: Callable[[str], None],
+) -> None:
+    url, token = upstream
+    deployed.client("s3").create_bucket(Bucket=sam.ARTIFACTS_BUCKET)
+    secret = deployed.client("secretsmanager").create_secret(Name="upstream", SecretString=token)
+    parameters = {"UpstreamUrl": url, "UpstreamSecretArn": str(secret["ARN"])}
+    # `make run` and the tests share one build, which must not change while it is deployed.
+    shared = ROOT / ".local"
+    shared.mkdir(exist_ok=True)
+    with locked(shared / "build.lock", wait=True):
+        template = sam.build(shared, report)
+        report("deploying template.yaml")
+        sam.deploy(template, aws=aws, parameters=parameters, log=state / "sam-deploy.log")
+
+
+def _embedded_aws(state: Path, port: int, *, aws: dict[str, str], scratch: str) -> Child:
+    settings = {
+        "BIND_HOST": LOOPBACK,
+        "GATEWAY_PORT": str(port),
+        "AUTH": "true",
+        "TMPDIR": scratch,
+        # Neither may it listen on every interface (MQTT, SFTP), nor touch containers.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "DOCKER_HOST": "unix:///nonexistent",
+        "AWS_ACCESS_KEY_ID": aws["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": aws["AWS_SECRET_ACCESS_KEY"],
+    }
+    command = [sam.MINISTACK_PYTHON, ROOT / "local/embedded.py"]
+    return Child("MiniStack", command, env=bare(os.environ) | settings, log=state / "ministack.log")
+
+
+def _model_server(state: Path, port: int, *, token: str) -> Child:
+    address = ("--host", LOOPBACK, "--port", str(free_port(port)))
+    env = bare(os.environ) | {"MODEL_SERVER_TOKEN": token, "PYTHONUNBUFFERED": "1"}
+    python = ROOT / ".venv/bin/python"
+    command = (python, "-m", "model_server", *address)
+    return Child("the model server", command, env=env, log=state / "model-server.log")
+
+
+def _aws(port: int) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": _url(port),
+        "AWS_ACCESS_KEY_ID": "sd3-local",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(),
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
+
+
+def _answers(url: str) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(url, timeout=2).ok
+        except requests.RequestException:
+            return False

@@ -1,0 +1,41 @@
+"""The whole service, built, deployed and running on this machine, once for all e2e tests."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import pytest
+import requests
+
+from local.environment import ROOT
+from local.stack import Stack, running
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack of `make run`, on ports and with state of its own."""
+    (ROOT / ".local").mkdir(exist_ok=True)
+    state = tmp_path_factory.mktemp("stack")
+    with running(state, edge_port=0, model_port=0, report=lambda _: None) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def new_token(stack: Stack) -> Callable[[], str]:
+    """Make a token of a new client, each time."""
+    clients = count(1)
+    return lambda: stack.deployed.issue_token(f"e2e-{next(clients)}")
+
+
+@pytest.fixture
+def http() -> Iterator[requests.Session]:
+    """A session that no proxy or .netrc of this machine takes part in."""
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@pytest.fixture
+def client(http: requests.Session, new_token: Callable[[], str]) -> requests.Session:
+    """A session that sends a new client's token."""
+    http.headers["Authorization"] = f"Bearer {new_token()}"
+    return http

@@ -1,0 +1,103 @@
+"""The deployed API over HTTP: who is let in, and what the gateway itself answers."""
+
+from collections.abc import Callable
+
+import boto3
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from local.picture import draw
+from local.stack import Stack
+
+UNKNOWN = "sd3_" + "x" * 43
+
+
+def error_of(answer: requests.Response) -> tuple[int, str]:
+    """Status and code of an error, whose shape is checked."""
+    body = answer.json()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert set(body) == {"code", "message", "request_id"}
+    assert body["request_id"]
+    return answer.status_code, body["code"]
+
+
+def test_health_is_open(stack: Stack, http: requests.Session) -> None:
+    answer = http.get(f"{stack.api_url}/health")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer"}, {"Authorization": "Basic eA=="}, {"Authorization": "x"}],
+)
+def test_no_token_is_401(stack: Stack, http: requests.Session, headers: dict[str, str]) -> None:
+    answer = http.get(f"{stack.api_url}/jobs/x", headers=headers)
+    assert error_of(answer) == (401, "unauthorized")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_an_unknown_token_is_403_on_every_route(stack: Stack, http: requests.Session) -> None:
+    http.headers["Authorization"] = f"Bearer {UNKNOWN}"
+    assert error_of(http.get(f"{stack.api_url}/jobs/x")) == (403, "forbidden")
+    answer = http.post(f"{stack.api_url}/generate/sd3", json={"prompt": "x"})
+    assert error_of(answer) == (403, "forbidden")
+
+
+def test_one_token_opens_every_route(stack: Stack, client: requests.Session) -> None:
+    assert error_of(client.get(f"{stack.api_url}/jobs/nobody")) == (404, "not_found")
+    answer = client.post(f"{stack.api_url}/generate/sd3", data="{")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/jobs", "/generate", "/health/x"])
+def test_a_route_that_is_not_there_is_404(
+    stack: Stack, client: requests.Session, path: str
+) -> None:
+    assert error_of(client.get(stack.api_url + path)) == (404, "not_found")
+
+
+def test_a_method_that_is_not_there_is_404(stack: Stack, client: requests.Session) -> None:
+    assert error_of(client.delete(f"{stack.api_url}/health")) == (404, "not_found")
+
+
+def test_a_page_may_ask_before_it_calls(stack: Stack, http: requests.Session) -> None:
+    answer = http.options(
+        f"{stack.api_url}/generate/sd3",
+        headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"},
+    )
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+
+def test_a_picture_is_drawn_and_its_link_leads_to_it(
+    stack: Stack, new_token: Callable[[], str]
+) -> None:
+    assert draw(stack.api_url, new_token(), prompt="a lighthouse")
+
+
+def test_a_bucket_is_not_open_to_the_world(stack: Stack, http: requests.Session) -> None:
+    bucket = stack.deployed.outputs()["ImagesBucket"]
+    assert http.get(f"{stack.aws['AWS_ENDPOINT_URL']}/{bucket}").status_code == 403
+
+
+def test_a_function_may_do_only_what_it_needs(stack: Stack) -> None:
+    table = stack.deployed.outputs()["ClientsTable"]
+    role = stack.deployed.resource("JobsFunctionRole")
+    account = stack.deployed.client("sts").get_caller_identity()["Account"]
+    session = stack.deployed.client("sts").assume_role(
+        RoleArn=f"arn:aws:iam::{account}:role/{role}", RoleSessionName="test"
+    )["Credentials"]
+    jobs = boto3.client(
+        "dynamodb",
+        endpoint_url=stack.aws["AWS_ENDPOINT_URL"],
+        region_name=stack.aws["AWS_DEFAULT_REGION"],
+        aws_access_key_id=session["AccessKeyId"],
+        aws_secret_access_key=session["SecretAccessKey"],
+        aws_session_token=session["SessionToken"],
+    )
+    with pytest.raises(ClientError, match="AccessDenied"):
+        jobs.get_item(TableName=table, Key={"token_sha256": {"S": "x"}})

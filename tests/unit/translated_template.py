@@ -1,0 +1,71 @@
+"""template.yaml as written, and as SAM translates it for CloudFormation."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import cfnlint.decode
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+
+ROOT = Path(__file__).parents[2]
+Resources = dict[str, dict[str, Any]]
+
+
+@cache
+def source() -> dict[str, Any]:
+    """The template as written, with intrinsics in their long form."""
+    template, faults = cfnlint.decode.decode(str(ROOT / "template.yaml"))
+    assert not faults
+    plain: dict[str, Any] = json.loads(json.dumps(template, default=str))
+    return plain
+
+
+@cache
+def translated() -> Resources:
+    """What CloudFormation gets to see."""
+    template = copy.deepcopy(source())
+    for resource in template["Resources"].values():
+        for name in {"CodeUri", "ContentUri"} & set(resource.get("Properties", {})):
+            resource["Properties"][name] = "s3://bucket/key"
+    session = boto3.Session(region_name="us-east-1")
+    translator = Translator({}, Parser(), boto_session=session)
+    parameters = {name: p.get("Default", "x") for name, p in template["Parameters"].items()}
+    resources: Resources = translator.translate(template, parameters)["Resources"]
+    return resources
+
+
+def of_type(resources: Resources, kind: str) -> Resources:
+    return {name: r for name, r in resources.items() if r["Type"] == kind}
+
+
+def functions() -> Resources:
+    return of_type(source()["Resources"], "AWS::Serverless::Function")
+
+
+def api_body() -> dict[str, Any]:
+    [api] = of_type(translated(), "AWS::ApiGateway::RestApi").values()
+    body: dict[str, Any] = api["Properties"]["Body"]
+    return body
+
+
+def references(value: Any) -> Iterator[str]:
+    """The logical ids and parameters that `value` refers to."""
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key == "Ref":
+                yield item
+            elif key == "Fn::GetAtt":
+                yield (item if isinstance(item, list) else item.split("."))[0]
+            elif key == "Fn::Sub":
+                text = item[0] if isinstance(item, list) else item
+                yield from re.findall(r"\$\{([A-Za-z0-9]+)", text)
+            yield from references(item)
