@@ -182,7 +182,7 @@ def test_octoais_own_client_works_after_a_change_of_address(
     with httpx.Client() as connection:
         octoai = OctoAI(api_key=new_token(), environment=service, httpx_client=connection)
         drawn = octoai.image_gen.generate_sd3(**SEED_REQUEST)
-    assert drawn.prediction_time_ms >= 0
-    assert [(image.seed, image.removed_for_safety) for image in drawn.images] == [
-        (4275432097, False)
-    ]
+    (image,) = drawn.images
+    assert (image.seed, image.removed_for_safety) == (4275432097, False)
+    assert image.image_b64 is not None
+    assert Image.open(io.BytesIO(base64.b64decode(image.image_b64))).size == (1024, 1024)

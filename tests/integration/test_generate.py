@@ -83,6 +83,15 @@ def test_b64_json_answers_the_pictures_themselves_too(functions: Functions) -> N
     assert image["url"]
 
 
+def test_octoais_own_client_gets_the_pictures_that_it_reads(functions: Functions) -> None:
+    event = load_event("generate")
+    event["headers"]["X-Fern-SDK-Name"] = "octoai"
+    assert functions.generate(event)["json"]["images"][0]["image_b64"]
+    event["body"] = '{"prompt": "a fox", "response_format": "url"}'
+    event["requestContext"]["requestId"] = "second"
+    assert functions.generate(event)["json"]["images"][0]["image_b64"] is None
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "retry_after"),
     [
