@@ -1,0 +1,28 @@
+"""python -m model_server: run the server until SIGTERM or Ctrl-C."""
+
+import os
+import signal
+import sys
+
+from model_server.server import Server
+from model_server.settings import Settings
+
+
+def main() -> None:
+    """Run the server; ends the program with status 0 after a signal."""
+    settings = Settings.read(sys.argv[1:], os.environ)
+    # uvicorn raises the signal again when it has shut down: this makes of it an exit status.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server = Server(settings, on_ready=_say)
+    server.run()
+    sys.exit(1 if server.failed else 0)
+
+
+def _say(url: str) -> None:
+    sys.stdout.write(f"listening on {url}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The program's life: bind, load, say where it listens, and end on a signal."""
+
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import uvicorn
+
+from model_server.app import create_app
+from model_server.engines import ENGINES
+from model_server.settings import Settings
+from model_server.studio import Studio
+
+_LOG: Final = logging.getLogger("uvicorn.error")
+_GRACE_S: Final = 3
+"""For clients that are slow to take their answer; drawing itself ends at once."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that answers /health while its engine loads."""
+
+    _loading: asyncio.Task[None]
+
+    def __init__(self, settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+        """`on_ready` is called once, with the server's URL, when it listens and can draw."""
+        self._studio = Studio(ENGINES[settings.engine](settings))
+        self._on_ready = on_ready
+        self.failed = False
+        super().__init__(
+            uvicorn.Config(
+                create_app(settings, self._studio),
+                host=settings.host,
+                port=settings.port,
+                headers=[("X-Engine", self._studio.engine.notice)],
+                server_header=False,
+                access_log=False,
+                log_level="warning",
+                lifespan="off",
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and start to load the engine."""
+        await super().startup(sockets=sockets)
+        url = url_of(*self.servers[0].sockets[0].getsockname()[:2])
+        self._loading = asyncio.create_task(self._studio.load())
+        self._loading.add_done_callback(functools.partial(self._loaded, url))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop drawing first: uvicorn waits for the requests that are under way."""
+        self._loading.cancel()
+        self._studio.close()
+        await super().shutdown(sockets=sockets)
+
+    def _loaded(self, url: str, loading: asyncio.Task[None]) -> None:
+        if loading.cancelled():
+            return
+        if error := loading.exception():
+            _LOG.error("the engine did not load", exc_info=error)
+            self.failed = self.should_exit = True
+        else:
+            self._on_ready(url)
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a server that listens there; an IPv6 address is put in brackets."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

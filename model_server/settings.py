@@ -1,0 +1,72 @@
+"""The server's settings: flags from the command line, and the token from the environment."""
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Self
+
+from model_server.engines import ENGINES
+
+TOKEN_VARIABLE = "MODEL_SERVER_TOKEN"  # noqa: S105 - the name of the variable, not a token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per flag of the same name, and the token."""
+
+    token: str = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8000
+    engine: str = "sketch"
+    max_concurrent: int = 8
+    requests_per_minute: int = 0
+    max_body_bytes: int = 32 * 2**20
+    """Room for a 4096x4096 photograph as base64, which is a third larger than its file."""
+    delay_ms_per_step: float = 0.0
+
+    @classmethod
+    def read(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
+        """Read flags and environment; ends the program with status 2 and a message on a fault."""
+        parser = _parser(cls)
+        flags = parser.parse_args(arguments)
+        token = environ.get(TOKEN_VARIABLE, "")
+        if not token:
+            parser.error(f"set {TOKEN_VARIABLE} to the bearer token that clients must send")
+        return cls(token=token, **vars(flags))
+
+
+def _parser(settings: type[Settings]) -> argparse.ArgumentParser:
+    default = {f.name: f.default for f in fields(settings)}
+    parser = argparse.ArgumentParser(prog="python -m model_server", description=__doc__)
+    flags: tuple[tuple[str, Callable[[str], object], str], ...] = (
+        ("host", str, "address to listen on"),
+        ("port", int, "port to listen on; 0 takes a free one, which the first line names"),
+        ("max-concurrent", _at_least(1), "requests drawn or waiting at once; more are a 429"),
+        ("requests-per-minute", _at_least(0), "requests let in per minute; 0 is no bound"),
+        ("max-body-bytes", _at_least(1), "largest request body; a larger one is a 413"),
+        ("delay-ms-per-step", _delay, "sketch: milliseconds to wait per picture and step"),
+    )
+    parser.add_argument("--engine", choices=sorted(ENGINES), default=default["engine"])
+    for name, kind, description in flags:
+        value = default[name.replace("-", "_")]
+        parser.add_argument(
+            f"--{name}", type=kind, default=value, help=f"{description} (default: {value})"
+        )
+    return parser
+
+
+def _at_least(lowest: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if (value := int(text)) < lowest:
+            msg = f"should be at least {lowest}"
+            raise argparse.ArgumentTypeError(msg)
+        return value
+
+    return whole_number
+
+
+def _delay(text: str) -> float:
+    if not 0 <= (value := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError("should be 0 or more")
+    return value
