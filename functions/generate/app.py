@@ -3,7 +3,7 @@
 from typing import Any
 
 from sd3.api import Request, Response, handle
-from sd3.bootstrap import service
+from sd3.bootstrap import Caller, service
 from sd3.contract import GenerateRequest
 
 
@@ -13,14 +13,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def generate(request: Request) -> Response:
-    """Answer 200 with the job that drew the request."""
-    answer = service().generate(
-        _parsed(request),
+    """Answer 200 with the job that drew the request, or 202 with the one that will."""
+    caller = Caller(
         client_id=request.client_id,
         job_id=request.id,
         seconds=request.seconds,
+        idempotency_key=request.idempotency_key(),
+        respond_async=request.prefers("respond-async") is not None,
     )
-    return Response(200, answer)
+    answer = service().generate(_parsed(request), caller)
+    if answer.status.is_terminal:
+        return Response(200, answer)
+    return Response(202, answer, {"Location": f"/jobs/{answer.id}", "Retry-After": "2"})
 
 
 def _parsed(request: Request) -> GenerateRequest:

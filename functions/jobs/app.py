@@ -14,7 +14,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def job(request: Request) -> Response:
     """Answer 200 with the job; another client's is a 404."""
-    return Response(200, service().job(request.path["id"], client_id=request.client_id))
+    found = service().job(request.path["id"], client_id=request.client_id)
+    return Response(200, service().answer(found))
 
 
 def health(_request: Request) -> Response:

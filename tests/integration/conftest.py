@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from moto import mock_aws
@@ -17,6 +17,9 @@ from sd3.aws import Aws
 from sd3.upstreams import UPSTREAMS
 from tests.fakes import FakeUpstream
 
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef
+
 EVENTS = Path(__file__).parents[2] / "events"
 
 ENVIRONMENT = {
@@ -26,10 +29,24 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "sd3",
     "IMAGES_BUCKET": "pictures",
     "JOBS_TABLE": "jobs",
+    "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
+    "ASIDE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
     "UPSTREAM": "fake",
     "UPSTREAM_SECRET": "upstream-token",
     "ALLOWED_ORIGINS": "https://app.example.com,https://admin.example.com",
 }
+
+
+def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
+    """An index of the jobs table, as the template has it."""
+    return {
+        "IndexName": name,
+        "KeySchema": [
+            {"AttributeName": key, "KeyType": "HASH"},
+            {"AttributeName": order, "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
 
 
 @pytest.fixture
@@ -48,8 +65,17 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
             TableName="jobs",
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"}
+                for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
+            ],
+            GlobalSecondaryIndexes=[
+                index("by_client", "client_id", "created_at"),
+                index("failed_by_day", "failed_day", "completed_at"),
+            ],
         )
+        aws.sqs.create_queue(QueueName="jobs")
+        aws.sqs.create_queue(QueueName="aside")
         aws.secrets.create_secret(Name="upstream-token", SecretString="secret")
         yield aws
 
@@ -82,7 +108,13 @@ class Functions:
 @pytest.fixture
 def functions(aws: Aws, upstream: FakeUpstream) -> Iterator[Functions]:
     """Fresh functions: what they cache for a process is forgotten around each test."""
-    caches = (bootstrap.service, bootstrap.logger, api._allowed_origins)
+    caches = (
+        bootstrap.service,
+        bootstrap.worker,
+        bootstrap.queue,
+        bootstrap.logger,
+        api._allowed_origins,
+    )
     for cached in caches:
         cached.cache_clear()
     logging.Logger.manager.loggerDict.pop("sd3", None)  # it holds on to the last test's stdout

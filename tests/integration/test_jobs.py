@@ -96,10 +96,10 @@ def test_a_job_past_its_expiry_is_not_found(store: JobStore) -> None:
 def test_only_the_attempt_that_holds_the_job_may_end_it(store: JobStore) -> None:
     store.create(running_job())
     with pytest.raises(LeaseLostError):
-        store.end(running_job(attempt=1, status=JobStatus.FAILED))
-    store.end(running_job(status=JobStatus.SUCCEEDED))
+        store.save(running_job(attempt=1, status=JobStatus.FAILED))
+    store.save(running_job(status=JobStatus.SUCCEEDED))
     with pytest.raises(LeaseLostError):
-        store.end(running_job(status=JobStatus.FAILED))
+        store.save(running_job(status=JobStatus.FAILED))
     assert store.get("j", now=NOON).status is JobStatus.SUCCEEDED
 
 

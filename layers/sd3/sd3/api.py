@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from sd3.bootstrap import logger
 from sd3.errors import (
+    Fault,
     InvalidJsonError,
     InvalidRequestError,
     NotFoundError,
@@ -31,6 +32,8 @@ from sd3.settings import Settings
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """What Lambda takes; a larger body never gets here on AWS."""
+
+MAX_KEY: Final = 255
 
 RETRY_AFTER_SECONDS: Final = 5
 """What a client is told to wait when the upstream did not say."""
@@ -63,6 +66,22 @@ class Request:
         headers: Mapping[str, str] = self.event["headers"] or {}
         wanted = name.lower()
         return next((text for key, text in headers.items() if key.lower() == wanted), None)
+
+    def prefers(self, name: str) -> str | None:
+        """What the Prefer header (RFC 7240) says of one preference; None if it says nothing."""
+        for preference in (self.header("Prefer") or "").split(","):
+            said, _, value = preference.partition(";")[0].partition("=")
+            if said.strip().lower() == name:
+                return value.strip().strip('"')
+        return None
+
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key, 1 to 255 printable ASCII characters; InvalidRequestError else."""
+        key = self.header("Idempotency-Key")
+        if key is None or (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+            return key
+        msg = f"should be 1 to {MAX_KEY} printable ASCII characters"
+        raise InvalidRequestError([Fault(("header", "Idempotency-Key"), msg, "idempotency_key")])
 
     def json_body(self) -> bytes | str:
         """The body as it came.

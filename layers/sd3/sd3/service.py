@@ -1,59 +1,55 @@
-"""The use cases: what the service does, whoever asks and wherever it runs."""
+"""The use cases of clients: what the service does for whoever asks, by whatever door."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from secrets import randbelow
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
+from sd3.answers import cursor_from, entity_tag, job_answer, position_in
+from sd3.attempts import (
+    LEASE_MARGIN_SECONDS,
+    Attempts,
+    failed,
+    queued_again,
+    running,
+    with_unknown_charge,
+)
 from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import (
-    ContentPolicyError,
-    Fault,
-    InvalidRequestError,
+    IdempotencyMismatchError,
+    LeaseLostError,
+    NotCancelableError,
     NotFoundError,
     Sd3Error,
+    StillRunningError,
+    StorageError,
+    UpstreamTimeoutError,
 )
-from sd3.images import Picture, encode_base64
-from sd3.models import (
-    Charge,
-    ChargeOutcome,
-    Drawing,
-    DrawnPicture,
-    ImageAnswer,
-    ImageRecord,
-    Job,
-    JobAnswer,
-    JobError,
-    JobStatus,
-    Link,
-)
+from sd3.models import InboxOrigin, Job, JobAnswer, JobsAnswer, JobStatus, Link
+from sd3.ports import Images, Jobs, Queue, Time
 from sd3.upstreams import Upstream
 
-ANSWER_BYTES: Final = 4_500_000
-"""Base64 that an answer may hold: Lambda's answers end at 6 MB, links and the rest included."""
+POLL_SECONDS: Final = 0.5
+"""Between two looks at a job that somebody waits for."""
 
-STORE_SECONDS: Final = 15
-"""Kept back from the caller's time for storing the pictures and writing the job's end."""
-
-LEASE_MARGIN_SECONDS: Final = 30
-"""How long after its last moment an attempt still counts as alive."""
+_RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
+_TRIES: Final = 5
 
 
-class Jobs(Protocol):
-    """Where jobs are kept; see jobs.JobStore."""
+class Caller(NamedTuple):
+    """Who asks for a picture, and how."""
 
-    def create(self, job: Job) -> None: ...
-    def end(self, job: Job) -> None: ...
-    def get(self, job_id: str, *, now: datetime) -> Job: ...
-
-
-class Images(Protocol):
-    """Where pictures are kept; see storage.ImageStore."""
-
-    def put_init_image(self, folder: str, picture: Picture) -> str: ...
-    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]: ...
-    def sign(self, key: str, *, now: datetime) -> Link: ...
+    client_id: str
+    job_id: str
+    """The id that a job made for this call gets."""
+    seconds: float
+    """How long the caller's function lives on."""
+    idempotency_key: str | None = None
+    respond_async: bool = False
+    inbox: InboxOrigin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,131 +58,174 @@ class Service:
 
     jobs: Jobs
     images: Images
+    queue: Queue
     upstream: Callable[[], Upstream]
+    time: Time
     sync_image_steps: int
     retention: timedelta
-    now: Callable[[], datetime]
-    monotonic: Callable[[], float]
+    url_ttl_seconds: int
 
-    def generate(
-        self, request: GenerateRequest, *, client_id: str, job_id: str, seconds: float
-    ) -> JobAnswer:
-        """Draw a request while its caller waits, at most `seconds` from now.
+    def generate(self, request: GenerateRequest, caller: Caller) -> JobAnswer:
+        """Draw a request while its caller waits, or queue it where that takes too long.
 
-        Raises InvalidRequestError for work that is too long for that, UpstreamError and
-        StorageError; the job that failed so is named by the error's `job_id`.
+        The answer's job has ended, or waits or runs. Raises IdempotencyMismatchError,
+        UpstreamError, StillRunningError and StorageError; a job that failed so is named by the
+        error's `job_id`.
         """
-        self._refuse_long_work(request)
-        deadline = self.monotonic() + seconds - STORE_SECONDS
-        job = self._start(request, client_id=client_id, job_id=job_id, seconds=seconds)
+        job = self._new_job(request, caller)
+        # The message comes first: from the moment that the job is written, somebody will end it.
+        waits = job.status is JobStatus.QUEUED
+        delay = 0 if waits else int(caller.seconds + LEASE_MARGIN_SECONDS) + 1
+        self.queue.send(job.id, delay_seconds=delay)
+        held = self._write_new(job, caller.idempotency_key)
+        if held:
+            return job_answer(held, self.images, now=self.time.now())
+        if waits:
+            return job_answer(job, self.images, now=self.time.now())
         try:
-            drawing = self._draw(job, request.init_image, deadline)
-            return self._finish(job, drawing)
+            return self._draw(job, seconds=caller.seconds)
         except Sd3Error as error:
             error.job_id = job.id
             raise
 
-    def job(self, job_id: str, *, client_id: str) -> JobAnswer:
-        """A job of this client, with links signed now; NotFoundError for any other."""
-        job = self.jobs.get(job_id, now=self.now())
-        if job.client_id != client_id:
-            raise NotFoundError("There is no such job.")
-        return self._answer(job)
+    def job(self, job_id: str, *, client_id: str, wait_seconds: float = 0) -> Job:
+        """A job of this client, when it has ended or `wait_seconds` have passed.
 
-    def _refuse_long_work(self, request: GenerateRequest) -> None:
-        work = request.num_images * request.steps
-        if work > self.sync_image_steps:
-            msg = f"num_images x steps is {work}; at most {self.sync_image_steps} can be drawn"
-            raise InvalidRequestError([Fault(("body", "num_images"), msg, "too_long")])
+        Raises NotFoundError, GoneError and StorageError.
+        """
+        until = self.time.monotonic() + wait_seconds
+        while True:
+            job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+            left = until - self.time.monotonic()
+            if job.status.is_terminal or left <= 0:
+                return job
+            self.time.sleep(min(POLL_SECONDS, left))
 
-    def _start(
-        self, request: GenerateRequest, *, client_id: str, job_id: str, seconds: float
-    ) -> Job:
-        now = self.now()
+    def answer(self, job: Job) -> JobAnswer:
+        """The job as its client sees it, with links signed now."""
+        return job_answer(job, self.images, now=self.time.now())
+
+    def entity_tag(self, job: Job) -> str:
+        """The ETag of `answer`."""
+        return entity_tag(job, now=self.time.now(), url_ttl_seconds=self.url_ttl_seconds)
+
+    def list_jobs(
+        self, client_id: str, *, status: JobStatus | None, limit: int, cursor: str | None
+    ) -> JobsAnswer:
+        """A page of a client's jobs, newest first. Raises InvalidRequestError and StorageError."""
+        after = position_in(cursor, client_id=client_id)
+        page = self.jobs.page(
+            client_id, status=status, limit=limit, after=after, now=self.time.now()
+        )
+        return JobsAnswer(
+            jobs=[self.answer(job) for job in page.jobs],
+            next_cursor=cursor_from(page.next_position, client_id=client_id),
+        )
+
+    def cancel(self, job_id: str, *, client_id: str) -> JobAnswer:
+        """End a job. One that runs is drawn to its end and paid, and its pictures thrown away.
+
+        Raises NotFoundError, GoneError, NotCancelableError and StorageError.
+        """
+        for _ in range(_TRIES):
+            now = self.time.now()
+            job = self.jobs.get(job_id, client_id=client_id, now=now)
+            if job.status.is_terminal:
+                raise NotCancelableError(f"The job has ended: it is {job.status}.")
+            if job.status is JobStatus.RUNNING:
+                job = with_unknown_charge(job, self.upstream())
+            canceled = {"status": JobStatus.CANCELED, "completed_at": now, "lease_until": None}
+            job = job.model_copy(update=canceled)
+            try:
+                self.jobs.stop(job)
+            except LeaseLostError:
+                continue  # it changed between the two: look again
+            return self.answer(job)
+        raise StorageError("The job could not be canceled: it changes too fast.")
+
+    def delete(self, job_id: str, *, client_id: str) -> None:
+        """Remove a job with its pictures and its init image, canceling it first if it is open.
+
+        Raises NotFoundError, GoneError and StorageError.
+        """
+        job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+        if not job.status.is_terminal:
+            with suppress(NotCancelableError):  # it can end meanwhile
+                self.cancel(job_id, client_id=client_id)
+        self.images.delete_all(job.folder, count=job.request.num_images)
+        self.jobs.delete(job, now=self.time.now())
+
+    def image(self, job_id: str, index: str, *, client_id: str) -> Link:
+        """A link, signed now, to a picture of a job.
+
+        Raises NotFoundError, GoneError and StorageError.
+        """
+        job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+        for record in job.images:
+            if record.key and str(record.index) == index:
+                return self.images.sign(record.key, now=self.time.now())
+        raise NotFoundError("The job has no such picture.")
+
+    def _new_job(self, request: GenerateRequest, caller: Caller) -> Job:
+        now = self.time.now()
         init = request.init_image
+        folder = f"{caller.client_id}/{caller.job_id}"
         job = Job(
-            id=job_id,
-            client_id=client_id,
-            status=JobStatus.RUNNING,
+            id=caller.job_id,
+            client_id=caller.client_id,
+            status=JobStatus.QUEUED,
             created_at=now,
             expires_at=now + self.retention,
             request=request,
             seeds=fix_seeds(request),
-            init_image_key=init and self.images.put_init_image(f"{client_id}/{job_id}", init),
-            attempt=1,
-            lease_until=now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
+            init_image_key=init and self.images.put_init_image(folder, init),
+            inbox=caller.inbox,
         )
-        self.jobs.create(job)
-        return job
+        too_long = request.num_images * request.steps > self.sync_image_steps
+        if caller.respond_async or too_long:
+            return job
+        return running(job, now=now, seconds=caller.seconds)
 
-    def _draw(self, job: Job, init_image: Picture | None, deadline: float) -> Drawing:
-        try:
-            return self.upstream().draw(
-                job.request, seeds=job.seeds, init_image=init_image, deadline=deadline
-            )
-        except Sd3Error as error:
-            outcome = ChargeOutcome.UNKNOWN if error.may_have_charged else ChargeOutcome.FREE
-            self._fail(job, error, charge=self._charge(job, outcome))
-            raise
-
-    def _finish(self, job: Job, drawing: Drawing) -> JobAnswer:
-        charge = self._charge(job, ChargeOutcome.CHARGED)
-        try:
-            records = self.images.put_all(f"{job.client_id}/{job.id}", drawing.pictures)
-        except Sd3Error as error:
-            self._fail(job, error, charge=charge)
-            raise
-        ended = job.model_copy(
-            update={
-                "status": JobStatus.SUCCEEDED,
-                "completed_at": self.now(),
-                "images": records,
-                "charges": (*job.charges, charge),
-                "prediction_time_ms": drawing.prediction_time_ms,
-            }
-        )
-        if not any(record.key for record in records):
-            removed = ContentPolicyError("Every picture was removed for safety.")
-            ended = _failed(ended, removed)
-        self.jobs.end(ended)
-        return self._answer(ended, drawing.pictures)
-
-    def _fail(self, job: Job, error: Sd3Error, *, charge: Charge) -> None:
-        ended = job.model_copy(
-            update={"completed_at": self.now(), "charges": (*job.charges, charge)}
-        )
-        self.jobs.end(_failed(ended, error))
-
-    def _charge(self, job: Job, outcome: ChargeOutcome) -> Charge:
-        free = outcome is ChargeOutcome.FREE
-        return Charge(
-            attempt=job.attempt,
-            upstream=self.upstream().name,
-            outcome=outcome,
-            micros=0 if free else self.upstream().quote(job.request),
-        )
-
-    def _answer(self, job: Job, drawn: Sequence[DrawnPicture] = ()) -> JobAnswer:
-        now = self.now()
-        inline = inline_base64(drawn) if job.request.response_format == "b64_json" else {}
-        links = {r.index: self.images.sign(r.key, now=now) for r in job.images if r.key}
-        return JobAnswer(
-            **job.model_dump(
-                include={"id", "status", "created_at", "completed_at", "prediction_time_ms"}
-            ),
-            images=[
-                ImageAnswer(
-                    **record.model_dump(exclude={"key"}),
-                    image_b64=inline.get(record.index),
-                    url=links[record.index].url if record.key else None,
-                    expires_at=links[record.index].expires_at if record.key else None,
+    def _write_new(self, job: Job, key: str | None) -> Job | None:
+        """Write a new job, once for each key; the job that is there already, if one is."""
+        if key is None:
+            if self.jobs.create(job):
+                return None
+            return self.jobs.get(job.id, client_id=job.client_id, now=self.time.now())
+        fingerprint = fingerprint_of(job.request)
+        instead_of = None
+        for _ in range(_TRIES):
+            holder = self.jobs.create_once(job, key, fingerprint=fingerprint, instead_of=instead_of)
+            if holder is None:
+                return None
+            if holder.fingerprint != fingerprint:
+                raise IdempotencyMismatchError(
+                    "This Idempotency-Key was used with another request."
                 )
-                for record in job.images
-            ],
-            cost_usd=job.cost_micros / 1_000_000,
-            metadata=job.request.metadata,
-            error=job.error,
+            held = self.jobs.get(holder.job_id, client_id=job.client_id, now=self.time.now())
+            if not (held.error and held.error.code in _RETRYABLE):
+                return held
+            instead_of = held.id  # it failed in a way that may pass: the key may try again
+        raise StorageError("The Idempotency-Key could not be taken.")
+
+    def _draw(self, job: Job, *, seconds: float) -> JobAnswer:
+        attempts = Attempts(
+            jobs=self.jobs, images=self.images, upstream=self.upstream(), time=self.time
         )
+        result = attempts.make(job, job.request.init_image, seconds=seconds)
+        now = self.time.now()
+        if isinstance(result.error, UpstreamTimeoutError):
+            # Drawn or not, nobody knows: the same seeds are drawn again, by the worker.
+            attempts.write(queued_again(result.job, counted=True))
+            self.queue.send(job.id)
+            raise StillRunningError("The upstream is slow; the job goes on.")
+        if result.error:
+            attempts.write(failed(result.job, result.error, now=now))
+            raise result.error
+        if attempts.write(result.job):
+            drawn = result.drawing.pictures if result.drawing else ()
+            return job_answer(result.job, self.images, now=now, drawn=drawn)
+        return self.answer(self.jobs.get(job.id, client_id=job.client_id, now=now))
 
 
 def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
@@ -198,29 +237,9 @@ def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
     return tuple(one if one is not None else randbelow(MAX_SEED) + 1 for one in each)
 
 
-def inline_base64(drawn: Sequence[DrawnPicture]) -> dict[int, str]:
-    """Base64 by index of the first pictures that fit an answer together."""
-    inline: dict[int, str] = {}
-    room = ANSWER_BYTES
-    for index, one in enumerate(drawn):
-        if one.picture is None:
-            continue
-        room -= (len(one.picture.data) + 2) // 3 * 4
-        if room < 0:
-            break
-        inline[index] = encode_base64(one.picture.data)
-    return inline
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
-
-
-def _failed(job: Job, error: Sd3Error) -> Job:
-    return job.model_copy(
-        update={
-            "status": JobStatus.FAILED,
-            "error": JobError(code=error.code, message=error.message),
-        }
-    )
+def fingerprint_of(request: GenerateRequest) -> str:
+    """A hash of all that a client asked for, its init image included."""
+    digest = hashlib.sha256(request.model_dump_json().encode())
+    if request.init_image:
+        digest.update(hashlib.sha256(request.init_image.data).digest())
+    return digest.hexdigest()
