@@ -92,8 +92,8 @@ class FakeJobs:
     def save(self, job: Job) -> None:
         self._replace(job, RUNNING)
 
-    def stop(self, job: Job) -> None:
-        self._replace(job, QUEUED, RUNNING)
+    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
+        self._replace(job, *((was,) if was else (QUEUED, RUNNING)))
 
     def correct(self, job: Job) -> None:
         self._replace(job, JobStatus.CANCELED)

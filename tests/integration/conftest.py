@@ -95,14 +95,14 @@ class Functions:
         return self._call(generate_app.handler, event, seconds)
 
     def jobs(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self._call(jobs_app.handler, event, 10)
+        return self._call(jobs_app.handler, event, 29)
 
     def _call(
         self, handler: Callable[..., dict[str, Any]], event: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(seconds * 1000))
         answer = handler(event, context)
-        return answer | {"json": json.loads(answer["body"])}
+        return answer | {"json": json.loads(answer["body"] or "null")}
 
 
 @pytest.fixture

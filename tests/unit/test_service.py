@@ -17,7 +17,8 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.models import ChargeOutcome, JobAnswer, JobStatus
-from sd3.service import Caller, Service, fix_seeds
+from sd3.admission import Caller, fix_seeds
+from sd3.service import Service
 from tests.fakes import (
     NOON,
     FakeImages,

@@ -8,9 +8,18 @@ from typing import Final
 
 import pydantic_core
 
-from sd3.errors import Fault, InvalidRequestError
+from sd3.errors import Fault, InvalidRequestError, Sd3Error
 from sd3.images import encode_base64
-from sd3.models import DrawnPicture, ImageAnswer, ImageRecord, Job, JobAnswer
+from sd3.models import (
+    JOB_ID,
+    DrawnPicture,
+    ErrorAnswer,
+    FaultAnswer,
+    ImageAnswer,
+    ImageRecord,
+    Job,
+    JobAnswer,
+)
 from sd3.ports import Images
 
 ANSWER_BYTES: Final = 4_500_000
@@ -49,6 +58,18 @@ def _image_answer(
         image_b64=inline,
         url=link and link.url,
         expires_at=link and link.expires_at,
+    )
+
+
+def error_answer(error: Sd3Error, *, request_id: str) -> ErrorAnswer:
+    """An error in the one shape that is documented."""
+    faults = error.faults if isinstance(error, InvalidRequestError) else None
+    return ErrorAnswer(
+        code=error.code,
+        message=error.message,
+        request_id=request_id,
+        job_id=error.job_id,
+        detail=faults and [FaultAnswer(loc=list(f.loc), msg=f.msg, type=f.type) for f in faults],
     )
 
 
@@ -91,18 +112,17 @@ def position_in(cursor: str | None, *, client_id: str) -> Position | None:
         raise InvalidRequestError([fault]) from error
     match values:
         case [mark, str(created_at), str(job_id)] if mark == _mark(client_id):
-            datetime_or_fault(created_at, fault)
-            return created_at, job_id
-        case _:
-            raise InvalidRequestError([fault])
+            if _is_time(created_at) and JOB_ID.fullmatch(job_id):
+                return created_at, job_id
+    raise InvalidRequestError([fault])
 
 
-def datetime_or_fault(text: str, fault: Fault) -> None:
-    """Raise InvalidRequestError with `fault` for what is no time."""
+def _is_time(text: str) -> bool:
     try:
         datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidRequestError([fault]) from error
+    except ValueError:
+        return False
+    return True
 
 
 def _mark(client_id: str) -> str:

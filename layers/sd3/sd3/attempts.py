@@ -1,5 +1,6 @@
 """One attempt at a job: draw it, keep its pictures, write what it came to."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -41,12 +42,12 @@ class Attempts:
     upstream: Upstream
     time: Time
 
-    def make(self, job: Job, init_image: Picture | None, *, seconds: float) -> Result:
-        """Draw and store within `seconds`, less what storing needs. Nothing is raised or written.
+    def make(self, job: Job, init_image: Picture | None, *, until: float) -> Result:
+        """Draw and store before the caller ends, at `until` by the monotonic clock.
 
-        Every call to the upstream leaves its charge on the job.
+        Nothing is raised or written. Every call to the upstream leaves its charge on the job.
         """
-        deadline = self.time.monotonic() + seconds - STORE_SECONDS
+        deadline = until - STORE_SECONDS
         try:
             drawing = self.upstream.draw(
                 job.request, seeds=job.seeds, init_image=init_image, deadline=deadline
@@ -81,22 +82,23 @@ class Attempts:
         try:
             self.jobs.save(job)
         except LeaseLostError:
-            if not self._was_stopped(job):
+            stored = self._stored(job)
+            if stored and _marks(stored) == _marks(job):
+                return True  # a put whose answer was lost is put again, and then finds itself
+            if stored and stored.status is not JobStatus.CANCELED:
                 raise
+            if stored and stored.attempt == job.attempt:
+                with suppress(LeaseLostError):  # deleted, by now
+                    self.jobs.correct(stored.model_copy(update={"charges": job.charges}))
             self.images.delete_all(job.folder, count=job.request.num_images)
             return False
         return True
 
-    def _was_stopped(self, job: Job) -> bool:
+    def _stored(self, job: Job) -> Job | None:
         try:
-            now = self.jobs.get(job.id, now=self.time.now())
+            return self.jobs.get(job.id, now=self.time.now())
         except (GoneError, NotFoundError):
-            return True
-        if now.status is not JobStatus.CANCELED:
-            return False
-        if now.attempt == job.attempt:
-            self.jobs.correct(now.model_copy(update={"charges": job.charges}))
-        return True
+            return None
 
     def _with_charge(self, job: Job, outcome: ChargeOutcome) -> Job:
         micros = 0 if outcome is ChargeOutcome.FREE else self.upstream.quote(job.request)
@@ -104,6 +106,10 @@ class Attempts:
             attempt=job.attempt, upstream=self.upstream.name, outcome=outcome, micros=micros
         )
         return job.model_copy(update={"charges": (*job.charges, charge)})
+
+
+def _marks(job: Job) -> tuple[int, JobStatus, datetime | None]:
+    return job.attempt, job.status, job.completed_at
 
 
 def with_unknown_charge(job: Job, upstream: Upstream) -> Job:

@@ -11,18 +11,29 @@ from typing import Final
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sd3.admission import Admission, Caller
 from sd3.aws import POOL_SIZE, Aws
 from sd3.errors import StorageError
-from sd3.job_queue import JobQueue
+from sd3.job_queue import JobQueue, job_id_in
 from sd3.jobs import JobStore
 from sd3.ports import Time
-from sd3.service import Caller, Service
+from sd3.service import Service
 from sd3.settings import Settings
 from sd3.storage import ImageStore
 from sd3.upstreams import UPSTREAMS, Upstream
 from sd3.worker import Worker
 
-__all__ = ["Caller", "build_service", "build_worker", "logger", "queue", "service", "worker"]
+__all__ = [
+    "Caller",
+    "build_admission",
+    "build_service",
+    "build_worker",
+    "job_id_in",
+    "logger",
+    "queue",
+    "service",
+    "worker",
+]
 
 TIME: Final = Time(
     now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=time.sleep, jitter=random.random
@@ -64,6 +75,18 @@ def build_service(settings: Settings, aws: Aws) -> Service:
         sync_image_steps=settings.sync_image_steps,
         retention=timedelta(days=settings.image_retention_days),
         url_ttl_seconds=settings.url_ttl_seconds,
+    )
+
+
+def build_admission(settings: Settings, aws: Aws) -> Admission:
+    """Put together what makes jobs, for callers that never wait for them."""
+    return Admission(
+        jobs=JobStore(aws.dynamodb, settings.jobs_table),
+        images=_images(settings, aws),
+        queue=_queue(settings, aws),
+        time=TIME,
+        sync_image_steps=0,
+        retention=timedelta(days=settings.image_retention_days),
     )
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from sd3.models import Job, JobStatus
 
@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 Item = Mapping[str, Mapping[str, Any]]
+
+DELETED: Final = "deleted"
+"""The status of what is left of a deleted job: not one of a job's, so that none is made of it."""
+KEEP_DELETED: Final = timedelta(days=1)
+KEEP_KEY: Final = timedelta(days=1)
 
 
 def job_from(item: Item) -> Job:
@@ -37,9 +42,25 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
     return item
 
 
-def key_id(client_id: str, key: str) -> str:
-    """The id of the item that holds an Idempotency-Key: it can be no job's."""
-    return f"key#{client_id}#{hashlib.sha256(key.encode()).hexdigest()}"
+def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTypeDef]":
+    """What is left of a deleted job, for a day: that it was this client's."""
+    return {
+        "id": {"S": job.id},
+        "client_id": {"S": job.client_id},
+        "status": {"S": DELETED},
+        "ttl": {"N": seconds(now + KEEP_DELETED)},
+    }
+
+
+def key_item_from(job: Job, key: str, *, fingerprint: str) -> "dict[str, AttributeValueTypeDef]":
+    """The item of an Idempotency-Key that a job holds for a day: its id can be no job's."""
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return {
+        "id": {"S": f"key#{job.client_id}#{digest}"},
+        "fingerprint": {"S": fingerprint},
+        "job_id": {"S": job.id},
+        "ttl": {"N": seconds(job.created_at + KEEP_KEY)},
+    }
 
 
 def seconds(time: datetime) -> str:

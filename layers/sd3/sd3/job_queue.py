@@ -1,6 +1,5 @@
 """The queue of jobs for the worker: SQS, one job's id in each message."""
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -8,13 +7,13 @@ import pydantic_core
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sd3.errors import StorageError
+from sd3.models import JOB_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MAX_DELAY_SECONDS: Final = 900
 """SQS delivers a message no later."""
-_JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class JobQueue:
@@ -61,4 +60,4 @@ def job_id_in(body: str) -> str | None:
     except ValueError:
         return None
     job_id = values.get("job_id") if isinstance(values, dict) else None
-    return job_id if isinstance(job_id, str) and _JOB_ID.fullmatch(job_id) else None
+    return job_id if isinstance(job_id, str) and JOB_ID.fullmatch(job_id) else None

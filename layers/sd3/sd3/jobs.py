@@ -1,15 +1,23 @@
 """The jobs table: a job's life as conditional writes."""
 
-import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sd3.errors import GoneError, LeaseLostError, NotFoundError, StorageError
-from sd3.job_items import Item, item_from, job_from, key_id, seconds, statuses
-from sd3.models import Job, JobPage, JobStatus
+from sd3.job_items import (
+    DELETED,
+    Item,
+    deleted_item_from,
+    item_from,
+    job_from,
+    key_item_from,
+    seconds,
+    statuses,
+)
+from sd3.models import JOB_ID, Job, JobPage, JobStatus
 from sd3.ports import Holder
 
 if TYPE_CHECKING:
@@ -18,10 +26,6 @@ if TYPE_CHECKING:
 
 BY_CLIENT: Final = "by_client"
 """The index of jobs by client_id and created_at."""
-DELETED: Final = "deleted"
-"""The status of what is left of a deleted job: not one of a job's, so that none is made of it."""
-KEEP_DELETED: Final = timedelta(days=1)
-KEEP_KEY: Final = timedelta(days=1)
 
 FAILED_BY_DAY: Final = "failed_by_day"
 """The index of failed jobs by the day (UTC, ISO) and the time of their end."""
@@ -29,7 +33,6 @@ _CONDITION: Final = frozenset(("ConditionalCheckFailedException", "TransactionCa
 _TRIES: Final = 5
 _MAX_QUERIES: Final = 10
 """Of one page: a filter that fits few jobs gives a short page and a cursor, not a long wait."""
-_JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class JobStore:
@@ -46,12 +49,7 @@ class JobStore:
     def create(self, job: Job) -> bool:
         """Write a new job; False when its id is taken. Raises StorageError."""
         try:
-            self._call(
-                self._client.put_item,
-                TableName=self._table,
-                Item=item_from(job),
-                ConditionExpression="attribute_not_exists(id)",
-            )
+            self._put(item_from(job), ConditionExpression="attribute_not_exists(id)")
         except _ConditionFailedError:
             return False
         return True
@@ -64,18 +62,13 @@ class JobStore:
         Otherwise the job that holds the key, unless that is `instead_of`, whose place is taken.
         `fingerprint` is of the request. Raises StorageError.
         """
-        key_item = {
-            "id": {"S": key_id(job.client_id, key)},
-            "fingerprint": {"S": fingerprint},
-            "job_id": {"S": job.id},
-            "ttl": {"N": seconds(job.created_at + KEEP_KEY)},
-        }
-        job_item = {
+        key_item = key_item_from(job, key, fingerprint=fingerprint)
+        put_job = {
             "TableName": self._table,
             "Item": item_from(job),
             "ConditionExpression": "attribute_not_exists(id)",
         }
-        claim_key = {
+        put_key = {
             "TableName": self._table,
             "Item": key_item,
             "ConditionExpression": "attribute_not_exists(id) OR #ttl <= :now OR job_id = :old",
@@ -89,7 +82,7 @@ class JobStore:
             try:
                 self._call(
                     self._client.transact_write_items,
-                    TransactItems=[{"Put": claim_key}, {"Put": job_item}],
+                    TransactItems=[{"Put": put_key}, {"Put": put_job}],
                 )
             except _ConditionFailedError:
                 if item := self._get(key_item["id"]["S"]):
@@ -117,16 +110,14 @@ class JobStore:
         """
         self._write(job, condition="#status = :running", values=statuses(JobStatus.RUNNING))
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
         """Write the end of a job from outside of its attempt, while it waits or runs.
 
-        Raises LeaseLostError when the job is no more as it was read, and StorageError.
+        `was` is the one of the two that it must still be in; see `claim` for what is raised.
         """
-        self._write(
-            job,
-            condition="#status IN (:queued, :running)",
-            values=statuses(JobStatus.QUEUED, JobStatus.RUNNING),
-        )
+        first, second = (was, was) if was else (JobStatus.QUEUED, JobStatus.RUNNING)
+        values = {":first": {"S": first}, ":second": {"S": second}}
+        self._write(job, condition="#status IN (:first, :second)", values=values)
 
     def correct(self, job: Job) -> None:
         """Write what a canceled job's last attempt has cost after all; see `stop`."""
@@ -138,16 +129,7 @@ class JobStore:
 
     def delete(self, job: Job, *, now: datetime) -> None:
         """Leave of an ended job that it was deleted, for a day. Raises StorageError."""
-        self._call(
-            self._client.put_item,
-            TableName=self._table,
-            Item={
-                "id": {"S": job.id},
-                "client_id": {"S": job.client_id},
-                "status": {"S": DELETED},
-                "ttl": {"N": seconds(now + KEEP_DELETED)},
-            },
-        )
+        self._put(deleted_item_from(job, now=now))
 
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
         """Read a job, of `client_id` if one is given.
@@ -155,7 +137,7 @@ class JobStore:
         Raises NotFoundError, also past its expiry and for another client's, GoneError for the
         client's own that was deleted, and StorageError.
         """
-        item = self._get(job_id) if _JOB_ID.fullmatch(job_id) else None
+        item = self._get(job_id) if JOB_ID.fullmatch(job_id) else None
         if item is None or int(item["ttl"]["N"]) <= now.timestamp():
             raise NotFoundError("There is no such job.")
         if client_id is not None and item["client_id"]["S"] != client_id:
@@ -242,16 +224,17 @@ class JobStore:
     ) -> None:
         fence = job.attempt if attempt is None else attempt
         try:
-            self._call(
-                self._client.put_item,
-                TableName=self._table,
-                Item=item_from(job),
+            self._put(
+                item_from(job),
                 ConditionExpression=f"attempt = :attempt AND {condition}",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={**values, ":attempt": {"N": str(fence)}},
             )
         except _ConditionFailedError as error:
             raise LeaseLostError("The job has changed meanwhile.") from error
+
+    def _put(self, item: Item, **condition: Any) -> None:
+        self._call(self._client.put_item, TableName=self._table, Item=item, **condition)
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         try:

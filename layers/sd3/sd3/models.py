@@ -1,13 +1,17 @@
 """A job, from the request that made it to the answer that tells of it."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.contract import GenerateRequest
 from sd3.images import Picture
+
+JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""What can be the id of a job; other items of its table have ids that cannot."""
 
 
 class JobStatus(StrEnum):
@@ -107,7 +111,8 @@ class Job(_Record):
 
     Times are UTC. `lease_until` is when a running attempt counts as dead; `attempt` is the
     fence: only the attempt that holds the lease may write what it came to. `failures` are the
-    attempts that count towards giving up. `expires_at` is when job and pictures are removed.
+    attempts that count towards giving up. `redriven_at` is when the job, having failed, was put
+    back into the queue. `expires_at` is when job and pictures are removed.
     """
 
     id: str
@@ -122,6 +127,7 @@ class Job(_Record):
     attempt: int = 0
     failures: int = 0
     lease_until: datetime | None = None
+    redriven_at: datetime | None = None
     completed_at: datetime | None = None
     images: tuple[ImageRecord, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -176,6 +182,16 @@ class JobAnswer(BaseModel):
     cost_usd: float
     metadata: dict[str, str]
     error: JobError | None
+
+
+class JobsQuery(BaseModel):
+    """GET /jobs: which of a client's jobs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: JobStatus | None = Field(default=None, description="Jobs in this state only.")
+    limit: int = Field(default=20, ge=1, le=100, description="Jobs of a page, at most.")
+    cursor: str | None = Field(default=None, description="next_cursor of the page before.")
 
 
 class JobsAnswer(BaseModel):

@@ -1,25 +1,16 @@
 """The use cases of clients: what the service does for whoever asks, by whatever door."""
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from secrets import randbelow
-from typing import Final, NamedTuple
+from typing import Final
 
+from sd3.admission import Admission, Caller
 from sd3.answers import cursor_from, entity_tag, job_answer, position_in
-from sd3.attempts import (
-    LEASE_MARGIN_SECONDS,
-    Attempts,
-    failed,
-    queued_again,
-    running,
-    with_unknown_charge,
-)
-from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.attempts import Attempts, failed, queued_again, with_unknown_charge
+from sd3.contract import GenerateRequest
 from sd3.errors import (
-    IdempotencyMismatchError,
     LeaseLostError,
     NotCancelableError,
     NotFoundError,
@@ -28,28 +19,14 @@ from sd3.errors import (
     StorageError,
     UpstreamTimeoutError,
 )
-from sd3.models import InboxOrigin, Job, JobAnswer, JobsAnswer, JobStatus, Link
+from sd3.models import Job, JobAnswer, JobsAnswer, JobStatus, Link
 from sd3.ports import Images, Jobs, Queue, Time
 from sd3.upstreams import Upstream
 
 POLL_SECONDS: Final = 0.5
 """Between two looks at a job that somebody waits for."""
 
-_RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
 _TRIES: Final = 5
-
-
-class Caller(NamedTuple):
-    """Who asks for a picture, and how."""
-
-    client_id: str
-    job_id: str
-    """The id that a job made for this call gets."""
-    seconds: float
-    """How long the caller's function lives on."""
-    idempotency_key: str | None = None
-    respond_async: bool = False
-    inbox: InboxOrigin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,36 +45,51 @@ class Service:
     def generate(self, request: GenerateRequest, caller: Caller) -> JobAnswer:
         """Draw a request while its caller waits, or queue it where that takes too long.
 
-        The answer's job has ended, or waits or runs. Raises IdempotencyMismatchError,
+        The answer's job has ended, or waits or runs. Raises IdempotencyMismatchError, GoneError,
         UpstreamError, StillRunningError and StorageError; a job that failed so is named by the
         error's `job_id`.
         """
-        job = self._new_job(request, caller)
-        # The message comes first: from the moment that the job is written, somebody will end it.
-        waits = job.status is JobStatus.QUEUED
-        delay = 0 if waits else int(caller.seconds + LEASE_MARGIN_SECONDS) + 1
-        self.queue.send(job.id, delay_seconds=delay)
-        held = self._write_new(job, caller.idempotency_key)
-        if held:
-            return job_answer(held, self.images, now=self.time.now())
-        if waits:
-            return job_answer(job, self.images, now=self.time.now())
+        until = self.time.monotonic() + caller.seconds
+        admission = Admission(
+            jobs=self.jobs,
+            images=self.images,
+            queue=self.queue,
+            time=self.time,
+            sync_image_steps=self.sync_image_steps,
+            retention=self.retention,
+        )
+        job, is_new = admission.admit(request, caller)
+        if not is_new or job.status is JobStatus.QUEUED:
+            return self.answer(job)
         try:
-            return self._draw(job, seconds=caller.seconds)
+            return self._draw(job, until=until)
+        except LeaseLostError as error:
+            lost = StillRunningError("Another attempt has taken the job over.")
+            lost.job_id = job.id
+            raise lost from error
         except Sd3Error as error:
             error.job_id = job.id
             raise
 
-    def job(self, job_id: str, *, client_id: str, wait_seconds: float = 0) -> Job:
+    def job(
+        self,
+        job_id: str,
+        *,
+        client_id: str,
+        wait_seconds: float = 0,
+        known_tags: frozenset[str] = frozenset(),
+    ) -> Job:
         """A job of this client, when it has ended or `wait_seconds` have passed.
 
-        Raises NotFoundError, GoneError and StorageError.
+        A client that names the entity tags that it knows waits for another one only. Raises
+        NotFoundError, GoneError and StorageError.
         """
         until = self.time.monotonic() + wait_seconds
         while True:
             job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
             left = until - self.time.monotonic()
-            if job.status.is_terminal or left <= 0:
+            is_news = known_tags and not self.is_known(job, known_tags)
+            if job.status.is_terminal or is_news or left <= 0:
                 return job
             self.time.sleep(min(POLL_SECONDS, left))
 
@@ -108,6 +100,10 @@ class Service:
     def entity_tag(self, job: Job) -> str:
         """The ETag of `answer`."""
         return entity_tag(job, now=self.time.now(), url_ttl_seconds=self.url_ttl_seconds)
+
+    def is_known(self, job: Job, known_tags: frozenset[str]) -> bool:
+        """Whether the job's entity tag is one of these, which have no W/; `*` is any."""
+        return bool(known_tags & {"*", self.entity_tag(job).removeprefix("W/")})
 
     def list_jobs(
         self, client_id: str, *, status: JobStatus | None, limit: int, cursor: str | None
@@ -133,14 +129,16 @@ class Service:
             if job.status.is_terminal:
                 raise NotCancelableError(f"The job has ended: it is {job.status}.")
             if job.status is JobStatus.RUNNING:
-                job = with_unknown_charge(job, self.upstream())
-            canceled = {"status": JobStatus.CANCELED, "completed_at": now, "lease_until": None}
-            job = job.model_copy(update=canceled)
+                canceled = with_unknown_charge(job, self.upstream())
+            else:
+                canceled = job
+            end = {"status": JobStatus.CANCELED, "completed_at": now, "lease_until": None}
+            canceled = canceled.model_copy(update=end)
             try:
-                self.jobs.stop(job)
+                self.jobs.stop(canceled, was=job.status)
             except LeaseLostError:
                 continue  # it changed between the two: look again
-            return self.answer(job)
+            return self.answer(canceled)
         raise StorageError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
@@ -166,80 +164,21 @@ class Service:
                 return self.images.sign(record.key, now=self.time.now())
         raise NotFoundError("The job has no such picture.")
 
-    def _new_job(self, request: GenerateRequest, caller: Caller) -> Job:
-        now = self.time.now()
-        init = request.init_image
-        folder = f"{caller.client_id}/{caller.job_id}"
-        job = Job(
-            id=caller.job_id,
-            client_id=caller.client_id,
-            status=JobStatus.QUEUED,
-            created_at=now,
-            expires_at=now + self.retention,
-            request=request,
-            seeds=fix_seeds(request),
-            init_image_key=init and self.images.put_init_image(folder, init),
-            inbox=caller.inbox,
-        )
-        too_long = request.num_images * request.steps > self.sync_image_steps
-        if caller.respond_async or too_long:
-            return job
-        return running(job, now=now, seconds=caller.seconds)
-
-    def _write_new(self, job: Job, key: str | None) -> Job | None:
-        """Write a new job, once for each key; the job that is there already, if one is."""
-        if key is None:
-            if self.jobs.create(job):
-                return None
-            return self.jobs.get(job.id, client_id=job.client_id, now=self.time.now())
-        fingerprint = fingerprint_of(job.request)
-        instead_of = None
-        for _ in range(_TRIES):
-            holder = self.jobs.create_once(job, key, fingerprint=fingerprint, instead_of=instead_of)
-            if holder is None:
-                return None
-            if holder.fingerprint != fingerprint:
-                raise IdempotencyMismatchError(
-                    "This Idempotency-Key was used with another request."
-                )
-            held = self.jobs.get(holder.job_id, client_id=job.client_id, now=self.time.now())
-            if not (held.error and held.error.code in _RETRYABLE):
-                return held
-            instead_of = held.id  # it failed in a way that may pass: the key may try again
-        raise StorageError("The Idempotency-Key could not be taken.")
-
-    def _draw(self, job: Job, *, seconds: float) -> JobAnswer:
+    def _draw(self, job: Job, *, until: float) -> JobAnswer:
         attempts = Attempts(
             jobs=self.jobs, images=self.images, upstream=self.upstream(), time=self.time
         )
-        result = attempts.make(job, job.request.init_image, seconds=seconds)
+        result = attempts.make(job, job.request.init_image, until=until)
         now = self.time.now()
         if isinstance(result.error, UpstreamTimeoutError):
             # Drawn or not, nobody knows: the same seeds are drawn again, by the worker.
-            attempts.write(queued_again(result.job, counted=True))
-            self.queue.send(job.id)
-            raise StillRunningError("The upstream is slow; the job goes on.")
-        if result.error:
+            if attempts.write(queued_again(result.job, counted=True)):
+                self.queue.send(job.id)
+                raise StillRunningError("The upstream is slow; the job goes on.")
+        elif result.error:
             attempts.write(failed(result.job, result.error, now=now))
             raise result.error
-        if attempts.write(result.job):
+        elif attempts.write(result.job):
             drawn = result.drawing.pictures if result.drawing else ()
             return job_answer(result.job, self.images, now=now, drawn=drawn)
         return self.answer(self.jobs.get(job.id, client_id=job.client_id, now=now))
-
-
-def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
-    """One seed for each picture: counted on from one, wrapping inside 1..2^32-1; null is drawn."""
-    seed = request.seed
-    if isinstance(seed, int):
-        return tuple((seed - 1 + index) % MAX_SEED + 1 for index in range(request.num_images))
-    each = seed or [None] * request.num_images
-    return tuple(one if one is not None else randbelow(MAX_SEED) + 1 for one in each)
-
-
-def fingerprint_of(request: GenerateRequest) -> str:
-    """A hash of all that a client asked for, its init image included."""
-    digest = hashlib.sha256(request.model_dump_json().encode())
-    if request.init_image:
-        digest.update(hashlib.sha256(request.init_image.data).digest())
-    return digest.hexdigest()

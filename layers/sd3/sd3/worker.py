@@ -25,8 +25,9 @@ MAX_FAILURES: Final = 5
 MAX_WAIT_SECONDS: Final = 900
 """Between two attempts; a minute's outage should not cost an hour."""
 
-_WRITTEN_WITHIN: Final = timedelta(seconds=60)
-"""A message is sent before its job is written: by then the job is there, or never will be."""
+_WRITTEN_SECONDS: Final = 150
+"""A message is sent before its job is written: by then the job is there, or never will be, since
+no function that writes new jobs lives longer."""
 _LOOK_AGAIN_SECONDS: Final = 2
 
 
@@ -46,13 +47,15 @@ class Worker:
         Returns None when nothing is left to do, else after how many seconds to look again.
         Raises StorageError.
         """
-        now = self.time.now()
+        now, until = self.time.now(), self.time.monotonic() + seconds
         try:
             job = self.jobs.get(job_id, now=now)
         except GoneError:
             return None
         except NotFoundError:
-            return _LOOK_AGAIN_SECONDS if now - sent_at < _WRITTEN_WITHIN else None
+            age = (now - sent_at).total_seconds()
+            # At twice the age each time: that is few looks, be the job there soon or never.
+            return max(_LOOK_AGAIN_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
         if job.status.is_terminal:
             return None
         if job.lease_until and job.status is JobStatus.RUNNING:
@@ -61,7 +64,7 @@ class Worker:
             # Its function died, with or without the upstream's answer.
             job = queued_again(with_unknown_charge(job, self.upstream()), counted=True)
         try:
-            return self._attempt(job, seconds=seconds, receives=receives)
+            return self._attempt(job, now=now, until=until, receives=receives)
         except LeaseLostError:
             return _LOOK_AGAIN_SECONDS
 
@@ -73,25 +76,25 @@ class Worker:
             if job.status is JobStatus.RUNNING:
                 job = with_unknown_charge(job, self.upstream())
             if not job.status.is_terminal:
-                self.jobs.stop(failed(job, error, now=now))
+                self.jobs.stop(failed(job, error, now=now), was=job.status)
         except (NotFoundError, GoneError):
             return
         except LeaseLostError as lost:
             raise StorageError("The job changed while it was ended.") from lost
 
-    def _attempt(self, job: Job, *, seconds: float, receives: int) -> int | None:
-        now = self.time.now()
+    def _attempt(self, job: Job, *, now: datetime, until: float, receives: int) -> int | None:
         if reason := self._given_up(job, now):
             self.jobs.stop(failed(job, reason, now=now))
             return None
-        # Read before the claim: after it nothing stands between the lease and the paid call.
+        # Made before the claim: after it nothing stands between the lease and the paid call.
         init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
-        job = running(job, now=now, seconds=seconds)
-        self.jobs.claim(job, now=now)
         attempts = Attempts(
             jobs=self.jobs, images=self.images, upstream=self.upstream(), time=self.time
         )
-        result = attempts.make(job, init_image or None, seconds=seconds)
+        now = self.time.now()
+        job = running(job, now=now, seconds=until - self.time.monotonic())
+        self.jobs.claim(job, now=now)
+        result = attempts.make(job, init_image or None, until=until)
         if result.error is None:
             attempts.write(result.job)
             return None
@@ -107,16 +110,25 @@ class Worker:
         if not attempts.write(queued_again(job, counted=not throttled)):
             return None
         asked = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
-        return self._wait(asked, receives if throttled else job.failures + 1)
+        wait = self._wait(asked, receives if throttled else job.failures + 1)
+        return min(wait, self._left(job))
 
     def _given_up(self, job: Job, now: datetime) -> Sd3Error | None:
         if job.failures >= MAX_FAILURES:
             return UpstreamError(f"Given up after {job.failures} attempts.")
-        if now - job.created_at > self.max_queue:
+        if now > self._queued_until(job):
             return UpstreamUnavailableError("The upstream was not available for too long.")
         return None
 
     def _wait(self, asked: float | None, times: int) -> int:
-        """What the upstream asked for, else exponential backoff; full jitter on both."""
+        """What the upstream asked for, and on top exponential backoff with full jitter."""
         backoff = self.time.jitter() * min(MAX_WAIT_SECONDS, 2.0 ** min(times, 10))
-        return min(int((asked or 0) + backoff) + 1, 12 * 3600)
+        return int((asked or 0) + backoff) + 1
+
+    def _left(self, job: Job) -> int:
+        """Seconds until a job is given up: however long the upstream asks for, it ends then."""
+        left = self._queued_until(job) - self.time.now()
+        return max(int(left.total_seconds()), 0) + 1
+
+    def _queued_until(self, job: Job) -> datetime:
+        return (job.redriven_at or job.created_at) + self.max_queue
