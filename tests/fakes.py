@@ -67,7 +67,7 @@ class FakeJobs:
         self.writes: list[Job] = []
 
     def create(self, job: Job) -> bool:
-        if job.id in self.items:
+        if job.id in self.items or job.id in self.deleted:
             return False
         self._write(job)
         return True
@@ -83,7 +83,9 @@ class FakeJobs:
         return None
 
     def claim(self, job: Job, *, now: datetime) -> None:
-        old = self.items[job.id]
+        old = self.items.get(job.id)
+        if old is None:
+            raise LeaseLostError("deleted")
         dead = old.status is RUNNING and old.lease_until is not None and old.lease_until < now
         if old.attempt != job.attempt - 1 or not (old.status is QUEUED or dead):
             raise LeaseLostError("taken")
@@ -102,7 +104,8 @@ class FakeJobs:
         self._replace(job, JobStatus.FAILED)
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        self.deleted[job.id] = self.items.pop(job.id).client_id
+        self.items.pop(job.id, None)
+        self.deleted[job.id] = job.client_id
 
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
         if job_id in self.deleted and client_id in {None, self.deleted[job_id]}:

@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import loads
-from threading import Thread
-from time import sleep
+from threading import Event, Thread
 
 import requests
 
-SLOW_SEED = 7
-SLOW_SECONDS = 3.0
+HELD_SEED = 7
 
 
 class CountingSd3(ThreadingHTTPServer):
-    """Passes calls on; one with SLOW_SEED is answered late."""
+    """Passes calls on; one with HELD_SEED is answered when `release` is set."""
 
     daemon_threads = True
 
@@ -23,6 +21,7 @@ class CountingSd3(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream_url = upstream_url
         self.paid: Counter[int] = Counter()
+        self.release = Event()
 
     @property
     def url(self) -> str:
@@ -47,8 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
         if answer.status_code == 200:
             self.server.paid[seed] += 1
-        if seed == SLOW_SEED:
-            sleep(SLOW_SECONDS)
+        if seed == HELD_SEED:
+            self.server.release.wait()
         self.send_response(answer.status_code)
         self.send_header("Content-Length", str(len(answer.content)))
         self.send_header("Content-Type", "application/json")
@@ -67,4 +66,5 @@ def counting(upstream_url: str) -> Iterator[CountingSd3]:
         try:
             yield server
         finally:
+            server.release.set()
             server.shutdown()

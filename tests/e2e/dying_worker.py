@@ -86,6 +86,7 @@ for owner, name, replacement in (
     (OctoaiUpstream, "draw", dying_after("after the upstream's answer", OctoaiUpstream.draw)),
     # So that nobody waits for minutes.
     (attempts, "LEASE_MARGIN_SECONDS", 0),
+    (attempts, "STORE_SECONDS", 3),
     (app, "_AGAIN_SECONDS", 2),
 ):
     setattr(owner, name, replacement)

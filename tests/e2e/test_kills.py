@@ -19,15 +19,16 @@ from local.stack import Stack
 from sd3.job_items import job_from
 from sd3.job_queue import message_body
 from sd3.models import Job
-from tests.e2e.counting_sd3 import SLOW_SEED, CountingSd3, counting
+from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
 from tests.e2e.dying_worker import STEPS
 
 DEATHS: Final = tuple(product(STEPS, ("exit", "exception")))
 PICTURES: Final = 2
-TIMEOUT_SECONDS: Final = 25
-"""Of the worker, and so of its leases: the upstream has what is left of it after 15 s."""
-VISIBILITY_SECONDS: Final = 5
-WAIT_SECONDS: Final = 120
+DELIVERIES: Final = 20
+TIMEOUT_SECONDS: Final = 20
+"""Of the worker, and so of its leases."""
+HOLD_SECONDS: Final = 15
+VISIBILITY_SECONDS: Final = 15
 
 UNKNOWN_THEN_CHARGED = ("unknown", "charged")
 EXPECTED: Final = {
@@ -89,12 +90,8 @@ class Scene:
             ]:
                 sent.result()
 
-    def wait(self, job_ids: list[str]) -> None:
-        """Until all jobs have ended and no message is in the queue or at work."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not (all(self._job(job_id).status.is_terminal for job_id in job_ids) and self._idle):
-            assert time.monotonic() < deadline, [self._job(job_id) for job_id in job_ids]
-            time.sleep(0.5)
+    def has_ended(self, job_id: str) -> bool:
+        return self._job(job_id).status.is_terminal
 
     def outcome(self, job_id: str) -> Outcome:
         answer = requests.get(
@@ -107,11 +104,20 @@ class Scene:
         item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": job_id}})["Item"]
         return job_from(item)
 
-    @property
-    def _idle(self) -> bool:
+    def messages(self) -> tuple[int, int]:
+        """How many messages wait, and how many were received and not deleted."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         counts = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=list(names))
-        return all(int(counts["Attributes"][name]) == 0 for name in names)
+        waiting, received = (int(counts["Attributes"][name]) for name in names)
+        return waiting, received
+
+
+def wait_until(happened: Callable[[], bool], *, seconds: float = 120) -> None:
+    """Look often; AssertionError when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @contextmanager
@@ -171,13 +177,18 @@ def outcomes(
         dying(stack, upstream_url=server.url, deaths=deaths),
     ):
         scene = Scene(stack, server, new_token())
-        jobs = {("redelivered", ""): scene.submit(SLOW_SEED)}
-        scene.deliver(jobs["redelivered", ""], 20)
-        for seed, (step, by) in enumerate(DEATHS, start=100):
-            jobs[step, by] = scene.submit(seed * PICTURES, dies=step, by=by)
-        scene.wait(list(jobs.values()))
-        died = {path.name for path in deaths.iterdir()}
-        assert died == {job_id for (step, _), job_id in jobs.items() if step in STEPS}
+        jobs = {
+            (step, by): scene.submit(seed * PICTURES, dies=step, by=by)
+            for seed, (step, by) in enumerate(DEATHS, start=100)
+        }
+        wait_until(lambda: len(list(deaths.iterdir())) == len(DEATHS))
+        # Meanwhile their leases run off.
+        jobs["redelivered", ""] = job_id = scene.submit(HELD_SEED)
+        scene.deliver(job_id, DELIVERIES)
+        wait_until(lambda: scene.messages()[0] == 0, seconds=HOLD_SECONDS)
+        server.release.set()
+        wait_until(lambda: all(map(scene.has_ended, jobs.values())) and not any(scene.messages()))
+        assert {path.name for path in deaths.iterdir()} == {*jobs.values()} - {job_id}
         yield {name: scene.outcome(job_id) for name, job_id in jobs.items()}
 
 

@@ -1,13 +1,12 @@
-"""The use cases over fakes."""
+"""Drawing a request, over fakes."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from sd3.answers import ANSWER_BYTES, inline_base64
-from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.admission import Caller
+from sd3.contract import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     NotFoundError,
@@ -17,7 +16,6 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.models import ChargeOutcome, JobAnswer, JobStatus
-from sd3.admission import Caller, fix_seeds
 from sd3.service import Service
 from tests.fakes import (
     NOON,
@@ -182,36 +180,3 @@ def test_another_clients_job_is_not_found_just_as_none_at_all(job_id: str, clien
     generate(service, request())
     with pytest.raises(NotFoundError, match=r"^There is no such job\.$"):
         service.job(job_id, client_id=client_id)
-
-
-def test_pictures_are_inlined_in_order_while_they_fit_an_answer() -> None:
-    a_third = ANSWER_BYTES // 4
-    pictures = [picture(index, size=a_third) for index in range(4)]
-    upstream = FakeUpstream(removed=[1])
-    drawn = list(upstream.draw(request(), seeds=[1, 2, 3, 4], init_image=None, deadline=0).pictures)
-    drawn = [one._replace(picture=one.picture and pictures[i]) for i, one in enumerate(drawn)]
-    inline = inline_base64(drawn)
-    assert list(inline) == [0, 2, 3]
-    assert sum(map(len, inline.values())) <= ANSWER_BYTES
-    assert list(inline_base64([*drawn, drawn[0]])) == [0, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("seed", "count", "fixed"),
-    [
-        (5, 1, (5,)),
-        (5, 3, (5, 6, 7)),
-        (MAX_SEED, 3, (MAX_SEED, 1, 2)),
-        ([9, 9], 2, (9, 9)),
-    ],
-)
-def test_seeds_count_on_and_wrap(seed: Any, count: int, fixed: tuple[int, ...]) -> None:
-    assert fix_seeds(request(seed=seed, num_images=count)) == fixed
-
-
-@pytest.mark.parametrize("make", [lambda: None, lambda: [None, 5, None]])
-def test_seeds_that_are_null_are_drawn(make: Callable[[], Any]) -> None:
-    drawn = fix_seeds(request(seed=make(), num_images=3))
-    assert len(drawn) == 3
-    assert all(1 <= seed <= MAX_SEED for seed in drawn)
-    assert drawn[0] != drawn[2]
