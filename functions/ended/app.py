@@ -9,6 +9,7 @@ from sd3.models import Job, JobStatus
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answer from which record on the stream is to come again."""
+    log = logger()  # before the package writes to it
     ended = [
         (record["dynamodb"]["SequenceNumber"], job)
         for record in event["Records"]
@@ -16,7 +17,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     ]
     told = announcer().announce([job for _, job in ended])
     for _, job in ended[:told]:
-        logger().info("job ended", extra={"job_id": job.id, "status": job.status})
+        log.info("job ended", extra={"job_id": job.id, "status": job.status})
     return {"batchItemFailures": [{"itemIdentifier": number} for number, _ in ended[told:][:1]]}
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
@@ -265,6 +265,16 @@ def test_an_answer_that_cannot_be_written_is_an_error(inbox: Aws, failing: str) 
         s3.add_client_error("head_object", "404", http_status_code=404)
     s3.add_client_error(failing, "SlowDown", http_status_code=400)
     with s3, pytest.raises(StorageError):
+        AnswerStore(inbox.s3, "pictures").write(origin("0B"), "x", first=False)
+
+
+@pytest.mark.parametrize("operation", ["HeadObject", "PutObject"])
+def test_a_bucket_out_of_reach_is_an_error(inbox: Aws, operation: str) -> None:
+    def fail(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://nowhere.test")
+
+    inbox.s3.meta.events.register(f"before-call.s3.{operation}", fail)
+    with pytest.raises(StorageError):
         AnswerStore(inbox.s3, "pictures").write(origin("0B"), "x", first=False)
 
 

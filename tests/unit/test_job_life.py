@@ -55,14 +55,14 @@ class JobLife(RuleBasedStateMachine):
         """What the upstream answers to this call."""
         return self.data.draw(st.sampled_from(FAILURES))() if self.data else None
 
-    def happen(self) -> None:
+    def happen(self, *, fault: bool = True) -> None:
         """Have something happen between two calls of a use case."""
         if self.data is None or len(self.world.acting) > DEPTH:
             return
         event = self.data.draw(EVENTS)
         if event == "crash" or self.is_timed_out(self.world.acting[-1]):
             raise Crash
-        if event == "fault":
+        if event == "fault" and fault:
             self.world.disturbed.add(self.world.acting[-1])
             raise StorageError("out of order")
         if event == "late":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sd3.errors import Sd3Error, StorageError
 from sd3.images import Picture
@@ -23,6 +23,12 @@ from tests.fakes import (
 VISIBILITY_SECONDS: Final = 1800
 FAILED_SECONDS: Final = 60
 """After which the worker's function asks for a message again when a use case raised."""
+
+
+class Happen(Protocol):
+    """Has anything happen; a `fault` is a StorageError."""
+
+    def __call__(self, *, fault: bool = True) -> None: ...
 
 
 class Crash(BaseException):
@@ -76,7 +82,7 @@ class PaidUpstream(FakeUpstream):
     def __init__(
         self,
         fails: Callable[[], Sd3Error | None],
-        between: Callable[[], None],
+        between: Happen,
         acting: Sequence[str],
     ) -> None:
         super().__init__()
@@ -88,7 +94,7 @@ class PaidUpstream(FakeUpstream):
         error = self.fails()
         if error is None or error.may_have_charged:
             self.paid[self.acting[-1]] += 1
-        self.between()
+        self.between(fault=False)
         if error:
             raise error
         return super().draw(request, seeds=seeds, **rest)
@@ -97,7 +103,7 @@ class PaidUpstream(FakeUpstream):
 class Between:
     """A port with `happen` before and after each call."""
 
-    def __init__(self, port: Any, happen: Callable[[], None]) -> None:
+    def __init__(self, port: Any, happen: Happen) -> None:
         self._port, self._happen = port, happen
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -113,7 +119,7 @@ class Between:
 class World:
     """Use cases over ports that are interrupted by `happen`, and what became of their jobs."""
 
-    def __init__(self, happen: Callable[[], None], fails: Callable[[], Sd3Error | None]) -> None:
+    def __init__(self, happen: Happen, fails: Callable[[], Sd3Error | None]) -> None:
         self.clock, self.jobs, self.images = FakeTime(), WatchedJobs(), WatchedImages()
         self.messages: list[Message] = []
         self.acting: list[str] = []

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from local.embedded import complete_imports, repeat_failed_records, trust_loopback
+from local.embedded import (
+    complete_imports,
+    read_concurrency,
+    repeat_failed_records,
+    trust_loopback,
+)
 
 PREFLIGHT = {
     "x-amazon-apigateway-integration": {
@@ -80,3 +85,21 @@ def test_changes_that_failed_come_again(event: Any, body: Any, again: bool) -> N
     functions = SimpleNamespace(_execute_function=lambda _function, _event: {"body": body})
     repeat_failed_records(functions)
     assert functions._execute_function({}, event).get("error", False) is again
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"),
+    [
+        ({"ScalingConfig": {"MaximumConcurrency": "10"}}, 10),
+        ({"ScalingConfig": {"MaximumConcurrency": 2}}, 2),
+        ({"ScalingConfig": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_concurrency_of_the_templates_parameters_is_a_number(source: Any, allowed: Any) -> None:
+    def concurrency(source: Any, _queue: Any) -> Any:
+        return source["ScalingConfig"].get("MaximumConcurrency")
+
+    functions = SimpleNamespace(_sqs_esm_concurrency=concurrency)
+    read_concurrency(functions)
+    assert functions._sqs_esm_concurrency(source, {}) == allowed
