@@ -5,8 +5,9 @@ import math
 import time
 import zlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from hashlib import md5
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.loopback import Answer, Call, Reply
 
@@ -110,7 +111,7 @@ def _events(values: dict[str, Any]) -> dict[str, Any]:
     return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in values["Entries"]]}
 
 
-_OTHERS = {
+_OTHERS: Final[Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "GetSecretValue": _secret,
     "SendMessage": _sent,
     "PutEvents": _events,

@@ -1,14 +1,14 @@
 """The worker, dying once for each job that says so in its metadata: {"dies": step, "by": "exit"}.
 
 It is put in the place of functions/worker in the embedded AWS, and leaves a file in DEATHS for
-each job that it has died for.
+each job that it has died for. It changes what it imports: no test may import it.
 """
 
 import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from functions.worker import app
 from sd3 import attempts
@@ -16,15 +16,6 @@ from sd3.jobs import JobStore
 from sd3.models import DrawnPicture, ImageRecord, Job
 from sd3.storage import ImageStore
 from sd3.upstreams.octoai import OctoaiUpstream
-
-STEPS: Final = (
-    "before the claim",
-    "after the claim",
-    "after the upstream's answer",
-    "amid the pictures",
-    "after the pictures",
-    "after the final write",
-)
 
 _claimed: list[Job] = []
 """The jobs of this process, the one at hand last."""

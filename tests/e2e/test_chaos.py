@@ -18,7 +18,7 @@ from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200
 SHARE: Final = 0.3
-CLIENTS: Final = 10
+CLIENTS: Final = 6
 """How many requests are under way at once."""
 TIMEOUT_SECONDS: Final = 22
 """Of the functions, which wait for the upstream for 15 s less."""

@@ -20,9 +20,7 @@ from sd3.job_items import job_from
 from sd3.job_queue import message_body
 from sd3.models import Job
 from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
-from tests.e2e.dying_worker import STEPS
 
-DEATHS: Final = tuple(product(STEPS, ("exit", "exception")))
 PICTURES: Final = 2
 DELIVERIES: Final = 20
 TIMEOUT_SECONDS: Final = 20
@@ -41,6 +39,7 @@ EXPECTED: Final = {
     "after the pictures": (2, UNKNOWN_THEN_CHARGED),
     "after the final write": (1, ("charged",)),
 }
+DEATHS: Final = tuple(product(EXPECTED, ("exit", "exception")))
 
 
 class Outcome(NamedTuple):

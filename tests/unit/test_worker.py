@@ -16,7 +16,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.models import ChargeOutcome, JobStatus
-from tests.fakes import NOON, FakeImages, FakeUpstream, make_worker, picture
+from tests.fakes import NOON, FakeImages, FakeTime, FakeUpstream, make_worker, picture
 from tests.unit.waiting_job import World, code, taken
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
@@ -59,6 +59,22 @@ def test_a_message_is_given_time_for_its_job_to_be_written(age: float, wait: int
     world = World()
     world.clock.pass_by(age)
     assert world.work("job-2") == wait
+
+
+def test_a_message_that_is_ahead_of_its_job_by_an_instant_is_not_sent_back() -> None:
+    world = World()
+    late = world.jobs.items.pop("job-1")
+
+    class SlowlyWritten(FakeTime):
+        def pass_by(self, seconds: float) -> None:
+            super().pass_by(seconds)
+            world.jobs.items["job-1"] = late
+
+    clock = SlowlyWritten()
+    world.worker = make_worker(upstream=world.upstream, jobs=world.jobs, clock=clock)
+    assert world.work() is None
+    assert world.job.status is JobStatus.SUCCEEDED
+    assert clock.slept < 0.1
 
 
 def test_a_message_of_a_deleted_job_is_done() -> None:

@@ -29,6 +29,9 @@ _WRITTEN_SECONDS: Final = 150
 """A message is sent before its job is written: by then the job is there, or never will be, since
 no function that writes new jobs lives longer."""
 _LOOK_AGAIN_SECONDS: Final = 2
+_AT_ONCE: Final = timedelta(seconds=1)
+_LOOKS_AT_ONCE: Final = 20
+_BETWEEN_LOOKS_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +50,16 @@ class Worker:
         Returns None when nothing is left to do, else after how many seconds to look again.
         Raises StorageError.
         """
-        now, until = self.time.now(), self.time.monotonic() + seconds
+        until = self.time.monotonic() + seconds
         try:
-            job = self.jobs.get(job_id, now=now)
+            job = self._find(job_id, sent_at)
         except GoneError:
             return None
         except NotFoundError:
-            age = (now - sent_at).total_seconds()
+            age = (self.time.now() - sent_at).total_seconds()
             # At twice the age each time: that is few looks, be the job there soon or never.
             return max(_LOOK_AGAIN_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
+        now = self.time.now()
         if job.status.is_terminal:
             return None
         if job.lease_until and job.status is JobStatus.RUNNING:
@@ -67,6 +71,18 @@ class Worker:
             return self._attempt(job, now=now, until=until, receives=receives)
         except LeaseLostError:
             return _LOOK_AGAIN_SECONDS
+
+    def _find(self, job_id: str, sent_at: datetime) -> Job:
+        """Read a job, which a message that came at once can be some milliseconds ahead of."""
+        for _ in range(_LOOKS_AT_ONCE):
+            now = self.time.now()
+            try:
+                return self.jobs.get(job_id, now=now)
+            except NotFoundError:
+                if now - sent_at > _AT_ONCE:
+                    raise
+            self.time.sleep(_BETWEEN_LOOKS_SECONDS)
+        raise NotFoundError("There is no such job.")
 
     def end(self, job_id: str, error: Sd3Error) -> None:
         """End a job that the queue has given up, unless it has ended. Raises StorageError."""
