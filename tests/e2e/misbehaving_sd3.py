@@ -44,6 +44,12 @@ class MisbehavingSd3(ThreadingHTTPServer):
             self.counts[seed][outcome] += 1
             return outcome
 
+    def correct(self, seed: int, was: str, outcome: str) -> None:
+        """Count a call as something else than what it was to become."""
+        with self._lock:
+            self.counts[seed].subtract([was])
+            self.counts[seed][outcome] += 1
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: MisbehavingSd3
@@ -54,7 +60,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        outcome = self.server.next_outcome(json.loads(body)["seed"])
+        seed = json.loads(body)["seed"]
+        outcome = self.server.next_outcome(seed)
         if outcome == "throttled":
             self._answer(429, b"{}", retry_after="1")
         elif outcome == "broken":
@@ -64,19 +71,21 @@ class _Handler(BaseHTTPRequestHandler):
         elif outcome in {"drawn", "slow"}:
             if outcome == "slow":
                 time.sleep(self.server.slow_seconds)
-            self._pass_on(body)
+            answer = self._passed_on(body)
+            if answer.status_code == 429:  # the SD3 server itself was busy
+                self.server.correct(seed, outcome, "throttled")
+            self._answer(answer.status_code, answer.content)
 
-    def _pass_on(self, body: bytes) -> None:
+    def _passed_on(self, body: bytes) -> requests.Response:
         names = ("Authorization", "Content-Type")
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.post(
+            return session.post(
                 self.server.upstream_url + self.path,
                 data=body,
                 headers={name: self.headers[name] for name in names},
                 timeout=60,
             )
-        self._answer(answer.status_code, answer.content)
 
     def _answer(self, status: int, body: bytes, *, missing: int = 0, **headers: str) -> None:
         headers |= {

@@ -18,11 +18,11 @@ from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200
 SHARE: Final = 0.3
-CLIENTS: Final = 6
+CLIENTS: Final = 8
 """How many requests are under way at once."""
-TIMEOUT_SECONDS: Final = 22
+TIMEOUT_SECONDS: Final = 21
 """Of the functions, which wait for the upstream for 15 s less."""
-SLOW_SECONDS: Final = 9
+SLOW_SECONDS: Final = 8
 REFUSING_SECONDS: Final = 2
 """At first nobody listens at the upstream's address."""
 FUNCTIONS: Final = ("GenerateFunction", "WorkerFunction")
@@ -105,7 +105,7 @@ def wait_for_ends(scene: Scene, *, seconds: float) -> list[Job]:
         if all(job.status.is_terminal for job in jobs):
             return jobs
         assert time.monotonic() < deadline, Counter(job.status for job in jobs)
-        time.sleep(0.5)
+        time.sleep(2)
 
 
 def counts_of(url: str) -> dict[int, Counter[str]]:
@@ -164,7 +164,6 @@ def test_the_charges_are_what_the_upstream_counted(ended: Ended) -> None:
     jobs, counts, _ = ended
     failing = sum(counts.values(), Counter[str]())
     assert failing.total() - failing["drawn"] > SHARE * failing.total() / 2
-    print(ended.statuses, failing)  # noqa: T201
     wrong: dict[int, Any] = {}
     for seed, each in jobs.items():
         charges = [charge for job in each for charge in job.charges]

@@ -145,6 +145,7 @@ def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
     sqs.set_queue_attributes(
         QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
     )
+    sqs.purge_queue(QueueUrl=queue)  # other tests' messages, for in the end it is to be empty
     try:
         yield
     finally:
