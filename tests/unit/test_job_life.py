@@ -1,10 +1,11 @@
 """Whatever happens, and in whatever order: a job ends, once, and its charges are the calls made."""
 
+from collections.abc import Container
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sd3.admission import Caller
 from sd3.contract import GenerateRequest
@@ -35,7 +36,7 @@ FAILURES: Final = (
     lambda: StorageError("no secret"),
 )
 EVENTS: Final = st.sampled_from(
-    ["nothing"] * 12 + ["deliver", "cancel", "delete", "late", "fault", "crash", "give up"]
+    ["nothing"] * 50 + ["deliver", "cancel", "delete", "late", "fault", "crash", "give up"]
 )
 SECONDS: Final = st.sampled_from([1, 30, 130, 400, 2000, 30_000])
 
@@ -74,14 +75,21 @@ class JobLife(RuleBasedStateMachine):
             self.receive(event)
 
     def stop(self, event: str) -> None:
-        job_id = self.data.draw(st.sampled_from(sorted(self.world.jobs.items)))
+        newest_first = st.sampled_from([*reversed(self.world.jobs.items)])
+        job_id = self.data.draw(self.under_way(self.world.jobs.items) | newest_first)
         with self.world.during(job_id):
             ask = self.world.service.cancel if event == "cancel" else self.world.service.delete
             ask(job_id, client_id="ann")
 
+    def under_way(self, jobs: Container[str]) -> st.SearchStrategy[str]:
+        """The jobs that others are in the midst of: where it hurts."""
+        job_ids = [job_id for job_id in self.world.acting if job_id in jobs]
+        return st.sampled_from(job_ids) if job_ids else st.nothing()
+
     def receive(self, event: str) -> None:
         """A message, also one that another worker has: SQS delivers at least once."""
-        message = self.data.draw(st.sampled_from(self.world.messages))
+        newest_first = self.world.messages[::-1]
+        message = self.data.draw(st.just(newest_first[0]) | st.sampled_from(newest_first))
         if event == "deliver":
             self.world.deliver(message)
         elif self.world.clock.slept > message.sent_at + 200:  # not before many deliveries
@@ -92,8 +100,12 @@ class JobLife(RuleBasedStateMachine):
         late = self.world.clock.slept > self.ends_at[job_id]
         return late and job_id not in self.world.jobs.items
 
+    @initialize(data=st.data(), queued=st.booleans())
+    def submit_first(self, data: Any, queued: bool) -> None:
+        self.submit(data, queued=queued, init=False, key="-")
+
     @rule(data=st.data(), queued=st.booleans(), init=st.booleans(), key=st.sampled_from("-kl"))
-    def submit(self, data: Any, queued: bool, init: bool, key: str) -> None:
+    def submit(self, data: Any, *, queued: bool, init: bool, key: str) -> None:
         self.data = data
         job_id = f"job-{len(self.ends_at)}"
         self.ends_at[job_id] = self.world.clock.slept + 120
@@ -155,7 +167,7 @@ class JobLife(RuleBasedStateMachine):
 
 TestJobLife = JobLife.TestCase
 TestJobLife.settings = settings(
-    max_examples=60,
+    max_examples=200,
     stateful_step_count=12,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking such a life takes minutes
