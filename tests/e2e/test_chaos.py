@@ -18,11 +18,11 @@ from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200
 SHARE: Final = 0.3
-CLIENTS: Final = 8
+CLIENTS: Final = 6
 """How many requests are under way at once."""
-TIMEOUT_SECONDS: Final = 21
+TIMEOUT_SECONDS: Final = 20
 """Of the functions, which wait for the upstream for 15 s less."""
-SLOW_SECONDS: Final = 8
+SLOW_SECONDS: Final = 6.5
 REFUSING_SECONDS: Final = 2
 """At first nobody listens at the upstream's address."""
 FUNCTIONS: Final = ("GenerateFunction", "WorkerFunction")
