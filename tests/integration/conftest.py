@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import Loader
 from moto import mock_aws
 
+import sd3.aws
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
 from sd3 import api, bootstrap
@@ -49,9 +51,16 @@ def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
     }
 
 
+@pytest.fixture(scope="session")
+def loader() -> Loader:
+    """botocore's data, read once for all tests: it is most of what a client takes to make."""
+    return sd3.aws._Loader(include_default_search_paths=True)
+
+
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
     """What the template deploys, on moto, with clients to look at it."""
+    monkeypatch.setattr(sd3.aws, "_Loader", lambda **_: loader)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
