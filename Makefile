@@ -10,7 +10,7 @@ SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-locks fmt lock build deploy token invoke bench clean
+.PHONY: help run test check check-locks fmt lock build deploy token invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ token: .venv/.ok ## Make a client's token: CLIENT=name; STACK=name for a stack o
 
 invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
 	@$(RUN) local.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
+
+redrive: .venv/.ok ## Put failed jobs back: SINCE=2026-11-23T09:00 UNTIL=... (UTC); STACK=name for a stack on AWS
+	@$(RUN) local.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
 
 bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Measure what the service adds to an upstream's time
 	@$(RUN) benchmarks $(ARGS)

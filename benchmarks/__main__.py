@@ -3,21 +3,25 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import cold_import, own_time, peak_memory
-from benchmarks.table import Row, write
+from benchmarks import aws_calls, cold_import, own_time, peak_memory, queued_time
+from benchmarks.table import Note, Row, write
 
 ROUNDS = 9
 QUICK_ROUNDS = 3
 
-MEASURES: dict[str, Callable[[int], Iterator[Row]]] = {
+MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "own_time": own_time.measure,
     "cold_import": cold_import.measure,
     "peak_memory": peak_memory.measure,
+    "aws_calls": aws_calls.measure,
+    "queued_time": queued_time.measure,
 }
+BY_NAME = frozenset(("queued_time",))
+"""Measures that are run when they are named only: this one starts the whole service."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the measures that are named, all by default, and print their rows."""
+    """Run the measures that are named, by default all but BY_NAME, and print their rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     parser.add_argument("--quick", action="store_true", help="few rounds: rough figures, soon")
@@ -25,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown := set(options.measures) - set(MEASURES):
         parser.error(f"no such measure: {', '.join(sorted(unknown))}")
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
-    write(row for name in options.measures or MEASURES for row in MEASURES[name](rounds))
+    names = options.measures or [name for name in MEASURES if name not in BY_NAME]
+    write(row for name in names for row in MEASURES[name](rounds))
 
 
 if __name__ == "__main__":

@@ -5,11 +5,10 @@ import json
 import random
 import struct
 import sys
-import time
 import zlib
 from functools import cache
-from typing import Any
 
+from benchmarks.aws_server import aws
 from benchmarks.loopback import Answer, Call, Reply, serving
 
 SIDE = 1024
@@ -52,50 +51,6 @@ def sd3() -> Answer:
         return Reply(headers=[("Content-Type", "application/json")], body=body(count))
 
     return answer
-
-
-def aws(s3_latency: float = 0, table_latency: float = 0) -> Answer:
-    """Answer S3 after `s3_latency` seconds, the others after `table_latency`.
-
-    Objects are thrown away. Items are kept as they were put: an update is answered, not applied.
-    """
-    items: dict[str, list[dict[str, Any]]] = {}
-
-    def answer(call: Call) -> Reply:
-        target = call.headers.get("x-amz-target", "")
-        time.sleep(table_latency if target else s3_latency)
-        if not target:
-            return Reply(headers=[("ETag", '"0"')])
-        service, operation = target.split(".")
-        values = json.loads(call.body)
-        found = _secret(values) if service == "secretsmanager" else _row(items, operation, values)
-        return _json(found)
-
-    return answer
-
-
-def _secret(values: dict[str, Any]) -> dict[str, Any]:
-    return {"ARN": values["SecretId"], "Name": values["SecretId"], "SecretString": "token"}
-
-
-def _row(
-    items: dict[str, list[dict[str, Any]]], operation: str, values: dict[str, Any]
-) -> dict[str, Any]:
-    table = items.setdefault(values.get("TableName", ""), [])
-    if operation == "PutItem":
-        table[:] = [values["Item"]]  # one request is under way at a time: the last is enough
-        return {}
-    item = next((row for row in table if values.get("Key", {}).items() <= row.items()), None)
-    if item is None:
-        return {}
-    return {"Attributes" if operation == "UpdateItem" else "Item": item}
-
-
-def _json(values: dict[str, Any]) -> Reply:
-    body = json.dumps(values).encode()
-    crc = str(zlib.crc32(body))
-    kind = ("Content-Type", "application/x-amz-json-1.0")
-    return Reply(headers=[kind, ("x-amz-crc32", crc)], body=body)
 
 
 def main(which: str, *latencies_ms: str) -> None:

@@ -29,17 +29,26 @@ class Row(NamedTuple):
         return "met" if self.ratio <= self.aim else "missed"
 
 
+class Note(NamedTuple):
+    """What was found of one side alone, or cannot be a ratio."""
+
+    name: str
+    text: str
+
+
 HEAD = f"{'':<50}{'ours':>10}{'naive':>10}{'':<4}{'ratio':>7}{'aim':>8}"
 
 
-def line(row: Row) -> str:
+def line(row: Row | Note) -> str:
     """Write a row as a line that fits under HEAD."""
+    if isinstance(row, Note):
+        return f"{row.name:<50}    {row.text}".rstrip()
     aim = "" if row.aim is None else f"<= {row.aim:.2f}"
     figures = f"{row.ours:>10.1f}{row.naive:>10.1f} {row.unit:<3}{row.ratio:>7.2f}{aim:>8}"
     return f"{row.name:<50}{figures}  {row.verdict}".rstrip()
 
 
-def write(rows: Iterable[Row]) -> None:
+def write(rows: Iterable[Row | Note]) -> None:
     """Print the table, each row as soon as it is known."""
     print(HEAD, flush=True)
     for row in rows:

@@ -1,8 +1,10 @@
 """Starts MiniStack with what its version 1.5.33 leaves out; runs in MiniStack's own environment.
 
 Importing an API's body, it drops the gateway responses and the answers of mock integrations
-(CORS preflight). And it speaks plain HTTP on this machine's loopback only, where the buckets'
-TLS-only policies would refuse every request.
+(CORS preflight). It overlooks it when a function says that a part of a stream's batch has failed,
+and cannot compare a concurrency that is a parameter of the template, and so text.
+And it speaks plain HTTP on this machine's loopback only, where the buckets' TLS-only policies
+would refuse every request.
 """
 
 # ruff: noqa: SLF001 - what is completed here has no public names
@@ -16,6 +18,9 @@ def main() -> None:
     """Serve until a signal; addresses and ports come from MiniStack's own variables."""
     trust_loopback(importlib.import_module("ministack.core.iam_evaluator"))
     complete_imports(importlib.import_module("ministack.services.apigateway_v1"))
+    functions = importlib.import_module("ministack.services.lambda_svc")
+    repeat_failed_records(functions)
+    read_concurrency(functions)
     importlib.import_module("ministack.app").main()
 
 
@@ -41,6 +46,38 @@ def complete_imports(gateway: Any) -> None:
             )
 
     gateway._import_rest_api, gateway._import_operation = api, operation
+
+
+def repeat_failed_records(functions: Any) -> None:
+    """Have a table's changes come again when a function answers that some of them failed.
+
+    All of the batch comes again, where AWS would begin with the first that failed.
+    """
+    execute = functions._execute_function
+
+    def executed(function: Any, event: Any) -> Any:
+        result = execute(function, event)
+        match event, result.get("body"):
+            case (
+                {"Records": [{"eventSource": "aws:dynamodb"}, *_]},
+                {"batchItemFailures": [_, *_]},
+            ):
+                return {**result, "error": True}
+        return result
+
+    functions._execute_function = executed
+
+
+def read_concurrency(functions: Any) -> None:
+    """Take the greatest concurrency of a queue's reader for a number, as CloudFormation does."""
+    concurrency = functions._sqs_esm_concurrency
+
+    def allowed(source: Mapping[str, Any], *rest: Any) -> Any:
+        scaling = source.get("ScalingConfig") or {}
+        numbers = {name: int(value) for name, value in scaling.items()}
+        return concurrency({**source, "ScalingConfig": numbers}, *rest)
+
+    functions._sqs_esm_concurrency = allowed
 
 
 def trust_loopback(evaluator: Any) -> None:

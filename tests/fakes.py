@@ -1,14 +1,17 @@
 """Stand-ins that behave: an upstream, the two stores and a clock, all in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sd3.contract import GenerateRequest
-from sd3.errors import LeaseLostError, NotFoundError, Sd3Error
+from sd3.errors import GoneError, LeaseLostError, NotFoundError, Sd3Error
 from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobStatus, Link
+from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobPage, JobStatus, Link
+from sd3.ports import Holder, Time
 from sd3.service import Service
+from sd3.worker import Worker
 
+QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -55,28 +58,118 @@ class FakeUpstream:
 
 
 class FakeJobs:
-    """The jobs table as a dict, and the list of all that was written."""
+    """The jobs table as a dict, its conditions included, and the list of all that was written."""
 
     def __init__(self) -> None:
         self.items: dict[str, Job] = {}
+        self.keys: dict[tuple[str, str], Holder] = {}
+        self.deleted: dict[str, str] = {}
         self.writes: list[Job] = []
 
-    def create(self, job: Job) -> None:
+    def create(self, job: Job) -> bool:
+        if job.id in self.items or job.id in self.deleted:
+            return False
+        self._write(job)
+        return True
+
+    def create_once(
+        self, job: Job, key: str, *, fingerprint: str, instead_of: str | None
+    ) -> Holder | None:
+        holder = self.keys.get((job.client_id, key))
+        if holder and holder.job_id != instead_of:
+            return holder
+        self.keys[job.client_id, key] = Holder(job.id, fingerprint)
+        self._write(job)
+        return None
+
+    def claim(self, job: Job, *, now: datetime) -> None:
+        old = self.items.get(job.id)
+        if old is None:
+            raise LeaseLostError("deleted")
+        dead = old.status is RUNNING and old.lease_until is not None and old.lease_until < now
+        if old.attempt != job.attempt - 1 or not (old.status is QUEUED or dead):
+            raise LeaseLostError("taken")
         self._write(job)
 
-    def end(self, job: Job) -> None:
-        if self.items[job.id].status is not JobStatus.RUNNING:
-            raise LeaseLostError("ended")
-        self._write(job)
+    def save(self, job: Job) -> None:
+        self._replace(job, RUNNING)
 
-    def get(self, job_id: str, *, now: datetime) -> Job:
-        if job_id not in self.items or self.items[job_id].expires_at <= now:
+    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
+        self._replace(job, *((was,) if was else (QUEUED, RUNNING)))
+
+    def correct(self, job: Job) -> None:
+        self._replace(job, JobStatus.CANCELED)
+
+    def redrive(self, job: Job) -> None:
+        self._replace(job, JobStatus.FAILED)
+
+    def delete(self, job: Job, *, now: datetime) -> None:
+        self.items.pop(job.id, None)
+        self.deleted[job.id] = job.client_id
+
+    def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
+        if job_id in self.deleted and client_id in {None, self.deleted[job_id]}:
+            raise GoneError("The job was deleted.")
+        job = self.items.get(job_id)
+        if job is None or job.expires_at <= now or client_id not in {None, job.client_id}:
             raise NotFoundError("There is no such job.")
-        return self.items[job_id]
+        return job
+
+    def page(
+        self,
+        client_id: str,
+        *,
+        status: JobStatus | None,
+        limit: int,
+        after: tuple[str, str] | None,
+        now: datetime,
+    ) -> JobPage:
+        def position(job: Job) -> tuple[str, str]:
+            return job.created_at.isoformat(), job.id
+
+        own = [job for job in self.items.values() if job.client_id == client_id]
+        own = [job for job in own if status in {None, job.status} and job.expires_at > now]
+        own = sorted((job for job in own if after is None or position(job) < after), key=position)
+        page = tuple(reversed(own[-limit:]))
+        return JobPage(page, position(page[-1]) if len(own) > limit else None)
+
+    def _replace(self, job: Job, *expected: JobStatus) -> None:
+        old = self.items.get(job.id)
+        if old is None or old.status not in expected or old.attempt != job.attempt:
+            raise LeaseLostError("changed")
+        self._write(job)
 
     def _write(self, job: Job) -> None:
         self.items[job.id] = job
         self.writes.append(job)
+
+
+class FakeQueue:
+    """The messages that were sent: the job's id and the delay in seconds."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+
+    def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+        self.sent.append((job_id, delay_seconds))
+
+
+class FakeTime:
+    """Clocks that stand at noon and at 1000 s, until somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def pass_by(self, seconds: float) -> None:
+        self.slept += seconds
+
+    def time(self) -> Time:
+        return Time(
+            now=lambda: NOON + timedelta(seconds=self.slept),
+            monotonic=lambda: 1000.0 + self.slept,
+            sleep=self.pass_by,
+            jitter=lambda: 0.5,
+        )
 
 
 class FakeImages:
@@ -88,6 +181,13 @@ class FakeImages:
 
     def put_init_image(self, folder: str, picture: Picture) -> str:
         return self._put(f"{folder}/init.jpg", picture)
+
+    def get_init_image(self, key: str) -> Picture:
+        return self.objects[key]
+
+    def delete_all(self, folder: str, *, count: int) -> None:
+        for key in [key for key in self.objects if key.startswith(f"{folder}/")]:
+            del self.objects[key]
 
     def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
         return tuple(
@@ -116,16 +216,36 @@ def make_service(
     upstream: FakeUpstream | None = None,
     jobs: FakeJobs | None = None,
     images: FakeImages | None = None,
-    now: Callable[[], datetime] = lambda: NOON,
+    queue: FakeQueue | None = None,
+    clock: FakeTime | None = None,
 ) -> Service:
-    """A service over fakes, at noon, whose monotonic clock stands at 1000 s."""
+    """The use cases of clients over fakes."""
     drawer = upstream or FakeUpstream()
     return Service(
         jobs=jobs or FakeJobs(),
         images=images or FakeImages(),
+        queue=queue or FakeQueue(),
         upstream=lambda: drawer,
+        time=(clock or FakeTime()).time(),
         sync_image_steps=120,
         retention=timedelta(days=30),
-        now=now,
-        monotonic=lambda: 1000.0,
+        url_ttl_seconds=3600,
+    )
+
+
+def make_worker(
+    *,
+    upstream: FakeUpstream | None = None,
+    jobs: FakeJobs | None = None,
+    images: FakeImages | None = None,
+    clock: FakeTime | None = None,
+) -> Worker:
+    """The use case of the queue over fakes."""
+    drawer = upstream or FakeUpstream()
+    return Worker(
+        jobs=jobs or FakeJobs(),
+        images=images or FakeImages(),
+        upstream=lambda: drawer,
+        time=(clock or FakeTime()).time(),
+        max_queue=timedelta(hours=6),
     )

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sd3.api import Request, Response, handle
-from sd3.bootstrap import service
+from sd3.api import JOB_RETRY_AFTER, Response, handle
+from sd3.bootstrap import Caller, service
 from sd3.contract import GenerateRequest
+from sd3.gateway import Request
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -13,14 +14,23 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def generate(request: Request) -> Response:
-    """Answer 200 with the job that drew the request."""
-    answer = service().generate(
-        _parsed(request),
+    """Answer 200 with the job that drew the request, or 202 with the one that will."""
+    respond_async = request.prefers("respond-async") is not None
+    caller = Caller(
         client_id=request.client_id,
         job_id=request.id,
         seconds=request.seconds,
+        idempotency_key=request.idempotency_key(),
+        respond_async=respond_async,
     )
-    return Response(200, answer)
+    answer = service().generate(_parsed(request), caller)
+    if answer.status.is_terminal:
+        return Response(200, answer)
+    # Relative to this route: the API's own address has a stage or a path in front of it.
+    headers = {"Location": f"../jobs/{answer.id}", "Retry-After": JOB_RETRY_AFTER}
+    if respond_async:
+        headers["Preference-Applied"] = "respond-async"
+    return Response(202, answer, headers)
 
 
 def _parsed(request: Request) -> GenerateRequest:

@@ -51,7 +51,7 @@ def test_one_token_opens_every_route(stack: Stack, client: requests.Session) -> 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/jobs", "/generate", "/health/x"])
+@pytest.mark.parametrize("path", ["/", "/nope", "/jobs/x/y", "/generate", "/health/x"])
 def test_a_route_that_is_not_there_is_404(
     stack: Stack, client: requests.Session, path: str
 ) -> None:

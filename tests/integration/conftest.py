@@ -5,17 +5,22 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import Loader
 from moto import mock_aws
 
+import sd3.aws
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
 from sd3 import api, bootstrap
 from sd3.aws import Aws
 from sd3.upstreams import UPSTREAMS
 from tests.fakes import FakeUpstream
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -26,15 +31,36 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "sd3",
     "IMAGES_BUCKET": "pictures",
     "JOBS_TABLE": "jobs",
+    "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
+    "ASIDE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
     "UPSTREAM": "fake",
     "UPSTREAM_SECRET": "upstream-token",
     "ALLOWED_ORIGINS": "https://app.example.com,https://admin.example.com",
 }
 
 
+def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
+    """An index of the jobs table, as the template has it."""
+    return {
+        "IndexName": name,
+        "KeySchema": [
+            {"AttributeName": key, "KeyType": "HASH"},
+            {"AttributeName": order, "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+
+
+@pytest.fixture(scope="session")
+def loader() -> Loader:
+    """botocore's data, read once for all tests: it is most of what a client takes to make."""
+    return sd3.aws._Loader(include_default_search_paths=True)
+
+
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
     """What the template deploys, on moto, with clients to look at it."""
+    monkeypatch.setattr(sd3.aws, "_Loader", lambda **_: loader)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
@@ -48,8 +74,17 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
             TableName="jobs",
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"}
+                for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
+            ],
+            GlobalSecondaryIndexes=[
+                index("by_client", "client_id", "created_at"),
+                index("failed_by_day", "failed_day", "completed_at"),
+            ],
         )
+        aws.sqs.create_queue(QueueName="jobs")
+        aws.sqs.create_queue(QueueName="aside")
         aws.secrets.create_secret(Name="upstream-token", SecretString="secret")
         yield aws
 
@@ -69,20 +104,26 @@ class Functions:
         return self._call(generate_app.handler, event, seconds)
 
     def jobs(self, event: dict[str, Any]) -> dict[str, Any]:
-        return self._call(jobs_app.handler, event, 10)
+        return self._call(jobs_app.handler, event, 29)
 
     def _call(
         self, handler: Callable[..., dict[str, Any]], event: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(seconds * 1000))
         answer = handler(event, context)
-        return answer | {"json": json.loads(answer["body"])}
+        return answer | {"json": json.loads(answer["body"] or "null")}
 
 
 @pytest.fixture
 def functions(aws: Aws, upstream: FakeUpstream) -> Iterator[Functions]:
     """Fresh functions: what they cache for a process is forgotten around each test."""
-    caches = (bootstrap.service, bootstrap.logger, api._allowed_origins)
+    caches = (
+        bootstrap.service,
+        bootstrap.worker,
+        bootstrap.queue,
+        bootstrap.logger,
+        api._allowed_origins,
+    )
     for cached in caches:
         cached.cache_clear()
     logging.Logger.manager.loggerDict.pop("sd3", None)  # it holds on to the last test's stdout

@@ -1,26 +1,48 @@
-"""GET /jobs/{id} and GET /health: the function on moto."""
+"""The jobs API: the function on moto, called through the sample events."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from sd3.aws import Aws
-from sd3.errors import LeaseLostError, NotFoundError, StorageError
-from sd3.jobs import JobStore
-from sd3.models import Job, JobStatus
 from sd3.storage import ImageStore
-from tests.fakes import NOON
+from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
 
+ROUTES = ["job", "cancel", "delete", "image"]
 
-def job_event(**changes: Any) -> dict[str, Any]:
-    return load_event("job") | changes
+
+def event(name: str, *, client_id: str = "demo", **headers: str) -> dict[str, Any]:
+    """A sample event with other headers (`_` for `-`), or of another client."""
+    sample = load_event(name)
+    sample["requestContext"]["authorizer"]["client_id"] = client_id
+    sample["headers"] |= {name.replace("_", "-"): text for name, text in headers.items()}
+    return sample
+
+
+def listing(**query: str) -> dict[str, Any]:
+    return event("list_jobs") | {
+        "queryStringParameters": query or None,
+        "multiValueQueryStringParameters": {k: [v] for k, v in query.items()} or None,
+    }
+
+
+def queued(functions: Functions, job_id: str | None = None) -> dict[str, Any]:
+    """A job that waits, as it was answered."""
+    sample = load_event("generate")
+    sample["headers"]["Prefer"] = "respond-async"
+    if job_id:
+        sample["requestContext"]["requestId"] = job_id
+    answer = functions.generate(sample)
+    assert answer["statusCode"] == 202
+    return answer
 
 
 def test_a_drawn_job_is_read_back_with_a_fresh_link(functions: Functions) -> None:
     drawn = functions.generate(load_event("generate"))["json"]
-    answer = functions.jobs(job_event())
+    answer = functions.jobs(event("job"))
     assert answer["statusCode"] == 200
     read = answer["json"]
     assert read["images"][0]["url"]
@@ -31,11 +53,9 @@ def test_a_drawn_job_is_read_back_with_a_fresh_link(functions: Functions) -> Non
 
 
 def test_another_clients_job_is_a_404_just_as_none_at_all(functions: Functions) -> None:
-    missing = functions.jobs(job_event())
+    missing = functions.jobs(event("job"))
     functions.generate(load_event("generate"))
-    event = job_event()
-    event["requestContext"]["authorizer"]["client_id"] = "somebody-else"
-    other = functions.jobs(event)
+    other = functions.jobs(event("job", client_id="somebody-else"))
     assert missing["statusCode"] == other["statusCode"] == 404
     assert missing["json"] == other["json"]
     assert other["json"]["code"] == "not_found"
@@ -43,7 +63,7 @@ def test_another_clients_job_is_a_404_just_as_none_at_all(functions: Functions) 
 
 @pytest.mark.parametrize("job_id", ["x" * 3000, "..%2f..", "%00", "ä", "a b"])
 def test_an_id_that_cannot_be_is_a_404(functions: Functions, job_id: str) -> None:
-    answer = functions.jobs(job_event(pathParameters={"id": job_id}))
+    answer = functions.jobs(event("job") | {"pathParameters": {"id": job_id}})
     assert answer["statusCode"] == 404
     assert answer["json"]["code"] == "not_found"
 
@@ -60,52 +80,149 @@ def test_an_unknown_route_is_a_404_in_our_shape(functions: Functions) -> None:
     assert answer["json"]["code"] == "not_found"
 
 
-def running_job(**changes: Any) -> Job:
-    return Job.model_validate(
-        {
-            "id": "j",
-            "client_id": "ann",
-            "status": JobStatus.RUNNING,
-            "created_at": NOON,
-            "expires_at": NOON + timedelta(days=1),
-            "request": {"prompt": "a fox"},
-            "seeds": (1,),
-            "attempt": 2,
-            "lease_until": NOON,
-        }
-        | changes
-    )
+def test_no_route_tells_of_another_clients_job(functions: Functions) -> None:
+    functions.generate(load_event("generate"))
+    for name in ROUTES:
+        answer = functions.jobs(event(name, client_id="somebody-else"))
+        assert (answer["statusCode"], answer["json"]["code"]) == (404, "not_found")
+    assert functions.jobs(event("job"))["statusCode"] == 200
 
 
-@pytest.fixture
-def store(aws: Aws) -> JobStore:
-    return JobStore(aws.dynamodb, "jobs")
+def test_polling_with_the_tag_is_a_304_that_signs_nothing(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions.generate(load_event("generate"))
+    first = functions.jobs(event("job"))
+    tag = first["headers"]["ETag"]
+    signed: list[str] = []
+    monkeypatch.setattr(ImageStore, "sign", lambda _self, key, **_: signed.append(key))
+    for known in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
+        again = functions.jobs(event("job", If_None_Match=known))
+        assert (again["statusCode"], again["body"]) == (304, "")
+        assert again["headers"] == {"ETag": tag, "Cache-Control": "private, no-cache"}
+    assert not signed
 
 
-def test_a_job_is_kept_whole(store: JobStore) -> None:
-    store.create(running_job())
-    assert store.get("j", now=NOON) == running_job()
+def test_polling_with_another_tag_is_answered(functions: Functions) -> None:
+    queued(functions)
+    assert functions.jobs(event("job", If_None_Match='"other"'))["statusCode"] == 200
 
 
-def test_a_job_past_its_expiry_is_not_found(store: JobStore) -> None:
-    store.create(running_job())
-    with pytest.raises(NotFoundError):
-        store.get("j", now=NOON + timedelta(days=1))
+def test_a_job_that_waits_says_when_to_ask_again(functions: Functions) -> None:
+    queued(functions)
+    answer = functions.jobs(event("job", Prefer="wait=0"))
+    assert (answer["statusCode"], answer["json"]["status"]) == (200, "queued")
+    assert answer["headers"]["Retry-After"] == "2"
+    assert answer["headers"]["Preference-Applied"] == "wait=0"
+    known = functions.jobs(event("job", If_None_Match=answer["headers"]["ETag"]))
+    assert (known["statusCode"], known["headers"]["Retry-After"]) == (304, "2")
 
 
-def test_only_the_attempt_that_holds_the_job_may_end_it(store: JobStore) -> None:
-    store.create(running_job())
-    with pytest.raises(LeaseLostError):
-        store.end(running_job(attempt=1, status=JobStatus.FAILED))
-    store.end(running_job(status=JobStatus.SUCCEEDED))
-    with pytest.raises(LeaseLostError):
-        store.end(running_job(status=JobStatus.FAILED))
-    assert store.get("j", now=NOON).status is JobStatus.SUCCEEDED
+def test_a_job_that_has_ended_is_not_waited_for(functions: Functions) -> None:
+    functions.generate(load_event("generate"))
+    answer = functions.jobs(event("job", Prefer="wait=20"))
+    assert answer["headers"]["Preference-Applied"] == "wait=20"
+    assert "Retry-After" not in answer["headers"]
 
 
-def test_a_table_that_cannot_be_read_is_a_storage_error(aws: Aws) -> None:
-    with pytest.raises(StorageError):
-        JobStore(aws.dynamodb, "nowhere").get("j", now=NOON)
+def test_a_wait_that_cannot_be_is_a_422(functions: Functions) -> None:
+    for wait in ("-1", "abc", "1000", "21", ""):
+        answer = functions.jobs(event("job", Prefer=f"wait={wait}"))
+        assert answer["statusCode"] == 422
+        assert answer["json"]["detail"][0]["loc"] == ["header", "Prefer"]
+
+
+def test_jobs_are_listed_in_pages(functions: Functions) -> None:
+    for n in range(5):
+        queued(functions, f"job-{n}")
+    seen: list[list[str]] = []
+    query = {"limit": "2"}
+    while query:
+        answer = functions.jobs(listing(**query))
+        assert answer["statusCode"] == 200
+        seen.append([job["id"] for job in answer["json"]["jobs"]])
+        cursor = answer["json"]["next_cursor"]
+        query = {"limit": "2", "cursor": cursor} if cursor else {}
+    assert seen == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+
+
+def test_the_sample_lists_jobs_that_succeeded_with_links(functions: Functions) -> None:
+    queued(functions, "waits")
+    drawn = functions.generate(load_event("generate"))["json"]
+    answer = functions.jobs(event("list_jobs"))
+    (job,) = answer["json"]["jobs"]
+    assert (job["id"], answer["json"]["next_cursor"]) == (drawn["id"], None)
+    assert job["images"][0]["url"]
+    assert answer["headers"]["Cache-Control"] == "no-store"
+
+
+def test_a_client_without_jobs_has_an_empty_list(functions: Functions) -> None:
+    queued(functions)
+    answer = functions.jobs(event("list_jobs", client_id="somebody-else"))
+    assert answer["json"] == {"jobs": [], "next_cursor": None}
+
+
+def test_a_query_that_cannot_be_is_a_422(functions: Functions) -> None:
+    wrong = {"limit": "101", "status": "done", "cursor": "forged", "page": "2"}
+    for name, text in wrong.items():
+        answer = functions.jobs(listing(**{name: text}))
+        assert (answer["statusCode"], answer["json"]["code"]) == (422, "validation_error")
+        assert [fault["loc"] for fault in answer["json"]["detail"]] == [["query", name]]
+
+
+def test_another_clients_cursor_is_a_422(functions: Functions) -> None:
+    for n in range(2):
+        queued(functions, f"job-{n}")
+    cursor = functions.jobs(listing(limit="1"))["json"]["next_cursor"]
+    other = listing(cursor=cursor)
+    other["requestContext"]["authorizer"]["client_id"] = "somebody-else"
+    assert functions.jobs(other)["statusCode"] == 422
+
+
+def test_a_job_is_canceled_once(functions: Functions) -> None:
+    queued(functions)
+    canceled = functions.jobs(event("cancel"))
+    assert (canceled["statusCode"], canceled["json"]["status"]) == (200, "canceled")
+    again = functions.jobs(event("cancel"))
+    assert (again["statusCode"], again["json"]["code"]) == (409, "not_cancelable")
+
+
+def test_a_deleted_job_is_gone_with_its_pictures(functions: Functions, aws: Aws) -> None:
+    functions.generate(load_event("generate"))
+    deleted = functions.jobs(event("delete"))
+    assert (deleted["statusCode"], deleted["body"]) == (204, "")
+    assert "Content-Type" not in deleted["headers"]
+    assert "Contents" not in aws.s3.list_objects_v2(Bucket="pictures")
+    for name in ROUTES:
+        answer = functions.jobs(event(name))
+        assert (answer["statusCode"], answer["json"]["code"]) == (410, "gone")
+        other = functions.jobs(event(name, client_id="somebody-else"))
+        assert (other["statusCode"], other["json"]["code"]) == (404, "not_found")
+    assert functions.jobs(listing())["json"]["jobs"] == []
+
+
+def test_the_address_of_a_picture_leads_to_a_link_signed_now(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    upstream.removed = {1}
+    functions.generate(load_event("generate", num_images=2))
+    answer = functions.jobs(event("image", Origin="https://app.example.com"))
+    assert (answer["statusCode"], answer["body"]) == (302, "")
+    address = urlsplit(answer["headers"]["Location"])
+    assert address.path.endswith(f"/{event('image')['pathParameters']['id']}/0.jpg")
+    assert "X-Amz-Signature" in address.query
+    assert answer["headers"]["Cache-Control"] == "no-store"
+    exposed = answer["headers"]["Access-Control-Expose-Headers"]
+    assert exposed == "Location, Retry-After, ETag, Preference-Applied"
+    for index in ("1", "2", "-1", "x"):
+        missing = event("image")
+        missing["pathParameters"]["index"] = index
+        assert functions.jobs(missing)["statusCode"] == 404
+
+
+def test_a_job_that_waits_has_no_picture(functions: Functions) -> None:
+    queued(functions)
+    assert functions.jobs(event("image"))["statusCode"] == 404
 
 
 def test_a_link_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:

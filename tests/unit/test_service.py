@@ -1,25 +1,32 @@
-"""The use cases over fakes."""
+"""Drawing a request, over fakes."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.admission import Caller
+from sd3.contract import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
-    InvalidRequestError,
     NotFoundError,
     Sd3Error,
     StorageError,
     UpstreamAnswerError,
-    UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
 from sd3.models import ChargeOutcome, JobAnswer, JobStatus
-from sd3.service import ANSWER_BYTES, Service, fix_seeds, inline_base64
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeUpstream, make_service, picture
+from sd3.service import Service
+from tests.fakes import (
+    NOON,
+    FakeImages,
+    FakeJobs,
+    FakeQueue,
+    FakeTime,
+    FakeUpstream,
+    make_service,
+    picture,
+)
 
 
 def request(**values: Any) -> GenerateRequest:
@@ -27,7 +34,7 @@ def request(**values: Any) -> GenerateRequest:
 
 
 def generate(service: Service, wanted: GenerateRequest, *, job_id: str = "job-1") -> JobAnswer:
-    return service.generate(wanted, client_id="ann", job_id=job_id, seconds=60)
+    return service.generate(wanted, Caller("ann", job_id, seconds=60))
 
 
 def test_a_drawn_job_is_answered_with_a_link_for_each_picture() -> None:
@@ -59,7 +66,7 @@ def test_the_job_is_written_before_anything_is_paid() -> None:
     assert len(upstream.calls) == 1
     first, last = jobs.writes
     assert first.attempt == 1
-    assert first.lease_until == NOON + timedelta(seconds=60 + 30)
+    assert first.lease_until == NOON + timedelta(seconds=60 + 10)
     assert first.expires_at == NOON + timedelta(days=30)
     assert last.status is JobStatus.SUCCEEDED
     assert last.completed_at == NOON
@@ -85,17 +92,14 @@ def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> No
 
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 121), (16, 8), (4, 31)])
-def test_work_too_long_for_an_answer_is_refused_and_changes_nothing(
-    num_images: int, steps: int
-) -> None:
-    jobs, images = FakeJobs(), FakeImages()
-    with pytest.raises(InvalidRequestError) as caught:
-        generate(
-            make_service(jobs=jobs, images=images), request(num_images=num_images, steps=steps)
-        )
-    assert caught.value.faults[0].loc == ("body", "num_images")
-    assert not jobs.writes
-    assert not images.objects
+def test_work_too_long_for_an_answer_is_queued(num_images: int, steps: int) -> None:
+    queue, upstream = FakeQueue(), FakeUpstream()
+    answer = generate(
+        make_service(queue=queue, upstream=upstream), request(num_images=num_images, steps=steps)
+    )
+    assert (answer.status, answer.images, answer.cost_usd) == (JobStatus.QUEUED, [], 0)
+    assert queue.sent == [("job-1", 0)]
+    assert not upstream.calls
 
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 120), (16, 7), (4, 30)])
@@ -110,7 +114,6 @@ def test_work_up_to_the_limit_is_drawn(num_images: int, steps: int) -> None:
         (UpstreamUnavailableError("busy"), ChargeOutcome.FREE, 0),
         (ContentPolicyError("no"), ChargeOutcome.FREE, 0),
         (StorageError("no secret"), ChargeOutcome.FREE, 0),
-        (UpstreamTimeoutError("slow"), ChargeOutcome.UNKNOWN, 30_000),
         (UpstreamAnswerError("cut off"), ChargeOutcome.UNKNOWN, 30_000),
     ],
 )
@@ -161,11 +164,11 @@ def test_a_job_whose_every_picture_was_removed_has_failed_by_content_policy() ->
 
 
 def test_a_job_is_read_back_with_links_signed_now() -> None:
-    clock = [NOON]
-    service = make_service(now=lambda: clock[0])
+    clock = FakeTime()
+    service = make_service(clock=clock)
     drawn = generate(service, request(response_format="b64_json"))
-    clock[0] += timedelta(minutes=10)
-    read = service.job("job-1", client_id="ann")
+    clock.pass_by(600)
+    read = service.answer(service.job("job-1", client_id="ann"))
     assert drawn.images[0].image_b64
     assert read.images[0].image_b64 is None
     assert read.images[0].expires_at == NOON + timedelta(minutes=70)
@@ -177,36 +180,3 @@ def test_another_clients_job_is_not_found_just_as_none_at_all(job_id: str, clien
     generate(service, request())
     with pytest.raises(NotFoundError, match=r"^There is no such job\.$"):
         service.job(job_id, client_id=client_id)
-
-
-def test_pictures_are_inlined_in_order_while_they_fit_an_answer() -> None:
-    a_third = ANSWER_BYTES // 4
-    pictures = [picture(index, size=a_third) for index in range(4)]
-    upstream = FakeUpstream(removed=[1])
-    drawn = list(upstream.draw(request(), seeds=[1, 2, 3, 4], init_image=None, deadline=0).pictures)
-    drawn = [one._replace(picture=one.picture and pictures[i]) for i, one in enumerate(drawn)]
-    inline = inline_base64(drawn)
-    assert list(inline) == [0, 2, 3]
-    assert sum(map(len, inline.values())) <= ANSWER_BYTES
-    assert list(inline_base64([*drawn, drawn[0]])) == [0, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("seed", "count", "fixed"),
-    [
-        (5, 1, (5,)),
-        (5, 3, (5, 6, 7)),
-        (MAX_SEED, 3, (MAX_SEED, 1, 2)),
-        ([9, 9], 2, (9, 9)),
-    ],
-)
-def test_seeds_count_on_and_wrap(seed: Any, count: int, fixed: tuple[int, ...]) -> None:
-    assert fix_seeds(request(seed=seed, num_images=count)) == fixed
-
-
-@pytest.mark.parametrize("make", [lambda: None, lambda: [None, 5, None]])
-def test_seeds_that_are_null_are_drawn(make: Callable[[], Any]) -> None:
-    drawn = fix_seeds(request(seed=make(), num_images=3))
-    assert len(drawn) == 3
-    assert all(1 <= seed <= MAX_SEED for seed in drawn)
-    assert drawn[0] != drawn[2]

@@ -139,46 +139,6 @@ def test_no_managed_policy_is_attached_beyond_logging() -> None:
     assert attached == {"AWSLambdaBasicExecutionRole", "AmazonAPIGatewayPushToCloudWatchLogs"}
 
 
-def queue_faults(resources: Resources) -> Iterator[str]:
-    """Event sources that would redeliver a batch for one bad message, or too early."""
-    for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").items():
-        properties = mapping["Properties"]
-        if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
-            yield f"{name}: no ReportBatchItemFailures"
-        [queue] = {*references(properties["EventSourceArn"])}
-        [function] = {*references(properties["FunctionName"])}
-        visible_after = resources[queue]["Properties"].get("VisibilityTimeout", 30)
-        if visible_after < 6 * resources[function]["Properties"].get("Timeout", 3):
-            yield f"{name}: visibility below 6 x timeout"
-
-
-def test_queues_wait_long_enough_and_report_single_failures() -> None:
-    queues = of_type(source()["Resources"], "AWS::SQS::Queue")
-    redriven_to = {
-        r for q in queues.values() for r in references(q["Properties"].get("RedrivePolicy", {}))
-    }
-    consumed = {
-        name
-        for mapping in of_type(translated(), "AWS::Lambda::EventSourceMapping").values()
-        for name in references(mapping["Properties"]["EventSourceArn"])
-    }
-    assert set(queues) - redriven_to <= consumed
-    assert list(queue_faults(translated())) == []
-
-
-def test_a_hasty_queue_would_be_found() -> None:
-    mapping = {
-        "Type": "AWS::Lambda::EventSourceMapping",
-        "Properties": {
-            "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
-            "FunctionName": {"Ref": "Worker"},
-        },
-    }
-    queue = {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 599}}
-    worker = {"Type": "AWS::Lambda::Function", "Properties": {"Timeout": 100}}
-    assert len(list(queue_faults({"M": mapping, "Queue": queue, "Worker": worker}))) == 2
-
-
 def test_every_gateway_response_has_the_shape_of_our_errors() -> None:
     responses = api_body()["x-amazon-apigateway-gateway-responses"]
     assert set(responses) == GATEWAY_RESPONSES

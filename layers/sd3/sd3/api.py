@@ -4,8 +4,6 @@ The gateway has chosen the route by then, so a dict of routes is all that is lef
 resolver would match it again, for a fifth of a cold start.
 """
 
-import base64
-import binascii
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,80 +14,31 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from sd3.answers import error_answer
 from sd3.bootstrap import logger
 from sd3.errors import (
-    InvalidJsonError,
-    InvalidRequestError,
     NotFoundError,
     Sd3Error,
-    TooLargeError,
-    UnsupportedMediaTypeError,
+    StillRunningError,
     UpstreamUnavailableError,
 )
-from sd3.models import ErrorAnswer, FaultAnswer
+from sd3.gateway import Request
+from sd3.models import ErrorAnswer
 from sd3.settings import Settings
-
-MAX_BODY_BYTES: Final = 6 * 1024 * 1024
-"""What Lambda takes; a larger body never gets here on AWS."""
 
 RETRY_AFTER_SECONDS: Final = 5
 """What a client is told to wait when the upstream did not say."""
 
-
-@dataclass(frozen=True)
-class Request:
-    """What a route is called with: the gateway's event, and the seconds until Lambda ends it."""
-
-    event: Mapping[str, Any]
-    seconds: float
-
-    @property
-    def id(self) -> str:
-        """The gateway's id of this request; a job that it makes has the same."""
-        return str(self.event["requestContext"]["requestId"])
-
-    @property
-    def client_id(self) -> str:
-        """Whoever the authorizer found to hold the token."""
-        return str(self.event["requestContext"]["authorizer"]["client_id"])
-
-    @property
-    def path(self) -> Mapping[str, str]:
-        """The parameters of the path, by the names that the template gives them."""
-        return self.event["pathParameters"] or {}
-
-    def header(self, name: str) -> str | None:
-        """A header, whatever the case of its name; None when it was not sent."""
-        headers: Mapping[str, str] = self.event["headers"] or {}
-        wanted = name.lower()
-        return next((text for key, text in headers.items() if key.lower() == wanted), None)
-
-    def json_body(self) -> bytes | str:
-        """The body as it came.
-
-        Raises UnsupportedMediaTypeError, TooLargeError, and InvalidJsonError for what no decoder
-        can read.
-        """
-        media_type = (self.header("Content-Type") or "application/json").partition(";")[0]
-        if media_type.strip().lower() != "application/json":
-            raise UnsupportedMediaTypeError("The body must be application/json.")
-        body: str = self.event["body"] or ""
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLargeError(f"The body is larger than {MAX_BODY_BYTES} bytes.")
-        if not self.event.get("isBase64Encoded"):
-            return body
-        try:
-            return base64.b64decode(body, validate=True)
-        except binascii.Error as error:
-            raise InvalidJsonError("The body is not JSON.") from error
+JOB_RETRY_AFTER: Final = "2"
+"""Seconds until it is worth asking again for a job that waits or runs."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a route answers."""
+    """What a route answers; without `answer` it has no body."""
 
     status: int
-    answer: BaseModel
+    answer: BaseModel | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -108,16 +57,17 @@ def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) 
         response = _failed(error, error, request)
     except Exception as error:  # noqa: BLE001 - the outermost edge: a bug is logged and is a 500
         response = _failed(Sd3Error("Something went wrong here."), error, request)
+    headers = {**response.headers, **_cors(request.header("Origin"))}
+    body = ""
+    if response.answer is not None:
+        headers["Content-Type"] = "application/json"
+        body = response.answer.model_dump_json(
+            exclude_none=isinstance(response.answer, ErrorAnswer)
+        )
     return {
         "statusCode": response.status,
-        "headers": {
-            "Content-Type": "application/json",
-            **response.headers,
-            **_cors(request.header("Origin")),
-        },
-        "body": response.answer.model_dump_json(
-            exclude_none=isinstance(response.answer, ErrorAnswer)
-        ),
+        "headers": headers,
+        "body": body,
         "isBase64Encoded": False,
     }
 
@@ -135,17 +85,12 @@ def _failed(failure: Sd3Error, cause: Exception, request: Request) -> Response:
         logger().error(failure.message, exc_info=cause, extra=fields)
     else:
         logger().info(failure.code, extra=fields)
-    faults = failure.faults if isinstance(failure, InvalidRequestError) else None
-    answer = ErrorAnswer(
-        code=failure.code,
-        message=failure.message,
-        request_id=request.id,
-        job_id=failure.job_id,
-        detail=faults and [FaultAnswer(loc=list(f.loc), msg=f.msg, type=f.type) for f in faults],
-    )
+    answer = error_answer(failure, request_id=request.id)
     headers = {}
     if isinstance(failure, UpstreamUnavailableError):
         headers["Retry-After"] = str(ceil(failure.retry_after or RETRY_AFTER_SECONDS))
+    elif isinstance(failure, StillRunningError):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Response(failure.status, answer, headers)
 
 
@@ -162,6 +107,6 @@ def _cors(origin: str | None) -> dict[str, str]:
         return {}
     return {
         "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
-        "Access-Control-Expose-Headers": "Location, Retry-After",
+        "Access-Control-Expose-Headers": "Location, Retry-After, ETag, Preference-Applied",
         "Vary": "Origin",
     }

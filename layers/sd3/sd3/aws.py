@@ -12,13 +12,15 @@ from botocore.loaders import Loader
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
 
 POOL_SIZE = 16
 """Connections to S3: one for each picture of the largest request."""
 
-_SERVICES = ("dynamodb", "s3", "secretsmanager")
+_SERVICES = ("dynamodb", "events", "s3", "secretsmanager", "sqs")
 _CONNECT_SECONDS = 2
 _READ_SECONDS = 10
 _ATTEMPTS = 4
@@ -37,6 +39,18 @@ class Aws:
     def dynamodb(self) -> "DynamoDBClient":
         """DynamoDB."""
         client: DynamoDBClient = self._client("dynamodb")
+        return client
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        """SQS."""
+        client: SQSClient = self._client("sqs")
+        return client
+
+    @cached_property
+    def events(self) -> "EventBridgeClient":
+        """EventBridge."""
+        client: EventBridgeClient = self._client("events")
         return client
 
     @cached_property

@@ -1,21 +1,43 @@
 """Where the concrete classes meet: settings, AWS, the upstream and the log."""
 
 import os
+import random
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Final
 
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sd3.admission import Admission, Caller
 from sd3.aws import POOL_SIZE, Aws
 from sd3.errors import StorageError
+from sd3.job_queue import JobQueue, job_id_in
 from sd3.jobs import JobStore
-from sd3.service import Service, utc_now
+from sd3.ports import Time
+from sd3.service import Service
 from sd3.settings import Settings
 from sd3.storage import ImageStore
-from sd3.upstreams import UPSTREAMS
+from sd3.upstreams import UPSTREAMS, Upstream
+from sd3.worker import Worker
+
+__all__ = [
+    "Caller",
+    "build_admission",
+    "build_service",
+    "build_worker",
+    "job_id_in",
+    "logger",
+    "queue",
+    "service",
+    "worker",
+]
+
+TIME: Final = Time(
+    now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=time.sleep, jitter=random.random
+)
 
 
 @cache
@@ -26,27 +48,75 @@ def logger() -> Logger:
 
 @cache
 def service() -> Service:
-    """The service of this process, from its environment."""
-    return build(Settings.from_env(os.environ), Aws())
+    """The use cases of clients in this process, from its environment."""
+    return build_service(Settings.from_env(os.environ), Aws())
 
 
-def build(settings: Settings, aws: Aws) -> Service:
-    """Put a service together. Nothing is called and no client is used yet."""
+@cache
+def worker() -> Worker:
+    """The use case of the queue in this process, from its environment."""
+    return build_worker(Settings.from_env(os.environ), Aws())
+
+
+@cache
+def queue() -> JobQueue:
+    """The queue of jobs, from this process's environment."""
+    return _queue(Settings.from_env(os.environ), Aws())
+
+
+def build_service(settings: Settings, aws: Aws) -> Service:
+    """Put the use cases of clients together. Nothing is called yet."""
     return Service(
         jobs=JobStore(aws.dynamodb, settings.jobs_table),
-        images=ImageStore(
-            aws.s3,
-            settings.images_bucket,
-            url_ttl=timedelta(seconds=settings.url_ttl_seconds),
-            credentials_expiry=aws.credentials_expiry,
-            parallel=POOL_SIZE,
-        ),
-        upstream=cache(lambda: UPSTREAMS[settings.upstream](settings, _token(aws, settings))),
+        images=_images(settings, aws),
+        queue=_queue(settings, aws),
+        upstream=_upstream(settings, aws),
+        time=TIME,
         sync_image_steps=settings.sync_image_steps,
         retention=timedelta(days=settings.image_retention_days),
-        now=utc_now,
-        monotonic=time.monotonic,
+        url_ttl_seconds=settings.url_ttl_seconds,
     )
+
+
+def build_admission(settings: Settings, aws: Aws) -> Admission:
+    """Put together what makes jobs, for callers that never wait for them."""
+    return Admission(
+        jobs=JobStore(aws.dynamodb, settings.jobs_table),
+        images=_images(settings, aws),
+        queue=_queue(settings, aws),
+        time=TIME,
+        sync_image_steps=0,
+        retention=timedelta(days=settings.image_retention_days),
+    )
+
+
+def build_worker(settings: Settings, aws: Aws) -> Worker:
+    """Put the use case of the queue together. Nothing is called yet."""
+    return Worker(
+        jobs=JobStore(aws.dynamodb, settings.jobs_table),
+        images=_images(settings, aws),
+        upstream=_upstream(settings, aws),
+        time=TIME,
+        max_queue=timedelta(hours=settings.max_queue_hours),
+    )
+
+
+def _images(settings: Settings, aws: Aws) -> ImageStore:
+    return ImageStore(
+        aws.s3,
+        settings.images_bucket,
+        url_ttl=timedelta(seconds=settings.url_ttl_seconds),
+        credentials_expiry=aws.credentials_expiry,
+        parallel=POOL_SIZE,
+    )
+
+
+def _queue(settings: Settings, aws: Aws) -> JobQueue:
+    return JobQueue(lambda: aws.sqs, settings.queue_url, aside_url=settings.aside_queue_url)
+
+
+def _upstream(settings: Settings, aws: Aws) -> Callable[[], Upstream]:
+    return cache(lambda: UPSTREAMS[settings.upstream](settings, _token(aws, settings)))
 
 
 def _token(aws: Aws, settings: Settings) -> Callable[[], str]:

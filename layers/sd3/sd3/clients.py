@@ -18,6 +18,9 @@ from sd3.settings import Settings
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+BY_CLIENT_ID: Final = "by_client_id"
+"""The index of tokens by their client."""
+
 _TOKEN_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"sd3_[A-Za-z0-9_-]{43}")
 """32 random bytes are 43 characters of base64 without padding."""
@@ -87,6 +90,26 @@ class ClientStore:
         if item is None or "revoked_at" in item:
             return None
         return Client(item["client_id"]["S"], item["name"]["S"])
+
+    def exists(self, client_id: str) -> bool:
+        """Whether a client has a token that was not revoked, as far as the index knows yet.
+
+        Raises StorageError when the table cannot be read.
+        """
+        if not _CLIENT_ID.fullmatch(client_id):
+            return False
+        try:
+            answer = self._client.query(
+                TableName=self._table,
+                IndexName=BY_CLIENT_ID,
+                KeyConditionExpression="client_id = :client",
+                FilterExpression="attribute_not_exists(revoked_at)",
+                ExpressionAttributeValues={":client": {"S": client_id}},
+                Select="COUNT",
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("The clients' table could not be read.") from error
+        return answer["Count"] > 0
 
     def revoke(self, token: str) -> bool:
         """End a token, for good; False when there is no such token.

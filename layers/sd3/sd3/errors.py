@@ -6,6 +6,9 @@ Sd3Error                          500 internal_error
 │   ├── UnauthorizedError         401 unauthorized
 │   ├── ForbiddenError            403 forbidden
 │   ├── NotFoundError             404 not_found
+│   ├── GoneError                 410 gone
+│   ├── IdempotencyMismatchError  409 idempotency_mismatch
+│   ├── NotCancelableError        409 not_cancelable
 │   ├── TooLargeError             413 too_large
 │   ├── UnsupportedMediaTypeError 415 unsupported_media_type
 │   └── InvalidRequestError       422 validation_error, with one Fault for each wrong field
@@ -16,6 +19,7 @@ Sd3Error                          500 internal_error
 │   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
 │   ├── UpstreamFailedError       502 upstream_error: it broke amid the call, outcome unknown
 │   └── UpstreamUnavailableError  503 upstream_unavailable: throttled, down or out of reach
+├── StillRunningError             504 still_running: the job goes on without its caller
 ├── StorageError                  500 internal_error: DynamoDB or S3 failed
 └── LeaseLostError                500 internal_error: another attempt owns the job now
 """
@@ -78,6 +82,27 @@ class NotFoundError(RequestError):
 
     code = "not_found"
     status = 404
+
+
+class GoneError(RequestError):
+    """A job that was deleted not long ago."""
+
+    code = "gone"
+    status = 410
+
+
+class IdempotencyMismatchError(RequestError):
+    """An Idempotency-Key that was used with another request."""
+
+    code = "idempotency_mismatch"
+    status = 409
+
+
+class NotCancelableError(RequestError):
+    """A job that has ended."""
+
+    code = "not_cancelable"
+    status = 409
 
 
 class TooLargeError(RequestError):
@@ -157,6 +182,13 @@ class UpstreamUnavailableError(UpstreamError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StillRunningError(Sd3Error):
+    """No answer in time; the job goes on without its caller."""
+
+    code = "still_running"
+    status = 504
 
 
 class StorageError(Sd3Error):

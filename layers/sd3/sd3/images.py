@@ -26,7 +26,7 @@ MAX_INIT_BYTES: Final = 4_500_000
 MIN_SIDE: Final = 64
 MAX_SIDE: Final = 4096
 
-_EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _MAX_DATA_URI_HEAD: Final = 128
 
 
@@ -58,7 +58,7 @@ def encode_base64(data: bytes | memoryview) -> str:
 
 def extension(content_type: str) -> str:
     """Name the file extension of a Picture's content type: png, jpg or webp."""
-    return _EXTENSIONS[content_type]
+    return EXTENSIONS[content_type]
 
 
 def read_picture(data: bytes) -> Picture:

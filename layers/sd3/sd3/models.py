@@ -1,13 +1,17 @@
 """A job, from the request that made it to the answer that tells of it."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.contract import GenerateRequest
 from sd3.images import Picture
+
+JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""What can be the id of a job; other items of its table have ids that cannot."""
 
 
 class JobStatus(StrEnum):
@@ -92,12 +96,23 @@ class JobError(_Record):
     message: str
 
 
+class InboxOrigin(_Record):
+    """The file in the inbox that a job was made from, and where its answer is written.
+
+    `sequencer` orders the writes of one key, as S3 says; a larger one is later.
+    """
+
+    answer_key: str
+    sequencer: str
+
+
 class Job(_Record):
     """One accepted request, from before anything is paid to after its pictures are stored.
 
     Times are UTC. `lease_until` is when a running attempt counts as dead; `attempt` is the
-    fence: only the attempt that holds the lease may write the end. `expires_at` is when job and
-    pictures are removed.
+    fence: only the attempt that holds the lease may write what it came to. `failures` are the
+    attempts that count towards giving up. `redriven_at` is when the job, having failed, was put
+    back into the queue. `expires_at` is when job and pictures are removed.
     """
 
     id: str
@@ -108,8 +123,11 @@ class Job(_Record):
     request: GenerateRequest
     seeds: tuple[int, ...]
     init_image_key: str | None = None
+    inbox: InboxOrigin | None = None
     attempt: int = 0
+    failures: int = 0
     lease_until: datetime | None = None
+    redriven_at: datetime | None = None
     completed_at: datetime | None = None
     images: tuple[ImageRecord, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -120,6 +138,19 @@ class Job(_Record):
     def cost_micros(self) -> int:
         """Micro-dollars that were charged, or may have been."""
         return sum(charge.micros for charge in self.charges)
+
+    @property
+    def folder(self) -> str:
+        """Where its pictures are kept in the bucket."""
+        return f"{self.client_id}/{self.id}"
+
+
+class JobPage(NamedTuple):
+    """A part of a client's jobs, newest first, and where the next part begins."""
+
+    jobs: tuple[Job, ...]
+    next_position: tuple[str, str] | None
+    """created_at and id of the last job that was looked at; None at the end."""
 
 
 class ImageAnswer(BaseModel):
@@ -151,6 +182,23 @@ class JobAnswer(BaseModel):
     cost_usd: float
     metadata: dict[str, str]
     error: JobError | None
+
+
+class JobsQuery(BaseModel):
+    """GET /jobs: which of a client's jobs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: JobStatus | None = Field(default=None, description="Jobs in this state only.")
+    limit: int = Field(default=20, ge=1, le=100, description="Jobs of a page, at most.")
+    cursor: str | None = Field(default=None, description="next_cursor of the page before.")
+
+
+class JobsAnswer(BaseModel):
+    """GET /jobs: a page of a client's jobs."""
+
+    jobs: list[JobAnswer]
+    next_cursor: str | None
 
 
 class HealthAnswer(BaseModel):

@@ -1,59 +1,32 @@
-"""The use cases: what the service does, whoever asks and wherever it runs."""
+"""The use cases of clients: what the service does for whoever asks, by whatever door."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from secrets import randbelow
-from typing import Final, Protocol
+from datetime import timedelta
+from typing import Final
 
-from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.admission import Admission, Caller
+from sd3.answers import cursor_from, entity_tag, job_answer, position_in
+from sd3.attempts import Attempts, failed, queued_again, with_unknown_charge
+from sd3.contract import GenerateRequest
 from sd3.errors import (
-    ContentPolicyError,
-    Fault,
-    InvalidRequestError,
+    LeaseLostError,
+    NotCancelableError,
     NotFoundError,
     Sd3Error,
+    StillRunningError,
+    StorageError,
+    UpstreamTimeoutError,
 )
-from sd3.images import Picture, encode_base64
-from sd3.models import (
-    Charge,
-    ChargeOutcome,
-    Drawing,
-    DrawnPicture,
-    ImageAnswer,
-    ImageRecord,
-    Job,
-    JobAnswer,
-    JobError,
-    JobStatus,
-    Link,
-)
+from sd3.models import Job, JobAnswer, JobsAnswer, JobStatus, Link
+from sd3.ports import Images, Jobs, Queue, Time
 from sd3.upstreams import Upstream
 
-ANSWER_BYTES: Final = 4_500_000
-"""Base64 that an answer may hold: Lambda's answers end at 6 MB, links and the rest included."""
+POLL_SECONDS: Final = 0.5
+"""Between two looks at a job that somebody waits for."""
 
-STORE_SECONDS: Final = 15
-"""Kept back from the caller's time for storing the pictures and writing the job's end."""
-
-LEASE_MARGIN_SECONDS: Final = 30
-"""How long after its last moment an attempt still counts as alive."""
-
-
-class Jobs(Protocol):
-    """Where jobs are kept; see jobs.JobStore."""
-
-    def create(self, job: Job) -> None: ...
-    def end(self, job: Job) -> None: ...
-    def get(self, job_id: str, *, now: datetime) -> Job: ...
-
-
-class Images(Protocol):
-    """Where pictures are kept; see storage.ImageStore."""
-
-    def put_init_image(self, folder: str, picture: Picture) -> str: ...
-    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]: ...
-    def sign(self, key: str, *, now: datetime) -> Link: ...
+_TRIES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,165 +35,150 @@ class Service:
 
     jobs: Jobs
     images: Images
+    queue: Queue
     upstream: Callable[[], Upstream]
+    time: Time
     sync_image_steps: int
     retention: timedelta
-    now: Callable[[], datetime]
-    monotonic: Callable[[], float]
+    url_ttl_seconds: int
 
-    def generate(
-        self, request: GenerateRequest, *, client_id: str, job_id: str, seconds: float
-    ) -> JobAnswer:
-        """Draw a request while its caller waits, at most `seconds` from now.
+    def generate(self, request: GenerateRequest, caller: Caller) -> JobAnswer:
+        """Draw a request while its caller waits, or queue it where that takes too long.
 
-        Raises InvalidRequestError for work that is too long for that, UpstreamError and
-        StorageError; the job that failed so is named by the error's `job_id`.
+        The answer's job has ended, or waits or runs. Raises IdempotencyMismatchError, GoneError,
+        UpstreamError, StillRunningError and StorageError; a job that failed so is named by the
+        error's `job_id`.
         """
-        self._refuse_long_work(request)
-        deadline = self.monotonic() + seconds - STORE_SECONDS
-        job = self._start(request, client_id=client_id, job_id=job_id, seconds=seconds)
+        until = self.time.monotonic() + caller.seconds
+        admission = Admission(
+            jobs=self.jobs,
+            images=self.images,
+            queue=self.queue,
+            time=self.time,
+            sync_image_steps=self.sync_image_steps,
+            retention=self.retention,
+        )
+        job, is_new = admission.admit(request, caller)
+        if not is_new or job.status is JobStatus.QUEUED:
+            return self.answer(job)
         try:
-            drawing = self._draw(job, request.init_image, deadline)
-            return self._finish(job, drawing)
+            return self._draw(job, until=until)
+        except LeaseLostError as error:
+            lost = StillRunningError("Another attempt has taken the job over.")
+            lost.job_id = job.id
+            raise lost from error
         except Sd3Error as error:
             error.job_id = job.id
             raise
 
-    def job(self, job_id: str, *, client_id: str) -> JobAnswer:
-        """A job of this client, with links signed now; NotFoundError for any other."""
-        job = self.jobs.get(job_id, now=self.now())
-        if job.client_id != client_id:
-            raise NotFoundError("There is no such job.")
-        return self._answer(job)
-
-    def _refuse_long_work(self, request: GenerateRequest) -> None:
-        work = request.num_images * request.steps
-        if work > self.sync_image_steps:
-            msg = f"num_images x steps is {work}; at most {self.sync_image_steps} can be drawn"
-            raise InvalidRequestError([Fault(("body", "num_images"), msg, "too_long")])
-
-    def _start(
-        self, request: GenerateRequest, *, client_id: str, job_id: str, seconds: float
+    def job(
+        self,
+        job_id: str,
+        *,
+        client_id: str,
+        wait_seconds: float = 0,
+        known_tags: frozenset[str] = frozenset(),
     ) -> Job:
-        now = self.now()
-        init = request.init_image
-        job = Job(
-            id=job_id,
-            client_id=client_id,
-            status=JobStatus.RUNNING,
-            created_at=now,
-            expires_at=now + self.retention,
-            request=request,
-            seeds=fix_seeds(request),
-            init_image_key=init and self.images.put_init_image(f"{client_id}/{job_id}", init),
-            attempt=1,
-            lease_until=now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
+        """A job of this client, when it has ended or `wait_seconds` have passed.
+
+        A client that names the entity tags that it knows waits for another one only. Raises
+        NotFoundError, GoneError and StorageError.
+        """
+        until = self.time.monotonic() + wait_seconds
+        while True:
+            job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+            left = until - self.time.monotonic()
+            is_news = known_tags and not self.is_known(job, known_tags)
+            if job.status.is_terminal or is_news or left <= 0:
+                return job
+            self.time.sleep(min(POLL_SECONDS, left))
+
+    def answer(self, job: Job) -> JobAnswer:
+        """The job as its client sees it, with links signed now."""
+        return job_answer(job, self.images, now=self.time.now())
+
+    def entity_tag(self, job: Job) -> str:
+        """The ETag of `answer`."""
+        return entity_tag(job, now=self.time.now(), url_ttl_seconds=self.url_ttl_seconds)
+
+    def is_known(self, job: Job, known_tags: frozenset[str]) -> bool:
+        """Whether the job's entity tag is one of these, which have no W/; `*` is any."""
+        return bool(known_tags & {"*", self.entity_tag(job).removeprefix("W/")})
+
+    def list_jobs(
+        self, client_id: str, *, status: JobStatus | None, limit: int, cursor: str | None
+    ) -> JobsAnswer:
+        """A page of a client's jobs, newest first. Raises InvalidRequestError and StorageError."""
+        after = position_in(cursor, client_id=client_id)
+        page = self.jobs.page(
+            client_id, status=status, limit=limit, after=after, now=self.time.now()
         )
-        self.jobs.create(job)
-        return job
-
-    def _draw(self, job: Job, init_image: Picture | None, deadline: float) -> Drawing:
-        try:
-            return self.upstream().draw(
-                job.request, seeds=job.seeds, init_image=init_image, deadline=deadline
-            )
-        except Sd3Error as error:
-            outcome = ChargeOutcome.UNKNOWN if error.may_have_charged else ChargeOutcome.FREE
-            self._fail(job, error, charge=self._charge(job, outcome))
-            raise
-
-    def _finish(self, job: Job, drawing: Drawing) -> JobAnswer:
-        charge = self._charge(job, ChargeOutcome.CHARGED)
-        try:
-            records = self.images.put_all(f"{job.client_id}/{job.id}", drawing.pictures)
-        except Sd3Error as error:
-            self._fail(job, error, charge=charge)
-            raise
-        ended = job.model_copy(
-            update={
-                "status": JobStatus.SUCCEEDED,
-                "completed_at": self.now(),
-                "images": records,
-                "charges": (*job.charges, charge),
-                "prediction_time_ms": drawing.prediction_time_ms,
-            }
-        )
-        if not any(record.key for record in records):
-            removed = ContentPolicyError("Every picture was removed for safety.")
-            ended = _failed(ended, removed)
-        self.jobs.end(ended)
-        return self._answer(ended, drawing.pictures)
-
-    def _fail(self, job: Job, error: Sd3Error, *, charge: Charge) -> None:
-        ended = job.model_copy(
-            update={"completed_at": self.now(), "charges": (*job.charges, charge)}
-        )
-        self.jobs.end(_failed(ended, error))
-
-    def _charge(self, job: Job, outcome: ChargeOutcome) -> Charge:
-        free = outcome is ChargeOutcome.FREE
-        return Charge(
-            attempt=job.attempt,
-            upstream=self.upstream().name,
-            outcome=outcome,
-            micros=0 if free else self.upstream().quote(job.request),
+        return JobsAnswer(
+            jobs=[self.answer(job) for job in page.jobs],
+            next_cursor=cursor_from(page.next_position, client_id=client_id),
         )
 
-    def _answer(self, job: Job, drawn: Sequence[DrawnPicture] = ()) -> JobAnswer:
-        now = self.now()
-        inline = inline_base64(drawn) if job.request.response_format == "b64_json" else {}
-        links = {r.index: self.images.sign(r.key, now=now) for r in job.images if r.key}
-        return JobAnswer(
-            **job.model_dump(
-                include={"id", "status", "created_at", "completed_at", "prediction_time_ms"}
-            ),
-            images=[
-                ImageAnswer(
-                    **record.model_dump(exclude={"key"}),
-                    image_b64=inline.get(record.index),
-                    url=links[record.index].url if record.key else None,
-                    expires_at=links[record.index].expires_at if record.key else None,
-                )
-                for record in job.images
-            ],
-            cost_usd=job.cost_micros / 1_000_000,
-            metadata=job.request.metadata,
-            error=job.error,
+    def cancel(self, job_id: str, *, client_id: str) -> JobAnswer:
+        """End a job. One that runs is drawn to its end and paid, and its pictures thrown away.
+
+        Raises NotFoundError, GoneError, NotCancelableError and StorageError.
+        """
+        for _ in range(_TRIES):
+            now = self.time.now()
+            job = self.jobs.get(job_id, client_id=client_id, now=now)
+            if job.status.is_terminal:
+                raise NotCancelableError(f"The job has ended: it is {job.status}.")
+            if job.status is JobStatus.RUNNING:
+                canceled = with_unknown_charge(job, self.upstream())
+            else:
+                canceled = job
+            end = {"status": JobStatus.CANCELED, "completed_at": now, "lease_until": None}
+            canceled = canceled.model_copy(update=end)
+            try:
+                self.jobs.stop(canceled, was=job.status)
+            except LeaseLostError:
+                continue  # it changed between the two: look again
+            return self.answer(canceled)
+        raise StorageError("The job could not be canceled: it changes too fast.")
+
+    def delete(self, job_id: str, *, client_id: str) -> None:
+        """Remove a job with its pictures and its init image, canceling it first if it is open.
+
+        Raises NotFoundError, GoneError and StorageError.
+        """
+        job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+        if not job.status.is_terminal:
+            with suppress(NotCancelableError):  # it can end meanwhile
+                self.cancel(job_id, client_id=client_id)
+        self.images.delete_all(job.folder, count=job.request.num_images)
+        self.jobs.delete(job, now=self.time.now())
+
+    def image(self, job_id: str, index: str, *, client_id: str) -> Link:
+        """A link, signed now, to a picture of a job.
+
+        Raises NotFoundError, GoneError and StorageError.
+        """
+        job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+        for record in job.images:
+            if record.key and str(record.index) == index:
+                return self.images.sign(record.key, now=self.time.now())
+        raise NotFoundError("The job has no such picture.")
+
+    def _draw(self, job: Job, *, until: float) -> JobAnswer:
+        attempts = Attempts(
+            jobs=self.jobs, images=self.images, upstream=self.upstream(), time=self.time
         )
-
-
-def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
-    """One seed for each picture: counted on from one, wrapping inside 1..2^32-1; null is drawn."""
-    seed = request.seed
-    if isinstance(seed, int):
-        return tuple((seed - 1 + index) % MAX_SEED + 1 for index in range(request.num_images))
-    each = seed or [None] * request.num_images
-    return tuple(one if one is not None else randbelow(MAX_SEED) + 1 for one in each)
-
-
-def inline_base64(drawn: Sequence[DrawnPicture]) -> dict[int, str]:
-    """Base64 by index of the first pictures that fit an answer together."""
-    inline: dict[int, str] = {}
-    room = ANSWER_BYTES
-    for index, one in enumerate(drawn):
-        if one.picture is None:
-            continue
-        room -= (len(one.picture.data) + 2) // 3 * 4
-        if room < 0:
-            break
-        inline[index] = encode_base64(one.picture.data)
-    return inline
-
-
-def utc_now() -> datetime:
-    """The time, in UTC."""
-    return datetime.now(UTC)
-
-
-def _failed(job: Job, error: Sd3Error) -> Job:
-    return job.model_copy(
-        update={
-            "status": JobStatus.FAILED,
-            "error": JobError(code=error.code, message=error.message),
-        }
-    )
+        result = attempts.make(job, job.request.init_image, until=until)
+        now = self.time.now()
+        if isinstance(result.error, UpstreamTimeoutError):
+            # Drawn or not, nobody knows: the same seeds are drawn again, by the worker.
+            if attempts.write(queued_again(result.job, counted=True)):
+                self.queue.send(job.id)
+                raise StillRunningError("The upstream is slow; the job goes on.")
+        elif result.error:
+            attempts.write(failed(result.job, result.error, now=now))
+            raise result.error
+        elif attempts.write(result.job):
+            drawn = result.drawing.pictures if result.drawing else ()
+            return job_answer(result.job, self.images, now=now, drawn=drawn)
+        return self.answer(self.jobs.get(job.id, client_id=job.client_id, now=now))

@@ -12,6 +12,10 @@ class Settings:
     images_bucket: str = ""
     jobs_table: str = ""
     clients_table: str = ""
+    queue_url: str = ""
+    aside_queue_url: str = ""
+    event_bus: str = "default"
+    max_queue_hours: int = 6
     upstream: str = "octoai"
     upstream_url: str = ""
     upstream_secret: str = ""

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from sd3.errors import StorageError
-from sd3.images import Picture, extension
+from sd3.images import EXTENSIONS, Picture, extension, read_picture
 from sd3.models import DrawnPicture, ImageRecord, Link
 
 if TYPE_CHECKING:
@@ -43,6 +44,31 @@ class ImageStore:
         key = f"{folder}/init.{extension(picture.content_type)}"
         self._put(key, picture)
         return key
+
+    def get_init_image(self, key: str) -> Picture:
+        """Read back the picture that a job starts from. Raises StorageError."""
+        try:
+            data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except (BotoCoreError, ClientError, HTTPError) as error:
+            raise StorageError("The init image could not be read.") from error
+        return read_picture(data)
+
+    def delete_all(self, folder: str, *, count: int) -> None:
+        """Remove all that a job of `count` pictures can have kept. Raises StorageError.
+
+        Their names are known, so nothing has to be listed, and what is not there is no fault.
+        """
+        names = ("init", *map(str, range(count)))
+        keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
+        try:
+            reply = self._client.delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("The pictures could not be removed.") from error
+        if reply.get("Errors"):
+            raise StorageError("Some pictures could not be removed.")
 
     def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
         """Keep the pictures of a job, all at once; one record for each, in order.

@@ -15,7 +15,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from benchmarks import servers
+from benchmarks import aws_server, servers
 from benchmarks.loopback import Call, Reply, serving
 
 JOB = {"id": {"S": "job-1"}, "status": {"S": "running"}}
@@ -23,7 +23,7 @@ JOB = {"id": {"S": "job-1"}, "status": {"S": "running"}}
 
 @pytest.fixture
 def aws() -> Iterator[str]:
-    with serving(servers.aws()) as url:
+    with serving(aws_server.aws()) as url:
         yield url
 
 
@@ -111,7 +111,7 @@ def test_latency_is_waited_for_once_a_call_and_blocks_no_other(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    answer = servers.aws(s3_latency=0.03)
+    answer = aws_server.aws(s3_latency=0.03)
     for _ in range(2):
         answer(Call("PUT", "/images/a", {}, b""))
     assert waits == [0.03, 0.03]

@@ -3,7 +3,14 @@
 from types import SimpleNamespace
 from typing import Any
 
-from local.embedded import complete_imports, trust_loopback
+import pytest
+
+from local.embedded import (
+    complete_imports,
+    read_concurrency,
+    repeat_failed_records,
+    trust_loopback,
+)
 
 PREFLIGHT = {
     "x-amazon-apigateway-integration": {
@@ -59,3 +66,40 @@ def test_a_request_over_loopback_counts_as_one_over_tls() -> None:
     trust_loopback(evaluator)
     evaluator.pin_request_origin("127.0.0.1", False)
     assert pinned == [("127.0.0.1", True)]
+
+
+FAILED = {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+@pytest.mark.parametrize(
+    ("event", "body", "again"),
+    [
+        ({"Records": [{"eventSource": "aws:dynamodb"}]}, FAILED, True),
+        ({"Records": [{"eventSource": "aws:dynamodb"}]}, {"batchItemFailures": []}, False),
+        ({"Records": [{"eventSource": "aws:dynamodb"}]}, None, False),
+        ({"Records": [{"eventSource": "aws:sqs"}]}, FAILED, False),
+        ({}, FAILED, False),
+    ],
+)
+def test_changes_that_failed_come_again(event: Any, body: Any, again: bool) -> None:
+    functions = SimpleNamespace(_execute_function=lambda _function, _event: {"body": body})
+    repeat_failed_records(functions)
+    assert functions._execute_function({}, event).get("error", False) is again
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"),
+    [
+        ({"ScalingConfig": {"MaximumConcurrency": "10"}}, 10),
+        ({"ScalingConfig": {"MaximumConcurrency": 2}}, 2),
+        ({"ScalingConfig": None}, None),
+        ({}, None),
+    ],
+)
+def test_a_concurrency_of_the_templates_parameters_is_a_number(source: Any, allowed: Any) -> None:
+    def concurrency(source: Any, _queue: Any) -> Any:
+        return source["ScalingConfig"].get("MaximumConcurrency")
+
+    functions = SimpleNamespace(_sqs_esm_concurrency=concurrency)
+    read_concurrency(functions)
+    assert functions._sqs_esm_concurrency(source, {}) == allowed

@@ -1,0 +1,97 @@
+"""A job's way from a door to its end: the functions that it takes, and what each of them calls."""
+
+import json
+import os
+import sys
+import time
+from importlib import import_module
+from time import perf_counter
+from typing import Any, Final, NamedTuple
+from urllib.request import urlopen
+
+import botocore.session
+
+from benchmarks.aws_server import COUNTS, INBOX_FILE
+from benchmarks.worker import Context, event
+
+DOORS: Final = ("synchronous", "queued", "inbox")
+
+
+class Step(NamedTuple):
+    """One function's part: its seconds, and its calls and DynamoDB units by name."""
+
+    function: str
+    seconds: float
+    calls: dict[str, int]
+    units: dict[str, float]
+
+
+def walk(door: str) -> list[Step]:
+    """Take a new job from a door to its end; its message comes even when nothing is left to do.
+
+    Raises RuntimeError when a function fails.
+    """
+    if door == "inbox":
+        uploaded = _upload()
+        job_id = import_module("functions.inbox.app").upload_from(uploaded).job_id
+        first = _step("inbox", {"Records": [{"s3": uploaded}]})
+    else:
+        request = event(1)
+        job_id = request["requestContext"]["requestId"]
+        if door == "queued":
+            request["headers"]["Prefer"] = "respond-async"
+        first = _step("generate", request)
+    return [first, _step("worker", _message(job_id)), _step("ended", _change(job_id))]
+
+
+def _step(function: str, told: dict[str, Any]) -> Step:
+    handler = import_module(f"functions.{function}.app").handler
+    _counted()
+    start = perf_counter()
+    answer = handler(told, Context())
+    seconds = perf_counter() - start
+    failures = (answer or {}).get("batchItemFailures")
+    if failures or (answer or {}).get("statusCode", 200) >= 300:
+        msg = f"{function} failed: {answer}"
+        raise RuntimeError(msg)
+    counted = _counted()
+    return Step(function, seconds, counted["calls"], counted["units"])
+
+
+def _counted() -> dict[str, Any]:
+    """What was called since the last time."""
+    with urlopen(os.environ["AWS_ENDPOINT_URL_S3"] + COUNTS) as reply:  # noqa: S310 - loopback
+        counted: dict[str, Any] = json.load(reply)
+    return counted
+
+
+def _upload() -> dict[str, Any]:
+    file = {"key": "bench/a.json", "size": len(INBOX_FILE), "eTag": "0"}
+    # A later upload each time, as S3 counts them: the same one again would be the same job.
+    return {"bucket": {"name": "inbox"}, "object": file | {"sequencer": f"{time.time_ns():x}"}}
+
+
+def _message(job_id: str) -> dict[str, Any]:
+    sent = {"SentTimestamp": str(time.time_ns() // 10**6), "ApproximateReceiveCount": "1"}
+    body = json.dumps({"job_id": job_id})
+    record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": sent}
+    return {"Records": [record]}
+
+
+def _change(job_id: str) -> dict[str, Any]:
+    """The record of the stream that tells of the job's end."""
+    dynamodb: Any = botocore.session.get_session().create_client("dynamodb")
+    item = dynamodb.get_item(TableName=os.environ["JOBS_TABLE"], Key={"id": {"S": job_id}})["Item"]
+    return {"Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": item, "OldImage": {}}}]}
+
+
+def main(door: str, rounds: str) -> None:
+    """Print the steps of one job for each round, as lines of JSON."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the functions' logs
+    for _ in range(int(rounds)):
+        print(json.dumps(walk(door)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,51 @@
+"""What AWS asked in us-east-1, on demand, in 2026-11. Check before quoting."""
+
+from collections.abc import Mapping
+from typing import Final
+
+GB_SECOND: Final = 0.0000133334
+"""Lambda on arm64, up to 7.5 billion GB-s a month."""
+
+CALLS: Final = {
+    "lambda Invoke": 0.20e-6,
+    "apigateway Request": 3.50e-6,  # a REST API
+    "sqs SendMessage": 0.40e-6,
+    "sqs ReceiveMessage": 0.40e-6,
+    "sqs DeleteMessage": 0.40e-6,
+    "sqs ChangeMessageVisibility": 0.40e-6,
+    "s3 PutObject": 5.00e-6,
+    "s3 GetObject": 0.40e-6,
+    "s3 HeadObject": 0.40e-6,
+    "events PutEvents": 1.00e-6,  # an event of up to 64 KB
+    "dynamodb PutItem": 0.0,  # by units
+    "dynamodb GetItem": 0.0,
+    "dynamodb Query": 0.0,
+}
+"""Dollars for one."""
+
+UNITS: Final = {"write": 0.625e-6, "read": 0.125e-6}
+"""Dollars for one unit of a DynamoDB table."""
+
+INDEXES: Final = 1
+"""Of the jobs table that hold every job whole: each write is one to them, too."""
+
+WHOLE_CPU_GB: Final = 1769 / 1024
+"""Lambda's memory at which a function has one CPU; with less memory it takes as much longer."""
+
+UPSTREAM_PICTURE: Final = 0.03
+"""OctoAI, at 30 steps; Stability AI's and Bedrock's SD3.5 large are 0.065 and 0.08."""
+UPSTREAM_SECONDS: Final = 3.5
+"""How long a function waits, and is paid, for such a picture."""
+
+
+def compute_price(own_seconds: float, *, waits: bool) -> float:
+    """Dollars for the time of functions: their own of one CPU, and that of waiting upstream."""
+    seconds = own_seconds + (UPSTREAM_SECONDS if waits else 0)
+    return seconds * WHOLE_CPU_GB * GB_SECOND
+
+
+def calls_price(calls: Mapping[str, int], units: Mapping[str, float]) -> float:
+    """Dollars for calls by service and operation, and units; KeyError for one without a price."""
+    writes = units.get("write", 0) * (1 + INDEXES)
+    tables = writes * UNITS["write"] + units.get("read", 0) * UNITS["read"]
+    return tables + sum(CALLS[name] * count for name, count in calls.items())

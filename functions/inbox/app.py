@@ -1,0 +1,33 @@
+"""S3 ObjectCreated: a request or a picture that was dropped into the inbox becomes a job."""
+
+from typing import Any
+from urllib.parse import unquote_plus
+
+from sd3.background import Upload, inbox, logger
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Make a job of each file, or answer what is wrong with it.
+
+    StorageError is not caught: Lambda repeats the event, for which it is the same jobs.
+    """
+    for record in event.get("Records", []):  # S3's test event has none
+        upload = upload_from(record["s3"])
+        fields = {"job_id": upload.job_id}
+        refused = inbox().receive(upload, seconds=context.get_remaining_time_in_millis() / 1000)
+        logger().info(
+            "file refused" if refused else "file received",
+            extra=fields | ({"code": refused.code} if refused else {}),
+        )
+
+
+def upload_from(told: dict[str, Any]) -> Upload:
+    """Read what S3 says of a file. Its key comes encoded as in a form: a space is a plus sign."""
+    file = told["object"]
+    return Upload(
+        bucket=told["bucket"]["name"],
+        key=unquote_plus(file["key"]),
+        etag=file["eTag"],
+        sequencer=file["sequencer"],
+        version_id=file.get("versionId", ""),
+    )

@@ -1,0 +1,136 @@
+"""From a request to a job that is kept: its seeds, init image, message and Idempotency-Key."""
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from secrets import randbelow
+from typing import Final, NamedTuple
+
+from sd3.attempts import LEASE_MARGIN_SECONDS, running
+from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.errors import IdempotencyMismatchError, RequestError, StorageError
+from sd3.models import InboxOrigin, Job, JobStatus
+from sd3.ports import Images, Jobs, Queue, Time
+
+_RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
+_TRIES: Final = 5
+
+
+class Caller(NamedTuple):
+    """Who asks for a picture, and how."""
+
+    client_id: str
+    job_id: str
+    """The id that a job made for this call gets."""
+    seconds: float
+    """How long the caller's function lives on."""
+    idempotency_key: str | None = None
+    respond_async: bool = False
+    inbox: InboxOrigin | None = None
+
+
+class Admitted(NamedTuple):
+    """The job of a request, and whether this call made it."""
+
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """Makes jobs of requests; nothing is paid yet."""
+
+    jobs: Jobs
+    images: Images
+    queue: Queue
+    time: Time
+    sync_image_steps: int
+    retention: timedelta
+
+    def admit(self, request: GenerateRequest, caller: Caller) -> Admitted:
+        """Keep a job, queued or taken by the caller, unless one of the same key or id is there.
+
+        Raises IdempotencyMismatchError, GoneError and StorageError.
+        """
+        job = self._new_job(request, caller)
+        # The message comes first: from the moment that the job is written, somebody will end it.
+        waits = job.status is JobStatus.QUEUED
+        delay = 0 if waits else int(caller.seconds + LEASE_MARGIN_SECONDS) + 1
+        self.queue.send(job.id, delay_seconds=delay)
+        key = caller.idempotency_key
+        try:
+            kept = self._keep_once(job, key) if key else self._keep(job)
+        except RequestError:
+            self._drop(job)
+            raise
+        if kept.id != job.id:
+            self._drop(job)
+        return Admitted(kept, kept is job)
+
+    def _new_job(self, request: GenerateRequest, caller: Caller) -> Job:
+        now = self.time.now()
+        init = request.init_image
+        folder = f"{caller.client_id}/{caller.job_id}"
+        job = Job(
+            id=caller.job_id,
+            client_id=caller.client_id,
+            status=JobStatus.QUEUED,
+            created_at=now,
+            expires_at=now + self.retention,
+            request=request,
+            seeds=fix_seeds(request),
+            init_image_key=init and self.images.put_init_image(folder, init),
+            inbox=caller.inbox,
+        )
+        too_long = request.num_images * request.steps > self.sync_image_steps
+        if caller.respond_async or too_long:
+            return job
+        return running(job, now=now, seconds=caller.seconds)
+
+    def _keep(self, job: Job) -> Job:
+        if self.jobs.create(job):
+            return job
+        held = self.jobs.get(job.id, client_id=job.client_id, now=self.time.now())
+        # A put whose answer was lost is put again, and then finds itself.
+        return job if held.created_at == job.created_at else held
+
+    def _keep_once(self, job: Job, key: str) -> Job:
+        fingerprint = fingerprint_of(job.request)
+        instead_of = None
+        for _ in range(_TRIES):
+            holder = self.jobs.create_once(job, key, fingerprint=fingerprint, instead_of=instead_of)
+            if holder is None:
+                return job
+            if holder.fingerprint != fingerprint:
+                raise IdempotencyMismatchError(
+                    "This Idempotency-Key was used with another request."
+                )
+            held = self.jobs.get(holder.job_id, client_id=job.client_id, now=self.time.now())
+            if not (held.error and held.error.code in _RETRYABLE):
+                return held
+            instead_of = held.id  # it failed in a way that may pass: the key may try again
+        raise StorageError("The Idempotency-Key could not be taken.")
+
+    def _drop(self, job: Job) -> None:
+        """Remove the init image of a job that was not kept; else it stays for the retention."""
+        if job.init_image_key:
+            with suppress(StorageError):
+                self.images.delete_all(job.folder, count=0)
+
+
+def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
+    """One seed for each picture: counted on from one, wrapping inside 1..2^32-1; null is drawn."""
+    seed = request.seed
+    if isinstance(seed, int):
+        return tuple((seed - 1 + index) % MAX_SEED + 1 for index in range(request.num_images))
+    each = seed or [None] * request.num_images
+    return tuple(one if one is not None else randbelow(MAX_SEED) + 1 for one in each)
+
+
+def fingerprint_of(request: GenerateRequest) -> str:
+    """A hash of all that a client asked for, its init image included."""
+    digest = hashlib.sha256(request.model_dump_json().encode())
+    if request.init_image:
+        digest.update(hashlib.sha256(request.init_image.data).digest())
+    return digest.hexdigest()

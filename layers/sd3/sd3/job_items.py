@@ -1,0 +1,73 @@
+"""A job as an item of the jobs table, and back."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sd3.models import Job, JobStatus
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+Item = Mapping[str, Mapping[str, Any]]
+
+DELETED: Final = "deleted"
+"""The status of what is left of a deleted job: not one of a job's, so that none is made of it."""
+KEEP_DELETED: Final = timedelta(days=1)
+KEEP_KEY: Final = timedelta(days=1)
+
+
+def job_from(item: Item) -> Job:
+    """The job that an item holds, also one from the table's stream."""
+    return Job.model_validate_json(item["document"]["S"])
+
+
+def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
+    """The item of a job: the document, and copies of what conditions and indexes look at."""
+    item: dict[str, AttributeValueTypeDef] = {
+        "id": {"S": job.id},
+        "client_id": {"S": job.client_id},
+        "created_at": {"S": job.created_at.isoformat()},
+        "status": {"S": job.status},
+        "attempt": {"N": str(job.attempt)},
+        "ttl": {"N": seconds(job.expires_at)},
+        "document": {"S": job.model_dump_json()},
+    }
+    if job.lease_until:
+        item["lease_until"] = {"N": seconds(job.lease_until)}
+    if job.status is JobStatus.FAILED and job.completed_at:
+        item["completed_at"] = {"S": job.completed_at.isoformat()}
+        item["failed_day"] = {"S": job.completed_at.date().isoformat()}
+    return item
+
+
+def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTypeDef]":
+    """What is left of a deleted job, for a day: that it was this client's."""
+    return {
+        "id": {"S": job.id},
+        "client_id": {"S": job.client_id},
+        "status": {"S": DELETED},
+        "ttl": {"N": seconds(now + KEEP_DELETED)},
+    }
+
+
+def key_item_from(job: Job, key: str, *, fingerprint: str) -> "dict[str, AttributeValueTypeDef]":
+    """The item of an Idempotency-Key that a job holds for a day: its id can be no job's."""
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return {
+        "id": {"S": f"key#{job.client_id}#{digest}"},
+        "fingerprint": {"S": fingerprint},
+        "job_id": {"S": job.id},
+        "ttl": {"N": seconds(job.created_at + KEEP_KEY)},
+    }
+
+
+def seconds(time: datetime) -> str:
+    """Whole seconds of the epoch, as DynamoDB writes numbers."""
+    return str(int(time.timestamp()))
+
+
+def statuses(*names: JobStatus) -> dict[str, Any]:
+    """Values of an expression that names statuses, each as `:status`."""
+    return {f":{name}": {"S": name} for name in names}

@@ -1,0 +1,123 @@
+"""What the use cases need of the world: the Protocols of stores, queue and time."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from sd3.images import Picture
+from sd3.models import (
+    DrawnPicture,
+    ImageRecord,
+    InboxOrigin,
+    Job,
+    JobPage,
+    JobStatus,
+    Link,
+)
+
+
+class Holder(NamedTuple):
+    """Who holds an Idempotency-Key: a job, and the fingerprint of its request."""
+
+    job_id: str
+    fingerprint: str
+
+
+class Jobs(Protocol):
+    """Where jobs are kept; jobs.JobStore says what each raises."""
+
+    def create(self, job: Job) -> bool: ...
+    def create_once(
+        self, job: Job, key: str, *, fingerprint: str, instead_of: str | None
+    ) -> Holder | None: ...
+    def claim(self, job: Job, *, now: datetime) -> None: ...
+    def save(self, job: Job) -> None: ...
+    def stop(self, job: Job, *, was: JobStatus | None = None) -> None: ...
+    def correct(self, job: Job) -> None: ...
+    def redrive(self, job: Job) -> None: ...
+    def delete(self, job: Job, *, now: datetime) -> None: ...
+    def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job: ...
+    def page(
+        self,
+        client_id: str,
+        *,
+        status: JobStatus | None,
+        limit: int,
+        after: tuple[str, str] | None,
+        now: datetime,
+    ) -> JobPage: ...
+
+
+class Images(Protocol):
+    """Where pictures are kept; storage.ImageStore says what each raises."""
+
+    def put_init_image(self, folder: str, picture: Picture) -> str: ...
+    def get_init_image(self, key: str) -> Picture: ...
+    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]: ...
+    def delete_all(self, folder: str, *, count: int) -> None: ...
+    def sign(self, key: str, *, now: datetime) -> Link: ...
+
+
+class Queue(Protocol):
+    """Where the ids of jobs wait for a worker; job_queue.JobQueue says what it raises."""
+
+    def send(self, job_id: str, *, delay_seconds: int = 0) -> None: ...
+
+
+class Upload(NamedTuple):
+    """What S3 says of one file that was put into the inbox."""
+
+    bucket: str
+    key: str
+    etag: str
+    sequencer: str
+    version_id: str = ""
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that is made of it: the same one, however often S3 says it."""
+        said = f"{self.bucket}/{self.key}/{self.version_id}/{self.sequencer}"
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+class File(NamedTuple):
+    """A file from the inbox: its bytes, and its metadata by name, as S3 tells them."""
+
+    data: bytes
+    metadata: Mapping[str, str]
+
+
+class Clients(Protocol):
+    """Who may ask; clients.ClientStore says what it raises."""
+
+    def exists(self, client_id: str) -> bool: ...
+
+
+class Files(Protocol):
+    """The inbox; inbox_store.FileStore says what it raises."""
+
+    def read(self, upload: Upload, *, max_bytes: int) -> File | None: ...
+
+
+class Answers(Protocol):
+    """Where the inbox is answered; inbox_store.AnswerStore says what it raises."""
+
+    def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
+
+
+class Bus(Protocol):
+    """Where events go to; event_bus.EventBus says what they are."""
+
+    def put(self, details: Sequence[str]) -> int: ...
+
+
+class Time(NamedTuple):
+    """Clocks, and the ways to spend time; tests have their own."""
+
+    now: Callable[[], datetime]
+    """UTC."""
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    jitter: Callable[[], float]
+    """A number from 0 to 1."""

@@ -1,0 +1,70 @@
+"""A proxy of the SD3 server that counts the answers that it was paid for, by seed."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from json import loads
+from threading import Event, Thread
+
+import requests
+
+HELD_SEED = 7
+
+
+class CountingSd3(ThreadingHTTPServer):
+    """Passes calls on; one with HELD_SEED is answered when `release` is set."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream_url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream_url = upstream_url
+        self.paid: Counter[int] = Counter()
+        self.release = Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: CountingSd3
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        seeds = loads(body)["seed"]
+        seed = seeds if isinstance(seeds, int) else seeds[0]
+        names = ("Authorization", "Content-Type")
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(
+                self.server.upstream_url + self.path,
+                data=body,
+                headers={name: self.headers[name] for name in names},
+                timeout=60,
+            )
+        if answer.status_code == 200:
+            self.server.paid[seed] += 1
+        if seed == HELD_SEED:
+            self.server.release.wait()
+        self.send_response(answer.status_code)
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the base's name
+        """Say nothing."""
+
+
+@contextmanager
+def counting(upstream_url: str) -> Iterator[CountingSd3]:
+    """The proxy, until the `with` block ends."""
+    with CountingSd3(upstream_url) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.release.set()
+            server.shutdown()

@@ -1,0 +1,83 @@
+"""The worker, dying once for each job that says so in its metadata: {"dies": step, "by": "exit"}.
+
+It is put in the place of functions/worker in the embedded AWS, and leaves a file in DEATHS for
+each job that it has died for. It changes what it imports: no test may import it.
+"""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from functions.worker import app
+from sd3 import attempts
+from sd3.jobs import JobStore
+from sd3.models import DrawnPicture, ImageRecord, Job
+from sd3.storage import ImageStore
+from sd3.upstreams.octoai import OctoaiUpstream
+
+_claimed: list[Job] = []
+"""The jobs of this process, the one at hand last."""
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """The worker's handler."""
+    return app.handler(event, context)
+
+
+def die(job: Job, step: str) -> None:
+    """End this process, or raise, if it is this job's step and it was not done before."""
+    plan = job.request.metadata
+    if plan.get("dies") != step:
+        return
+    try:
+        (Path(os.environ["DEATHS"]) / job.id).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    if plan["by"] == "exit":
+        os._exit(1)
+    raise RuntimeError(step)
+
+
+def dying_after(step: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that dies with its result in hand."""
+
+    @wraps(method)
+    def dies(*arguments: Any, **named: Any) -> Any:
+        result = method(*arguments, **named)
+        die(_claimed[-1], step)
+        return result
+
+    return dies
+
+
+def claim(store: JobStore, job: Job, **named: Any) -> None:
+    """JobStore.claim between two deaths."""
+    _claimed.append(job)
+    die(job, "before the claim")
+    _CLAIM(store, job, **named)
+    die(job, "after the claim")
+
+
+def keep(images: ImageStore, folder: str, index: int, drawn: DrawnPicture) -> ImageRecord:
+    """ImageStore._keep, of which the second picture's dies."""
+    if index == 1:
+        die(_claimed[-1], "amid the pictures")
+    return _KEEP(images, folder, index, drawn)
+
+
+_CLAIM, _KEEP = JobStore.claim, ImageStore._keep
+# Assigned by name: methods are what is wrapped here.
+for owner, name, replacement in (
+    (JobStore, "claim", claim),
+    (JobStore, "save", dying_after("after the final write", JobStore.save)),
+    (ImageStore, "_keep", keep),
+    (ImageStore, "put_all", dying_after("after the pictures", ImageStore.put_all)),
+    (OctoaiUpstream, "draw", dying_after("after the upstream's answer", OctoaiUpstream.draw)),
+    # So that nobody waits for minutes.
+    (attempts, "LEASE_MARGIN_SECONDS", 0),
+    (attempts, "STORE_SECONDS", 3),
+    (app, "_AGAIN_SECONDS", 2),
+):
+    setattr(owner, name, replacement)

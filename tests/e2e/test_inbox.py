@@ -1,0 +1,176 @@
+"""The inbox as its users use it: files are dropped into the bucket, answers are read."""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final
+
+import pytest
+from PIL import Image
+
+from local.stack import Stack
+from tests.e2e.waiting import wait_for
+from tests.unit.pictures import jpeg, png
+
+_clients = count(1)
+
+
+class Folder:
+    """A client's folder of the inbox, and where its answers come."""
+
+    def __init__(self, stack: Stack, client_id: str) -> None:
+        outputs = stack.deployed.outputs()
+        self.client_id = client_id
+        self.s3 = stack.deployed.client("s3")
+        self.inbox, self.images = outputs["InboxBucket"], outputs["ImagesBucket"]
+
+    def drop(self, name: str, data: bytes | dict[str, Any], **metadata: str) -> None:
+        body = data if isinstance(data, bytes) else json.dumps(data).encode()
+        self.s3.put_object(
+            Bucket=self.inbox, Key=f"{self.client_id}/{name}", Body=body, Metadata=metadata
+        )
+
+    def answer(self, name: str) -> Any:
+        key = f"{self.client_id}/inbox/{name}.json"
+        try:
+            reply = self.s3.get_object(Bucket=self.images, Key=key)
+        except self.s3.exceptions.NoSuchKey:
+            return None
+        return json.loads(reply["Body"].read())
+
+    def ended(self, name: str, *, but: str = "") -> Any:
+        """The answer, when it is the last: an error or the end of a job other than `but`."""
+
+        def look() -> Any:
+            answer = self.answer(name)
+            open_still = answer and answer.get("status") in {"queued", "running"}
+            return None if open_still or (answer and answer.get("id") == but) else answer
+
+        return wait_for(look, what=f"answer to {name}")
+
+    def picture(self, image: dict[str, Any]) -> Image.Image:
+        """Fetch a picture by what its answer says of it, which is checked."""
+        assert image["url"] == f"s3://{image['bucket']}/{image['key']}"
+        data = self.s3.get_object(Bucket=image["bucket"], Key=image["key"])["Body"].read()
+        assert hashlib.sha256(data).hexdigest() == image["sha256"]
+        picture = Image.open(io.BytesIO(data))
+        assert picture.size == (image["width"], image["height"])
+        return picture
+
+
+@pytest.fixture
+def folder(stack: Stack) -> Folder:
+    """The folder of a new client."""
+    client_id = f"inbox-{next(_clients)}"
+    stack.deployed.issue_token(client_id)
+    return Folder(stack, client_id)
+
+
+NAMES: Final = ["fox", "a fox + hens", "für Oma 狐", "2026/11/fox", "100%25"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dropped_request_is_drawn(folder: Folder, name: str) -> None:
+    folder.drop(f"{name}.json", {"prompt": "a fox", "seed": 7, "metadata": {"order": name}})
+    answer = folder.ended(name)
+    assert (answer["status"], answer["client_id"]) == ("succeeded", folder.client_id)
+    assert answer["metadata"] == {"order": name}
+    [image] = answer["images"]
+    assert image["seed"] == 7
+    assert folder.picture(image).format == "JPEG"
+
+
+def test_a_dropped_picture_of_10_mb_is_drawn_over(folder: Folder) -> None:
+    data = png(1900, 1800)
+    assert len(data) > 10_000_000
+    folder.drop("cat.png", data, prompt="a cat", num_images="2", width="1344", height="768")
+    images = folder.ended("cat")["images"]
+    assert [folder.picture(image).size for image in images] == [(1344, 768)] * 2
+
+
+def test_a_picture_under_another_kinds_name_is_what_its_bytes_say(folder: Folder) -> None:
+    folder.drop("cat.png", jpeg(), prompt="a cat")
+    assert folder.ended("cat")["status"] == "succeeded"
+
+
+def test_metadata_beyond_ascii_is_read(folder: Folder) -> None:
+    told = base64.b64encode("狐 sketch-unsafe".encode()).decode()
+    folder.drop("cat.png", jpeg(), prompt=f"=?UTF-8?B?{told}?=")
+    [image] = folder.ended("cat")["images"]
+    assert image["removed_for_safety"] is True  # so its prompt was read
+
+
+def test_a_request_of_2_mb_with_an_init_image_is_drawn_over(folder: Folder) -> None:
+    init_image = base64.b64encode(png(840, 600)).decode()
+    assert len(init_image) > 2_000_000
+    folder.drop("big.json", {"prompt": "a fox", "init_image": init_image})
+    assert folder.ended("big")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("bad.json", b"not json", "invalid_json"),
+        ("bad.json", jpeg(), "invalid_json"),
+        ("bad.json", b'{"prompt": "x", "nonsense": 1}', "validation_error"),
+        ("bad.json", b'{"prompt": "' + b"x" * 7_000_000 + b'"}', "too_large"),
+        ("bad.png", b'{"prompt": "x"}', "validation_error"),
+        ("bad.gif", b"GIF89a", "unsupported_media_type"),
+    ],
+)
+def test_a_bad_file_is_answered_with_its_error(
+    folder: Folder, name: str, data: bytes, code: str
+) -> None:
+    folder.drop(name, data, **({"prompt": "x"} if name == "bad.png" else {}))
+    answer = folder.ended("bad")
+    assert answer["code"] == code
+    assert answer["message"]
+    assert answer["request_id"]
+
+
+def test_a_folder_of_no_client_is_answered(stack: Stack) -> None:
+    folder = Folder(stack, "nobody")
+    folder.drop("fox.json", {"prompt": "x"})
+    assert folder.ended("fox")["code"] == "not_found"
+
+
+def test_a_job_that_fails_is_answered_with_its_error(folder: Folder) -> None:
+    folder.drop("fox.json", {"prompt": "a sketch-forbidden fox"})
+    answer = folder.ended("fox")
+    assert (answer["status"], answer["error"]["code"]) == ("failed", "content_policy")
+
+
+def test_a_file_dropped_again_is_a_new_job_and_has_the_answer(folder: Folder) -> None:
+    folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": "first"}})
+    first = folder.ended("fox")
+    folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": "second"}})
+    second = folder.ended("fox", but=first["id"])
+    assert second["metadata"] == {"turn": "second"}
+
+
+def test_a_file_that_comes_twice_at_once_is_answered_by_the_later(folder: Folder) -> None:
+    for turn in range(3):
+        folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": str(turn)}})
+
+    def look() -> Any:
+        answer = folder.answer("fox")
+        return answer if answer and answer["metadata"] == {"turn": "2"} else None
+
+    wait_for(look, what="answer to the last")
+    assert folder.ended("fox")["metadata"] == {"turn": "2"}
+
+
+def test_its_client_finds_the_job(
+    stack: Stack, folder: Folder, http: Any, new_token: Callable[[], str]
+) -> None:
+    folder.drop("fox.json", {"prompt": "a fox"})
+    answer = folder.ended("fox")
+    token = stack.deployed.issue_token(folder.client_id)
+    url = f"{stack.api_url}/jobs/{answer['id']}"
+    job = http.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).json()
+    assert job["images"][0]["sha256"] == answer["images"][0]["sha256"]
+    assert job["images"][0]["url"].startswith("http")
+    assert http.get(url, headers={"Authorization": f"Bearer {new_token()}"}).status_code == 404

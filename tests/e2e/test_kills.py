@@ -1,0 +1,223 @@
+"""The deployed worker is killed at every step: its jobs end all the same, and tell the truth."""
+
+import hashlib
+import io
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+import requests
+
+from local.environment import ROOT
+from local.stack import Stack
+from sd3.job_items import job_from
+from sd3.job_queue import message_body
+from sd3.models import Job
+from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
+
+PICTURES: Final = 2
+DELIVERIES: Final = 20
+TIMEOUT_SECONDS: Final = 20
+"""Of the worker, and so of its leases."""
+HOLD_SECONDS: Final = 15
+VISIBILITY_SECONDS: Final = 15
+
+UNKNOWN_THEN_CHARGED = ("unknown", "charged")
+EXPECTED: Final = {
+    # step: (calls that the SD3 server was paid for, charges on the job)
+    "before the claim": (1, ("charged",)),
+    # No call was made; but a death right after the call looks the same: `unknown` is the most.
+    "after the claim": (1, UNKNOWN_THEN_CHARGED),
+    "after the upstream's answer": (2, UNKNOWN_THEN_CHARGED),
+    "amid the pictures": (2, UNKNOWN_THEN_CHARGED),
+    "after the pictures": (2, UNKNOWN_THEN_CHARGED),
+    "after the final write": (1, ("charged",)),
+}
+DEATHS: Final = tuple(product(EXPECTED, ("exit", "exception")))
+
+
+class Outcome(NamedTuple):
+    """A job that has ended: as it is kept, as its client sees it, and what was paid for it."""
+
+    job: Job
+    answer: dict[str, Any]
+    paid: int
+
+
+class Scene:
+    """The stack with the worker that dies."""
+
+    def __init__(self, stack: Stack, server: CountingSd3, token: str) -> None:
+        self._stack = stack
+        self._server = server
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._table = stack.deployed.outputs()["JobsTable"]
+        self._queue = stack.deployed.outputs()["JobsQueue"]
+        self._dynamodb = stack.deployed.client("dynamodb")
+        self._sqs = stack.deployed.client("sqs")
+
+    def submit(self, seed: int, **metadata: str) -> str:
+        """Queue a job; its id."""
+        answer = requests.post(
+            f"{self._stack.api_url}/generate/sd3",
+            json={
+                "prompt": "a fox",
+                "seed": seed,
+                "steps": 1,
+                "num_images": PICTURES,
+                "metadata": metadata,
+            },
+            headers=self._headers | {"Prefer": "respond-async"},
+            timeout=60,
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def deliver(self, job_id: str, times: int) -> None:
+        """Send the message of a job once more, at once, `times` times."""
+        body = message_body(job_id)
+        with ThreadPoolExecutor(times) as pool:
+            for sent in [
+                pool.submit(self._sqs.send_message, QueueUrl=self._queue, MessageBody=body)
+                for _ in range(times)
+            ]:
+                sent.result()
+
+    def has_ended(self, job_id: str) -> bool:
+        return self._job(job_id).status.is_terminal
+
+    def outcome(self, job_id: str) -> Outcome:
+        answer = requests.get(
+            f"{self._stack.api_url}/jobs/{job_id}", headers=self._headers, timeout=10
+        )
+        job = self._job(job_id)
+        return Outcome(job, answer.json(), self._server.paid[job.seeds[0]])
+
+    def _job(self, job_id: str) -> Job:
+        item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": job_id}})["Item"]
+        return job_from(item)
+
+    def messages(self) -> tuple[int, int]:
+        """How many messages wait, and how many were received and not deleted."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        counts = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=list(names))
+        waiting, received = (int(counts["Attributes"][name]) for name in names)
+        return waiting, received
+
+
+def wait_until(happened: Callable[[], bool], *, seconds: float = 120) -> None:
+    """Look often; AssertionError when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@contextmanager
+def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
+    """Have the worker die as its jobs say, and the queue redeliver soon."""
+    functions, sqs = stack.deployed.client("lambda"), stack.deployed.client("sqs")
+    queue = stack.deployed.outputs()["JobsQueue"]
+    worker = stack.deployed.resource("WorkerFunction")
+    was = functions.get_function_configuration(FunctionName=worker)
+    variables = was["Environment"]["Variables"]
+    # MiniStack unpacks the layers for each process anew: 57 MB for each death.
+    layers = [ROOT / f".local/build/{name}/python" for name in ("DependenciesLayer", "Sd3Layer")]
+    changed = variables | {
+        "UPSTREAM_URL": upstream_url,
+        "DEATHS": str(deaths),
+        "PYTHONPATH": ":".join(map(str, layers)),
+    }
+    functions.update_function_code(FunctionName=worker, ZipFile=zipped())
+    functions.update_function_configuration(
+        FunctionName=worker,
+        Handler="dying_worker.handler",
+        Timeout=TIMEOUT_SECONDS,
+        Layers=[],
+        Environment={"Variables": changed},
+    )
+    sqs.set_queue_attributes(
+        QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+    )
+    sqs.purge_queue(QueueUrl=queue)  # other tests' messages, for in the end it is to be empty
+    try:
+        yield
+    finally:
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
+        functions.update_function_configuration(
+            FunctionName=worker,
+            Handler=was["Handler"],
+            Timeout=was["Timeout"],
+            Layers=[layer["Arn"] for layer in was["Layers"]],
+            Environment={"Variables": variables},
+        )
+
+
+def zipped() -> bytes:
+    """The worker's code, and what kills it."""
+    app = (ROOT / "functions/worker/app.py").read_text()
+    files = {
+        "app.py": app,  # for the worker's own handler, afterwards
+        "functions/worker/app.py": app,
+        "dying_worker.py": (ROOT / "tests/e2e/dying_worker.py").read_text(),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    stack: Stack, new_token: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, str], Outcome]]:
+    """What became of the jobs, all of which were in flight at the same time."""
+    deaths = tmp_path_factory.mktemp("deaths")
+    with (
+        counting(stack.upstream_url) as server,
+        dying(stack, upstream_url=server.url, deaths=deaths),
+    ):
+        scene = Scene(stack, server, new_token())
+        jobs = {
+            (step, by): scene.submit(seed * PICTURES, dies=step, by=by)
+            for seed, (step, by) in enumerate(DEATHS, start=100)
+        }
+        wait_until(lambda: len(list(deaths.iterdir())) == len(DEATHS))
+        # Meanwhile their leases run off.
+        jobs["redelivered", ""] = job_id = scene.submit(HELD_SEED)
+        scene.deliver(job_id, DELIVERIES)
+        wait_until(lambda: scene.messages()[0] == 0, seconds=HOLD_SECONDS)
+        server.release.set()
+        wait_until(lambda: all(map(scene.has_ended, jobs.values())) and not any(scene.messages()))
+        assert {path.name for path in deaths.iterdir()} == {*jobs.values()} - {job_id}
+        yield {name: scene.outcome(job_id) for name, job_id in jobs.items()}
+
+
+@pytest.mark.parametrize(("step", "by"), DEATHS)
+def test_a_job_ends_whose_worker_dies(
+    outcomes: dict[tuple[str, str], Outcome], step: str, by: str
+) -> None:
+    job, answer, paid = outcomes[step, by]
+    calls, charges = EXPECTED[step]
+    assert answer["status"] == "succeeded"
+    assert [image["index"] for image in answer["images"]] == list(range(PICTURES))
+    for image in answer["images"]:
+        picture = requests.get(image["url"], timeout=10).content
+        assert hashlib.sha256(picture).hexdigest() == image["sha256"]
+    assert (paid, tuple(charge.outcome for charge in job.charges)) == (calls, charges)
+    assert [charge.attempt for charge in job.charges] == list(range(1, job.attempt + 1))
+    assert answer["cost_usd"] == pytest.approx(len(charges) * PICTURES / 1000)
+
+
+def test_a_message_delivered_twenty_times_at_once_is_one_call(
+    outcomes: dict[tuple[str, str], Outcome],
+) -> None:
+    job, answer, paid = outcomes["redelivered", ""]
+    assert (answer["status"], job.attempt, len(job.charges), paid) == ("succeeded", 1, 1, 1)

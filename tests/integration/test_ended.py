@@ -1,0 +1,211 @@
+"""The end of jobs on moto: what the table's stream tells becomes events and answers."""
+
+import json
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any, Final
+
+import pytest
+from botocore.stub import Stubber
+
+from functions.ended import app
+from sd3 import background
+from sd3.aws import Aws
+from sd3.event_bus import EventBus
+from sd3.job_items import deleted_item_from, item_from, job_from, key_item_from
+from sd3.models import Job, JobStatus
+from tests.fakes import NOON
+from tests.integration.conftest import Functions, load_event
+
+DONE: Final[dict[str, Any]] = {"batchItemFailures": []}
+ANSWER: Final = "acme/inbox/für Oma+Opa.json"
+
+Received = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def received(aws: Aws) -> Iterator[Received]:
+    """The entries that the bus was given since it was last asked, their details read."""
+    entries: list[dict[str, Any]] = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        entries.extend(params["Entries"])
+
+    def receive() -> list[dict[str, Any]]:
+        got = [entry | {"Detail": json.loads(entry["Detail"])} for entry in entries]
+        entries.clear()
+        return got
+
+    background.announcer.cache_clear()
+    client = background.announcer().bus._client  # type: ignore[attr-defined]
+    client.meta.events.register("provide-client-params.events.PutEvents", note)
+    yield receive
+    background.announcer.cache_clear()
+
+
+def the_job() -> Job:
+    """The job that events/ended.json tells of."""
+    return job_from(load_event("ended")["Records"][0]["dynamodb"]["NewImage"])
+
+
+def change(
+    number: int, *, old: dict[str, Any] | None = None, new: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A record of the stream."""
+    record: dict[str, Any] = deepcopy(load_event("ended")["Records"][0])
+    stream = record["dynamodb"]
+    del stream["OldImage"], stream["NewImage"]
+    images = {"OldImage": old, "NewImage": new}
+    stream |= {name: image for name, image in images.items() if image}
+    stream["SequenceNumber"] = str(number)
+    return record
+
+
+def item(status: JobStatus = JobStatus.SUCCEEDED, **fields: Any) -> dict[str, Any]:
+    fields = {"status": status, "inbox": None} | fields
+    return dict(item_from(the_job().model_copy(update=fields)))
+
+
+def ends(count: int, **fields: Any) -> dict[str, Any]:
+    records = [change(n, new=item(id=f"job-{n}", **fields)) for n in range(count)]
+    return {"Records": records}
+
+
+def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None:
+    assert app.handler(load_event("ended"), None) == DONE
+    [event] = received()
+    assert (event["Source"], event["DetailType"]) == ("sd3.jobs", "Image Job Ended")
+    assert event["EventBusName"] == "default"
+    detail = event["Detail"]
+    key = "acme/0f1e2d3c4b5a69788796a5b4c3d2e1f0/0.jpg"
+    assert detail == {
+        "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+        "client_id": "acme",
+        "status": "succeeded",
+        "created_at": "2026-11-23T12:00:00Z",
+        "completed_at": "2026-11-23T12:00:04Z",
+        "images": [
+            {
+                "index": 0,
+                "seed": 4275432097,
+                "removed_for_safety": False,
+                "safety_score": None,
+                "bucket": "pictures",
+                "key": key,
+                "content_type": "image/jpeg",
+                "width": 1024,
+                "height": 1024,
+                "bytes": 1523311,
+                "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            }
+        ],
+        "prediction_time_ms": 3451.7,
+        "cost_usd": 0.03,
+        "metadata": {"order": "7"},
+        "error": None,
+    }
+    answer = json.loads(aws.s3.get_object(Bucket="pictures", Key=ANSWER)["Body"].read())
+    assert answer["images"][0].pop("url") == f"s3://pictures/{key}"
+    assert answer == detail
+
+
+def test_a_job_by_another_door_has_no_answer_file(aws: Aws, received: Received) -> None:
+    assert app.handler({"Records": [change(1, new=item())]}, None) == DONE
+    assert len(received()) == 1
+    assert aws.s3.list_objects_v2(Bucket="pictures")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELED])
+def test_every_end_is_announced(received: Received, status: JobStatus) -> None:
+    record = change(1, old=item(JobStatus.QUEUED), new=item(status, images=()))
+    assert app.handler({"Records": [record]}, None) == DONE
+    [event] = received()
+    assert (event["Detail"]["status"], event["Detail"]["images"]) == (status, [])
+
+
+def test_a_picture_that_was_not_kept_has_no_place(received: Received) -> None:
+    [record] = the_job().images
+    removed = record.model_copy(update={"key": None, "removed_for_safety": True})
+    app.handler({"Records": [change(1, new=item(images=(removed,)))]}, None)
+    [image] = received()[0]["Detail"]["images"]
+    assert (image["bucket"], image["key"], image["removed_for_safety"]) == (None, None, True)
+
+
+def test_no_other_change_is_announced(received: Received) -> None:
+    records = [
+        change(1, new=item(JobStatus.QUEUED)),
+        change(2, old=item(JobStatus.QUEUED), new=item(JobStatus.RUNNING)),
+        change(3, old=item(JobStatus.CANCELED), new=item(JobStatus.CANCELED)),  # its cost
+        change(4, old=item(), new=dict(deleted_item_from(the_job(), now=NOON))),
+        change(5, new=dict(key_item_from(the_job(), "key", fingerprint="x"))),
+        change(6, old=item()),  # expired
+        change(7, old=item(JobStatus.FAILED), new=item(JobStatus.QUEUED)),  # redriven
+    ]
+    assert app.handler({"Records": records}, None) == DONE
+    assert received() == []
+
+
+def test_many_ends_are_announced_in_few_calls(received: Received) -> None:
+    assert app.handler(ends(23), None) == DONE
+    assert sorted(event["Detail"]["id"] for event in received()) == sorted(
+        f"job-{number}" for number in range(23)
+    )
+
+
+def test_an_end_that_cannot_be_read_holds_nothing_up(
+    received: Received, functions: Functions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = item() | {"document": {"S": '{"request": {"prompt": "secret"}}'}}
+    records = [change(1, new=broken), change(2, new=item(id="good"))]
+    assert app.handler({"Records": records}, None) == DONE
+    assert [event["Detail"]["id"] for event in received()] == ["good"]
+    log = capsys.readouterr().out
+    assert "cannot be read" in log
+    assert "secret" not in log
+
+
+def test_a_bus_that_is_not_there_has_all_come_again(
+    received: Received, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background.announcer().bus, "_name", "arn:aws:nothing")
+    with Stubber(background.announcer().bus._client) as events:  # type: ignore[attr-defined]
+        events.add_client_error("put_events", "InternalFailure")
+        assert app.handler(ends(3), None) == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+
+
+def test_the_first_event_that_the_bus_did_not_take_is_where_it_begins_again(
+    received: Received,
+) -> None:
+    failed = {"ErrorCode": "ThrottlingException", "ErrorMessage": "x"}
+    results: list[Any] = [{"EventId": "1"}, failed, {"EventId": "3"}]
+    with Stubber(background.announcer().bus._client) as events:  # type: ignore[attr-defined]
+        events.add_response("put_events", {"FailedEntryCount": 1, "Entries": results})
+        assert app.handler(ends(3), None) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+
+
+def test_an_answer_that_was_not_written_has_its_record_come_again(
+    aws: Aws, received: Received
+) -> None:
+    records = [change(1, new=item()), *load_event("ended")["Records"], change(3, new=item())]
+    number = records[1]["dynamodb"]["SequenceNumber"]
+    with Stubber(background.announcer().answers._client) as s3:  # type: ignore[attr-defined]
+        s3.add_client_error("head_object", "SlowDown")
+        answer = app.handler({"Records": records}, None)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": number}]}
+    assert app.handler({"Records": records[1:]}, None) == DONE
+    assert aws.s3.list_objects_v2(Bucket="pictures")["KeyCount"] == 1
+
+
+def test_calls_to_the_bus_stay_within_its_limits(aws: Aws) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    class Client:
+        def put_events(self, *, Entries: list[dict[str, str]]) -> Any:  # noqa: N803 - botocore's
+            sizes.append((len(Entries), sum(len(one["Detail"].encode()) for one in Entries)))
+            return {"Entries": [{"EventId": "x"} for _ in Entries]}
+
+    details = ["x" * 60_000] * 5 + ["ü" * 10_000] * 12 + ["x"] * 21
+    assert EventBus(Client(), "default").put(details) == len(details)  # type: ignore[arg-type]
+    assert sum(count for count, _ in sizes) == len(details)
+    assert all(count <= 10 and size < 256_000 for count, size in sizes)
+    assert len(sizes) <= 7

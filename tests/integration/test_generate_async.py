@@ -1,0 +1,136 @@
+"""POST /generate/sd3 of long work and of repeated calls: the function on moto."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urljoin
+
+import pytest
+
+from sd3.aws import Aws
+from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
+from tests.fakes import FakeUpstream
+from tests.integration.conftest import Functions, load_event
+
+URL = "https://api.example.com/v1/generate/sd3"
+
+
+def event(request_id: str = "job-1", *, body: Any = None, **headers: str) -> dict[str, Any]:
+    """The sample request with other headers (`_` for `-`)."""
+    sample = load_event("generate", **(body or {}))
+    sample["requestContext"]["requestId"] = request_id
+    sample["headers"] |= {name.replace("_", "-"): text for name, text in headers.items()}
+    return sample
+
+
+def job_event(job_id: str) -> dict[str, Any]:
+    return load_event("job") | {"pathParameters": {"id": job_id}}
+
+
+def messages(aws: Aws) -> list[str]:
+    """What a worker would get at once."""
+    url = aws.sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
+    received = aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    return [message["Body"] for message in received.get("Messages", [])]
+
+
+def test_who_prefers_not_to_wait_gets_the_queued_job_and_its_address(
+    functions: Functions, aws: Aws, upstream: FakeUpstream
+) -> None:
+    answer = functions.generate(event(Prefer="respond-async"))
+    assert (answer["statusCode"], answer["json"]["status"]) == (202, "queued")
+    assert answer["json"]["images"] == []
+    headers = answer["headers"]
+    assert urljoin(URL, headers["Location"]) == "https://api.example.com/v1/jobs/job-1"
+    assert (headers["Retry-After"], headers["Preference-Applied"]) == ("2", "respond-async")
+    assert messages(aws) == ['{"job_id":"job-1"}']
+    assert functions.jobs(job_event("job-1"))["json"] == answer["json"]
+    assert not upstream.calls
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["wait=5, respond-async"], ["wait=5", "Respond-Async"], ['x="a,b"; y, respond-async']],
+)
+def test_the_preference_is_found_among_others(functions: Functions, values: list[str]) -> None:
+    sample = event(Prefer=values[-1])
+    sample["multiValueHeaders"]["Prefer"] = values
+    assert functions.generate(sample)["statusCode"] == 202
+
+
+def test_long_work_is_queued_without_being_asked_for(functions: Functions) -> None:
+    answer = functions.generate(event(body={"num_images": 16}))
+    assert answer["statusCode"] == 202
+    assert "Preference-Applied" not in answer["headers"]
+
+
+def test_other_preferences_change_nothing(functions: Functions, aws: Aws) -> None:
+    answer = functions.generate(event(Prefer='wait=0, return=minimal, note="respond-async"'))
+    assert answer["statusCode"] == 200
+    assert messages(aws) == []  # the one that waits for the death of the function is delayed
+
+
+def test_a_repeated_call_is_the_same_job_whether_it_runs_or_has_ended(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    drawn = functions.generate(event("job-1", Idempotency_Key="a"))
+    again = functions.generate(event("job-2", Idempotency_Key="a"))
+    assert (drawn["statusCode"], again["statusCode"]) == (200, 200)
+    assert again["json"]["id"] == "job-1"
+    assert again["json"]["images"][0]["sha256"] == drawn["json"]["images"][0]["sha256"]
+    queued = functions.generate(event("job-3", Idempotency_Key="b", Prefer="respond-async"))
+    waits = functions.generate(event("job-4", Idempotency_Key="b"))
+    assert (queued["statusCode"], waits["statusCode"]) == (202, 202)
+    assert waits["json"] == queued["json"]
+    assert waits["headers"]["Location"] == "../jobs/job-3"
+    assert len(upstream.calls) == 1
+
+
+def test_a_key_with_another_request_is_a_409(functions: Functions) -> None:
+    functions.generate(event("job-1", Idempotency_Key="a"))
+    answer = functions.generate(event("job-2", Idempotency_Key="a", body={"steps": 31}))
+    assert (answer["statusCode"], answer["json"]["code"]) == (409, "idempotency_mismatch")
+    assert functions.jobs(job_event("job-2"))["statusCode"] == 404
+
+
+def test_a_key_that_cannot_be_is_a_422(functions: Functions, aws: Aws) -> None:
+    for key in ("", "x" * 256, "a\tb", "\x00", "schlüssel"):
+        answer = functions.generate(event(Idempotency_Key=key))
+        assert answer["statusCode"] == 422
+        assert answer["json"]["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert aws.dynamodb.scan(TableName="jobs")["Count"] == 0
+    assert functions.generate(event(Idempotency_Key="x" * 255))["statusCode"] == 200
+
+
+def test_of_many_calls_with_one_key_at_once_one_draws(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    events = [event(f"job-{n}", Idempotency_Key="a") for n in range(10)]
+    with ThreadPoolExecutor(5) as threads:
+        answers = list(threads.map(functions.generate, events))
+    assert {answer["statusCode"] for answer in answers} <= {200, 202}
+    assert len({answer["json"]["id"] for answer in answers}) == 1
+    assert len(upstream.calls) == 1
+
+
+def test_a_busy_upstreams_key_may_be_tried_again(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    upstream.errors = [UpstreamUnavailableError("busy")]
+    failed = functions.generate(event("job-1", Idempotency_Key="a"))
+    assert (failed["statusCode"], failed["json"]["job_id"]) == (503, "job-1")
+    again = functions.generate(event("job-2", Idempotency_Key="a"))
+    assert (again["statusCode"], again["json"]["id"]) == (200, "job-2")
+
+
+def test_a_slow_upstream_is_a_504_and_its_key_finds_the_job_that_goes_on(
+    functions: Functions, aws: Aws, upstream: FakeUpstream
+) -> None:
+    upstream.errors = [UpstreamTimeoutError("slow")]
+    answer = functions.generate(event("job-1", Idempotency_Key="a"))
+    assert (answer["statusCode"], answer["json"]["code"]) == (504, "still_running")
+    assert answer["json"]["job_id"] == "job-1"
+    assert answer["headers"]["Retry-After"] == "5"
+    assert messages(aws) == ['{"job_id":"job-1"}']
+    again = functions.generate(event("job-2", Idempotency_Key="a"))
+    assert (again["statusCode"], again["json"]["id"]) == (202, "job-1")
+    assert (again["json"]["status"], again["json"]["cost_usd"]) == ("queued", 0.03)

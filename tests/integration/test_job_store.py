@@ -1,0 +1,214 @@
+"""The jobs table on moto: what is written, and on which condition."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from sd3.aws import Aws
+from sd3.errors import GoneError, LeaseLostError, NotFoundError, StorageError
+from sd3.jobs import JobStore
+from sd3.models import Job, JobStatus
+from sd3.ports import Holder
+from tests.fakes import NOON
+from tests.integration.kept_jobs import job
+
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED = JobStatus
+Write = Callable[[JobStore, Job], object]
+
+
+@pytest.fixture
+def store(aws: Aws) -> JobStore:
+    return JobStore(aws.dynamodb, "jobs")
+
+
+def test_a_job_is_kept_whole(store: JobStore) -> None:
+    assert store.create(job())
+    assert store.get("j", now=NOON) == job()
+
+
+def test_an_id_is_taken_once(store: JobStore) -> None:
+    store.create(job())
+    assert not store.create(job(client_id="bob"))
+    assert store.get("j", now=NOON).client_id == "ann"
+
+
+def test_a_job_past_its_expiry_is_not_found(store: JobStore) -> None:
+    store.create(job())
+    store.get("j", now=NOON + timedelta(days=1, seconds=-1))
+    with pytest.raises(NotFoundError):
+        store.get("j", now=NOON + timedelta(days=1))
+
+
+def test_what_can_be_no_jobs_id_is_not_looked_up(aws: Aws) -> None:
+    for job_id in ("", "key#ann#x", "x" * 129, "a/b", "ä"):
+        with pytest.raises(NotFoundError):
+            JobStore(aws.dynamodb, "nowhere").get(job_id, now=NOON)
+
+
+def claim(store: JobStore, now: Job) -> None:
+    """Take the job as its third attempt, a second after noon."""
+    store.claim(job(now.id, attempt=3), now=NOON + timedelta(seconds=1))
+
+
+def save(store: JobStore, now: Job) -> None:
+    store.save(job(now.id, status=SUCCEEDED))
+
+
+def stop(store: JobStore, now: Job) -> None:
+    store.stop(job(now.id, status=CANCELED))
+
+
+def stop_queued(store: JobStore, now: Job) -> None:
+    store.stop(job(now.id, status=CANCELED), was=QUEUED)
+
+
+def correct(store: JobStore, now: Job) -> None:
+    store.correct(job(now.id, status=CANCELED, completed_at=NOON))
+
+
+def redrive(store: JobStore, now: Job) -> None:
+    store.redrive(job(now.id, status=QUEUED))
+
+
+ALLOWED: dict[Write, set[JobStatus]] = {
+    claim: {QUEUED, RUNNING},
+    save: {RUNNING},
+    stop: {QUEUED, RUNNING},
+    stop_queued: {QUEUED},
+    correct: {CANCELED},
+    redrive: {FAILED},
+}
+
+
+@pytest.mark.parametrize("write", ALLOWED)
+def test_a_write_needs_the_status_that_it_is_for(store: JobStore, write: Write) -> None:
+    for status in JobStatus:
+        before = job(status, status=status)
+        store.create(before)
+        if status in ALLOWED[write]:
+            write(store, before)
+            assert store.get(status, now=NOON) != before
+        else:
+            with pytest.raises(LeaseLostError):
+                write(store, before)
+            assert store.get(status, now=NOON) == before
+
+
+def test_a_write_needs_the_attempt_that_it_is_of(store: JobStore) -> None:
+    for status in JobStatus:
+        later = job(status, status=status, attempt=3)
+        store.create(later)
+        for write in ALLOWED:
+            with pytest.raises(LeaseLostError):
+                write(store, later)
+            assert store.get(status, now=NOON) == later
+
+
+def test_a_job_that_was_deleted_is_written_no_more(store: JobStore) -> None:
+    store.create(job())
+    store.delete(job(), now=NOON)
+    for write in ALLOWED:
+        with pytest.raises(LeaseLostError):
+            write(store, job())
+        with pytest.raises(GoneError):
+            store.get("j", now=NOON)
+
+
+def test_an_attempt_is_alive_until_its_lease_is_over(store: JobStore) -> None:
+    store.create(job())
+    with pytest.raises(LeaseLostError):
+        store.claim(job(attempt=3), now=NOON)
+    store.claim(job(attempt=3), now=NOON + timedelta(seconds=1))
+
+
+def test_of_many_claims_at_once_one_succeeds(store: JobStore) -> None:
+    store.create(job(status=QUEUED))
+
+    def succeeds(n: int) -> bool:
+        try:
+            store.claim(job(attempt=3, failures=n), now=NOON)
+        except LeaseLostError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(10) as threads:
+        assert list(threads.map(succeeds, range(20))).count(True) == 1
+
+
+def test_a_deleted_job_is_gone_for_a_day_for_its_client_only(store: JobStore) -> None:
+    store.create(job())
+    store.delete(job(), now=NOON)
+    almost = NOON + timedelta(days=1, seconds=-1)
+    with pytest.raises(GoneError):
+        store.get("j", client_id="ann", now=almost)
+    with pytest.raises(NotFoundError):
+        store.get("j", client_id="bob", now=almost)
+    with pytest.raises(NotFoundError):
+        store.get("j", client_id="ann", now=NOON + timedelta(days=1))
+    assert not store.create(job())
+
+
+def take(store: JobStore, taker: Job, *, of: str = "hash", old: str | None = None) -> Holder | None:
+    return store.create_once(taker, "key", fingerprint=of, instead_of=old)
+
+
+def test_a_key_and_its_job_are_written_together(store: JobStore) -> None:
+    assert take(store, job("a")) is None
+    assert take(store, job("b"), of="another") == Holder("a", "hash")
+    assert store.get("a", now=NOON) == job("a")
+    with pytest.raises(NotFoundError):
+        store.get("b", now=NOON)
+
+
+def test_a_key_is_its_clients_own(store: JobStore) -> None:
+    take(store, job("a"))
+    assert take(store, job("b", client_id="bob")) is None
+    assert store.create_once(job("c"), "another", fingerprint="hash", instead_of=None) is None
+
+
+def test_a_key_is_free_after_a_day(store: JobStore) -> None:
+    take(store, job("a"))
+    almost = job("b", created_at=NOON + timedelta(days=1, seconds=-1))
+    assert take(store, almost) == Holder("a", "hash")
+    assert take(store, job("b", created_at=NOON + timedelta(days=1))) is None
+
+
+def test_a_key_is_taken_from_the_job_that_was_named_only(store: JobStore) -> None:
+    take(store, job("a"))
+    assert take(store, job("b"), old="another") == Holder("a", "hash")
+    assert take(store, job("b"), old="a") is None
+    assert take(store, job("c"), old="a") == Holder("b", "hash")
+
+
+def test_a_job_whose_id_is_taken_takes_no_key(store: JobStore) -> None:
+    store.create(job("a"))
+    with pytest.raises(StorageError):
+        take(store, job("a"))
+    assert take(store, job("b")) is None
+
+
+def test_of_many_with_a_key_at_once_one_is_written(store: JobStore) -> None:
+    with ThreadPoolExecutor(10) as threads:
+        holders = list(threads.map(lambda n: take(store, job(f"job-{n}")), range(20)))
+    assert holders.count(None) == 1
+    written = f"job-{holders.index(None)}"
+    assert {holder.job_id for holder in holders if holder} == {written}
+    assert store.get(written, now=NOON).id == written
+
+
+def test_a_table_that_cannot_be_used_is_a_storage_error(aws: Aws) -> None:
+    store = JobStore(aws.dynamodb, "nowhere")
+    uses: tuple[Callable[[], object], ...] = (
+        lambda: store.get("j", now=NOON),
+        lambda: store.create(job()),
+        lambda: take(store, job()),
+        lambda: store.save(job()),
+        lambda: store.delete(job(), now=NOON),
+        lambda: store.page("ann", status=None, limit=9, after=None, now=NOON),
+        lambda: list(store.failed_on("2026-11-23", since="a", until="b")),
+    )
+    for use in uses:
+        with pytest.raises(StorageError):
+            use()

@@ -1,0 +1,177 @@
+"""The worker on moto: every message of the queue ends with its job ended, or comes again."""
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from functions.worker import app
+from sd3.aws import Aws
+from sd3.errors import Sd3Error, StorageError, UpstreamFailedError, UpstreamUnavailableError
+from sd3.job_queue import JobQueue
+from sd3.models import JobStatus
+from sd3.worker import Worker
+from tests.fakes import FakeUpstream
+from tests.integration.conftest import ENVIRONMENT, Functions, load_event
+
+QUEUE, ASIDE = ENVIRONMENT["QUEUE_URL"], ENVIRONMENT["ASIDE_QUEUE_URL"]
+DONE: dict[str, Any] = {"batchItemFailures": []}
+
+Receive = Callable[[], dict[str, Any]]
+
+
+@pytest.fixture
+def received(aws: Aws) -> Receive:
+    """The event of the queue's next message, as the sample has it."""
+
+    def receive() -> dict[str, Any]:
+        event = load_event("worker")
+        [message] = aws.sqs.receive_message(QueueUrl=QUEUE, AttributeNames=["All"])["Messages"]
+        attributes = message["Attributes"]
+        event["Records"][0] |= {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": {name: attributes[name] for name in event["Records"][0]["attributes"]},
+        }
+        return event
+
+    return receive
+
+
+def work(event: dict[str, Any]) -> dict[str, Any]:
+    return app.handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000))
+
+
+def left(event: dict[str, Any]) -> dict[str, Any]:
+    return {"batchItemFailures": [{"itemIdentifier": event["Records"][0]["messageId"]}]}
+
+
+def queued(functions: Functions) -> str:
+    """The id of a new job that waits."""
+    event = load_event("generate")
+    event["headers"]["Prefer"] = "respond-async"
+    answer = functions.generate(event)
+    assert answer["statusCode"] == 202
+    return str(answer["json"]["id"])
+
+
+def job(functions: Functions) -> dict[str, Any]:
+    answer = functions.jobs(load_event("job"))["json"]
+    assert isinstance(answer, dict)
+    return answer
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many seconds messages were left."""
+    seconds: list[int] = []
+    leave = JobQueue.leave
+
+    def noted(queue: JobQueue, handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
+        kept.append(seconds)
+        leave(queue, handle, seconds=seconds)
+
+    monkeypatch.setattr(JobQueue, "leave", noted)
+    return seconds
+
+
+def test_a_queued_job_is_drawn(
+    functions: Functions, received: Receive, upstream: FakeUpstream
+) -> None:
+    queued(functions)
+    assert work(received()) == DONE
+    assert job(functions)["status"] == JobStatus.SUCCEEDED
+    assert len(upstream.calls) == 1
+
+
+def test_a_redelivered_message_draws_nothing(
+    functions: Functions, received: Receive, upstream: FakeUpstream
+) -> None:
+    queued(functions)
+    event = received()
+    assert [work(event), work(event)] == [DONE, DONE]
+    assert len(upstream.calls) == 1
+
+
+def test_a_throttled_upstream_leaves_the_message(
+    functions: Functions, received: Receive, upstream: FakeUpstream, waits: list[int]
+) -> None:
+    queued(functions)
+    upstream.errors = [UpstreamUnavailableError("busy", retry_after=30)]
+    event = received()
+    assert work(event) == left(event)
+    assert [wait > 30 for wait in waits] == [True]
+    assert job(functions)["status"] == JobStatus.QUEUED
+
+
+def test_a_fifth_failure_ends_the_job(
+    functions: Functions, received: Receive, upstream: FakeUpstream
+) -> None:
+    queued(functions)
+    upstream.errors = [UpstreamFailedError("broke")] * 5
+    event = received()
+    assert [work(event) for _ in range(5)] == [left(event)] * 4 + [DONE]
+    assert job(functions)["error"]["code"] == "upstream_error"
+
+
+@pytest.mark.parametrize("body", ["", "not JSON", "[]", '{"job_id": 7}', '{"job_id": "a b"}'])
+def test_a_message_that_names_no_job_is_set_aside(
+    aws: Aws, functions: Functions, body: str
+) -> None:
+    event = load_event("worker")
+    event["Records"][0]["body"] = body or " "
+    assert work(event) == DONE
+    [message] = aws.sqs.receive_message(QueueUrl=ASIDE)["Messages"]
+    assert message["Body"] == (body or " ")
+
+
+def test_a_message_without_a_job_is_dropped_after_a_minute(functions: Functions) -> None:
+    event = load_event("worker")
+    event["Records"][0]["attributes"]["SentTimestamp"] = "1700000000000"
+    assert work(event) == DONE
+
+
+def test_a_message_before_its_job_comes_again(
+    aws: Aws, functions: Functions, received: Receive
+) -> None:
+    aws.sqs.send_message(QueueUrl=QUEUE, MessageBody=json.dumps({"job_id": "soon"}))
+    event = received()
+    assert work(event) == left(event)
+
+
+@pytest.mark.parametrize("leaving", [None, StorageError("no queue")])
+def test_a_store_that_fails_leaves_the_message(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, leaving: Sd3Error | None
+) -> None:
+    seconds: list[int] = []
+
+    def leave(_queue: JobQueue, _handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
+        kept.append(seconds)
+        if leaving:
+            raise leaving
+
+    monkeypatch.setattr(JobQueue, "leave", leave)
+    monkeypatch.setattr(Worker, "work", raising(StorageError("no table")))
+    event = load_event("worker")
+    assert work(event) == left(event)
+    assert seconds == [60]
+
+
+def test_a_bug_is_lambdas_to_count_and_its_message_comes_soon(
+    functions: Functions, received: Receive, monkeypatch: pytest.MonkeyPatch, waits: list[int]
+) -> None:
+    queued(functions)
+    monkeypatch.setattr(Worker, "work", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        work(received())
+    assert waits == [60]
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def raises(*_arguments: Any, **_named: Any) -> None:
+        raise error
+
+    return raises

@@ -1,0 +1,50 @@
+"""Requests, and Admission over fakes."""
+
+from datetime import timedelta
+from typing import Any
+
+from sd3.admission import Admission, Admitted, Caller
+from sd3.contract import GenerateRequest
+from sd3.models import Job, JobStatus
+from tests.fakes import (
+    FakeImages,
+    FakeJobs,
+    FakeQueue,
+    FakeTime,
+    picture,
+)
+
+
+def request(**values: Any) -> GenerateRequest:
+    return GenerateRequest.from_values({"prompt": "a fox", **values})
+
+
+def with_init_image() -> GenerateRequest:
+    return request().model_copy(update={"init_image": picture()})
+
+
+def caller(job_id: str = "job-1", *, key: str | None = "key", client_id: str = "ann") -> Caller:
+    return Caller(client_id, job_id, seconds=60, idempotency_key=key, respond_async=True)
+
+
+class World:
+    """Admission over fakes, each of which can be looked at."""
+
+    def __init__(self, jobs: FakeJobs | None = None) -> None:
+        self.jobs = jobs or FakeJobs()
+        self.images, self.queue, self.clock = FakeImages(), FakeQueue(), FakeTime()
+
+    def admit(self, wanted: GenerateRequest, who: Caller) -> Admitted:
+        return Admission(
+            jobs=self.jobs,
+            images=self.images,
+            queue=self.queue,
+            time=self.clock.time(),
+            sync_image_steps=120,
+            retention=timedelta(days=30),
+        ).admit(wanted, who)
+
+    def fail(self, job_id: str, code: str) -> None:
+        failed = {"status": JobStatus.FAILED, "error": {"code": code, "message": "x"}}
+        job = self.jobs.items[job_id]
+        self.jobs.items[job_id] = Job.model_validate(job.model_dump() | failed)

@@ -1,0 +1,26 @@
+"""What a job's calls cost, and whether that is what is called."""
+
+import pytest
+
+from benchmarks.prices import calls_price, compute_price
+from benchmarks.table import Note, line
+
+
+def test_calls_and_units_are_added_up_and_indexes_are_written_too() -> None:
+    price = calls_price({"sqs SendMessage": 2, "s3 PutObject": 1}, {"write": 2, "read": 1})
+    assert price == pytest.approx(2 * 0.4e-6 + 5e-6 + 2 * 2 * 0.625e-6 + 0.125e-6)
+
+
+def test_a_call_without_a_price_is_not_taken_for_free() -> None:
+    with pytest.raises(KeyError):
+        calls_price({"dynamodb Scan": 1}, {})
+
+
+def test_waiting_for_the_upstream_is_paid_like_work() -> None:
+    own, waiting = compute_price(0.5, waits=False), compute_price(0.5, waits=True)
+    assert own == pytest.approx(0.5 * 1769 / 1024 * 0.0000133334)
+    assert waiting == pytest.approx(8 * own)
+
+
+def test_a_note_stands_behind_its_name() -> None:
+    assert line(Note("a job", "3 calls")) == f"{'a job':<50}    3 calls"

@@ -1,0 +1,65 @@
+"""Jobs in every state, which change at the worst moment."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus
+from sd3.service import Service
+from tests.fakes import NOON, FakeJobs, make_service
+
+END: dict[str, Any] = {"status": JobStatus.SUCCEEDED, "completed_at": NOON}
+FREE = Charge(attempt=1, upstream="fake", outcome=ChargeOutcome.FREE, micros=0)
+
+
+def job(job_id: str = "job-1", **changes: Any) -> Job:
+    return Job.model_validate(
+        {
+            "id": job_id,
+            "client_id": "ann",
+            "status": JobStatus.QUEUED,
+            "created_at": NOON,
+            "expires_at": NOON + timedelta(days=1),
+            "request": {"prompt": "a fox"},
+            "seeds": (1,),
+        }
+        | changes
+    )
+
+
+def running(**changes: Any) -> Job:
+    lease_until = NOON + timedelta(seconds=60)
+    return job(status=JobStatus.RUNNING, attempt=1, lease_until=lease_until, **changes)
+
+
+def drawn(job_id: str = "job-1") -> Job:
+    records = (
+        ImageRecord(index=0, seed=1, key=f"ann/{job_id}/0.jpg"),
+        ImageRecord(index=1, seed=2, removed_for_safety=True),
+    )
+    return job(job_id, images=records, **END)
+
+
+class ChangingJobs(FakeJobs):
+    """Jobs of which something happens right before they are stopped, or read, once."""
+
+    def __init__(self, *jobs: Job) -> None:
+        super().__init__()
+        self.before_stop: Callable[[], object] = lambda: None
+        self.reads: list[Callable[[], object]] = []
+        for one in jobs:
+            self.create(one)
+
+    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
+        change, self.before_stop = self.before_stop, lambda: None
+        change()
+        super().stop(job, was=was)
+
+    def get(self, *args: Any, **kwargs: Any) -> Job:
+        if self.reads:
+            self.reads.pop(0)()
+        return super().get(*args, **kwargs)
+
+
+def serve(jobs: FakeJobs, **others: Any) -> Service:
+    return make_service(jobs=jobs, **others)

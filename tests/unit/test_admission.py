@@ -1,0 +1,81 @@
+"""From a request to a job that is kept: its seeds, init image and message."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sd3.admission import fix_seeds
+from sd3.contract import MAX_SEED
+from sd3.errors import (
+    StorageError,
+)
+from sd3.models import Job, JobStatus
+from tests.fakes import (
+    NOON,
+    FakeJobs,
+    FakeQueue,
+)
+from tests.unit.admitting import World, caller, request
+
+
+def test_the_message_is_sent_before_the_job_is_written() -> None:
+    class Watching(FakeJobs):
+        def create(self, job: Job) -> bool:
+            assert world.queue.sent == [("job-1", 0)]
+            return super().create(job)
+
+    world = World(Watching())
+    assert world.admit(request(), caller(key=None)).is_new
+
+
+def test_a_job_that_its_caller_draws_has_a_message_for_the_time_after_its_lease() -> None:
+    world = World()
+    job = world.admit(request(), caller(key=None)._replace(respond_async=False)).job
+    assert job.status is JobStatus.RUNNING
+    assert job.lease_until == NOON + timedelta(seconds=70)
+    assert world.queue.sent == [("job-1", 71)]
+
+
+def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
+    class DeadQueue(FakeQueue):
+        def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+            raise StorageError("down")
+
+    world = World()
+    world.queue = DeadQueue()
+    with pytest.raises(StorageError):
+        world.admit(request(), caller())
+    assert not world.jobs.items
+    assert not world.jobs.keys
+
+
+def test_a_write_that_finds_itself_is_new() -> None:
+    class Repeating(FakeJobs):
+        def create(self, job: Job) -> bool:
+            super().create(job)
+            return super().create(job)
+
+    assert World(Repeating()).admit(request(), caller(key=None)).is_new
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "fixed"),
+    [
+        (5, 1, (5,)),
+        (5, 3, (5, 6, 7)),
+        (MAX_SEED, 3, (MAX_SEED, 1, 2)),
+        ([9, 9], 2, (9, 9)),
+    ],
+)
+def test_seeds_count_on_and_wrap(seed: Any, count: int, fixed: tuple[int, ...]) -> None:
+    assert fix_seeds(request(seed=seed, num_images=count)) == fixed
+
+
+@pytest.mark.parametrize("make", [lambda: None, lambda: [None, 5, None]])
+def test_seeds_that_are_null_are_drawn(make: Callable[[], Any]) -> None:
+    drawn = fix_seeds(request(seed=make(), num_images=3))
+    assert len(drawn) == 3
+    assert all(1 <= seed <= MAX_SEED for seed in drawn)
+    assert drawn[0] != drawn[2]

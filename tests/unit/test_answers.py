@@ -1,0 +1,138 @@
+"""What clients are told: cursors, entity tags, and pictures that fit an answer."""
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sd3.answers import (
+    ANSWER_BYTES,
+    cursor_from,
+    entity_tag,
+    inline_base64,
+    job_answer,
+    position_in,
+)
+from sd3.errors import InvalidRequestError
+from sd3.models import Charge, ChargeOutcome, DrawnPicture, ImageRecord, Job, JobStatus
+from tests.fakes import NOON, FakeImages, picture
+
+POSITION = (NOON.isoformat(), "job-1")
+
+
+def job(**changes: Any) -> Job:
+    return Job.model_validate(
+        {
+            "id": "job-1",
+            "client_id": "ann",
+            "status": JobStatus.RUNNING,
+            "created_at": NOON,
+            "expires_at": NOON + timedelta(days=1),
+            "request": {"prompt": "a fox"},
+            "seeds": (1,),
+            "attempt": 1,
+        }
+        | changes
+    )
+
+
+def tag(of: Job, *, at: float = 0) -> str:
+    return entity_tag(of, now=NOON + timedelta(seconds=at), url_ttl_seconds=3600)
+
+
+def forged(*values: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def mark(client_id: str) -> str:
+    """What a cursor of this client begins with; anybody can find it out."""
+    cursor = cursor_from(POSITION, client_id=client_id) or ""
+    return str(json.loads(base64.urlsafe_b64decode(cursor))[0])
+
+
+def test_a_cursor_leads_back_to_its_position() -> None:
+    cursor = cursor_from(POSITION, client_id="ann")
+    assert position_in(cursor, client_id="ann") == POSITION
+
+
+def test_the_end_has_no_cursor_and_the_beginning_needs_none() -> None:
+    assert cursor_from(None, client_id="ann") is None
+    assert position_in(None, client_id="ann") is None
+
+
+def test_a_cursor_that_is_cut_anywhere_is_refused() -> None:
+    cursor = cursor_from(POSITION, client_id="ann") or ""
+    for length in range(len(cursor)):
+        with pytest.raises(InvalidRequestError):
+            position_in(cursor[:length], client_id="ann")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "x",
+        "ä",
+        "\ud800",
+        "a b",
+        forged(),
+        forged("a", "b"),
+        forged(mark("ann"), *POSITION, "more"),
+        forged(mark("ann"), "yesterday", "job-1"),
+        forged(mark("ann"), 5, "job-1"),
+        forged(mark("ann"), POSITION[0], ""),
+        forged(mark("ann"), POSITION[0], "x" * 3000),
+        forged(mark("ann"), POSITION[0], "key#ann"),
+        forged(mark("bob"), *POSITION),
+        forged({"a": 1}),
+    ],
+)
+def test_a_cursor_that_is_not_this_clients_is_a_fault_of_the_query(cursor: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        position_in(cursor, client_id="ann")
+    assert [fault.loc for fault in caught.value.faults] == [("query", "cursor")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": JobStatus.QUEUED},
+        {"attempt": 2},
+        {"status": JobStatus.SUCCEEDED, "completed_at": NOON},
+        {"charges": (Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=1),)},
+    ],
+)
+def test_the_entity_tag_changes_with_the_job(changes: dict[str, Any]) -> None:
+    assert tag(job(**changes)) != tag(job())
+    assert tag(job(**changes)) == tag(job(**changes), at=86_400)
+
+
+def test_the_entity_tag_of_links_changes_before_they_end() -> None:
+    drawn = job(status=JobStatus.SUCCEEDED, images=(ImageRecord(index=0, seed=1, key="k"),))
+    assert tag(drawn) == tag(drawn, at=1799)
+    assert tag(drawn) != tag(drawn, at=1800)
+
+
+def test_the_entity_tag_says_that_it_is_weak() -> None:
+    assert tag(job()).startswith('W/"')
+
+
+def test_pictures_are_inlined_in_order_while_they_fit_an_answer() -> None:
+    drawn = [DrawnPicture(n, picture(n, size=ANSWER_BYTES // 4)) for n in range(4)]
+    drawn[1] = DrawnPicture(1, None, 0.99)
+    inline = inline_base64(drawn)
+    assert list(inline) == [0, 2, 3]
+    assert sum(map(len, inline.values())) <= ANSWER_BYTES
+    assert list(inline_base64([*drawn, drawn[0]])) == [0, 2, 3]
+
+
+def test_an_answer_names_what_a_job_cost_and_why_it_failed() -> None:
+    charge = Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=30_000)
+    error = {"code": "upstream_error", "message": "It broke."}
+    broken = job(status=JobStatus.FAILED, charges=(charge, charge), error=error)
+    answer = job_answer(broken, FakeImages(), now=NOON)
+    assert answer.cost_usd == 0.06
+    assert answer.error is not None
+    assert answer.error.model_dump() == error

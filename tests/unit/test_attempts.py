@@ -1,0 +1,213 @@
+"""What an attempt comes to, and what is written of it when the job has changed meanwhile."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sd3.attempts import Attempts, failed, queued_again, running, with_unknown_charge
+from sd3.contract import GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    LeaseLostError,
+    Sd3Error,
+    StorageError,
+    UpstreamAnswerError,
+    UpstreamFailedError,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from sd3.models import Charge, ChargeOutcome, Job, JobStatus
+from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, picture
+
+CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
+PRICE = 2 * 30_000
+
+
+class World:
+    """One job, taken for its first attempt."""
+
+    def __init__(self, **upstream: Any) -> None:
+        self.upstream = FakeUpstream(**upstream)
+        self.jobs, self.images = FakeJobs(), FakeImages()
+        self.attempts = Attempts(
+            jobs=self.jobs, images=self.images, upstream=self.upstream, time=FakeTime().time()
+        )
+        waiting = Job(
+            id="job-1",
+            client_id="ann",
+            status=JobStatus.QUEUED,
+            created_at=NOON,
+            expires_at=NOON + timedelta(days=30),
+            request=GenerateRequest(prompt="a fox", num_images=2),
+            seeds=(7, 8),
+        )
+        self.job = running(waiting, now=NOON, seconds=60)
+        self.jobs.create(self.job)
+
+    @property
+    def kept(self) -> Job:
+        return self.jobs.items["job-1"]
+
+    def drawn(self) -> Job:
+        """The job with its pictures stored, and nothing written yet."""
+        return self.attempts.make(self.job, None, until=1060).job
+
+
+def charges(job: Job) -> list[tuple[int, ChargeOutcome, int]]:
+    return [(charge.attempt, charge.outcome, charge.micros) for charge in job.charges]
+
+
+def test_a_lease_outlives_its_caller_by_a_margin() -> None:
+    job = World().job
+    assert (job.attempt, job.lease_until) == (1, NOON + timedelta(seconds=70))
+
+
+def test_pictures_are_drawn_with_the_jobs_seeds_and_stored() -> None:
+    world = World()
+    init = picture()
+    job, drawing, error = world.attempts.make(world.job, init, until=1060)
+    assert error is None
+    assert drawing is not None
+    assert [one.seed for one in drawing.pictures] == [7, 8]
+    assert world.upstream.init_images == [init]
+    assert world.upstream.deadlines == [1060 - 15]
+    assert (job.status, job.completed_at) == (JobStatus.SUCCEEDED, NOON)
+    assert job.prediction_time_ms == 1234.5
+    assert [record.key for record in job.images] == ["ann/job-1/0.jpg", "ann/job-1/1.jpg"]
+    assert charges(job) == [(1, CHARGED, PRICE)]
+    assert world.kept is world.job
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (UpstreamUnavailableError("busy", retry_after=3), FREE),
+        (ContentPolicyError("no"), FREE),
+        (UpstreamRefusedError("no key"), FREE),
+        (StorageError("no secret"), FREE),
+        (UpstreamTimeoutError("slow"), UNKNOWN),
+        (UpstreamFailedError("500"), UNKNOWN),
+        (UpstreamAnswerError("cut off"), UNKNOWN),
+    ],
+)
+def test_a_call_that_fails_leaves_its_charge(error: Sd3Error, outcome: ChargeOutcome) -> None:
+    world = World(errors=[error])
+    job, drawing, raised = world.attempts.make(world.job, None, until=1060)
+    assert (drawing, raised) == (None, error)
+    assert charges(job) == [(1, outcome, 0 if outcome is FREE else PRICE)]
+    assert (job.status, job.images) == (JobStatus.RUNNING, ())
+
+
+def test_pictures_that_cannot_be_stored_are_paid_all_the_same() -> None:
+    world = World()
+    world.images.error = StorageError("full")
+    job, drawing, error = world.attempts.make(world.job, None, until=1060)
+    assert (drawing, error) == (None, world.images.error)
+    assert (job.status, charges(job)) == (JobStatus.RUNNING, [(1, CHARGED, PRICE)])
+
+
+def test_a_job_keeps_the_pictures_that_were_not_removed() -> None:
+    job = World(removed=[1]).drawn()
+    assert job.status is JobStatus.SUCCEEDED
+    assert [record.removed_for_safety for record in job.images] == [False, True]
+
+
+def test_a_job_of_which_nothing_is_left_has_failed() -> None:
+    job = World(removed=[0, 1]).drawn()
+    assert job.status is JobStatus.FAILED
+    assert job.error is not None
+    assert job.error.code == "content_policy"
+    assert charges(job) == [(1, CHARGED, PRICE)]
+
+
+def test_an_end_is_written() -> None:
+    world = World()
+    assert world.attempts.write(world.drawn())
+    assert world.kept.status is JobStatus.SUCCEEDED
+
+
+def test_a_canceled_jobs_pictures_are_thrown_away_and_its_charge_is_corrected() -> None:
+    world = World()
+    ended = world.drawn()
+    canceled = with_unknown_charge(world.job, world.upstream)
+    world.jobs.stop(canceled.model_copy(update={"status": JobStatus.CANCELED}))
+    assert not world.attempts.write(ended)
+    assert (world.kept.status, world.kept.images) == (JobStatus.CANCELED, ())
+    assert charges(world.kept) == [(1, CHARGED, PRICE)]
+    assert not world.images.objects
+
+
+def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
+    world = World()
+    ended = world.drawn()
+    later = with_unknown_charge(world.job, world.upstream)
+    world.jobs.items["job-1"] = later.model_copy(
+        update={"status": JobStatus.CANCELED, "attempt": 2}
+    )
+    assert not world.attempts.write(ended)
+    assert charges(world.kept) == [(1, UNKNOWN, PRICE)]
+    assert not world.images.objects
+
+
+def test_a_deleted_jobs_pictures_are_thrown_away() -> None:
+    world = World()
+    ended = world.drawn()
+    world.jobs.delete(world.job, now=NOON)
+    assert not world.attempts.write(ended)
+    assert not world.images.objects
+
+
+def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
+    world = World()
+    ended = world.drawn()
+    world.jobs.stop(world.job.model_copy(update={"status": JobStatus.CANCELED}))
+    look = world.jobs.get
+
+    def look_and_delete(job_id: str, **arguments: Any) -> Job:
+        found = look(job_id, **arguments)
+        world.jobs.delete(found, now=NOON)
+        return found
+
+    world.jobs.get = look_and_delete  # type: ignore[method-assign] # a race, played
+    assert not world.attempts.write(ended)
+    assert not world.images.objects
+    assert not world.jobs.items
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: running(job, now=NOON, seconds=60),
+        lambda job: failed(job, Sd3Error("given up"), now=NOON),
+        lambda job: queued_again(job, counted=True),
+    ],
+)
+def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job], Job]) -> None:
+    world = World()
+    ended = world.drawn()
+    taken = change(world.job)
+    world.jobs.items["job-1"] = taken
+    with pytest.raises(LeaseLostError):
+        world.attempts.write(ended)
+    assert world.kept is taken
+    assert len(world.images.objects) == 2  # the same pictures are the other's, too
+
+
+def test_a_write_whose_answer_was_lost_is_known_again() -> None:
+    world = World()
+    ended = world.drawn()
+    assert world.attempts.write(ended)
+    assert world.attempts.write(ended.model_copy())
+    assert len(world.images.objects) == 2
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_job_waits_again_with_its_charges(counted: bool) -> None:
+    job = with_unknown_charge(World().job, FakeUpstream())
+    again = queued_again(job, counted=counted)
+    assert (again.status, again.lease_until) == (JobStatus.QUEUED, None)
+    assert (again.attempt, again.failures) == (1, int(counted))
+    assert again.charges == (Charge(attempt=1, upstream="fake", outcome=UNKNOWN, micros=PRICE),)

@@ -1,0 +1,151 @@
+"""What is read of an API Gateway event: query, preferences, entity tags and keys."""
+
+from typing import Any
+
+import pytest
+
+from sd3.errors import InvalidRequestError
+from sd3.gateway import Request
+from sd3.models import JobsQuery, JobStatus
+
+
+def request(
+    *headers: tuple[str, str], query: tuple[tuple[str, str], ...] = (), **event: Any
+) -> Request:
+    """An event as the gateway makes it: the last value of each name, and the lists of all."""
+    lists: dict[str, list[str]] = {}
+    for name, text in headers:
+        lists.setdefault(name, []).append(text)
+    queries: dict[str, list[str]] = {}
+    for name, text in query:
+        queries.setdefault(name, []).append(text)
+    return Request(
+        {
+            "headers": dict(headers) or None,
+            "multiValueHeaders": lists or None,
+            "queryStringParameters": dict(query) or None,
+            "multiValueQueryStringParameters": queries or None,
+            "pathParameters": None,
+            **event,
+        },
+        seconds=29,
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "said"),
+    [
+        ([], "wait", None),
+        (["respond-async"], "respond-async", ""),
+        (["Respond-Async ; x=1"], "respond-async", ""),
+        (["wait=5"], "respond-async", None),
+        (["respond-async, wait=5"], "wait", "5"),
+        (["respond-async", "wait = 5"], "wait", "5"),
+        (["wait=5", "wait=6"], "wait", "5"),
+        (['wait="7"; why=because'], "wait", "7"),
+        (['note="a, wait=3", wait=8'], "wait", "8"),
+        (['note="open, wait=3'], "wait", "3"),
+        (["waiter=5"], "wait", None),
+        ([",,;,=,"], "wait", None),
+    ],
+)
+def test_prefer_is_read_over_all_its_headers(
+    values: list[str], name: str, said: str | None
+) -> None:
+    assert request(*(("Prefer", value) for value in values)).prefers(name) == said
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1", 1), ("20", 20), ("05", 5)])
+def test_a_wait_is_whole_seconds(text: str, seconds: int) -> None:
+    assert request(("Prefer", f"wait={text}")).wait_seconds() == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["-1", "abc", "1000", "21", "", "1.5", "1e1", "+5", "\u0665", "9" * 5000]
+)
+def test_another_wait_is_a_fault_of_the_header(text: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        request(("Prefer", f"wait={text}")).wait_seconds()
+    assert [fault.loc for fault in caught.value.faults] == [("header", "Prefer")]
+
+
+def test_no_wait_is_none() -> None:
+    assert request().wait_seconds() is None
+
+
+@pytest.mark.parametrize(
+    ("values", "tags"),
+    [
+        ([], set()),
+        (["*"], {"*"}),
+        ([' "a"'], {'"a"'}),
+        (['W/"a", "b"', 'W/"c,d"'], {'"a"', '"b"', '"c,d"'}),
+        (["a"], set()),
+        (['"*"'], {'"*"'}),
+    ],
+)
+def test_entity_tags_are_compared_weakly(values: list[str], tags: set[str]) -> None:
+    assert request(*(("If-None-Match", value) for value in values)).known_tags() == tags
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255, "a b", "~!"])
+def test_a_key_is_printable_ascii(key: str) -> None:
+    assert request(("idempotency-key", key)).idempotency_key() == key
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\x00b", "a\nb", "a\x7f", "\xe4", "\u00a0"])
+def test_another_key_is_a_fault_of_the_header(key: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        request(("Idempotency-Key", key)).idempotency_key()
+    assert [fault.loc for fault in caught.value.faults] == [("header", "Idempotency-Key")]
+
+
+def test_two_keys_are_a_fault() -> None:
+    with pytest.raises(InvalidRequestError):
+        request(("Idempotency-Key", "a"), ("Idempotency-Key", "b")).idempotency_key()
+
+
+def test_headers_that_came_once_only_are_read_too() -> None:
+    sent = request(headers={"PREFER": "wait=1"}, multiValueHeaders={"Host": ["x"]})
+    assert (sent.wait_seconds(), sent.header("prefer")) == (1, "wait=1")
+    assert request().idempotency_key() is None
+
+
+def test_a_query_is_typed_and_has_defaults() -> None:
+    assert request().query(JobsQuery) == JobsQuery(status=None, limit=20, cursor=None)
+    given = (("status", "failed"), ("limit", "100"), ("cursor", "abc"))
+    assert request(query=given).query(JobsQuery) == JobsQuery(
+        status=JobStatus.FAILED, limit=100, cursor="abc"
+    )
+
+
+def test_a_query_that_came_once_only_is_read_too() -> None:
+    sent = request(queryStringParameters={"limit": "3"})
+    assert sent.query(JobsQuery).limit == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ((("limit", "0"),), ["limit"]),
+        ((("limit", "101"),), ["limit"]),
+        ((("limit", "-1"),), ["limit"]),
+        ((("limit", "abc"),), ["limit"]),
+        ((("limit", "1.5"),), ["limit"]),
+        ((("limit", ""),), ["limit"]),
+        ((("limit", "9" * 5000),), ["limit"]),
+        ((("limit", "5"), ("limit", "5")), ["limit"]),
+        ((("cursor", "a"), ("cursor", "b")), ["cursor"]),
+        ((("status", "done"),), ["status"]),
+        ((("status", "failed"), ("status", "failed")), ["status"]),
+        ((("deleted", "1"),), ["deleted"]),
+        ((("Limit", "5"), ("status", "x")), ["status", "Limit"]),
+        ((("x" * 1000, "1"),), ["x" * 64]),
+    ],
+)
+def test_every_wrong_parameter_of_a_query_is_a_fault(
+    query: tuple[tuple[str, str], ...], wrong: list[str]
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        request(query=query).query(JobsQuery)
+    assert [fault.loc for fault in caught.value.faults] == [("query", name) for name in wrong]

@@ -1,0 +1,346 @@
+"""The inbox over fakes: what is dropped becomes one job, and is always answered."""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from sd3.admission import Admission
+from sd3.contract import GenerateRequest
+from sd3.errors import RequestError, StorageError
+from sd3.inbox import MAX_PICTURE_BYTES, Inbox, answer_key
+from sd3.models import InboxOrigin, JobStatus
+from sd3.ports import File, Upload
+from tests.fakes import FakeImages, FakeJobs, FakeQueue, FakeTime
+from tests.unit.pictures import jpeg, png, webp
+
+METADATA: Final = {"prompt": "a fox"}
+
+
+class FakeFiles:
+    """The inbox as a dict by key; what is too large or gone is refused as in S3."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File | None] = {}
+        self.limits: list[int] = []
+
+    def read(self, upload: Upload, *, max_bytes: int) -> File | None:
+        self.limits.append(max_bytes)
+        return self.files[upload.key]
+
+
+class FakeAnswers:
+    """Answers by key with their sequencers; `error` is what the next write raises."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, tuple[str, str]] = {}
+        self.error: StorageError | None = None
+
+    def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool:
+        if self.error:
+            raise self.error
+        held, _ = self.held.get(origin.answer_key, ("", ""))
+        if held > origin.sequencer or (first and held == origin.sequencer):
+            return False
+        self.held[origin.answer_key] = origin.sequencer, body
+        return True
+
+
+class FakeClients:
+    def exists(self, client_id: str) -> bool:
+        return client_id in {"acme", "inbox"}
+
+
+class Door:
+    """An inbox over fakes, and what becomes of what is dropped."""
+
+    def __init__(self) -> None:
+        self.jobs = FakeJobs()
+        self.images = FakeImages()
+        self.queue = FakeQueue()
+        self.files = FakeFiles()
+        self.answers = FakeAnswers()
+        self.inbox = Inbox(
+            admission=Admission(
+                jobs=self.jobs,
+                images=self.images,
+                queue=self.queue,
+                time=FakeTime().time(),
+                sync_image_steps=0,
+                retention=timedelta(days=30),
+            ),
+            clients=FakeClients(),
+            files=self.files,
+            answers=self.answers,
+        )
+
+    def drop(
+        self,
+        key: str,
+        data: bytes | Mapping[str, Any],
+        metadata: Mapping[str, str] | None = None,
+        *,
+        sequencer: str = "0055",
+    ) -> RequestError | None:
+        file = data if isinstance(data, bytes) else json.dumps(data).encode()
+        self.files.files[key] = File(file, metadata or {})
+        return self.receive(key, sequencer=sequencer)
+
+    def receive(self, key: str, *, sequencer: str = "0055") -> RequestError | None:
+        return self.inbox.receive(Upload("drop", key, "etag", sequencer), seconds=60)
+
+    def answer(self, key: str) -> Any:
+        return json.loads(self.answers.held[key][1])
+
+    def request(self) -> GenerateRequest:
+        [job] = self.jobs.items.values()
+        return job.request
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+def test_a_request_becomes_a_queued_job_with_an_answer(door: Door) -> None:
+    metadata = {"order": "7"}
+    assert door.drop("acme/fox.json", {"prompt": "a fox", "metadata": metadata}) is None
+    [job] = door.jobs.items.values()
+    assert (job.client_id, job.status, job.request.prompt) == ("acme", JobStatus.QUEUED, "a fox")
+    assert job.inbox == InboxOrigin(answer_key="acme/inbox/fox.json", sequencer="0055")
+    assert door.queue.sent == [(job.id, 0)]
+    answer = door.answer("acme/inbox/fox.json")
+    assert (answer["id"], answer["status"], answer["images"]) == (job.id, "queued", [])
+    assert (answer["client_id"], answer["metadata"]) == ("acme", metadata)
+
+
+def test_a_picture_is_drawn_over(door: Door) -> None:
+    metadata = METADATA | {
+        "negative-prompt": "dogs",
+        "cfg_scale": "4.5",
+        "steps": "20",
+        "num_images": "2",
+        "seed": "[7, null]",
+        "width": "1344",
+        "height": "768",
+        "strength": "0.3",
+        "image_encoding": "png",
+        "metadata": '{"order": "7"}',
+    }
+    assert door.drop("acme/cat.JPG", jpeg(), metadata) is None
+    [job] = door.jobs.items.values()
+    request = job.request
+    assert (request.prompt, request.negative_prompt, request.cfg_scale) == ("a fox", "dogs", 4.5)
+    assert (request.steps, request.num_images, request.seed) == (20, 2, [7, None])
+    assert (request.width, request.height, request.strength) == (1344, 768, 0.3)
+    assert (request.image_encoding, request.metadata) == ("png", {"order": "7"})
+    assert job.init_image_key
+    assert door.images.objects[job.init_image_key].data == jpeg()
+    assert door.answer("acme/inbox/cat.json")["status"] == "queued"
+
+
+def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(door: Door) -> None:
+    door.drop("acme/cat.png", png(), {"prompt": "42", "seed": "4275432097"})
+    assert (door.request().prompt, door.request().seed) == ("42", 4275432097)
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("=?UTF-8?Q?ein_F=C3=BCchslein?=", "ein Füchslein"),
+        ("=?UTF-8?B?54uQ?= =?UTF-8?B?54uQ?=", "狐狐"),
+        ("a =?utf-8?q?f=C3=BCchs?= at =?dawn", "a füchs at =?dawn"),
+        ("no =?code, a\\u00fc%20+", "no =?code, a\\u00fc%20+"),
+    ],
+)
+def test_metadata_that_is_not_ascii_is_read_as_s3_tells_it(
+    door: Door, told: str, meant: str
+) -> None:
+    door.drop("acme/cat.png", png(), {"prompt": told})
+    assert door.request().prompt == meant
+
+
+@pytest.mark.parametrize("told", ["=?UTF-8?Q?=FF?=", "=?martian?Q?x?=", "=?UTF-8?B?a?="])
+def test_metadata_of_no_encoding_is_a_fault(door: Door, told: str) -> None:
+    door.drop("acme/cat.png", png(), {"prompt": told})
+    [fault] = door.answer("acme/inbox/cat.json")["detail"]
+    assert (fault["loc"], fault["type"]) == (["body", "prompt"], "encoding")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "wrong"),
+    [
+        ({}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        (METADATA | {"nonsense": "1"}, "nonsense"),
+        (METADATA | {"steps": "many"}, "steps"),
+        (METADATA | {"steps": "1.5"}, "steps"),
+        (METADATA | {"cfg_scale": "NaN"}, "cfg_scale"),
+        (METADATA | {"width": "512"}, "width"),
+        (METADATA | {"seed": "[1, 2]"}, "seed"),
+        (METADATA | {"loras": "x"}, "loras"),
+        (METADATA | {"init_image": "x"}, "init_image"),
+    ],
+)
+def test_a_wrong_field_of_a_picture_is_named(
+    door: Door, metadata: dict[str, str], wrong: str
+) -> None:
+    assert door.drop("acme/cat.png", png(), metadata)
+    answer = door.answer("acme/inbox/cat.json")
+    assert answer["code"] == "validation_error"
+    assert [fault["loc"] for fault in answer["detail"]] == [["body", wrong]]
+    assert not door.jobs.items
+    assert not door.queue.sent
+
+
+def test_a_picture_is_what_its_bytes_say(door: Door) -> None:
+    assert door.drop("acme/cat.png", webp(), METADATA) is None
+    [picture] = door.images.objects.values()
+    assert picture.content_type == "image/webp"
+
+
+@pytest.mark.parametrize("data", [b"", b'{"prompt": "x"}', b"GIF89a" + b"x" * 100])
+def test_what_is_no_picture_is_answered_clearly(door: Door, data: bytes) -> None:
+    door.drop("acme/cat.png", data, METADATA)
+    answer = door.answer("acme/inbox/cat.json")
+    assert answer["code"] == "validation_error"
+    assert answer["detail"][0]["loc"] == ["body", "init_image"]
+    assert answer["request_id"] == Upload("drop", "acme/cat.png", "", "0055").job_id
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "invalid_json"),
+        (b"{", "invalid_json"),
+        (jpeg(), "invalid_json"),
+        (b"[]", "validation_error"),
+        (b'{"prompt": "x", "nonsense": 1}', "validation_error"),
+        (b'{"prompt": "' + b"x" * 2_000_000 + b'"}', "validation_error"),
+    ],
+)
+def test_a_bad_request_is_answered_with_its_error(door: Door, data: bytes, code: str) -> None:
+    refused = door.drop("acme/fox.json", data)
+    assert refused
+    assert refused.code == door.answer("acme/inbox/fox.json")["code"] == code
+
+
+def test_a_request_of_2_mb_with_an_init_image_is_read(door: Door) -> None:
+    data = png(840, 600)
+    assert len(data) > 1_400_000
+    init_image = base64.b64encode(data).decode()
+    assert door.drop("acme/big.json", {"prompt": "x", "init_image": init_image}) is None
+    [picture] = door.images.objects.values()
+    assert picture.data == data
+
+
+def test_a_request_with_a_byte_order_mark_is_read(door: Door) -> None:
+    assert door.drop("acme/fox.json", b'\xef\xbb\xbf{"prompt": "x"}') is None
+
+
+def test_a_picture_of_10_mb_is_taken(door: Door) -> None:
+    data = png(1900, 1800)
+    assert len(data) > 10_000_000
+    assert door.drop("acme/cat.png", data, METADATA) is None
+
+
+def test_files_are_read_up_to_their_own_limits(door: Door) -> None:
+    door.drop("acme/cat.png", png(), METADATA)
+    door.drop("acme/fox.json", {"prompt": "x"})
+    assert door.files.limits == [MAX_PICTURE_BYTES, 6 * 1024 * 1024]
+
+
+def test_the_same_event_twice_is_one_job(door: Door) -> None:
+    door.drop("acme/fox.json", {"prompt": "a fox"})
+    [job] = door.jobs.items.values()
+    ended = '{"status": "succeeded"}'
+    door.answers.write(
+        InboxOrigin(answer_key="acme/inbox/fox.json", sequencer="0055"), ended, first=False
+    )
+    door.receive("acme/fox.json")
+    assert list(door.jobs.items) == [job.id]
+    assert door.answer("acme/inbox/fox.json") == {"status": "succeeded"}
+
+
+def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(door: Door) -> None:
+    door.drop("acme/fox.json", {"prompt": "a fox"})
+    [job] = door.jobs.items.values()
+    door.jobs.delete(job, now=door.inbox.admission.time.now())
+    assert door.receive("acme/fox.json") is None
+    assert not door.jobs.items
+
+
+def test_an_earlier_upload_never_answers_a_later_one(door: Door) -> None:
+    door.drop("acme/fox.json", {"prompt": "new"}, sequencer="0066")
+    later = door.answer("acme/inbox/fox.json")["id"]
+    door.drop("acme/fox.json", {"prompt": "old"}, sequencer="0055")
+    assert len(door.jobs.items) == 2
+    assert door.answer("acme/inbox/fox.json")["id"] == later
+
+
+def test_a_file_that_was_replaced_is_left_to_its_own_event(door: Door) -> None:
+    door.files.files["acme/fox.json"] = None
+    assert door.receive("acme/fox.json") is None
+    assert not door.jobs.items
+    assert not door.answers.held
+
+
+def test_no_job_is_made_before_its_answer_is_there(door: Door) -> None:
+    door.answers.error = StorageError("S3 is down.")
+    with pytest.raises(StorageError):
+        door.drop("acme/fox.json", {"prompt": "a fox"})
+    assert not door.jobs.items
+    door.answers.error = None
+    door.receive("acme/fox.json")
+    assert len(door.jobs.items) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "answered"),
+    [
+        ("nobody/fox.json", "nobody/inbox/fox.json"),
+        ("No Slug/fox.json", "No Slug/inbox/fox.json"),
+        ("fox.json", "inbox/fox.json"),
+    ],
+)
+def test_a_folder_of_no_client_is_answered(door: Door, key: str, answered: str) -> None:
+    door.drop(key, {"prompt": "x"})
+    assert door.answer(answered)["code"] == "not_found"
+    assert not door.files.limits  # nothing of it was read
+
+
+@pytest.mark.parametrize("name", ["cat.gif", "cat", "cat.png.txt"])
+def test_a_file_of_another_kind_is_answered(door: Door, name: str) -> None:
+    door.drop(f"acme/{name}", b"x")
+    [answer] = door.answers.held
+    assert door.answer(answer)["code"] == "unsupported_media_type"
+
+
+def test_an_empty_folder_is_no_file(door: Door) -> None:
+    assert door.receive("acme/") is None
+    assert not door.answers.held
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("acme/fox.json", "acme/inbox/fox.json"),
+        ("acme/my cat+dog.v2.png", "acme/inbox/my cat+dog.v2.json"),
+        ("acme/füchse/狐.webp", "acme/inbox/füchse/狐.json"),
+        ("acme/inbox/fox.json", "acme/inbox/inbox/fox.json"),
+        ("inbox/fox.json", "inbox/inbox/fox.json"),
+        ("acme/v1.2/fox", "acme/inbox/v1.2/fox.json"),
+        ("acme/.json", "acme/inbox/.json.json"),
+    ],
+)
+def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
+    assert answer_key(Upload("drop", key, "", "")) == answer
+
+
+def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
+    upload = Upload("drop", f"acme/{'x' * 1014}.json", "", "")
+    assert len(upload.key) == 1024
+    assert answer_key(upload) == f"acme/inbox/{upload.job_id}.json"

@@ -1,0 +1,191 @@
+"""Reading jobs and ending them, over fakes that change them at the worst moment."""
+
+from datetime import timedelta
+
+import pytest
+
+from sd3.errors import (
+    GoneError,
+    InvalidRequestError,
+    LeaseLostError,
+    NotCancelableError,
+    NotFoundError,
+    StorageError,
+)
+from sd3.models import ChargeOutcome, Job, JobStatus
+from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime
+from tests.fakes import picture as a_picture
+from tests.unit.changing_jobs import END, FREE, ChangingJobs, drawn, job, running, serve
+
+
+def test_a_wait_ends_with_the_job() -> None:
+    jobs, clock = ChangingJobs(running()), FakeTime()
+    jobs.reads = [lambda: None, lambda: None, lambda: jobs.save(running().model_copy(update=END))]
+    found = serve(jobs, clock=clock).job("job-1", client_id="ann", wait_seconds=20)
+    assert (found.status, clock.slept) == (JobStatus.SUCCEEDED, 1.0)
+
+
+def test_a_wait_ends_with_its_time() -> None:
+    clock = FakeTime()
+    found = serve(ChangingJobs(running()), clock=clock).job(
+        "job-1", client_id="ann", wait_seconds=1.75
+    )
+    assert (found.status, clock.slept) == (JobStatus.RUNNING, 1.75)
+
+
+@pytest.mark.parametrize("seconds", [0, -5])
+def test_no_wait_is_one_look(seconds: float) -> None:
+    clock = FakeTime()
+    serve(ChangingJobs(job()), clock=clock).job("job-1", client_id="ann", wait_seconds=seconds)
+    assert clock.slept == 0
+
+
+def test_a_wait_for_a_job_that_is_deleted_meanwhile_ends() -> None:
+    jobs = ChangingJobs(job())
+    jobs.reads = [lambda: None, lambda: jobs.delete(job(), now=NOON)]
+    with pytest.raises(GoneError):
+        serve(jobs).job("job-1", client_id="ann", wait_seconds=20)
+
+
+def test_who_knows_the_tag_waits_for_another() -> None:
+    jobs, clock = ChangingJobs(job()), FakeTime()
+    service = serve(jobs, clock=clock)
+    tag = service.entity_tag(job()).removeprefix("W/")
+    jobs.reads = [lambda: None, lambda: jobs.claim(running(), now=NOON)]
+    found = service.job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset([tag]))
+    assert (found.status, clock.slept) == (JobStatus.RUNNING, 0.5)
+    assert not service.is_known(found, frozenset([tag]))
+
+
+def test_who_knows_another_tag_need_not_wait() -> None:
+    clock = FakeTime()
+    service = serve(ChangingJobs(job()), clock=clock)
+    service.job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset(['"old"']))
+    assert clock.slept == 0
+
+
+def test_any_tag_is_known_to_a_star() -> None:
+    service = serve(FakeJobs())
+    assert service.is_known(job(), frozenset("*"))
+    assert not service.is_known(job(), frozenset())
+
+
+def test_a_list_is_newest_first_in_pages_of_the_clients_own() -> None:
+    jobs = FakeJobs()
+    for n in range(5):
+        jobs.create(job(f"job-{n}", created_at=NOON + timedelta(seconds=n)))
+    jobs.create(job("other", client_id="bob"))
+    service, cursor, seen = serve(jobs), None, []
+    for _ in range(3):
+        page = service.list_jobs("ann", status=None, limit=2, cursor=cursor)
+        seen.append([one.id for one in page.jobs])
+        cursor = page.next_cursor
+    assert seen == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+    assert cursor is None
+
+
+def test_a_list_can_be_of_one_status() -> None:
+    jobs = ChangingJobs(job("a"), drawn("b"))
+    page = serve(jobs).list_jobs("ann", status=JobStatus.SUCCEEDED, limit=20, cursor=None)
+    assert [(one.id, bool(one.images[0].url)) for one in page.jobs] == [("b", True)]
+
+
+def test_another_clients_cursor_is_refused() -> None:
+    jobs = ChangingJobs(job("a"), job("b"))
+    cursor = serve(jobs).list_jobs("ann", status=None, limit=1, cursor=None).next_cursor
+    with pytest.raises(InvalidRequestError):
+        serve(jobs).list_jobs("bob", status=None, limit=1, cursor=cursor)
+
+
+def test_a_queued_job_is_canceled_at_once_for_nothing() -> None:
+    jobs = ChangingJobs(job())
+    answer = serve(jobs).cancel("job-1", client_id="ann")
+    assert (answer.status, answer.completed_at, answer.cost_usd) == ("canceled", NOON, 0)
+
+
+def test_a_running_job_is_canceled_with_what_it_may_have_cost() -> None:
+    jobs = ChangingJobs(running())
+    assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0.03
+    canceled = jobs.items["job-1"]
+    assert (canceled.status, canceled.lease_until) == (JobStatus.CANCELED, None)
+    assert [charge.outcome for charge in canceled.charges] == [ChargeOutcome.UNKNOWN]
+
+
+@pytest.mark.parametrize("status", [s for s in JobStatus if s.is_terminal])
+def test_an_ended_job_cannot_be_canceled(status: JobStatus) -> None:
+    with pytest.raises(NotCancelableError, match=status):
+        serve(ChangingJobs(job(status=status))).cancel("job-1", client_id="ann")
+
+
+def test_a_job_that_ends_while_it_is_canceled_cannot_be() -> None:
+    jobs = ChangingJobs(running())
+    jobs.before_stop = lambda: jobs.save(running().model_copy(update=END))
+    with pytest.raises(NotCancelableError):
+        serve(jobs).cancel("job-1", client_id="ann")
+    assert jobs.items["job-1"].status is JobStatus.SUCCEEDED
+
+
+def test_a_job_that_is_claimed_while_it_is_canceled_is_canceled_as_running() -> None:
+    jobs = ChangingJobs(job())
+    jobs.before_stop = lambda: jobs.claim(running(), now=NOON)
+    assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0.03
+
+
+def test_a_job_that_goes_back_to_the_queue_while_it_is_canceled_keeps_its_true_charge() -> None:
+    jobs = ChangingJobs(running())
+    back = {"status": JobStatus.QUEUED, "lease_until": None, "charges": (FREE,)}
+    jobs.before_stop = lambda: jobs.save(running().model_copy(update=back))
+    assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0
+    assert jobs.items["job-1"].charges == (FREE,)
+
+
+def test_a_job_that_never_stands_still_cannot_be_canceled() -> None:
+    class Restless(ChangingJobs):
+        def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
+            raise LeaseLostError("changed")
+
+    with pytest.raises(StorageError):
+        serve(Restless(job())).cancel("job-1", client_id="ann")
+
+
+@pytest.mark.parametrize("kept", [job(), running(), drawn()])
+def test_a_deleted_job_is_gone_with_its_pictures(kept: Job) -> None:
+    jobs, images = ChangingJobs(kept), FakeImages()
+    for name in ("ann/job-1/0.jpg", "ann/job-1/init.jpg", "ann/job-2/0.jpg"):
+        images.objects[name] = a_picture()
+    service = serve(jobs, images=images)
+    service.delete("job-1", client_id="ann")
+    assert list(images.objects) == ["ann/job-2/0.jpg"]
+    for again in (service.delete, service.cancel, service.job):
+        with pytest.raises(GoneError):
+            again("job-1", client_id="ann")
+        with pytest.raises(NotFoundError):
+            again("job-1", client_id="bob")
+
+
+def test_a_job_that_ends_while_it_is_deleted_is_deleted() -> None:
+    jobs, images = ChangingJobs(running()), FakeImages()
+    jobs.before_stop = lambda: jobs.save(running().model_copy(update=END))
+    images.objects["ann/job-1/0.jpg"] = a_picture()
+    serve(jobs, images=images).delete("job-1", client_id="ann")
+    assert not images.objects
+    assert not jobs.items
+
+
+def test_a_picture_is_a_link_signed_now() -> None:
+    clock = FakeTime()
+    clock.pass_by(60)
+    link = serve(ChangingJobs(drawn()), clock=clock).image("job-1", "0", client_id="ann")
+    assert link.url == "https://images.test/ann/job-1/0.jpg"
+    assert link.expires_at == NOON + timedelta(minutes=61)
+
+
+@pytest.mark.parametrize("index", ["1", "2", "-1", "00", "", "x", "\u0660"])
+def test_a_picture_that_is_not_there_is_not_found(index: str) -> None:
+    with pytest.raises(NotFoundError):
+        serve(ChangingJobs(drawn())).image("job-1", index, client_id="ann")
+
+
+def test_a_job_that_runs_has_no_picture() -> None:
+    with pytest.raises(NotFoundError):
+        serve(ChangingJobs(running())).image("job-1", "0", client_id="ann")

@@ -1,0 +1,183 @@
+"""A world in which anything can happen between any two calls of a use case, and is counted."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from sd3.errors import Sd3Error, StorageError
+from sd3.images import Picture
+from sd3.models import Drawing, Job, JobStatus
+from tests.fakes import (
+    NOON,
+    FakeImages,
+    FakeJobs,
+    FakeTime,
+    FakeUpstream,
+    make_service,
+    make_worker,
+)
+
+VISIBILITY_SECONDS: Final = 1800
+FAILED_SECONDS: Final = 60
+"""After which the worker's function asks for a message again when a use case raised."""
+
+
+class Happen(Protocol):
+    """Has anything happen; a `fault` is a StorageError."""
+
+    def __call__(self, *, fault: bool = True) -> None: ...
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class Message:
+    """One message of the queue; times are the clock's seconds."""
+
+    job_id: str
+    sent_at: float
+    visible_at: float
+    receives: int = 0
+
+
+class WatchedJobs(FakeJobs):
+    """The jobs table; it holds every write against what a job's life may be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.published: Counter[str] = Counter()
+
+    def _write(self, job: Job) -> None:
+        old = self.items.get(job.id)
+        if old:
+            assert job.attempt >= old.attempt
+            if old.status.is_terminal:
+                assert (job.status, old.status) == (JobStatus.CANCELED, JobStatus.CANCELED)
+        if job.status is JobStatus.SUCCEEDED:
+            self.published[job.id] += 1
+        assert job.images == () or job.status in {JobStatus.SUCCEEDED, JobStatus.FAILED}
+        attempts = [charge.attempt for charge in job.charges]
+        assert attempts == sorted(set(attempts)), "one charge for each attempt, in order"
+        assert max(attempts, default=0) <= job.attempt
+        super()._write(job)
+
+
+class WatchedImages(FakeImages):
+    """The bucket; what is not there is a StorageError, as in S3."""
+
+    def get_init_image(self, key: str) -> Picture:
+        if key not in self.objects:
+            raise StorageError("no such key")
+        return super().get_init_image(key)
+
+
+class PaidUpstream(FakeUpstream):
+    """Counts the calls that may be on the bill, by the job that is under way."""
+
+    def __init__(
+        self,
+        fails: Callable[[], Sd3Error | None],
+        between: Happen,
+        acting: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.fails, self.between, self.acting = fails, between, acting
+        self.paid: Counter[str] = Counter()
+
+    def draw(self, request: Any, *, seeds: Sequence[int], **rest: Any) -> Drawing:
+        self.between()
+        error = self.fails()
+        if error is None or error.may_have_charged:
+            self.paid[self.acting[-1]] += 1
+        self.between(fault=False)
+        if error:
+            raise error
+        return super().draw(request, seeds=seeds, **rest)
+
+
+class Between:
+    """A port with `happen` before and after each call."""
+
+    def __init__(self, port: Any, happen: Happen) -> None:
+        self._port, self._happen = port, happen
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **values: Any) -> Any:
+            self._happen()
+            result = getattr(self._port, name)(*arguments, **values)
+            self._happen()
+            return result
+
+        return call
+
+
+class World:
+    """Use cases over ports that are interrupted by `happen`, and what became of their jobs."""
+
+    def __init__(self, happen: Happen, fails: Callable[[], Sd3Error | None]) -> None:
+        self.clock, self.jobs, self.images = FakeTime(), WatchedJobs(), WatchedImages()
+        self.messages: list[Message] = []
+        self.acting: list[str] = []
+        """The jobs that are under way, the innermost last."""
+        self.upstream = PaidUpstream(fails, happen, self.acting)
+        self.disturbed: set[str] = set()
+        """Jobs of which an attempt has died, or was slower than its lease."""
+        ports: dict[str, Any] = {
+            "jobs": Between(self.jobs, happen),
+            "images": Between(self.images, happen),
+            "upstream": self.upstream,
+            "clock": self.clock,
+        }
+        self.service = make_service(queue=Between(self, happen), **ports)  # type: ignore[arg-type] # a port, with interruptions
+        self.worker = make_worker(**ports)
+
+    def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+        """Take a message, as the queue does."""
+        now = self.clock.slept
+        self.messages.append(Message(job_id, now, now + delay_seconds))
+
+    def deliver(self, message: Message) -> None:
+        """Hand a message to a worker, and do with it what SQS and the function do."""
+        message.receives += 1
+        message.visible_at = self.clock.slept + VISIBILITY_SECONDS
+        with self.during(message.job_id):
+            wait = self._work(message)
+            if wait is None and message in self.messages:
+                self.messages.remove(message)
+            if wait is not None:
+                message.visible_at = self.clock.slept + wait
+
+    def _work(self, message: Message) -> int | None:
+        sent_at = NOON + timedelta(seconds=message.sent_at)
+        try:
+            return self.worker.work(
+                message.job_id, seconds=300, sent_at=sent_at, receives=message.receives
+            )
+        except StorageError:
+            return FAILED_SECONDS
+
+    def give_up(self, message: Message) -> None:
+        """Hand a message to the dead letters' function."""
+        self.disturbed.add(message.job_id)  # what an attempt that still runs costs stays unknown
+        with self.during(message.job_id):
+            self.worker.end(message.job_id, Sd3Error("The queue has given up."))
+            if message in self.messages:
+                self.messages.remove(message)
+
+    @contextmanager
+    def during(self, job_id: str) -> Iterator[None]:
+        """Act on a job; a crash or an error ends that, and nothing around it."""
+        self.acting.append(job_id)
+        try:
+            yield
+        except Crash:
+            self.disturbed.add(job_id)
+        except Sd3Error:
+            pass  # a client's answer, or a message that comes again
+        finally:
+            self.acting.pop()
