@@ -11,7 +11,7 @@ from sd3.attempts import LEASE_MARGIN_SECONDS, running
 from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import IdempotencyMismatchError, RequestError, StorageError
 from sd3.models import InboxOrigin, Job, JobStatus
-from sd3.ports import Images, Jobs, Queue, Time
+from sd3.ports import Images, Jobs, Queue, Time, Upstreams
 
 _RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
 _TRIES: Final = 5
@@ -44,6 +44,7 @@ class Admission:
     jobs: Jobs
     images: Images
     queue: Queue
+    upstreams: Upstreams
     time: Time
     sync_image_steps: int
     retention: timedelta
@@ -51,8 +52,10 @@ class Admission:
     def admit(self, request: GenerateRequest, caller: Caller) -> Admitted:
         """Keep a job, queued or taken by the caller, unless one of the same key or id is there.
 
-        Raises IdempotencyMismatchError, GoneError and StorageError.
+        Raises InvalidRequestError for what no upstream can draw, IdempotencyMismatchError,
+        GoneError and StorageError.
         """
+        self.upstreams.check(request)
         job = self._new_job(request, caller)
         # The message comes first: from the moment that the job is written, somebody will end it.
         waits = job.status is JobStatus.QUEUED
@@ -86,7 +89,8 @@ class Admission:
         too_long = request.num_images * request.steps > self.sync_image_steps
         if caller.respond_async or too_long:
             return job
-        return running(job, now=now, seconds=caller.seconds)
+        quote = self.upstreams.quote(request, has_image=init is not None)
+        return running(job, now=now, seconds=caller.seconds, quote=quote)
 
     def _keep(self, job: Job) -> Job:
         if self.jobs.create(job):

@@ -44,6 +44,8 @@ def job_answer(
         ],
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / 1_000_000,
+        upstream=job.upstream,
+        ignored=list(job.ignored),
         metadata=job.request.metadata,
         error=job.error,
     )

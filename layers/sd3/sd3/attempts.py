@@ -14,9 +14,8 @@ from sd3.errors import (
     StorageError,
 )
 from sd3.images import Picture
-from sd3.models import Charge, ChargeOutcome, Drawing, Job, JobError, JobStatus
-from sd3.ports import Images, Jobs, Time
-from sd3.upstreams import Upstream
+from sd3.models import Charge, ChargeOutcome, Job, JobError, JobStatus, Outcome, Quote
+from sd3.ports import Images, Jobs, Time, Upstreams
 
 STORE_SECONDS: Final = 15
 """Kept back from the caller's time for storing the pictures and writing the job's end."""
@@ -29,7 +28,7 @@ class Result(NamedTuple):
     """What an attempt came to: the job with its charge and pictures, not written yet."""
 
     job: Job
-    drawing: Drawing | None = None
+    outcome: Outcome | None = None
     error: Sd3Error | None = None
 
 
@@ -39,7 +38,7 @@ class Attempts:
 
     jobs: Jobs
     images: Images
-    upstream: Upstream
+    upstreams: Upstreams
     time: Time
 
     def make(self, job: Job, init_image: Picture | None, *, until: float) -> Result:
@@ -47,17 +46,15 @@ class Attempts:
 
         Nothing is raised or written. Every call to the upstream leaves its charge on the job.
         """
-        deadline = until - STORE_SECONDS
+        outcome = self.upstreams.draw(
+            job.request, seeds=job.seeds, init_image=init_image, deadline=until - STORE_SECONDS
+        )
+        charges = (Charge(attempt=job.attempt, **expense._asdict()) for expense in outcome.expenses)
+        charged = job.model_copy(update={"charges": (*job.charges, *charges)})
+        if outcome.error:
+            return Result(charged, error=outcome.error)
         try:
-            drawing = self.upstream.draw(
-                job.request, seeds=job.seeds, init_image=init_image, deadline=deadline
-            )
-        except Sd3Error as error:
-            outcome = ChargeOutcome.UNKNOWN if error.may_have_charged else ChargeOutcome.FREE
-            return Result(self._with_charge(job, outcome), error=error)
-        charged = self._with_charge(job, ChargeOutcome.CHARGED)
-        try:
-            records = self.images.put_all(job.folder, drawing.pictures)
+            records = self.images.put_all(job.folder, outcome.pictures)
         except StorageError as error:
             return Result(charged, error=error)
         ended = charged.model_copy(
@@ -65,13 +62,14 @@ class Attempts:
                 "status": JobStatus.SUCCEEDED,
                 "completed_at": self.time.now(),
                 "images": records,
-                "prediction_time_ms": drawing.prediction_time_ms,
+                "prediction_time_ms": outcome.prediction_time_ms,
+                "ignored": outcome.ignored,
             }
         )
         if not any(record.key for record in records):
             removed = ContentPolicyError("Every picture was removed for safety.")
             ended = failed(ended, removed, now=self.time.now())
-        return Result(ended, drawing)
+        return Result(ended, outcome)
 
     def write(self, job: Job) -> bool:
         """Write what an attempt came to; False when the job was canceled or deleted meanwhile.
@@ -100,25 +98,20 @@ class Attempts:
         except (GoneError, NotFoundError):
             return None
 
-    def _with_charge(self, job: Job, outcome: ChargeOutcome) -> Job:
-        micros = 0 if outcome is ChargeOutcome.FREE else self.upstream.quote(job.request)
-        charge = Charge(
-            attempt=job.attempt, upstream=self.upstream.name, outcome=outcome, micros=micros
-        )
-        return job.model_copy(update={"charges": (*job.charges, charge)})
-
 
 def _marks(job: Job) -> tuple[int, JobStatus, datetime | None]:
     return job.attempt, job.status, job.completed_at
 
 
-def with_unknown_charge(job: Job, upstream: Upstream) -> Job:
+def with_unknown_charge(job: Job) -> Job:
     """The job with what its running attempt may have cost, of which nothing is known."""
+    if job.quote is None:
+        return job
     charge = Charge(
         attempt=job.attempt,
-        upstream=upstream.name,
+        upstream=job.quote.upstream,
         outcome=ChargeOutcome.UNKNOWN,
-        micros=upstream.quote(job.request),
+        micros=job.quote.micros,
     )
     return job.model_copy(update={"charges": (*job.charges, charge)})
 
@@ -145,12 +138,16 @@ def queued_again(job: Job, *, counted: bool) -> Job:
     )
 
 
-def running(job: Job, *, now: datetime, seconds: float) -> Job:
-    """The job as taken for its next attempt, by a caller that lives for `seconds`."""
+def running(job: Job, *, now: datetime, seconds: float, quote: Quote) -> Job:
+    """The job as taken for its next attempt, by a caller that lives for `seconds`.
+
+    `quote` is what the attempt may cost, should nobody live to tell.
+    """
     return job.model_copy(
         update={
             "status": JobStatus.RUNNING,
             "attempt": job.attempt + 1,
+            "quote": quote,
             "lease_until": now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
         }
     )

@@ -1,26 +1,29 @@
-"""Where the concrete classes meet: settings, AWS, the upstream and the log."""
+"""Where the concrete classes meet: settings, AWS, the upstreams and the log."""
 
 import os
 import random
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import BotoCoreError, ClientError
 
 from sd3.admission import Admission, Caller
 from sd3.aws import POOL_SIZE, Aws
-from sd3.errors import StorageError
+from sd3.gate_table import GateTable
 from sd3.job_queue import JobQueue, job_id_in
 from sd3.jobs import JobStore
+from sd3.pacing import SharedGate
 from sd3.ports import Time
 from sd3.service import Service
-from sd3.settings import Settings
+from sd3.settings import Settings, UpstreamSettings
 from sd3.storage import ImageStore
-from sd3.upstreams import UPSTREAMS, Upstream
+from sd3.turns import Bounds
+from sd3.upstream_keys import UpstreamKeys
+from sd3.upstreams import UPSTREAMS, Options, Upstream
+from sd3.upstreams.calls import PacedUpstream
+from sd3.upstreams.fallback import Fallback
 from sd3.worker import Worker
 
 __all__ = [
@@ -70,7 +73,7 @@ def build_service(settings: Settings, aws: Aws) -> Service:
         jobs=JobStore(aws.dynamodb, settings.jobs_table),
         images=_images(settings, aws),
         queue=_queue(settings, aws),
-        upstream=_upstream(settings, aws),
+        upstreams=_upstreams(settings, aws),
         time=TIME,
         sync_image_steps=settings.sync_image_steps,
         retention=timedelta(days=settings.image_retention_days),
@@ -84,6 +87,7 @@ def build_admission(settings: Settings, aws: Aws) -> Admission:
         jobs=JobStore(aws.dynamodb, settings.jobs_table),
         images=_images(settings, aws),
         queue=_queue(settings, aws),
+        upstreams=_upstreams(settings, aws),
         time=TIME,
         sync_image_steps=0,
         retention=timedelta(days=settings.image_retention_days),
@@ -95,7 +99,7 @@ def build_worker(settings: Settings, aws: Aws) -> Worker:
     return Worker(
         jobs=JobStore(aws.dynamodb, settings.jobs_table),
         images=_images(settings, aws),
-        upstream=_upstream(settings, aws),
+        upstreams=_upstreams(settings, aws),
         time=TIME,
         max_queue=timedelta(hours=settings.max_queue_hours),
     )
@@ -115,18 +119,44 @@ def _queue(settings: Settings, aws: Aws) -> JobQueue:
     return JobQueue(lambda: aws.sqs, settings.queue_url, aside_url=settings.aside_queue_url)
 
 
-def _upstream(settings: Settings, aws: Aws) -> Callable[[], Upstream]:
-    return cache(lambda: UPSTREAMS[settings.upstream](settings, _token(aws, settings)))
+def _upstreams(settings: Settings, aws: Aws) -> Fallback:
+    keys = UpstreamKeys(lambda: aws.secrets, settings.upstream_secret)
+    return Fallback(
+        make_members=lambda: tuple(
+            _member(one, settings, aws, keys) for one in settings.upstreams()
+        )
+    )
 
 
-def _token(aws: Aws, settings: Settings) -> Callable[[], str]:
-    """Read the upstream's token when it is first needed, once."""
+def _member(
+    one: UpstreamSettings, settings: Settings, aws: Aws, keys: UpstreamKeys
+) -> PacedUpstream:
+    if one.name not in UPSTREAMS:
+        msg = f"UPSTREAM names {one.name!r}, which is none of {', '.join(UPSTREAMS)}"
+        raise ValueError(msg)
+    options = Options(
+        base_url=one.url,
+        key=keys.of(one.name),
+        settings=settings,
+        sign=aws.signer("bedrock", settings.bedrock_region),
+    )
 
-    @cache
-    def token() -> str:
-        try:
-            return aws.secrets.get_secret_value(SecretId=settings.upstream_secret)["SecretString"]
-        except (BotoCoreError, ClientError, KeyError) as error:
-            raise StorageError("The upstream's secret could not be read.") from error
+    def gate(upstream: Upstream) -> SharedGate:
+        return SharedGate(
+            GateTable(aws.dynamodb, settings.upstreams_table, one.name),
+            bounds=Bounds(
+                rate=one.rate or upstream.rate,
+                concurrency=one.concurrency,
+                pause_seconds=upstream.pause_seconds,
+            ),
+            clock=time.time,
+        )
 
-    return token
+    return PacedUpstream(
+        settings=one,
+        make=lambda: UPSTREAMS[one.name](options),
+        make_gate=gate,
+        clock=TIME.monotonic,
+        sleep=TIME.sleep,
+        jitter=TIME.jitter,
+    )

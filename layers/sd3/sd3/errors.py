@@ -14,11 +14,14 @@ Sd3Error                          500 internal_error
 │   └── InvalidRequestError       422 validation_error, with one Fault for each wrong field
 ├── UpstreamError                 502 upstream_error: it failed, in a way that it may not again
 │   ├── ContentPolicyError        400 content_policy: its 'no' to this prompt or image, final
-│   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (key, model, schema), final
+│   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (model, schema, credit), final
+│   │   └── UpstreamKeyError      502 upstream_error: there is no key, or it is not known
 │   ├── UpstreamAnswerError       502 upstream_error: an answer that cannot be used
 │   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
 │   ├── UpstreamFailedError       502 upstream_error: it broke amid the call, outcome unknown
-│   └── UpstreamUnavailableError  503 upstream_unavailable: throttled, down or out of reach
+│   └── UpstreamUnavailableError  503 upstream_unavailable: down or out of reach
+│       ├── UpstreamThrottledError 503 upstream_unavailable: it says that we ask too often
+│       └── UpstreamPacedError    503 upstream_unavailable: we hold back, and have not asked it
 ├── StillRunningError             504 still_running: the job goes on without its caller
 ├── StorageError                  500 internal_error: DynamoDB or S3 failed
 └── LeaseLostError                500 internal_error: another attempt owns the job now
@@ -155,6 +158,10 @@ class UpstreamRefusedError(UpstreamError):
     retryable = False
 
 
+class UpstreamKeyError(UpstreamRefusedError):
+    """The upstream does not know our key, or we have none for it."""
+
+
 class UpstreamAnswerError(UpstreamError):
     """An answer that was drawn, perhaps paid, and cannot be used."""
 
@@ -174,7 +181,7 @@ class UpstreamFailedError(UpstreamError):
 
 
 class UpstreamUnavailableError(UpstreamError):
-    """Throttled, overloaded or out of reach; `retry_after` is in seconds, None when not known."""
+    """Overloaded, down or out of reach; `retry_after` is in seconds, None when not known."""
 
     code = "upstream_unavailable"
     status = 503
@@ -182,6 +189,14 @@ class UpstreamUnavailableError(UpstreamError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UpstreamThrottledError(UpstreamUnavailableError):
+    """The upstream says that it is asked too often."""
+
+
+class UpstreamPacedError(UpstreamUnavailableError):
+    """Our own pacing or breaker holds back: no call was made."""
 
 
 class StillRunningError(Sd3Error):

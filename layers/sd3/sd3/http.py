@@ -1,12 +1,11 @@
-"""The session with an upstream: its pool, deadlines, retries, and what a status means."""
+"""The session with an upstream: its pool and deadlines, and what a status means."""
 
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, ReadTimeoutError
@@ -17,12 +16,14 @@ from sd3.errors import (
     UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
+    UpstreamKeyError,
+    UpstreamPacedError,
     UpstreamRefusedError,
+    UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
 
-_BACKOFF_SECONDS: Final = 1.0
 _MAX_RETRY_AFTER: Final = 86_400.0
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
@@ -35,6 +36,23 @@ class Answer(NamedTuple):
     body: bytearray
 
 
+class Refusal(NamedTuple):
+    """Any other status: its headers (names in any case), and of its body the first 64 KiB."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until it is worth asking again, if it says so."""
+        return _retry_after(self.headers)
+
+
+def _unread(_refusal: Refusal) -> None:
+    """Leave it to the status what a refusal means."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """What one call may take."""
@@ -43,7 +61,6 @@ class Limits:
     """Connections kept alive: as many as the most pictures of one request."""
     max_bytes: int = 128 * 1024 * 1024
     """Of an answer; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
-    tries: int = 3
     min_seconds: float = 1.0
     """With less time left nothing is sent: it would be paid and not waited for."""
 
@@ -61,18 +78,15 @@ class HttpSession:
         limits: Limits = DEFAULT_LIMITS,
         ca_bundle: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
         """Open no connection yet.
 
         `base_url` is https, or http to a loopback or private address. `ca_bundle` is a path,
-        and None is certifi's. `jitter` draws a number in 0..1.
-        Raises ValueError for another base URL.
+        and None is certifi's. Raises ValueError for another base URL.
         """
         self._base_url = checked_base_url(base_url)
         self._limits = limits
-        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+        self._clock = clock
         self._session = _Session()
         self._session.verify = ca_bundle or True
         adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=limits.pool_size)
@@ -90,45 +104,17 @@ class HttpSession:
         headers: Mapping[str, str],
         body: bytes,
         deadline: float,
-        refusal: Callable[[int, bytes], UpstreamError | None] = lambda _status, _body: None,
+        explain: Callable[[Refusal], UpstreamError | None] = _unread,
     ) -> Answer:
-        """Send `body` and read the whole answer by `deadline`, in seconds of `clock`.
+        """Send `body` once and read the whole answer by `deadline`, in seconds of `clock`.
 
-        It is sent again only when it cannot have been paid: 429, 503, no connection.
-        `refusal` may say what a status other than 200 means, from it and the body's first 64 KiB.
+        `explain` may say what an answer other than a 200 means; None leaves it to the status.
         Raises UpstreamError, by what is known of the outcome.
         """
         _check_headers(headers)
-        failed = 0
-        while True:
-            left = deadline - self._clock()
-            if left < self._limits.min_seconds or left <= 0:
-                raise UpstreamUnavailableError("There was no time left to call the upstream.")
-            try:
-                return self._post_once(
-                    path, headers=headers, body=body, seconds=left, refusal=refusal
-                )
-            except UpstreamUnavailableError as error:
-                failed += 1
-                wait = self._wait(error.retry_after, failed)
-                fits = self._clock() + wait + self._limits.min_seconds < deadline
-                if failed == self._limits.tries or not fits:
-                    raise
-            self._sleep(wait)
-
-    def _wait(self, retry_after: float | None, failed: int) -> float:
-        """Exponential backoff with full jitter, on top of what the upstream asked for."""
-        return (retry_after or 0.0) + self._jitter() * _BACKOFF_SECONDS * 2.0 ** (failed - 1)
-
-    def _post_once(
-        self,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        body: bytes,
-        seconds: float,
-        refusal: Callable[[int, bytes], UpstreamError | None],
-    ) -> Answer:
+        seconds = deadline - self._clock()
+        if seconds < self._limits.min_seconds or seconds <= 0:
+            raise UpstreamPacedError("There was no time left to call the upstream.")
         try:
             response = self._session.post(
                 self._base_url + path,
@@ -143,8 +129,40 @@ class HttpSession:
         with response:
             if response.status_code == requests.codes.ok:
                 return Answer(response.headers, _read(response.raw, self._limits.max_bytes))
-            status, said = response.status_code, _read_refusal(response.raw)
-            raise refusal(status, said) or _error(status, _retry_after(response.headers))
+            refusal = Refusal(response.status_code, response.headers, _read_refusal(response.raw))
+            raise explain(refusal) or _error(refusal)
+
+
+class Key(Protocol):
+    """An upstream's key: a secret that is read once, and again when it is not taken."""
+
+    def read(self) -> str:
+        """The key, empty where there is none; raises UpstreamKeyError and StorageError."""
+
+    def renew(self, refused: str) -> bool:
+        """Read the secret again; whether its key is another than the one that was refused."""
+
+
+def with_key(
+    key: Key, post: Callable[[Mapping[str, str]], Answer], *, is_needed: bool = True
+) -> Answer:
+    """Post with the key as a header, and once more with a new one if it is not taken.
+
+    Keys are rotated. Raises UpstreamKeyError when there is none and the upstream needs one.
+    """
+    said = key.read()
+    if not said and is_needed:
+        raise UpstreamKeyError("The upstream's secret has no key for it.")
+    try:
+        return post(_bearer(said))
+    except UpstreamKeyError:
+        if not key.renew(said):
+            raise
+    return post(_bearer(key.read()))
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class _Session(requests.Session):
@@ -179,10 +197,14 @@ def _failure(error: Exception) -> UpstreamError:
     return UpstreamFailedError("The connection was lost before the upstream answered.")
 
 
-def _error(status: int, retry_after: float | None) -> UpstreamError:
-    said = f"The upstream answered {status}."
-    if status in {429, 503}:
-        return UpstreamUnavailableError(said, retry_after=retry_after)
+def _error(refusal: Refusal) -> UpstreamError:
+    status, said = refusal.status, f"The upstream answered {refusal.status}."
+    if status == 429:
+        return UpstreamThrottledError(said, retry_after=refusal.retry_after)
+    if status == 503:
+        return UpstreamUnavailableError(said, retry_after=refusal.retry_after)
+    if status == 401:
+        return UpstreamKeyError(said)
     if status >= 500 or status == 408:
         # A gateway's 502 or 504 says nothing of the engine behind it, which may draw on.
         return UpstreamFailedError(said)

@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.contract import GenerateRequest
+from sd3.errors import Sd3Error
 from sd3.images import Picture
 
 JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -35,41 +36,11 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class DrawnPicture(NamedTuple):
-    """One picture as the upstream answered it; `picture` is None when removed for safety."""
+class JobError(_Record):
+    """Why a job or one of its pictures failed, in the terms of the error table."""
 
-    seed: int
-    picture: Picture | None
-    safety_score: float | None = None
-
-
-class Drawing(NamedTuple):
-    """What one call to an upstream drew, in the order of its seeds."""
-
-    pictures: tuple[DrawnPicture, ...]
-    prediction_time_ms: float
-
-
-class Link(NamedTuple):
-    """A signed address and when it ends (UTC)."""
-
-    url: str
-    expires_at: datetime
-
-
-class ImageRecord(_Record):
-    """One picture of a job: where it is kept and what it is, or that it was removed."""
-
-    index: int
-    seed: int
-    removed_for_safety: bool = False
-    safety_score: float | None = None
-    key: str | None = None
-    content_type: str | None = None
-    width: int | None = None
-    height: int | None = None
-    bytes: int | None = None
-    sha256: str | None = None
+    code: str
+    message: str
 
 
 class ChargeOutcome(StrEnum):
@@ -80,8 +51,74 @@ class ChargeOutcome(StrEnum):
     FREE = "free"
 
 
+class Expense(NamedTuple):
+    """What calls to an upstream cost, or may have cost, in micro-dollars."""
+
+    upstream: str
+    outcome: ChargeOutcome
+    micros: int
+
+
+class DrawnPicture(NamedTuple):
+    """One picture as an upstream answered it.
+
+    `picture` is None when it was removed for safety, or, with an `error`, not drawn.
+    """
+
+    seed: int
+    picture: Picture | None
+    safety_score: float | None = None
+    upstream: str | None = None
+    error: JobError | None = None
+
+
+class Drawing(NamedTuple):
+    """What one call to an upstream drew, in the order of its seeds."""
+
+    pictures: tuple[DrawnPicture, ...]
+    prediction_time_ms: float
+
+
+class Outcome(NamedTuple):
+    """What drawing a request came to: a picture for each seed, in order, or why there is none.
+
+    Some pictures can have failed where others were drawn. `expenses` are of all calls, whatever
+    became of them; `ignored` are fields of the request that the upstream does not follow.
+    """
+
+    pictures: tuple[DrawnPicture, ...] = ()
+    prediction_time_ms: float = 0.0
+    expenses: tuple[Expense, ...] = ()
+    ignored: tuple[str, ...] = ()
+    error: Sd3Error | None = None
+
+
+class Link(NamedTuple):
+    """A signed address and when it ends (UTC)."""
+
+    url: str
+    expires_at: datetime
+
+
+class ImageRecord(_Record):
+    """One picture of a job: where it is kept and what it is, or why it is not there."""
+
+    index: int
+    seed: int
+    upstream: str | None = None
+    removed_for_safety: bool = False
+    safety_score: float | None = None
+    key: str | None = None
+    content_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    error: JobError | None = None
+
+
 class Charge(_Record):
-    """One call to an upstream and what it cost, or may have cost, in micro-dollars."""
+    """What an attempt's calls to an upstream cost, or may have cost, in micro-dollars."""
 
     attempt: int
     upstream: str
@@ -89,11 +126,11 @@ class Charge(_Record):
     micros: int
 
 
-class JobError(_Record):
-    """Why a job failed, in the terms of the error table."""
+class Quote(_Record):
+    """What an attempt can cost at the most, in micro-dollars, and by which upstream."""
 
-    code: str
-    message: str
+    upstream: str
+    micros: int
 
 
 class InboxOrigin(_Record):
@@ -112,7 +149,8 @@ class Job(_Record):
     Times are UTC. `lease_until` is when a running attempt counts as dead; `attempt` is the
     fence: only the attempt that holds the lease may write what it came to. `failures` are the
     attempts that count towards giving up. `redriven_at` is when the job, having failed, was put
-    back into the queue. `expires_at` is when job and pictures are removed.
+    back into the queue. `expires_at` is when job and pictures are removed. `quote` is what the
+    attempt that took the job may cost; `ignored` are fields that its upstream does not follow.
     """
 
     id: str
@@ -126,11 +164,13 @@ class Job(_Record):
     inbox: InboxOrigin | None = None
     attempt: int = 0
     failures: int = 0
+    quote: Quote | None = None
     lease_until: datetime | None = None
     redriven_at: datetime | None = None
     completed_at: datetime | None = None
     images: tuple[ImageRecord, ...] = ()
     charges: tuple[Charge, ...] = ()
+    ignored: tuple[str, ...] = ()
     prediction_time_ms: float = 0.0
     error: JobError | None = None
 
@@ -138,6 +178,12 @@ class Job(_Record):
     def cost_micros(self) -> int:
         """Micro-dollars that were charged, or may have been."""
         return sum(charge.micros for charge in self.charges)
+
+    @property
+    def upstream(self) -> str | None:
+        """Who drew its pictures: one upstream, or several with commas between them."""
+        names = dict.fromkeys(record.upstream for record in self.images if record.upstream)
+        return ",".join(names) or None
 
     @property
     def folder(self) -> str:
@@ -168,6 +214,8 @@ class ImageAnswer(BaseModel):
     content_type: str | None
     bytes: int | None
     sha256: str | None
+    upstream: str | None
+    error: JobError | None
 
 
 class JobAnswer(BaseModel):
@@ -180,6 +228,8 @@ class JobAnswer(BaseModel):
     images: list[ImageAnswer]
     prediction_time_ms: float
     cost_usd: float
+    upstream: str | None = Field(description="Who drew it.")
+    ignored: list[str] = Field(description="Fields that this upstream did not follow as asked.")
     metadata: dict[str, str]
     error: JobError | None
 

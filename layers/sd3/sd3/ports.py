@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from sd3.contract import GenerateRequest
 from sd3.images import Picture
 from sd3.models import (
     DrawnPicture,
@@ -14,6 +15,8 @@ from sd3.models import (
     JobPage,
     JobStatus,
     Link,
+    Outcome,
+    Quote,
 )
 
 
@@ -57,6 +60,21 @@ class Images(Protocol):
     def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]: ...
     def delete_all(self, folder: str, *, count: int) -> None: ...
     def sign(self, key: str, *, now: datetime) -> Link: ...
+
+
+class Upstreams(Protocol):
+    """Whoever draws; upstreams.fallback.Fallback says what each does."""
+
+    def check(self, request: GenerateRequest) -> None: ...
+    def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
+    def draw(
+        self,
+        request: GenerateRequest,
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,
+        deadline: float,
+    ) -> Outcome: ...
 
 
 class Queue(Protocol):

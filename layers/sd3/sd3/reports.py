@@ -22,6 +22,8 @@ class ImageReport(BaseModel):
     height: int | None
     bytes: int | None
     sha256: str | None
+    upstream: str | None
+    error: JobError | None
 
 
 class JobReport(BaseModel):
@@ -35,6 +37,8 @@ class JobReport(BaseModel):
     images: list[ImageReport] = []
     prediction_time_ms: float = 0
     cost_usd: float = 0
+    upstream: str | None = None
+    ignored: list[str] = []
     metadata: dict[str, str]
     error: JobError | None = None
 
@@ -50,6 +54,8 @@ def job_report(job: Job, *, bucket: str) -> JobReport:
         images=[_image_report(record, bucket) for record in job.images],
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / 1_000_000,
+        upstream=job.upstream,
+        ignored=list(job.ignored),
         metadata=job.request.metadata,
         error=job.error,
     )

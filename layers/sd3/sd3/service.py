@@ -1,6 +1,5 @@
 """The use cases of clients: what the service does for whoever asks, by whatever door."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,8 +19,7 @@ from sd3.errors import (
     UpstreamTimeoutError,
 )
 from sd3.models import Job, JobAnswer, JobsAnswer, JobStatus, Link
-from sd3.ports import Images, Jobs, Queue, Time
-from sd3.upstreams import Upstream
+from sd3.ports import Images, Jobs, Queue, Time, Upstreams
 
 POLL_SECONDS: Final = 0.5
 """Between two looks at a job that somebody waits for."""
@@ -31,12 +29,12 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """The use cases over one set of stores and one upstream, made when it is first asked."""
+    """The use cases over one set of stores and upstreams."""
 
     jobs: Jobs
     images: Images
     queue: Queue
-    upstream: Callable[[], Upstream]
+    upstreams: Upstreams
     time: Time
     sync_image_steps: int
     retention: timedelta
@@ -45,15 +43,16 @@ class Service:
     def generate(self, request: GenerateRequest, caller: Caller) -> JobAnswer:
         """Draw a request while its caller waits, or queue it where that takes too long.
 
-        The answer's job has ended, or waits or runs. Raises IdempotencyMismatchError, GoneError,
-        UpstreamError, StillRunningError and StorageError; a job that failed so is named by the
-        error's `job_id`.
+        The answer's job has ended, or waits or runs. Raises InvalidRequestError, GoneError,
+        IdempotencyMismatchError, UpstreamError, StillRunningError and StorageError; a job that
+        failed so is named by the error's `job_id`.
         """
         until = self.time.monotonic() + caller.seconds
         admission = Admission(
             jobs=self.jobs,
             images=self.images,
             queue=self.queue,
+            upstreams=self.upstreams,
             time=self.time,
             sync_image_steps=self.sync_image_steps,
             retention=self.retention,
@@ -128,10 +127,7 @@ class Service:
             job = self.jobs.get(job_id, client_id=client_id, now=now)
             if job.status.is_terminal:
                 raise NotCancelableError(f"The job has ended: it is {job.status}.")
-            if job.status is JobStatus.RUNNING:
-                canceled = with_unknown_charge(job, self.upstream())
-            else:
-                canceled = job
+            canceled = with_unknown_charge(job) if job.status is JobStatus.RUNNING else job
             end = {"status": JobStatus.CANCELED, "completed_at": now, "lease_until": None}
             canceled = canceled.model_copy(update=end)
             try:
@@ -166,7 +162,7 @@ class Service:
 
     def _draw(self, job: Job, *, until: float) -> JobAnswer:
         attempts = Attempts(
-            jobs=self.jobs, images=self.images, upstream=self.upstream(), time=self.time
+            jobs=self.jobs, images=self.images, upstreams=self.upstreams, time=self.time
         )
         result = attempts.make(job, job.request.init_image, until=until)
         now = self.time.now()
@@ -179,6 +175,6 @@ class Service:
             attempts.write(failed(result.job, result.error, now=now))
             raise result.error
         elif attempts.write(result.job):
-            drawn = result.drawing.pictures if result.drawing else ()
+            drawn = result.outcome.pictures if result.outcome else ()
             return job_answer(result.job, self.images, now=now, drawn=drawn)
         return self.answer(self.jobs.get(job.id, client_id=job.client_id, now=now))

@@ -1,8 +1,35 @@
 """The settings of a deployment, read from the environment in one place."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Final, NamedTuple, Self
+
+_RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,4})")
+_PRICE: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
+
+
+class Rate(NamedTuple):
+    """How often an upstream may be called."""
+
+    calls: int
+    seconds: int
+    """The window that they are counted in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamSettings:
+    """One upstream of the order in which they are asked; None is the upstream's own default."""
+
+    name: str
+    url: str = ""
+    """Its base URL; empty for the vendor's own."""
+    price_micros: int | None = None
+    """Of a picture, in micro-dollars."""
+    rate: Rate | None = None
+    concurrency: int | None = None
+    """Calls under way at once; None is no bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,14 +39,27 @@ class Settings:
     images_bucket: str = ""
     jobs_table: str = ""
     clients_table: str = ""
+    upstreams_table: str = ""
     queue_url: str = ""
     aside_queue_url: str = ""
     event_bus: str = "default"
     max_queue_hours: int = 6
     upstream: str = "octoai"
+    """Who draws: one name, or several in the order in which they are asked, comma-separated."""
     upstream_url: str = ""
+    """Base URLs in the order of `upstream`; what is left empty is the vendor's own."""
+    upstream_price: str = ""
+    """Dollars of a picture, likewise."""
+    upstream_rate: str = ""
+    """Calls in a window of seconds (`150/10`), likewise."""
+    upstream_concurrency: str = ""
+    """Calls under way at once, likewise."""
     upstream_secret: str = ""
-    """ARN of the Secrets Manager secret that holds the upstream's bearer token."""
+    """ARN of the Secrets Manager secret that holds the upstreams' keys."""
+    stability_model: str = "sd3.5-large"
+    bedrock_model_id: str = "stability.sd3-5-large-v1:0"
+    bedrock_region: str = "us-west-2"
+    openai_model: str = ""
     sync_image_steps: int = 120
     url_ttl_seconds: int = 3600
     image_retention_days: int = 30
@@ -39,6 +79,34 @@ class Settings:
                 values[field.name] = _typed(name, environ[name], field.type is int)
         return cls(**values)  # type: ignore[arg-type]
 
+    def upstreams(self) -> tuple[UpstreamSettings, ...]:
+        """The upstreams in their order, each with what is set for it.
+
+        Raises ValueError, naming the variable, for an empty order, a name given twice, a list that
+        is longer than the order, and what is no price, rate or number.
+        """
+        names = _listed(self.upstream)
+        if not all(names):
+            raise ValueError("UPSTREAM must name an upstream, or several with commas between them")
+        if len(set(names)) < len(names):
+            raise ValueError("UPSTREAM must not name an upstream twice")
+        urls = _beside(names, "UPSTREAM_URL", self.upstream_url)
+        prices = _beside(names, "UPSTREAM_PRICE", self.upstream_price)
+        rates = _beside(names, "UPSTREAM_RATE", self.upstream_rate)
+        bounds = _beside(names, "UPSTREAM_CONCURRENCY", self.upstream_concurrency)
+        return tuple(
+            UpstreamSettings(
+                name=name,
+                url=url,
+                price_micros=_price(price),
+                rate=_rate(rate),
+                concurrency=_concurrency(bound),
+            )
+            for name, url, price, rate, bound in zip(
+                names, urls, prices, rates, bounds, strict=True
+            )
+        )
+
 
 def _typed(name: str, text: str, whole_number: bool) -> str | int:
     if not whole_number:
@@ -48,3 +116,39 @@ def _typed(name: str, text: str, whole_number: bool) -> str | int:
     except ValueError as error:
         msg = f"{name} must be a whole number, not {text!r}"
         raise ValueError(msg) from error
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _beside(names: list[str], variable: str, text: str) -> list[str]:
+    """The entries of a list in the order of `names`, empty ones where it ends earlier."""
+    entries = _listed(text)
+    if len(entries) > len(names):
+        msg = f"{variable} has {len(entries)} entries, and UPSTREAM only {len(names)}"
+        raise ValueError(msg)
+    return entries + [""] * (len(names) - len(entries))
+
+
+def _price(text: str) -> int | None:
+    if text and not _PRICE.fullmatch(text):
+        msg = f"UPSTREAM_PRICE must have dollars with up to 6 decimals, not {text!r}"
+        raise ValueError(msg)
+    whole, _, part = text.partition(".")
+    return int(whole) * 1_000_000 + int(part.ljust(6, "0")) if text else None
+
+
+def _rate(text: str) -> Rate | None:
+    match = _RATE.fullmatch(text)
+    if text and not match:
+        msg = f"UPSTREAM_RATE must have calls/seconds, as 150/10, not {text!r}"
+        raise ValueError(msg)
+    return Rate(int(match[1]), int(match[2])) if match else None
+
+
+def _concurrency(text: str) -> int | None:
+    if text and not _NUMBER.fullmatch(text):
+        msg = f"UPSTREAM_CONCURRENCY must have whole numbers from 1, not {text!r}"
+        raise ValueError(msg)
+    return int(text) if text else None

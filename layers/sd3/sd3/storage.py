@@ -101,8 +101,10 @@ class ImageStore:
         record = ImageRecord(
             index=index,
             seed=drawn.seed,
-            removed_for_safety=picture is None,
+            upstream=drawn.upstream,
+            removed_for_safety=picture is None and drawn.error is None,
             safety_score=drawn.safety_score,
+            error=drawn.error,
         )
         if picture is None:
             return record

@@ -1,6 +1,5 @@
 """The use case of the worker: whatever a message is about, the job behind it ends."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,17 +12,21 @@ from sd3.errors import (
     Sd3Error,
     StorageError,
     UpstreamError,
+    UpstreamPacedError,
     UpstreamUnavailableError,
 )
 from sd3.models import Job, JobStatus
-from sd3.ports import Images, Jobs, Time
-from sd3.upstreams import Upstream
+from sd3.ports import Images, Jobs, Time, Upstreams
 
 MAX_FAILURES: Final = 5
 """Attempts that failed, each of them perhaps paid, before a job is given up."""
 
 MAX_WAIT_SECONDS: Final = 900
 """Between two attempts; a minute's outage should not cost an hour."""
+
+EXACT_WAITS: Final = 60
+"""So often a job comes back just when our own pacing says, before it backs off as well: the queue
+gives up after 180 receives."""
 
 _WRITTEN_SECONDS: Final = 150
 """A message is sent before its job is written: by then the job is there, or never will be, since
@@ -40,7 +43,7 @@ class Worker:
 
     jobs: Jobs
     images: Images
-    upstream: Callable[[], Upstream]
+    upstreams: Upstreams
     time: Time
     max_queue: timedelta
 
@@ -66,7 +69,7 @@ class Worker:
             if now <= job.lease_until:
                 return int((job.lease_until - now).total_seconds()) + 1
             # Its function died, with or without the upstream's answer.
-            job = queued_again(with_unknown_charge(job, self.upstream()), counted=True)
+            job = queued_again(with_unknown_charge(job), counted=True)
         try:
             return self._attempt(job, now=now, until=until, receives=receives)
         except LeaseLostError:
@@ -90,7 +93,7 @@ class Worker:
         try:
             job = self.jobs.get(job_id, now=now)
             if job.status is JobStatus.RUNNING:
-                job = with_unknown_charge(job, self.upstream())
+                job = with_unknown_charge(job)
             if not job.status.is_terminal:
                 self.jobs.stop(failed(job, error, now=now), was=job.status)
         except (NotFoundError, GoneError):
@@ -105,10 +108,11 @@ class Worker:
         # Made before the claim: after it nothing stands between the lease and the paid call.
         init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
         attempts = Attempts(
-            jobs=self.jobs, images=self.images, upstream=self.upstream(), time=self.time
+            jobs=self.jobs, images=self.images, upstreams=self.upstreams, time=self.time
         )
+        quote = self.upstreams.quote(job.request, has_image=init_image is not None)
         now = self.time.now()
-        job = running(job, now=now, seconds=until - self.time.monotonic())
+        job = running(job, now=now, seconds=until - self.time.monotonic(), quote=quote)
         self.jobs.claim(job, now=now)
         result = attempts.make(job, init_image or None, until=until)
         if result.error is None:
@@ -125,9 +129,7 @@ class Worker:
             return None
         if not attempts.write(queued_again(job, counted=not throttled)):
             return None
-        asked = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
-        wait = self._wait(asked, receives if throttled else job.failures + 1)
-        return min(wait, self._left(job))
+        return min(self._wait(job, error, receives), self._left(job))
 
     def _given_up(self, job: Job, now: datetime) -> Sd3Error | None:
         if job.failures >= MAX_FAILURES:
@@ -136,8 +138,15 @@ class Worker:
             return UpstreamUnavailableError("The upstream was not available for too long.")
         return None
 
-    def _wait(self, asked: float | None, times: int) -> int:
-        """What the upstream asked for, and on top exponential backoff with full jitter."""
+    def _wait(self, job: Job, error: Sd3Error, receives: int) -> int:
+        """What was asked for, and on top exponential backoff with full jitter.
+
+        What our own pacing asks for is exact: all that is added to it spreads those who wait.
+        """
+        asked = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
+        if isinstance(error, UpstreamPacedError) and receives <= EXACT_WAITS:
+            return int((asked or 0) * (1 + self.time.jitter())) + 1
+        times = receives if isinstance(error, UpstreamUnavailableError) else job.failures + 1
         backoff = self.time.jitter() * min(MAX_WAIT_SECONDS, 2.0 ** min(times, 10))
         return int((asked or 0) + backoff) + 1
 

@@ -2,17 +2,18 @@
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sd3.contract import MAX_SEED, GenerateRequest
-from sd3.errors import ContentPolicyError, UpstreamAnswerError, UpstreamError
-from sd3.http import HttpSession
+from sd3.contract import MAX_IMAGES, MAX_SEED, GenerateRequest
+from sd3.errors import ContentPolicyError, Fault, UpstreamAnswerError, UpstreamError
+from sd3.http import HttpSession, Key, Refusal, with_key
 from sd3.images import Picture, PictureError, decode_base64, encode_base64, read_picture
 from sd3.models import Drawing, DrawnPicture
+from sd3.settings import Rate
 
 PATH: Final = "/generate/sd3"
 MICROS_PER_STEP: Final = 1_000
@@ -46,20 +47,29 @@ class OctoaiUpstream:
     """OctoAI's SD3 API, or a server that speaks it."""
 
     name = "octoai"
+    pictures_per_call = MAX_IMAGES
+    rate: Rate | None = None
+    pause_seconds = 10  # its free tier had 10 calls a minute
 
-    def __init__(
-        self, *, base_url: str, token: Callable[[], str], http: HttpSession | None = None
-    ) -> None:
-        """Open no connection yet; `token` is asked for at each call.
+    def __init__(self, *, base_url: str, key: Key, http: HttpSession | None = None) -> None:
+        """Open no connection yet.
 
         Raises ValueError for a base URL that HttpSession does not take.
         """
         self._http = http or HttpSession(base_url)
-        self._token = token
+        self._key = key
 
-    def quote(self, request: GenerateRequest) -> int:
-        """Price it in micro-dollars, whatever its size and however much it removes."""
-        return MICROS_PER_STEP * request.steps * request.num_images
+    def price(self, request: GenerateRequest) -> int:
+        """Price a picture in micro-dollars, whatever its size, also one that is removed."""
+        return MICROS_PER_STEP * request.steps
+
+    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:  # noqa: ARG002 - the contract is its own
+        """Nothing: the contract is its own."""
+        return ()
+
+    def ignored(self, _request: GenerateRequest) -> tuple[str, ...]:
+        """Nothing: the contract is its own."""
+        return ()
 
     def draw(
         self,
@@ -70,15 +80,16 @@ class OctoaiUpstream:
         deadline: float,
     ) -> Drawing:
         """Draw all pictures in one call; see Upstream.draw."""
-        answer = self._http.post(
-            PATH,
-            headers={
-                "Authorization": f"Bearer {self._token().strip()}",
-                "Content-Type": "application/json",
-            },
-            body=request_body(request, seeds, init_image),
-            deadline=deadline,
-            refusal=_refusal,
+        body = request_body(request, seeds, init_image)
+        answer = with_key(
+            self._key,
+            lambda bearer: self._http.post(
+                PATH,
+                headers={**bearer, "Content-Type": "application/json"},
+                body=body,
+                deadline=deadline,
+                explain=_explain,
+            ),
         )
         return read_answer(answer.body, seeds)
 
@@ -88,8 +99,9 @@ def request_body(
 ) -> bytes:
     """Write the request as OctoAI's JSON; an init image is encoded and copied once each."""
     fields = request.model_dump(
-        include={"prompt", "cfg_scale", "steps", "num_images", "width", "height", "image_encoding"}
+        include={"prompt", "cfg_scale", "steps", "width", "height", "image_encoding"}
     )
+    fields["num_images"] = len(seeds)
     fields["seed"] = seeds[0] if len(seeds) == 1 else list(seeds)
     if request.negative_prompt is not None:
         fields["negative_prompt"] = request.negative_prompt
@@ -203,7 +215,7 @@ def _fault(error: ValidationError) -> str:
     return f"The upstream's answer is not as agreed: {where}: {fault['msg']}."
 
 
-def _refusal(status: int, body: bytes) -> UpstreamError | None:
-    if status == 400 and _POLICY in body:
+def _explain(refusal: Refusal) -> UpstreamError | None:
+    if refusal.status == 400 and _POLICY in refusal.body:
         return ContentPolicyError("The upstream says that this violates its acceptable use policy.")
     return None

@@ -1,0 +1,213 @@
+"""The gate before an upstream: one item of a table, through which the calls of all functions go.
+
+Turns. A caller moves `turn_at` on by as many turns as it makes calls, in one conditional write.
+
+Breaker. `failures` counts visits that failed one after the other. From FAILURES on, `open_until`
+says until when nobody calls; then one caller moves it past its own call and is the probe, and what
+that comes to lets everybody in, or doubles the time. A probe that dies holds the others up for
+PROBE_SECONDS.
+
+Places. Where the calls under way are bounded, each has one in `places`, with when it
+counts as dead.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sd3.errors import (
+    Sd3Error,
+    StorageError,
+    UpstreamAnswerError,
+    UpstreamFailedError,
+    UpstreamPacedError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from sd3.gate_table import ChangedError, GateTable, Update
+from sd3.turns import MICROS, Bounds, State, count_of, waits
+from sd3.upstreams.calls import Permit
+
+FAILURES: Final = 5
+"""One after the other, until the upstream is given up for a while."""
+OPEN_SECONDS: Final = 5
+MAX_OPEN_SECONDS: Final = 120
+PROBE_SECONDS: Final = 60
+PLACE_SECONDS: Final = 320
+"""Beyond the longest call: the worker's 300 s."""
+FULL_SECONDS: Final = 2
+"""Until it is worth looking again for a place."""
+MAX_PAUSE_SECONDS: Final = 600
+"""However long an upstream asks for: after it, one call asks again."""
+_TRIES: Final = 8
+
+_logger = logging.getLogger(__name__)
+
+
+class SharedGate:
+    """The gate of one upstream; see upstreams.calls.Gate."""
+
+    def __init__(
+        self,
+        table: GateTable,
+        *,
+        bounds: Bounds,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` has seconds since the epoch. Nothing is called yet."""
+        self._table, self._bounds, self._clock = table, bounds, clock
+        self._turn_at = 0
+        """As it was last seen. It only grows."""
+
+    def enter(self, calls: int, *, patience: float) -> Permit:
+        """Take turns for up to `calls` calls, each within `patience` seconds.
+
+        Raises UpstreamPacedError when there is none, and StorageError.
+        """
+        state = State(turn_at=self._turn_at)  # a guess, that the write holds against the item
+        for _ in range(_TRIES):
+            now = self._now()
+            latest = now + int(patience * MICROS)
+            count = count_of(state, self._bounds, calls, now=now, latest=latest)
+            if state.open_until:
+                count = min(count, 1)
+            if count <= 0 or state.open_until > now:
+                raise self._held_back(state, now)
+            holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
+            visit = self._visit(state, count, now=now, latest=latest, holder=holder)
+            try:
+                found = self._table.update(visit)
+            except ChangedError as failed:
+                state = failed.state
+                continue
+            self._turn_at = max(found.turn_at, now) + count * self._bounds.turn
+            is_troubled = bool(found.failures or found.open_until)
+            return Permit(
+                waits(found, self._bounds, count, now=now), holder=holder, is_troubled=is_troubled
+            )
+        raise UpstreamPacedError("Too many calls are to be made at once.", retry_after=1)
+
+    def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+        """Tell what became of the calls; a table that cannot be written is logged."""
+        pause = max(map(self._pause, errors), default=0)
+        try:
+            if pause:
+                self._hold_back(self._now() + int(pause * MICROS))
+            if all(map(_is_failure, errors)):
+                self._count_failure()
+            elif permit.is_troubled and not all(map(_says_nothing, errors)):
+                self._table.update(Update(removes=["failures", "open_until"]))
+            if permit.holder:
+                names = [f"places.{permit.holder}{number}" for number in range(len(permit.waits))]
+                self._table.update(Update(removes=names))
+        except StorageError as error:
+            _logger.warning("gate not told", exc_info=error, extra={"upstream": self._table.name})
+
+    def _visit(self, state: State, count: int, *, now: int, latest: int, holder: str) -> Update:
+        """The write that takes the turns, on condition that the gate is as `state` has it."""
+        turn = self._bounds.turn
+        update = Update()
+        if state.open_until:  # it was seen so: this caller is the probe
+            update.conditions.append("open_until = :seen_open")
+            update.values[":seen_open"] = state.open_until
+            update.sets += ["open_until = :probe", "turn_at = :next"]
+            update.values[":probe"] = now + PROBE_SECONDS * MICROS
+            update.values[":next"] = max(state.turn_at, now) + turn
+        elif state.turn_at > now:
+            update.conditions += ["attribute_not_exists(open_until)", "turn_at > :now"]
+            update.conditions.append("turn_at <= :last")
+            update.sets.append("turn_at = turn_at + :turns")
+            last = latest - (count - 1) * turn
+            update.values |= {":now": now, ":last": last, ":turns": count * turn}
+        else:
+            # Who needs no idle time to be in time need not know how long it was.
+            needs_idle_time = (count - 1) * turn > latest - now
+            update.conditions.append("attribute_not_exists(open_until)")
+            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :idle_since)")
+            update.sets.append("turn_at = :next")
+            update.values[":idle_since"] = state.turn_at if needs_idle_time else now
+            update.values[":next"] = now + count * turn
+        if holder:
+            self._take_places(update, state, [f"{holder}{n}" for n in range(count)], now)
+        return update
+
+    def _take_places(self, update: Update, state: State, names: Sequence[str], now: int) -> None:
+        until = now + PLACE_SECONDS * MICROS
+        if state.places is None:
+            update.conditions.append("attribute_not_exists(places)")
+            update.sets.append("places = :places")
+            update.values[":places"] = dict.fromkeys(names, until)
+            return
+        dead = state.dead_places(now)
+        for number, (name, was) in enumerate(dead.items()):
+            update.conditions.append(f"places.{name} = :dead{number}")
+            update.values[f":dead{number}"] = was
+            update.removes.append(f"places.{name}")
+        update.conditions.append("size(places) <= :room")
+        update.values[":room"] = (self._bounds.concurrency or 0) - len(names) + len(dead)
+        update.sets += [f"places.{name} = :until" for name in names]
+        update.values[":until"] = until
+
+    def _held_back(self, state: State, now: int) -> UpstreamPacedError:
+        """Why nobody may call now, and when it is worth asking again."""
+        if state.open_until > now:
+            seconds = (state.open_until - now) / MICROS
+            return UpstreamPacedError("The upstream fails, and rests a while.", retry_after=seconds)
+        if state.turn_at > now:
+            seconds = (state.turn_at - now) / MICROS
+            return UpstreamPacedError("The upstream's calls are used up.", retry_after=seconds)
+        return UpstreamPacedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
+
+    def _pause(self, error: Sd3Error | None) -> float:
+        """For how many seconds an error holds all callers back."""
+        if not isinstance(error, UpstreamUnavailableError) or _is_ours(error):
+            return 0.0
+        default = self._bounds.pause_seconds if _is_throttled(error) else 0
+        asked = default if error.retry_after is None else error.retry_after
+        return min(asked, MAX_PAUSE_SECONDS)
+
+    def _hold_back(self, until: int) -> None:
+        """Have no turn begin before `until`."""
+        update = Update(
+            sets=["turn_at = :until"],
+            conditions=["(attribute_not_exists(turn_at) OR turn_at < :until)"],
+            values={":until": until},
+        )
+        try:
+            self._table.update(update)
+        except ChangedError:
+            return  # it is later than that already
+        self._turn_at = max(self._turn_at, until)
+
+    def _count_failure(self) -> None:
+        found = self._table.update(Update(adds=["failures :one"], values={":one": 1}))
+        doubled = found.failures + 1 - FAILURES
+        if doubled >= 0:
+            seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
+            until = self._now() + int(seconds * MICROS)
+            self._table.update(Update(sets=["open_until = :until"], values={":until": until}))
+
+    def _now(self) -> int:
+        return int(self._clock() * MICROS)
+
+
+def _is_failure(error: Sd3Error | None) -> bool:
+    """Whether a call says that the upstream is broken, and not only busy or of another mind."""
+    if isinstance(error, UpstreamUnavailableError):
+        return not _says_nothing(error)
+    return isinstance(error, UpstreamFailedError | UpstreamTimeoutError | UpstreamAnswerError)
+
+
+def _says_nothing(error: Sd3Error | None) -> bool:
+    """Whether a call leaves it open how the upstream is."""
+    return _is_throttled(error) or _is_ours(error)
+
+
+def _is_throttled(error: Sd3Error | None) -> bool:
+    return isinstance(error, UpstreamThrottledError)
+
+
+def _is_ours(error: Sd3Error | None) -> bool:
+    return isinstance(error, UpstreamPacedError | StorageError)

@@ -1,0 +1,83 @@
+"""When calls may be made so that no window has too many: arithmetic, without clock or table.
+
+A call takes a turn of window / calls seconds, and turns follow each other. Turns that went by while
+nobody called can be made up at once, up to a window's, so that calls after a pause need not wait.
+No window then has more calls than it allows: k calls at once have the time of k turns before them,
+in which there were none, and the time of their own k turns after them.
+
+All times are whole microseconds since the epoch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sd3.settings import Rate
+
+MICROS: Final = 1_000_000
+
+_LATE_SECONDS: Final = 0.25
+"""How much later than another a call can reach the upstream: windows are longer by that, ..."""
+_LATE_SHARE: Final = 0.04
+"""... but by no more of a window than this: a short one should not be given away."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How an upstream may be called."""
+
+    rate: Rate | None = None
+    concurrency: int | None = None
+    pause_seconds: int = 5
+    """After a 429 that does not say for how long."""
+
+    @property
+    def turn(self) -> int:
+        """From one call to the next; 0 without a rate."""
+        if self.rate is None:
+            return 0
+        window = self.rate.seconds
+        return int((window + min(_LATE_SECONDS, window * _LATE_SHARE)) * MICROS / self.rate.calls)
+
+    @property
+    def window(self) -> int:
+        """How much idle time can be made up."""
+        return self.rate.seconds * MICROS if self.rate else 0
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of a gate: `turn_at` is when the next call may be made."""
+
+    turn_at: int = 0
+    failures: int = 0
+    open_until: int = 0
+    """Until when nobody calls, the upstream being given up; 0 when it is not."""
+    places: Mapping[str, int] | None = field(default_factory=dict)
+    """The calls under way, where they are bounded, and when each counts as dead."""
+
+    def dead_places(self, now: int) -> dict[str, int]:
+        """The places of calls whose function has died."""
+        return {name: until for name, until in (self.places or {}).items() if until <= now}
+
+
+def count_of(state: State, bounds: Bounds, wanted: int, *, now: int, latest: int) -> int:
+    """How many of the wanted calls can have their turns until `latest`."""
+    if bounds.concurrency is not None:
+        taken = len(state.places or {}) - len(state.dead_places(now))
+        wanted = min(wanted, bounds.concurrency - taken)
+    if not bounds.turn:
+        return wanted if state.turn_at <= latest else 0
+    ahead = state.turn_at if state.turn_at > now else now - made_up(state, bounds, now)
+    return max(0, min(wanted, (latest - ahead) // bounds.turn + 1))
+
+
+def made_up(state: State, bounds: Bounds, now: int) -> int:
+    """Idle time whose turns can be made up at once."""
+    return max(0, min(now - state.turn_at, bounds.window))
+
+
+def waits(state: State, bounds: Bounds, count: int, *, now: int) -> tuple[float, ...]:
+    """Seconds until each of `count` calls, of a caller who found the gate in this state."""
+    first = state.turn_at if state.turn_at > now else now - made_up(state, bounds, now)
+    return tuple(max(0, first + index * bounds.turn - now) / MICROS for index in range(count))

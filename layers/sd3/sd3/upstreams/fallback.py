@@ -1,0 +1,124 @@
+"""The upstreams in the order in which they are asked, of which the next one never pays twice."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from sd3.contract import GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    InvalidRequestError,
+    Sd3Error,
+    UpstreamRefusedError,
+    UpstreamTimeoutError,
+)
+from sd3.images import Picture
+from sd3.models import DrawnPicture, Expense, JobError, Outcome, Quote
+from sd3.upstreams.calls import Order, PacedUpstream, Result
+
+TRIES: Final = 3
+"""Of a call that the last upstream is too busy for; from the others on it is the next one's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fallback:
+    """One upstream or several. Whoever is not able, or says no, leaves its pictures to the next.
+
+    Only what cannot have been charged is asked of the next one: after an answer that did not come,
+    or came in pieces, nobody knows. An upstream's 'no' to a prompt or image is everybody's.
+    """
+
+    make_members: Callable[[], Sequence[PacedUpstream]]
+
+    @cached_property
+    def members(self) -> Sequence[PacedUpstream]:
+        """The upstreams; raises ValueError for settings of which none can be made."""
+        return self.make_members()
+
+    def check(self, request: GenerateRequest) -> None:
+        """Raise InvalidRequestError for a request that no upstream could ever draw."""
+        has_image = request.init_image is not None
+        faults = [one.upstream.faults(request, has_image=has_image) for one in self.members]
+        if all(faults):
+            raise InvalidRequestError(faults[0])
+
+    def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote:
+        """What an attempt costs at the most: every picture by the dearest upstream that can."""
+        able = self._able(request, has_image=has_image) or self.members
+        dearest = max(able, key=lambda member: member.price(request))
+        return Quote(
+            upstream=dearest.upstream.name, micros=dearest.price(request) * request.num_images
+        )
+
+    def draw(
+        self,
+        request: GenerateRequest,
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,
+        deadline: float,
+    ) -> Outcome:
+        """Draw one picture for each seed, until `deadline` in seconds of the monotonic clock.
+
+        Nothing is raised: the outcome says what went wrong.
+        """
+        results: dict[int, Result] = {}
+        expenses: list[Expense] = []
+        ignored: dict[str, None] = {}
+        milliseconds = 0.0
+        todo = dict(enumerate(seeds))
+        able = self._able(request, has_image=init_image is not None)
+        for member in able:
+            order = Order(request, todo, init_image, deadline)
+            made = member.draw(order, tries=TRIES if member is able[-1] else 1)
+            results |= made.results
+            expenses += member.expenses(made, request)
+            milliseconds = max(milliseconds, made.milliseconds)
+            if any(isinstance(result, DrawnPicture) for result in made.results.values()):
+                ignored |= dict.fromkeys(member.upstream.ignored(request))
+            todo = {index: seed for index, seed in todo.items() if _is_the_nexts(results[index])}
+            if not todo:
+                break
+        if not results:
+            results = dict.fromkeys(todo, UpstreamRefusedError("No upstream can draw this."))
+        return _outcome(seeds, results, milliseconds, tuple(expenses), tuple(ignored))
+
+    def _able(self, request: GenerateRequest, *, has_image: bool) -> list[PacedUpstream]:
+        return [
+            one for one in self.members if not one.upstream.faults(request, has_image=has_image)
+        ]
+
+
+def _is_the_nexts(result: Result) -> bool:
+    return (
+        isinstance(result, Sd3Error)
+        and not result.may_have_charged
+        and not isinstance(result, ContentPolicyError)
+    )
+
+
+def _outcome(
+    seeds: Sequence[int],
+    results: dict[int, Result],
+    milliseconds: float,
+    expenses: tuple[Expense, ...],
+    ignored: tuple[str, ...],
+) -> Outcome:
+    errors = [result for result in results.values() if isinstance(result, Sd3Error)]
+    if errors and not any(isinstance(r, DrawnPicture) and r.picture for r in results.values()):
+        return Outcome(expenses=expenses, error=max(errors, key=_weight))
+    pictures = tuple(_picture(seed, results[index]) for index, seed in enumerate(seeds))
+    return Outcome(pictures, milliseconds, expenses, ignored)
+
+
+def _weight(error: Sd3Error) -> tuple[bool, bool, bool]:
+    """Of several errors the one that counts: what may be paid, and then what may pass."""
+    return isinstance(error, UpstreamTimeoutError), error.may_have_charged, error.retryable
+
+
+def _picture(seed: int, result: Result) -> DrawnPicture:
+    if isinstance(result, DrawnPicture):
+        return result
+    error = JobError(code=result.code, message=result.message)
+    return DrawnPicture(seed, None, error=error)
