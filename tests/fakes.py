@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sd3.contract import GenerateRequest
-from sd3.errors import GoneError, LeaseLostError, NotFoundError, Sd3Error
+from sd3.errors import Fault, GoneError, LeaseLostError, NotFoundError, Sd3Error
 from sd3.images import Picture
 from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobPage, JobStatus, Link
 from sd3.ports import Holder, Time
 from sd3.service import Service
+from sd3.settings import Rate, UpstreamSettings
+from sd3.upstreams.calls import PacedUpstream, Permit
+from sd3.upstreams.fallback import Fallback
 from sd3.worker import Worker
 
 QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
@@ -24,6 +27,9 @@ class FakeUpstream:
     """Draws at once; `errors` are raised first, in order; `removed` are the filtered indexes."""
 
     name = "fake"
+    pictures_per_call = 16
+    rate: Rate | None = None
+    pause_seconds = 1
 
     def __init__(self, *, errors: Sequence[Sd3Error] = (), removed: Sequence[int] = ()) -> None:
         self.errors = list(errors)
@@ -32,8 +38,14 @@ class FakeUpstream:
         self.init_images: list[Picture | None] = []
         self.deadlines: list[float] = []
 
-    def quote(self, request: GenerateRequest) -> int:
-        return 1000 * request.steps * request.num_images
+    def price(self, request: GenerateRequest) -> int:
+        return 1000 * request.steps
+
+    def faults(self, request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:
+        return ()
+
+    def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
+        return ()
 
     def draw(
         self,
@@ -55,6 +67,36 @@ class FakeUpstream:
             for index, seed in enumerate(seeds)
         )
         return Drawing(tuple(drawn), 1234.5)
+
+
+class OpenGate:
+    """Lets everybody in at once, and notes what became of the calls."""
+
+    def __init__(self) -> None:
+        self.told: list[Sequence[Sd3Error | None]] = []
+
+    def enter(self, calls: int, *, patience: float) -> Permit:
+        return Permit((0.0,) * calls)
+
+    def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+        self.told.append(errors)
+
+
+def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallback:
+    """Upstreams in this order, each asked once, behind open gates."""
+    time = (clock or FakeTime()).time()
+    members = [
+        PacedUpstream(
+            settings=UpstreamSettings(name=upstream.name),
+            make=lambda upstream=upstream: upstream,  # type: ignore[misc] # bound in the loop
+            make_gate=lambda _: OpenGate(),
+            clock=time.monotonic,
+            sleep=time.sleep,
+            jitter=time.jitter,
+        )
+        for upstream in upstreams
+    ]
+    return Fallback(make_members=lambda: members, tries=1)
 
 
 class FakeJobs:
@@ -194,7 +236,9 @@ class FakeImages:
             ImageRecord(
                 index=index,
                 seed=one.seed,
-                removed_for_safety=one.picture is None,
+                upstream=one.upstream,
+                error=one.error,
+                removed_for_safety=one.picture is None and one.error is None,
                 safety_score=one.safety_score,
                 key=one.picture and self._put(f"{folder}/{index}.jpg", one.picture),
             )
@@ -220,12 +264,11 @@ def make_service(
     clock: FakeTime | None = None,
 ) -> Service:
     """The use cases of clients over fakes."""
-    drawer = upstream or FakeUpstream()
     return Service(
         jobs=jobs or FakeJobs(),
         images=images or FakeImages(),
         queue=queue or FakeQueue(),
-        upstream=lambda: drawer,
+        upstreams=fallback(upstream or FakeUpstream(), clock=clock),
         time=(clock or FakeTime()).time(),
         sync_image_steps=120,
         retention=timedelta(days=30),
@@ -241,11 +284,10 @@ def make_worker(
     clock: FakeTime | None = None,
 ) -> Worker:
     """The use case of the queue over fakes."""
-    drawer = upstream or FakeUpstream()
     return Worker(
         jobs=jobs or FakeJobs(),
         images=images or FakeImages(),
-        upstream=lambda: drawer,
+        upstreams=fallback(upstream or FakeUpstream(), clock=clock),
         time=(clock or FakeTime()).time(),
         max_queue=timedelta(hours=6),
     )

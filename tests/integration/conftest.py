@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "sd3",
     "IMAGES_BUCKET": "pictures",
     "JOBS_TABLE": "jobs",
+    "UPSTREAMS_TABLE": "upstreams",
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
     "ASIDE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
     "UPSTREAM": "fake",
@@ -83,6 +84,12 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
                 index("failed_by_day", "failed_day", "completed_at"),
             ],
         )
+        aws.dynamodb.create_table(
+            TableName="upstreams",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )
         aws.sqs.create_queue(QueueName="jobs")
         aws.sqs.create_queue(QueueName="aside")
         aws.secrets.create_secret(Name="upstream-token", SecretString="secret")
@@ -93,7 +100,8 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
 def upstream(monkeypatch: pytest.MonkeyPatch) -> FakeUpstream:
     """The upstream that the functions call."""
     fake = FakeUpstream()
-    monkeypatch.setitem(UPSTREAMS, "fake", lambda _settings, _token: fake)
+    monkeypatch.setattr(bootstrap, "TIME", bootstrap.TIME._replace(sleep=lambda _: None))
+    monkeypatch.setitem(UPSTREAMS, "fake", lambda _options: fake)
     return fake
 
 

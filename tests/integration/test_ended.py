@@ -97,10 +97,14 @@ def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None
                 "height": 1024,
                 "bytes": 1523311,
                 "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "upstream": "octoai",
+                "error": None,
             }
         ],
         "prediction_time_ms": 3451.7,
         "cost_usd": 0.03,
+        "upstream": "octoai",
+        "ignored": [],
         "metadata": {"order": "7"},
         "error": None,
     }

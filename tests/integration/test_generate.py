@@ -37,6 +37,7 @@ def test_the_sample_request_is_drawn_stored_and_answered(functions: Functions, a
     assert job["id"] == JOB_ID
     assert job["status"] == "succeeded"
     assert job["cost_usd"] == 0.03
+    assert (job["upstream"], job["ignored"]) == ("fake", [])
     (image,) = job["images"]
     data = picture().data
     assert image == {
@@ -52,6 +53,8 @@ def test_the_sample_request_is_drawn_stored_and_answered(functions: Functions, a
         "content_type": "image/jpeg",
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
+        "upstream": "fake",
+        "error": None,
     }
     key = f"demo/{JOB_ID}/0.jpg"
     assert image["url"].startswith(f"https://pictures.s3.eu-central-1.amazonaws.com/{key}?")
@@ -110,7 +113,7 @@ def test_an_upstreams_failure_is_answered_with_its_code_and_job(
     code: str,
     retry_after: str | None,
 ) -> None:
-    upstream.errors = [error]
+    upstream.errors = [error] * 3
     answer = functions.generate(load_event("generate"))
     assert answer["statusCode"] == status
     assert answer["json"] == {

@@ -115,7 +115,7 @@ def test_of_many_calls_with_one_key_at_once_one_draws(
 def test_a_busy_upstreams_key_may_be_tried_again(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
-    upstream.errors = [UpstreamUnavailableError("busy")]
+    upstream.errors = [UpstreamUnavailableError("busy")] * 3
     failed = functions.generate(event("job-1", Idempotency_Key="a"))
     assert (failed["statusCode"], failed["json"]["job_id"]) == (503, "job-1")
     again = functions.generate(event("job-2", Idempotency_Key="a"))

@@ -19,6 +19,7 @@ from sd3.errors import NotFoundError, StorageError, TooLargeError
 from sd3.inbox_store import AnswerStore, FileStore
 from sd3.models import InboxOrigin
 from sd3.ports import Upload
+from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.unit.pictures import jpeg
 
@@ -28,7 +29,7 @@ NAME: Final = "für Oma+Opa"
 
 
 @pytest.fixture
-def inbox(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def inbox(aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """The inbox's bucket, the clients' table, and the client acme."""
     monkeypatch.setenv("CLIENTS_TABLE", "clients")
     aws.s3.create_bucket(

@@ -100,7 +100,7 @@ def test_a_throttled_upstream_leaves_the_message(
     functions: Functions, received: Receive, upstream: FakeUpstream, waits: list[int]
 ) -> None:
     queued(functions)
-    upstream.errors = [UpstreamUnavailableError("busy", retry_after=30)]
+    upstream.errors = [UpstreamUnavailableError("busy", retry_after=30)] * 3
     event = received()
     assert work(event) == left(event)
     assert [wait > 30 for wait in waits] == [True]

@@ -11,6 +11,8 @@ from tests.fakes import (
     FakeJobs,
     FakeQueue,
     FakeTime,
+    FakeUpstream,
+    fallback,
     picture,
 )
 
@@ -39,6 +41,7 @@ class World:
             jobs=self.jobs,
             images=self.images,
             queue=self.queue,
+            upstreams=fallback(FakeUpstream()),
             time=self.clock.time(),
             sync_image_steps=120,
             retention=timedelta(days=30),

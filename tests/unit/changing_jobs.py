@@ -9,6 +9,7 @@ from sd3.service import Service
 from tests.fakes import NOON, FakeJobs, make_service
 
 END: dict[str, Any] = {"status": JobStatus.SUCCEEDED, "completed_at": NOON}
+QUOTE = {"upstream": "fake", "micros": 30_000}
 FREE = Charge(attempt=1, upstream="fake", outcome=ChargeOutcome.FREE, micros=0)
 
 
@@ -29,7 +30,8 @@ def job(job_id: str = "job-1", **changes: Any) -> Job:
 
 def running(**changes: Any) -> Job:
     lease_until = NOON + timedelta(seconds=60)
-    return job(status=JobStatus.RUNNING, attempt=1, lease_until=lease_until, **changes)
+    taken = {"attempt": 1, "lease_until": lease_until, "quote": QUOTE}
+    return job(**({"status": JobStatus.RUNNING} | taken | changes))
 
 
 def drawn(job_id: str = "job-1") -> Job:

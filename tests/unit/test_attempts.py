@@ -19,11 +19,12 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.models import Charge, ChargeOutcome, Job, JobStatus
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, picture
+from sd3.models import Charge, ChargeOutcome, Job, JobStatus, Quote
+from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, fallback, picture
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 PRICE = 2 * 30_000
+QUOTE = Quote(upstream="fake", micros=PRICE)
 
 
 class World:
@@ -33,7 +34,10 @@ class World:
         self.upstream = FakeUpstream(**upstream)
         self.jobs, self.images = FakeJobs(), FakeImages()
         self.attempts = Attempts(
-            jobs=self.jobs, images=self.images, upstream=self.upstream, time=FakeTime().time()
+            jobs=self.jobs,
+            images=self.images,
+            upstreams=fallback(self.upstream),
+            time=FakeTime().time(),
         )
         waiting = Job(
             id="job-1",
@@ -44,7 +48,7 @@ class World:
             request=GenerateRequest(prompt="a fox", num_images=2),
             seeds=(7, 8),
         )
-        self.job = running(waiting, now=NOON, seconds=60)
+        self.job = running(waiting, now=NOON, seconds=60, quote=QUOTE)
         self.jobs.create(self.job)
 
     @property
@@ -68,15 +72,16 @@ def test_a_lease_outlives_its_caller_by_a_margin() -> None:
 def test_pictures_are_drawn_with_the_jobs_seeds_and_stored() -> None:
     world = World()
     init = picture()
-    job, drawing, error = world.attempts.make(world.job, init, until=1060)
+    job, outcome, error = world.attempts.make(world.job, init, until=1060)
     assert error is None
-    assert drawing is not None
-    assert [one.seed for one in drawing.pictures] == [7, 8]
+    assert outcome is not None
+    assert [one.seed for one in outcome.pictures] == [7, 8]
     assert world.upstream.init_images == [init]
     assert world.upstream.deadlines == [1060 - 15]
     assert (job.status, job.completed_at) == (JobStatus.SUCCEEDED, NOON)
     assert job.prediction_time_ms == 1234.5
     assert [record.key for record in job.images] == ["ann/job-1/0.jpg", "ann/job-1/1.jpg"]
+    assert job.upstream == "fake"
     assert charges(job) == [(1, CHARGED, PRICE)]
     assert world.kept is world.job
 
@@ -132,7 +137,7 @@ def test_an_end_is_written() -> None:
 def test_a_canceled_jobs_pictures_are_thrown_away_and_its_charge_is_corrected() -> None:
     world = World()
     ended = world.drawn()
-    canceled = with_unknown_charge(world.job, world.upstream)
+    canceled = with_unknown_charge(world.job)
     world.jobs.stop(canceled.model_copy(update={"status": JobStatus.CANCELED}))
     assert not world.attempts.write(ended)
     assert (world.kept.status, world.kept.images) == (JobStatus.CANCELED, ())
@@ -143,7 +148,7 @@ def test_a_canceled_jobs_pictures_are_thrown_away_and_its_charge_is_corrected() 
 def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
     world = World()
     ended = world.drawn()
-    later = with_unknown_charge(world.job, world.upstream)
+    later = with_unknown_charge(world.job)
     world.jobs.items["job-1"] = later.model_copy(
         update={"status": JobStatus.CANCELED, "attempt": 2}
     )
@@ -180,7 +185,7 @@ def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda job: running(job, now=NOON, seconds=60),
+        lambda job: running(job, now=NOON, seconds=60, quote=QUOTE),
         lambda job: failed(job, Sd3Error("given up"), now=NOON),
         lambda job: queued_again(job, counted=True),
     ],
@@ -206,7 +211,7 @@ def test_a_write_whose_answer_was_lost_is_known_again() -> None:
 
 @pytest.mark.parametrize("counted", [True, False])
 def test_a_job_waits_again_with_its_charges(counted: bool) -> None:
-    job = with_unknown_charge(World().job, FakeUpstream())
+    job = with_unknown_charge(World().job)
     again = queued_again(job, counted=counted)
     assert (again.status, again.lease_until) == (JobStatus.QUEUED, None)
     assert (again.attempt, again.failures) == (1, int(counted))

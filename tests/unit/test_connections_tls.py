@@ -92,7 +92,7 @@ def test_tls_deadline_holds_for_a_dripping_body(certificate: Path, tls: ssl.SSLC
 def test_unknown_certificate_is_unavailable_and_nothing_is_sent(tls: ssl.SSLContext) -> None:
     waits = FakeTime()
     with MisbehavingServer(answer(200), tls=tls) as server:
-        session = HttpSession(server.url, clock=waits.clock, sleep=waits.sleep)
+        session = HttpSession(server.url, clock=waits.clock)
         with pytest.raises(UpstreamUnavailableError, match="SSLCertVerificationError"):
             session.post("/", headers={}, body=b"", deadline=waits.now + 30)
         session.close()

@@ -14,7 +14,7 @@ from sd3.errors import RequestError, StorageError
 from sd3.inbox import MAX_PICTURE_BYTES, Inbox, answer_key
 from sd3.models import InboxOrigin, JobStatus
 from sd3.ports import File, Upload
-from tests.fakes import FakeImages, FakeJobs, FakeQueue, FakeTime
+from tests.fakes import FakeImages, FakeJobs, FakeQueue, FakeTime, FakeUpstream, fallback
 from tests.unit.pictures import jpeg, png, webp
 
 METADATA: Final = {"prompt": "a fox"}
@@ -68,6 +68,7 @@ class Door:
                 jobs=self.jobs,
                 images=self.images,
                 queue=self.queue,
+                upstreams=fallback(FakeUpstream()),
                 time=FakeTime().time(),
                 sync_image_steps=0,
                 retention=timedelta(days=30),

@@ -6,11 +6,12 @@ import pytest
 
 from sd3.attempts import queued_again, running
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError
-from sd3.models import ChargeOutcome, Drawing, Job, JobStatus
+from sd3.models import ChargeOutcome, Drawing, Job, JobStatus, Quote
 from tests.fakes import NOON, FakeUpstream
 from tests.unit.waiting_job import World, code, taken
 
 CHARGED, UNKNOWN = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN
+QUOTE = Quote(upstream="fake", micros=30_000)
 GIVEN_UP = Sd3Error("The queue has given up.")
 
 
@@ -51,7 +52,7 @@ def test_a_job_that_is_canceled_meanwhile_keeps_its_charge_and_no_picture(
 
 
 def test_nothing_is_published_by_an_attempt_that_was_taken_over() -> None:
-    world = interrupted(lambda job: running(job, now=NOON, seconds=60))
+    world = interrupted(lambda job: running(job, now=NOON, seconds=60, quote=QUOTE))
     assert world.work() == 2
     assert (world.job.status, world.job.attempt, world.job.images) == (JobStatus.RUNNING, 2, ())
 

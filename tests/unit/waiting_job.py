@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from sd3.contract import GenerateRequest
-from sd3.models import ChargeOutcome, Job, JobStatus
+from sd3.models import ChargeOutcome, Job, JobStatus, Quote
 from sd3.worker import Worker
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, make_worker
 
@@ -45,7 +45,14 @@ class World:
 def taken(*, seconds: float = 60, **values: Any) -> dict[str, Any]:
     """What a job is updated by to be in an attempt since noon."""
     lease = NOON + timedelta(seconds=seconds + 10)
-    return {"status": JobStatus.RUNNING, "attempt": 1, "lease_until": lease, **values}
+    quote = Quote(upstream="fake", micros=30_000)
+    return {
+        "status": JobStatus.RUNNING,
+        "attempt": 1,
+        "lease_until": lease,
+        "quote": quote,
+        **values,
+    }
 
 
 def code(job: Job) -> str | None:

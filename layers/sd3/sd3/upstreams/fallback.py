@@ -30,6 +30,7 @@ class Fallback:
     """
 
     make_members: Callable[[], Sequence[PacedUpstream]]
+    tries: int = TRIES
 
     @cached_property
     def members(self) -> Sequence[PacedUpstream]:
@@ -71,7 +72,7 @@ class Fallback:
         able = self._able(request, has_image=init_image is not None)
         for member in able:
             order = Order(request, todo, init_image, deadline)
-            made = member.draw(order, tries=TRIES if member is able[-1] else 1)
+            made = member.draw(order, tries=self.tries if member is able[-1] else 1)
             results |= made.results
             expenses += member.expenses(made, request)
             milliseconds = max(milliseconds, made.milliseconds)
