@@ -15,8 +15,8 @@ EVENT ?= events/health.json
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the whole service on this machine until Ctrl-C
-	@$(RUN) local
+run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
+	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
 
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(BIN)/pytest $(or $(ARGS),tests/unit tests/integration tests/e2e)

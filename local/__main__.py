@@ -1,5 +1,6 @@
 """python -m local: the service on this machine, until Ctrl-C."""
 
+import argparse
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ from local.environment import ROOT, write_env
 from local.picture import draw
 from local.processes import StackError, locked
 from local.stack import Stack, running
+from local.upstream import Chosen, choose
 
 _CLIENT = "local"
 _CHECK_SECONDS = 0.5
@@ -22,14 +24,20 @@ _PUBLISHED = (
 )
 
 
-def main(state: Path = ROOT / ".local") -> int:
+def main(arguments: list[str], state: Path = ROOT / ".local") -> int:
     """Run until Ctrl-C or SIGTERM; the exit status."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("--upstream", default="", help="names, with commas between them")
+    parser.add_argument("--upstream-url", default="", help="base URLs in that order")
+    parser.add_argument("--key-file", type=Path, help="a key, or a JSON object of keys by name")
+    options = parser.parse_args(arguments)
     for number in _ENDING:
         signal.signal(number, _end)
     state.mkdir(exist_ok=True)
     try:
+        upstream = choose(options.upstream, url=options.upstream_url, key_file=options.key_file)
         with locked(state / "run.lock", wait=False):
-            return _run(state)
+            return _run(state, upstream)
     except BlockingIOError:
         say("the service is running here already: end the other `make run` first")
     except (StackError, OSError) as error:
@@ -45,12 +53,12 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _run(state: Path) -> NoReturn:
-    with running(state, edge_port=4566, model_port=8188, report=say) as stack:
+def _run(state: Path, upstream: Chosen) -> NoReturn:
+    with running(state, edge_port=4566, model_port=8188, report=say, upstream=upstream) as stack:
         env = state / "env"
         try:
             token = stack.deployed.issue_token(_CLIENT)
-            say("drawing a first picture")
+            say("drawing a first picture" + (", which is paid" if upstream.is_real else ""))
             picture = state / "first.jpg"
             picture.write_bytes(draw(stack.api_url, token, prompt="a lighthouse at dusk"))
             write_env(env, _published(stack, token))
@@ -89,4 +97,4 @@ curl {url}/generate/sd3 -H 'Authorization: Bearer {token}' \
 Another token: make token CLIENT=name. Settings of the running service: .local/env. End: Ctrl-C."""
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

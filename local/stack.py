@@ -15,6 +15,7 @@ from local import sam
 from local.deployed import Deployed, embedded
 from local.environment import LOOPBACK, REGION, ROOT, bare, free_port
 from local.processes import Child, locked
+from local.upstream import Chosen, choose
 
 _READY_SECONDS = 60.0
 _LISTENING = "listening on "
@@ -39,9 +40,16 @@ class Stack:
 
 @contextmanager
 def running(
-    state: Path, *, edge_port: int, model_port: int, report: Callable[[str], None]
+    state: Path,
+    *,
+    edge_port: int,
+    model_port: int,
+    report: Callable[[str], None],
+    upstream: Chosen | None = None,
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
+
+    Without an `upstream` the model server draws.
 
     Ports that are taken, or 0, become free ones. Raises StackError.
     """
@@ -60,7 +68,12 @@ def running(
         model.wait_until(lambda: _LISTENING in model.log.read_text(), seconds=_READY_SECONDS)
         upstream_url = model.log.read_text().partition(_LISTENING)[2].split()[0]
         deployed = embedded(aws)
-        _deploy(state, deployed, aws=aws, upstream=(upstream_url, model_token), report=report)
+        chosen = upstream or choose("")
+        secret = deployed.client("secretsmanager").create_secret(
+            Name="upstream", SecretString=chosen.secret(model_token)
+        )
+        parameters = chosen.parameters(upstream_url) | {"UpstreamSecretArn": str(secret["ARN"])}
+        _deploy(state, deployed, aws=aws, parameters=parameters, report=report)
         api = urlsplit(deployed.outputs()["ApiUrl"])
         yield Stack(
             # MiniStack answers at the path that names the API; the hosts of AWS are not its own.
@@ -77,13 +90,10 @@ def _deploy(
     deployed: Deployed,
     *,
     aws: dict[str, str],
-    upstream: tuple[str, str],
+    parameters: dict[str, str],
     report: Callable[[str], None],
 ) -> None:
-    url, token = upstream
     deployed.client("s3").create_bucket(Bucket=sam.ARTIFACTS_BUCKET)
-    secret = deployed.client("secretsmanager").create_secret(Name="upstream", SecretString=token)
-    parameters = {"UpstreamUrl": url, "UpstreamSecretArn": str(secret["ARN"])}
     # `make run` and the tests share one build, which must not change while it is deployed.
     shared = ROOT / ".local"
     shared.mkdir(exist_ok=True)

@@ -120,12 +120,18 @@ def _queue(settings: Settings, aws: Aws) -> JobQueue:
 
 
 def _upstreams(settings: Settings, aws: Aws) -> Fallback:
-    keys = UpstreamKeys(lambda: aws.secrets, settings.upstream_secret)
-    return Fallback(
-        make_members=lambda: tuple(
-            _member(one, settings, aws, keys) for one in settings.upstreams()
+    def members() -> tuple[PacedUpstream, ...]:
+        chosen = settings.upstreams()
+        # Bedrock can do without a key, so a plain one is of whoever stands beside it.
+        keyed = [one.name for one in chosen if one.name != "bedrock" or len(chosen) == 1]
+        keys = UpstreamKeys(
+            lambda: aws.secrets,
+            settings.upstream_secret,
+            plain_for=keyed[0] if len(keyed) == 1 else None,
         )
-    )
+        return tuple(_member(one, settings, aws, keys) for one in chosen)
+
+    return Fallback(make_members=members)
 
 
 def _member(

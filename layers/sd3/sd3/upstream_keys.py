@@ -18,17 +18,22 @@ _RENEW_SECONDS: Final = 60.0
 
 
 class UpstreamKeys:
-    """The secret that holds the keys: plain text for all, or a JSON object of them by name."""
+    """The secret that holds the keys: a JSON object of them by name, or one as plain text.
+
+    Plain text is the key of `plain_for`, and of nobody else: no vendor gets another's key.
+    """
 
     def __init__(
         self,
         secrets: Callable[[], "SecretsManagerClient"],
         arn: str,
         *,
+        plain_for: str | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`arn` is empty where no upstream needs a key. Nothing is called yet."""
         self._secrets, self._arn, self._clock = secrets, arn, clock
+        self._plain_for = plain_for
         self._lock = Lock()
         self._text: str | None = None
         self._renewed_at = -_RENEW_SECONDS
@@ -37,12 +42,20 @@ class UpstreamKeys:
         """The key of one upstream."""
         return UpstreamKey(self, upstream)
 
-    def read(self) -> str:
-        """The secret's text. Raises UpstreamKeyError when there is no secret, and StorageError."""
+    def read(self, upstream: str) -> str:
+        """The key of one upstream, empty when there is none.
+
+        Raises UpstreamKeyError for a secret that is not there or cannot be one, and StorageError.
+        """
         with self._lock:
             if self._text is None:
                 self._text = self._fetch()
-            return self._text
+            text = self._text
+        if text.startswith("{"):
+            return _key_in(text, upstream)
+        if text and self._plain_for is None:
+            raise UpstreamKeyError("The secret of several upstreams must be JSON, keys by name.")
+        return text if upstream == self._plain_for else ""
 
     def renew(self) -> None:
         """Read the secret again, unless that was just done."""
@@ -75,7 +88,7 @@ class UpstreamKey:
 
         Raises UpstreamKeyError for a secret that cannot be one, and StorageError.
         """
-        return _key_in(self._keys.read(), self._upstream)
+        return self._keys.read(self._upstream)
 
     def renew(self, refused: str) -> bool:
         """Read the secret again; whether its key is another than the one that was refused."""
@@ -84,8 +97,6 @@ class UpstreamKey:
 
 
 def _key_in(text: str, upstream: str) -> str:
-    if not text.startswith("{"):
-        return text
     try:
         key = pydantic_core.from_json(text).get(upstream, "")
     except ValueError:
