@@ -1,0 +1,116 @@
+"""The upstreams' keys in Secrets Manager: read once, again when refused, and never another's."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sd3.aws import Aws
+from sd3.errors import StorageError, UpstreamKeyError
+from sd3.upstream_keys import UpstreamKeys
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Secret:
+    """The secret, and how often it was read."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.aws, self.reads, self.clock = aws, 0, Clock()
+        aws.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", self._count)
+
+    def _count(self, **_: Any) -> None:
+        self.reads += 1
+
+    def write(self, text: str) -> None:
+        self.aws.secrets.put_secret_value(SecretId="upstream-token", SecretString=text)
+
+    def keys(self, *, plain_for: str | None = None, arn: str = "upstream-token") -> UpstreamKeys:
+        return UpstreamKeys(lambda: self.aws.secrets, arn, plain_for=plain_for, clock=self.clock)
+
+
+@pytest.fixture
+def secret(aws: Aws) -> Secret:
+    return Secret(aws)
+
+
+def test_a_secret_is_read_once(secret: Secret) -> None:
+    key = secret.keys(plain_for="stability").of("stability")
+    assert (key.read(), key.read(), secret.reads) == ("secret", "secret", 1)
+
+
+def test_a_plain_secret_is_nobody_elses(secret: Secret) -> None:
+    keys = secret.keys(plain_for="stability")
+    assert (keys.of("stability").read(), keys.of("bedrock").read()) == ("secret", "")
+
+
+def test_keys_of_several_upstreams_go_by_name(secret: Secret) -> None:
+    secret.write(' {"stability": " sk-1\\n", "openai": 5}')
+    keys = secret.keys()
+    assert [keys.of(name).read() for name in ("stability", "openai", "octoai")] == ["sk-1", "", ""]
+
+
+def test_a_rotated_key_is_found_once_the_old_one_is_refused(secret: Secret) -> None:
+    key = secret.keys(plain_for="octoai").of("octoai")
+    assert key.read() == "secret"
+    secret.write("new")
+    assert key.read() == "secret"
+    assert key.renew("secret")
+    assert (key.read(), secret.reads) == ("new", 2)
+
+
+def test_a_key_that_stays_wrong_is_not_read_again_at_every_call(secret: Secret) -> None:
+    key = secret.keys(plain_for="octoai").of("octoai")
+    assert not key.renew("secret")
+    assert not key.renew("secret")
+    assert secret.reads == 1
+    secret.clock.now = 60
+    assert not key.renew("secret")
+    assert secret.reads == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("sk-1", "must be JSON"), ("{sk-1", "neither text nor JSON")],
+)
+def test_a_secret_that_cannot_be_one_is_refused_and_not_quoted(
+    secret: Secret, text: str, message: str
+) -> None:
+    secret.write(text)
+    with pytest.raises(UpstreamKeyError, match=message) as caught:
+        secret.keys().of("stability").read()
+    assert "sk-1" not in caught.value.message
+
+
+def test_a_secret_that_is_not_there_is_said(secret: Secret) -> None:
+    with pytest.raises(UpstreamKeyError, match="does not exist"):
+        secret.keys(arn="nowhere").of("stability").read()
+
+
+def test_a_binary_secret_is_said(secret: Secret) -> None:
+    secret.aws.secrets.create_secret(Name="binary", SecretBinary=b"sk-1")
+    with pytest.raises(UpstreamKeyError, match="binary"):
+        secret.keys(arn="binary").of("stability").read()
+
+
+def test_secrets_out_of_order_are_a_failure_of_storage(
+    secret: Secret, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Callable[..., Any]:
+        raise secret.aws.secrets.exceptions.InternalServiceError({"Error": {"Code": "x"}}, "y")
+
+    keys = UpstreamKeys(broken, "arn", plain_for=None)  # type: ignore[arg-type] # it only raises
+    with pytest.raises(StorageError):
+        keys.of("stability").read()
+
+
+def test_without_a_secret_there_is_no_key(secret: Secret) -> None:
+    assert secret.keys(arn="").of("openai").read() == ""
+    assert secret.reads == 0
