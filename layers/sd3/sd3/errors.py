@@ -19,6 +19,7 @@ Sd3Error                          500 internal_error
 │   ├── UpstreamAnswerError       502 upstream_error: an answer that cannot be used
 │   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
 │   ├── UpstreamFailedError       502 upstream_error: it broke amid the call, outcome unknown
+│   │   └── UpstreamUnchargedError 502 upstream_error: it broke, and charges nothing for that
 │   └── UpstreamUnavailableError  503 upstream_unavailable: down or out of reach
 │       ├── UpstreamThrottledError 503 upstream_unavailable: it says that we ask too often
 │       └── UpstreamPacedError    503 upstream_unavailable: we hold back, and have not asked it
@@ -128,12 +129,13 @@ class InvalidRequestError(RequestError):
     code = "validation_error"
     status = 422
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], *, message: str | None = None) -> None:
+        """`message` is for a job, which does not tell of its faults."""
         self.faults = tuple(faults[:100])
         names = [".".join(map(str, fault.loc[1:])) or "body" for fault in self.faults]
         fields = list(dict.fromkeys(names))
         shown = ", ".join(fields[:10]) + (" and more" if len(fields) > 10 else "")
-        super().__init__(f"The request is not valid: see detail for {shown}.")
+        super().__init__(message or f"The request is not valid: see detail for {shown}.")
 
 
 class UpstreamError(Sd3Error):
@@ -178,6 +180,12 @@ class UpstreamFailedError(UpstreamError):
     """A 5xx, or the connection lost after sending: drawn or not, charged or not, is unknown."""
 
     may_have_charged = True
+
+
+class UpstreamUnchargedError(UpstreamFailedError):
+    """A failure that the upstream itself tells of, and by its documents does not charge."""
+
+    may_have_charged = False
 
 
 class UpstreamUnavailableError(UpstreamError):

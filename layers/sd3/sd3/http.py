@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final, NamedTuple, Protocol
 
@@ -19,12 +18,11 @@ from sd3.errors import (
     UpstreamKeyError,
     UpstreamPacedError,
     UpstreamRefusedError,
-    UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from sd3.refusals import Refusal
 
-_MAX_RETRY_AFTER: Final = 86_400.0
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
 
@@ -34,19 +32,6 @@ class Answer(NamedTuple):
 
     headers: Mapping[str, str]
     body: bytearray
-
-
-class Refusal(NamedTuple):
-    """Any other status: its headers (names in any case), and of its body the first 64 KiB."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds until it is worth asking again, if it says so."""
-        return _retry_after(self.headers)
 
 
 def _unread(_refusal: Refusal) -> None:
@@ -130,7 +115,7 @@ class HttpSession:
             if response.status_code == requests.codes.ok:
                 return Answer(response.headers, _read(response.raw, self._limits.max_bytes))
             refusal = Refusal(response.status_code, response.headers, _read_refusal(response.raw))
-            raise explain(refusal) or _error(refusal)
+            raise explain(refusal) or refusal.error(refusal.said("The upstream"))
 
 
 class Key(Protocol):
@@ -141,6 +126,10 @@ class Key(Protocol):
 
     def renew(self, refused: str) -> bool:
         """Read the secret again; whether its key is another than the one that was refused."""
+
+
+Sign = Callable[[str, bytes, Mapping[str, str]], dict[str, str]]
+"""From a URL, a body and headers to the headers of a request that AWS takes."""
 
 
 def with_key(
@@ -195,34 +184,6 @@ def _failure(error: Exception) -> UpstreamError:
         return UpstreamTimeoutError("The upstream did not answer in time.")
     # The server may have read the whole request before the connection was lost.
     return UpstreamFailedError("The connection was lost before the upstream answered.")
-
-
-def _error(refusal: Refusal) -> UpstreamError:
-    status, said = refusal.status, f"The upstream answered {refusal.status}."
-    if status == 429:
-        return UpstreamThrottledError(said, retry_after=refusal.retry_after)
-    if status == 503:
-        return UpstreamUnavailableError(said, retry_after=refusal.retry_after)
-    if status == 401:
-        return UpstreamKeyError(said)
-    if status >= 500 or status == 408:
-        # A gateway's 502 or 504 says nothing of the engine behind it, which may draw on.
-        return UpstreamFailedError(said)
-    return UpstreamAnswerError(said) if status < 300 else UpstreamRefusedError(said)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read seconds or an HTTP date, the latter by the clock of the answer's own Date."""
-    text = headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(text) if text[:1].isdigit() else _seconds_between(headers["Date"], text)
-    except (ValueError, KeyError, TypeError):
-        return None
-    return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
-
-
-def _seconds_between(earlier: str, later: str) -> float:
-    return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
 
 
 def _read(raw: HTTPResponse, max_bytes: int) -> bytearray:

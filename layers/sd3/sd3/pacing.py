@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sd3.errors import (
+    RequestError,
     Sd3Error,
     StorageError,
     UpstreamAnswerError,
@@ -210,4 +211,4 @@ def _is_throttled(error: Sd3Error | None) -> bool:
 
 
 def _is_ours(error: Sd3Error | None) -> bool:
-    return isinstance(error, UpstreamPacedError | StorageError)
+    return isinstance(error, UpstreamPacedError | StorageError | RequestError)

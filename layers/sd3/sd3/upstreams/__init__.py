@@ -1,11 +1,11 @@
 """The SD3 upstreams: one Protocol, and a plain dict of the ones that there are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from sd3.contract import GenerateRequest
 from sd3.errors import Fault
-from sd3.http import Key
+from sd3.http import Key, Sign
 from sd3.images import Picture
 from sd3.models import Drawing
 from sd3.settings import Rate, Settings
@@ -42,12 +42,9 @@ class Upstream(Protocol):
         """Draw one picture for each seed, in order, in one call.
 
         `deadline` is in seconds of time.monotonic(); nothing is waited for beyond it.
-        Raises UpstreamError, and StorageError when its key cannot be read.
+        Raises UpstreamError, InvalidRequestError for an init image that cannot be decoded, and
+        StorageError when its key cannot be read.
         """
-
-
-Sign = Callable[[str, bytes, Mapping[str, str]], dict[str, str]]
-"""From a URL, a body and headers to the headers of a request that AWS takes."""
 
 
 class Options(NamedTuple):

@@ -1,0 +1,151 @@
+"""Stable Diffusion 3.5 Large on Amazon Bedrock: InvokeModel, one picture a call, base64 in JSON.
+
+It is called over our own HTTP, signed by botocore: so its deadline, the bound on its answer and
+what a lost connection means are as with every upstream, and its client's model is not loaded.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+import pydantic_core
+from pydantic import BaseModel, ConfigDict
+
+from sd3.contract import GenerateRequest
+from sd3.errors import (
+    Fault,
+    UpstreamAnswerError,
+    UpstreamError,
+    UpstreamFailedError,
+    UpstreamThrottledError,
+    UpstreamUnavailableError,
+)
+from sd3.http import HttpSession, Sign
+from sd3.images import Picture
+from sd3.models import Drawing, DrawnPicture
+from sd3.picture_json import read_json, read_picture_at, with_picture
+from sd3.refusals import Refusal
+from sd3.resizing import Resizer
+from sd3.settings import Rate
+from sd3.stable_image import answered_seed, drawable, request_fields
+
+MICROS: Final = 80_000
+"""Of a picture, as of 2026-11. Other sources have $0.065: the dearer one breaks no budget."""
+_FILTERED: Final = "Filter reason"
+_THROTTLED: Final = frozenset(("ThrottlingException", "ServiceQuotaExceededException"))
+_UNAVAILABLE: Final = frozenset(("ServiceUnavailableException", "ModelNotReadyException"))
+_FAILED: Final = frozenset(("ModelErrorException", "ModelTimeoutException"))
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    seeds: list[int | str] | None = None
+    """Numbers in its examples, and texts by what it says of them."""
+    finish_reasons: list[str | None] | None = None
+    images: list[str | None] | None = None
+
+
+class BedrockUpstream:
+    """A model of Stability's on Amazon Bedrock."""
+
+    name = "bedrock"
+    pictures_per_call = 1
+    rate: Rate | None = None  # a quota of each account
+    pause_seconds = 5
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        sign: Sign,
+        model_id: str,
+        region: str,
+        http: HttpSession | None = None,
+    ) -> None:
+        """Open no connection yet; an empty `base_url` is the region's own endpoint.
+
+        `model_id` is a model's id, or the ARN of an inference profile or of provisioned
+        throughput. Raises ValueError for a base URL that HttpSession does not take.
+        """
+        base_url = (base_url or f"https://bedrock-runtime.{region}.amazonaws.com").rstrip("/")
+        self._http = http or HttpSession(base_url)
+        self._path = f"/model/{quote(model_id, safe='')}/invoke"
+        self._url = base_url + self._path
+        self._sign = sign
+        self._resizer = Resizer()
+
+    def price(self, _request: GenerateRequest) -> int:
+        """Price a picture in micro-dollars, whatever its size."""
+        return MICROS
+
+    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:  # noqa: ARG002 - it draws from both
+        """Nothing: it draws from texts and images, in all sizes."""
+        return ()
+
+    def ignored(self, _request: GenerateRequest) -> tuple[str, ...]:
+        """What its schema does not have."""
+        return ("steps", "cfg_scale")
+
+    def draw(
+        self,
+        request: GenerateRequest,
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,
+        deadline: float,
+    ) -> Drawing:
+        """Draw the picture of one seed; see Upstream.draw."""
+        (seed,) = map(drawable, seeds)
+        body = self._body(request, seed, init_image)
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        answer = self._http.post(
+            self._path,
+            headers=self._sign(self._url, body, headers),
+            body=body,
+            deadline=deadline,
+            explain=_explain,
+        )
+        return Drawing((_picture(answer.body, seed),), 0.0)
+
+    def _body(self, request: GenerateRequest, seed: int, init_image: Picture | None) -> bytes:
+        fields = request_fields(request, seed=seed, has_image=init_image is not None)
+        body = pydantic_core.to_json(fields)
+        if init_image is None:
+            return body
+        image = self._resizer.resized(init_image, request.width, request.height)
+        return with_picture(body, "image", image)
+
+
+def _picture(body: bytearray, seed: int) -> DrawnPicture:
+    answer, places = read_json(body, _Answer)
+    seed = answered_seed(answer.seeds[0] if answer.seeds else None, sent=seed)
+    reason = answer.finish_reasons[0] if answer.finish_reasons else None
+    if reason is not None and reason.startswith(_FILTERED):
+        return DrawnPicture(seed, None)
+    if reason is not None:
+        # "Inference error", of which is not said whether it is charged, or what is not known yet.
+        raise UpstreamFailedError("bedrock says that the inference failed.")
+    text = answer.images[0] if answer.images else None
+    if text is None:
+        raise UpstreamAnswerError("bedrock answered no picture, and no reason why.")
+    return DrawnPicture(seed, read_picture_at(text, body, places))
+
+
+def _explain(refusal: Refusal) -> UpstreamError:
+    name = _error_name(refusal)
+    said = refusal.said("bedrock", name)
+    if name in _THROTTLED:
+        return UpstreamThrottledError(said, retry_after=refusal.retry_after)
+    if name in _UNAVAILABLE:
+        return UpstreamUnavailableError(said, retry_after=refusal.retry_after)
+    if name in _FAILED:
+        return UpstreamFailedError(said)
+    return refusal.error(said)
+
+
+def _error_name(refusal: Refusal) -> str:
+    """Read it where botocore does: a header, with or without a URL behind it, or the body."""
+    fields = refusal.fields
+    name = refusal.headers.get("x-amzn-ErrorType") or fields.get("__type") or fields.get("code")
+    return str(name or "").partition(":")[0].rpartition("#")[2]

@@ -1,0 +1,135 @@
+"""Servers of OpenAI's images API: SGLang Diffusion, vLLM-Omni and others; one picture a call.
+
+They draw n pictures from one seed each in its own way, and do not say which seeds they took: only
+one call for each seed draws the same picture again on all of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
+
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field
+
+from sd3.contract import GenerateRequest
+from sd3.errors import ContentPolicyError, Fault, UpstreamAnswerError, UpstreamError
+from sd3.http import HttpSession, Key, with_key
+from sd3.images import Picture
+from sd3.models import Drawing, DrawnPicture
+from sd3.picture_json import read_json, read_picture_at
+from sd3.refusals import Refusal
+from sd3.settings import Rate
+
+PATH: Final = "/v1/images/generations"
+MAX_GUIDANCE_SCALE: Final = 20.0
+"""vLLM-Omni refuses more, and no model of SD3 wants more."""
+_POLICY: Final = frozenset(("content_policy_violation", "moderation_blocked"))
+
+
+class _Image(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    b64_json: str | None = None
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    data: list[_Image]
+    inference_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """SGLang's own."""
+
+
+class OpenaiUpstream:
+    """A server of /v1/images/generations, usually an engine of one's own."""
+
+    name = "openai"
+    pictures_per_call = 1
+    rate: Rate | None = None
+    pause_seconds = 1  # an engine of one's own is busy, and has no window
+
+    def __init__(
+        self, *, base_url: str, key: Key, model: str, http: HttpSession | None = None
+    ) -> None:
+        """Open no connection yet; an empty `model` leaves it to the server.
+
+        Raises ValueError for an empty base URL, and for one that HttpSession does not take.
+        """
+        if not base_url:
+            raise ValueError("openai is a server of one's own: UPSTREAM_URL must say where it is")
+        self._http = http or HttpSession(base_url)
+        self._key, self._model = key, model
+
+    def price(self, _request: GenerateRequest) -> int:
+        """Nothing; UPSTREAM_PRICE can say what one's own engine costs."""
+        return 0
+
+    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:
+        """An init image: with SD3 these servers draw from texts only."""
+        if not has_image:
+            return ()
+        return (Fault(("body", "init_image"), "not supported by the upstream openai", "upstream"),)
+
+    def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
+        """A cfg_scale beyond the largest that is taken."""
+        return ("cfg_scale",) if request.cfg_scale > MAX_GUIDANCE_SCALE else ()
+
+    def draw(
+        self,
+        request: GenerateRequest,
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,  # noqa: ARG002 - see faults
+        deadline: float,
+    ) -> Drawing:
+        """Draw the picture of one seed; see Upstream.draw."""
+        (seed,) = seeds
+        body = self._body(request, seed)
+        answer = with_key(
+            self._key,
+            lambda bearer: self._http.post(
+                PATH,
+                headers={**bearer, "Content-Type": "application/json"},
+                body=body,
+                deadline=deadline,
+                explain=_explain,
+            ),
+            is_needed=False,
+        )
+        return _drawing(answer.body, seed)
+
+    def _body(self, request: GenerateRequest, seed: int) -> bytes:
+        fields = {
+            "prompt": request.prompt,
+            "n": 1,
+            "size": f"{request.width}x{request.height}",
+            "num_inference_steps": request.steps,
+            # Without these two, CFG is off in vLLM-Omni and the seed always the same in SGLang.
+            "guidance_scale": min(request.cfg_scale, MAX_GUIDANCE_SCALE),
+            "seed": seed,
+            "output_format": request.image_encoding,
+            "response_format": "b64_json",
+        }
+        if request.negative_prompt:
+            fields["negative_prompt"] = request.negative_prompt
+        if self._model:
+            fields["model"] = self._model
+        return pydantic_core.to_json(fields)
+
+
+def _drawing(body: bytearray, seed: int) -> Drawing:
+    answer, places = read_json(body, _Answer)
+    text = answer.data[0].b64_json if answer.data else None
+    if text is None:
+        raise UpstreamAnswerError("openai answered no picture in b64_json.")
+    picture = read_picture_at(text, body, places)
+    return Drawing((DrawnPicture(seed, picture),), (answer.inference_time_s or 0.0) * 1000)
+
+
+def _explain(refusal: Refusal) -> UpstreamError:
+    """OpenAI's own errors have a code or a type; FastAPI's have a detail, which is a text."""
+    error = refusal.fields.get("error")
+    fields = error if isinstance(error, Mapping) else {}
+    name = next((fields[key] for key in ("code", "type") if isinstance(fields.get(key), str)), "")
+    if refusal.status == 400 and name in _POLICY:
+        return ContentPolicyError("openai says that this violates its content policy.")
+    return refusal.error(refusal.said("openai", name))

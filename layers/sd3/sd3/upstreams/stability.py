@@ -1,0 +1,139 @@
+"""Stability AI's REST API, v2beta: one picture a call, as the bytes of its file."""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Final
+
+from urllib3 import encode_multipart_formdata
+
+from sd3.contract import GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    Fault,
+    UpstreamAnswerError,
+    UpstreamError,
+    UpstreamUnchargedError,
+)
+from sd3.http import Answer, HttpSession, Key, with_key
+from sd3.images import Picture, PictureError, extension, read_picture
+from sd3.models import Drawing, DrawnPicture
+from sd3.refusals import Refusal
+from sd3.resizing import Resizer
+from sd3.settings import Rate
+from sd3.stable_image import answered_seed, drawable, request_fields
+
+BASE_URL: Final = "https://api.stability.ai"
+PATH: Final = "/v2beta/stable-image/generate/sd3"
+PRICES: Final = MappingProxyType({
+    "sd3.5-large": 65_000,
+    "sd3.5-large-turbo": 40_000,
+    "sd3.5-medium": 35_000,
+    "sd3.5-flash": 25_000,
+})  # fmt: skip
+"""Micro-dollars of a picture by model: credits of $0.01, as of 2026-11."""
+_CFG_SCALES: Final = (1.0, 10.0)
+_FINAL: Final = MappingProxyType({
+    (403, "content_moderation"): "stability's moderation flagged this prompt or image.",
+    (422, "public_figure"): "stability sees a public figure in the init image.",
+    (422, "invalid_language"): "stability takes prompts in English only.",
+})  # fmt: skip
+
+
+class StabilityUpstream:
+    """Stability AI's Stable Diffusion 3.5."""
+
+    name = "stability"
+    pictures_per_call = 1
+    rate: Rate | None = Rate(150, 10)
+    pause_seconds = 60  # it shuts out for so long whoever asks more often
+
+    def __init__(
+        self, *, base_url: str, key: Key, model: str, http: HttpSession | None = None
+    ) -> None:
+        """Open no connection yet; an empty `base_url` is Stability's own.
+
+        Raises ValueError for a model without a price, and for a base URL that HttpSession does
+        not take.
+        """
+        if model not in PRICES:
+            msg = f"STABILITY_MODEL is {model!r}, which is none of {', '.join(PRICES)}"
+            raise ValueError(msg)
+        self._http = http or HttpSession(base_url or BASE_URL)
+        self._key, self._model = key, model
+        self._resizer = Resizer()
+
+    def price(self, _request: GenerateRequest) -> int:
+        """Price a picture in micro-dollars, also one that is filtered; failures are free."""
+        return PRICES[self._model]
+
+    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:  # noqa: ARG002 - it draws from both
+        """Nothing: it draws from texts and images, in all sizes."""
+        return ()
+
+    def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
+        """The steps, of which each model has its own number, and a cfg_scale out of its range."""
+        clamped = _cfg_scale(request) != request.cfg_scale
+        return ("steps", "cfg_scale") if clamped else ("steps",)
+
+    def draw(
+        self,
+        request: GenerateRequest,
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,
+        deadline: float,
+    ) -> Drawing:
+        """Draw the picture of one seed; see Upstream.draw."""
+        (seed,) = map(drawable, seeds)
+        if init_image:
+            init_image = self._resizer.resized(init_image, request.width, request.height)
+        body, content_type = self._form(request, seed, init_image)
+        answer = with_key(
+            self._key,
+            lambda bearer: self._http.post(
+                PATH,
+                headers={**bearer, "Content-Type": content_type, "Accept": "image/*"},
+                body=body,
+                deadline=deadline,
+                explain=_explain,
+            ),
+        )
+        return Drawing((_picture(answer, seed),), 0.0)
+
+    def _form(
+        self, request: GenerateRequest, seed: int, init_image: Picture | None
+    ) -> tuple[bytes, str]:
+        fields = request_fields(request, seed=seed, has_image=init_image is not None)
+        fields |= {"model": self._model, "cfg_scale": _cfg_scale(request)}
+        form: dict[str, str | tuple[str, bytes, str]] = {
+            name: str(value) for name, value in fields.items()
+        }
+        if init_image:
+            file = f"image.{extension(init_image.content_type)}"
+            form["image"] = (file, init_image.data, init_image.content_type)
+        return encode_multipart_formdata(form)
+
+
+def _cfg_scale(request: GenerateRequest) -> float:
+    least, most = _CFG_SCALES
+    return min(max(request.cfg_scale, least), most)
+
+
+def _picture(answer: Answer, seed: int) -> DrawnPicture:
+    seed = answered_seed(answer.headers.get("seed"), sent=seed)
+    if answer.headers.get("finish-reason", "SUCCESS") != "SUCCESS":
+        return DrawnPicture(seed, None)  # what came is blurred
+    try:
+        return DrawnPicture(seed, read_picture(bytes(answer.body)))
+    except PictureError as error:
+        raise UpstreamAnswerError(f"stability's picture: {error}.") from error
+
+
+def _explain(refusal: Refusal) -> UpstreamError:
+    name = refusal.fields.get("name")
+    if (refusal.status, str(name)) in _FINAL:
+        return ContentPolicyError(_FINAL[refusal.status, str(name)])
+    said = refusal.said("stability", name)
+    if refusal.status == 500 and name:
+        return UpstreamUnchargedError(said)  # its own word, and no gateway's: failures are free
+    return refusal.error(said)
