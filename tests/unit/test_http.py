@@ -1,6 +1,7 @@
-"""What an upstream's answer means, and when it is asked again."""
+"""One call to an upstream: what its answer means, and with which key it is made."""
 
 import gzip
+from collections.abc import Mapping
 
 import pytest
 
@@ -9,11 +10,14 @@ from sd3.errors import (
     UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
+    UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.http import Limits
-from tests.unit.upstreams.calling import SECRET, Serve
+from sd3.http import Answer, Limits, with_key
+from sd3.refusals import Refusal
+from tests.unit.upstreams.calling import SECRET, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, chunked, head, raw
 
 
@@ -82,67 +86,49 @@ def test_answer_in_broken_gzip_is_an_unusable_answer(serve: Serve) -> None:
         serve(answer(200, b"not gzip", content_encoding="gzip")).post()
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_busy_upstream_is_asked_again_with_backoff(serve: Serve, status: int) -> None:
-    client = serve(answer(status), answer(status), answer(200, b"drawn"))
-    assert client.post().body == b"drawn"
-    assert client.time.slept == [0.5, 1.0]
-    assert len(client.server.requests) == 3
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_upstream_that_stays_busy_is_unavailable(serve: Serve, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, UpstreamThrottledError), (503, UpstreamUnavailableError)]
+)
+def test_busy_upstream_is_unavailable_and_not_asked_again(
+    serve: Serve, status: int, kind: type[UpstreamUnavailableError]
+) -> None:
     client = serve(answer(status))
-    with pytest.raises(UpstreamUnavailableError, match=f"answered {status}") as caught:
+    with pytest.raises(kind, match=f"answered {status}") as caught:
         client.post()
+    assert type(caught.value) is kind
     assert caught.value.retry_after is None
     assert not caught.value.may_have_charged
-    assert len(client.server.requests) == 3
-
-
-@pytest.mark.parametrize(
-    ("text", "waited"),
-    [
-        ("7", 7.5),
-        ("0", 0.5),
-        ("1.5", 2.0),
-        ("Thu, 01 Jan 1970 00:00:09 GMT", 9.5),
-        ("Wed, 31 Dec 1969 23:00:00 GMT", 0.5),
-        ("soon", 0.5),
-        ("-3", 0.5),
-        ("nan", 0.5),
-        ("1x", 0.5),
-    ],
-)
-def test_retry_after_is_waited_for(serve: Serve, text: str, waited: float) -> None:
-    client = serve(answer(429, retry_after=text), answer(200))
-    client.post()
-    assert client.time.slept == [waited]
-
-
-def test_retry_after_as_a_date_needs_the_clock_of_the_answer(serve: Serve) -> None:
-    client = serve(answer(429, retry_after="Thu, 01 Jan 1970 00:00:09 GMT", date=None), answer(200))
-    client.post()
-    assert client.time.slept == [0.5]
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("9" * 400, 86_400)])
-def test_wait_beyond_the_deadline_is_given_up_at_once(
-    serve: Serve, text: str, seconds: float
-) -> None:
-    client = serve(answer(429, retry_after=text))
-    with pytest.raises(UpstreamUnavailableError) as caught:
-        client.post(seconds=30)
-    assert caught.value.retry_after == seconds
-    assert client.time.slept == []
     assert len(client.server.requests) == 1
 
 
-def test_wait_that_leaves_too_little_time_to_draw_is_given_up(serve: Serve) -> None:
-    client = serve(answer(429, retry_after="8"), limits=Limits(min_seconds=2))
-    with pytest.raises(UpstreamUnavailableError):
-        client.post(seconds=10)
-    assert client.time.slept == []
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7),
+        ("0", 0),
+        ("1.5", 1.5),
+        ("9" * 400, 86_400),
+        ("Thu, 01 Jan 1970 00:00:09 GMT", 9),
+        ("Wed, 31 Dec 1969 23:00:00 GMT", 0),
+        ("soon", None),
+        ("-3", None),
+        ("nan", None),
+        ("1x", None),
+    ],
+)
+def test_retry_after_is_read(serve: Serve, status: int, text: str, seconds: float | None) -> None:
+    client = serve(answer(status, retry_after=text))
+    with pytest.raises(UpstreamUnavailableError) as caught:
+        client.post()
+    assert caught.value.retry_after == seconds
+
+
+def test_retry_after_as_a_date_needs_the_clock_of_the_answer(serve: Serve) -> None:
+    client = serve(answer(429, retry_after="Thu, 01 Jan 1970 00:00:09 GMT", date=None))
+    with pytest.raises(UpstreamUnavailableError) as caught:
+        client.post()
+    assert caught.value.retry_after is None
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, 0.9])
@@ -189,19 +175,19 @@ def test_redirect_is_not_followed_nor_its_body_read(serve: Serve) -> None:
     assert other.server.connections == 0
 
 
-def test_upstream_module_reads_refusals_in_part(serve: Serve) -> None:
-    seen: list[tuple[int, int]] = []
+def test_upstream_module_explains_refusals_which_are_read_in_part(serve: Serve) -> None:
+    seen: list[tuple[int, str | None, int]] = []
 
-    def refusal(status: int, body: bytes) -> UpstreamError | None:
-        seen.append((status, len(body)))
-        return ContentPolicyError("no") if status == 400 else None
+    def explain(refusal: Refusal) -> UpstreamError | None:
+        seen.append((refusal.status, refusal.headers.get("NAME"), len(refusal.body)))
+        return ContentPolicyError("no") if refusal.status == 400 else None
 
-    client = serve(answer(400, bytes(1_000_000)), answer(404, b"1234"))
+    client = serve(answer(400, bytes(1_000_000), name="fault"), answer(404, b"1234"))
     with pytest.raises(ContentPolicyError):
-        client.post(refusal=refusal)
+        client.post(explain=explain)
     with pytest.raises(UpstreamRefusedError):
-        client.post(refusal=refusal)
-    assert seen == [(400, 65_536), (404, 4)]
+        client.post(explain=explain)
+    assert seen == [(400, "fault", 65_536), (404, None, 4)]
 
 
 @pytest.mark.parametrize("token", ["sk-secret\n", "sk-\r\nsecret", "sk-\u00e9", " sk", "sk-\x00"])
@@ -212,3 +198,49 @@ def test_token_that_is_no_header_is_refused_without_being_quoted(serve: Serve, t
     assert caught.value.message == "The Authorization for the upstream cannot be sent as a header."
     assert caught.value.__cause__ is None
     assert client.server.connections == 0
+
+
+class Bearers:
+    """A post that takes one key, and notes what it is asked with."""
+
+    def __init__(self, taken: str) -> None:
+        self.taken = taken
+        self.seen: list[str] = []
+
+    def __call__(self, headers: Mapping[str, str]) -> Answer:
+        self.seen.append(headers.get("Authorization", ""))
+        if self.seen[-1] != self.taken:
+            raise UpstreamKeyError("no")
+        return Answer({}, bytearray())
+
+
+def test_key_that_is_taken_is_read_once() -> None:
+    key, post = FakeKey("old"), Bearers("Bearer old")
+    with_key(key, post)
+    assert (post.seen, key.refused) == (["Bearer old"], [])
+
+
+def test_refused_key_is_read_again_and_the_new_one_is_tried_once() -> None:
+    key, post = FakeKey("old", "new"), Bearers("Bearer new")
+    with_key(key, post)
+    assert (post.seen, key.refused) == (["Bearer old", "Bearer new"], ["old"])
+
+
+@pytest.mark.parametrize(
+    ("texts", "tried"),
+    [(["old"], ["Bearer old"]), (["old", "newer"], ["Bearer old", "Bearer newer"])],
+)
+def test_key_that_stays_refused_is_an_error(texts: list[str], tried: list[str]) -> None:
+    post = Bearers("Bearer new")
+    with pytest.raises(UpstreamKeyError):
+        with_key(FakeKey(*texts), post)
+    assert post.seen == tried
+
+
+def test_missing_key_is_an_error_only_where_one_is_needed() -> None:
+    post = Bearers("")
+    with_key(FakeKey(""), post, is_needed=False)
+    assert post.seen == [""]
+    with pytest.raises(UpstreamKeyError, match="has no key"):
+        with_key(FakeKey(""), post)
+    assert post.seen == [""]

@@ -8,6 +8,7 @@ import pytest
 
 from sd3.errors import UpstreamError
 from sd3.http import Answer, HttpSession, Limits
+from sd3.refusals import Refusal
 from tests.unit.upstreams.misbehaving import MisbehavingServer, Reply
 
 LIMITS: Final = Limits(max_bytes=4_000_000, min_seconds=0)
@@ -29,26 +30,37 @@ class FakeTime:
         self.now += seconds
 
 
+class FakeKey:
+    """A key that the secret holds, and the ones that it holds later, one after the other."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts = list(texts) or [SECRET]
+        self.refused: list[str] = []
+
+    def read(self) -> str:
+        return self.texts[0]
+
+    def renew(self, refused: str) -> bool:
+        self.refused.append(refused)
+        if len(self.texts) > 1 and self.texts[0] == refused:
+            del self.texts[0]
+        return self.read() != refused
+
+
 class Caller:
-    """A server and a session with it; jitter is half of what it can be."""
+    """A server and a session with it."""
 
     def __init__(self, server: MisbehavingServer, limits: Limits) -> None:
         self.server = server
         self.time = FakeTime()
-        self.session = HttpSession(
-            server.url + "/",
-            limits=limits,
-            clock=self.time.clock,
-            sleep=self.time.sleep,
-            jitter=lambda: 0.5,
-        )
+        self.session = HttpSession(server.url + "/", limits=limits, clock=self.time.clock)
 
     def post(
         self,
         *,
         seconds: float = 30,
         body: bytes = b"{}",
-        refusal: Callable[[int, bytes], UpstreamError | None] = lambda _status, _body: None,
+        explain: Callable[[Refusal], UpstreamError | None] = lambda _: None,
     ) -> Answer:
         """Post so many seconds before the deadline."""
         return self.session.post(
@@ -56,7 +68,7 @@ class Caller:
             headers={"Authorization": f"Bearer {SECRET}"},
             body=body,
             deadline=self.time.now + seconds,
-            refusal=refusal,
+            explain=explain,
         )
 
 
