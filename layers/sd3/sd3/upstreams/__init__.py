@@ -76,6 +76,7 @@ def _bedrock(options: Options) -> Upstream:
 
     return BedrockUpstream(
         base_url=options.base_url,
+        key=options.key,
         sign=options.sign,
         model_id=options.settings.bedrock_model_id,
         region=options.settings.bedrock_region,

@@ -20,7 +20,7 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.http import HttpSession, Sign
+from sd3.http import HttpSession, Key, Sign, with_key
 from sd3.images import Picture
 from sd3.models import Drawing, DrawnPicture
 from sd3.picture_json import read_json, read_picture_at, with_picture
@@ -58,6 +58,7 @@ class BedrockUpstream:
         self,
         *,
         base_url: str,
+        key: Key,
         sign: Sign,
         model_id: str,
         region: str,
@@ -66,13 +67,14 @@ class BedrockUpstream:
         """Open no connection yet; an empty `base_url` is the region's own endpoint.
 
         `model_id` is a model's id, or the ARN of an inference profile or of provisioned
-        throughput. Raises ValueError for a base URL that HttpSession does not take.
+        throughput. A `key` is one of Bedrock's API keys; without one its calls are signed by the
+        role that makes them. Raises ValueError for a base URL that HttpSession does not take.
         """
         base_url = (base_url or f"https://bedrock-runtime.{region}.amazonaws.com").rstrip("/")
         self._http = http or HttpSession(base_url)
         self._path = f"/model/{quote(model_id, safe='')}/invoke"
         self._url = base_url + self._path
-        self._sign = sign
+        self._key, self._sign = key, sign
         self._resizer = Resizer()
 
     def price(self, _request: GenerateRequest) -> int:
@@ -99,12 +101,16 @@ class BedrockUpstream:
         (seed,) = map(drawable, seeds)
         body = self._body(request, seed, init_image)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        answer = self._http.post(
-            self._path,
-            headers=self._sign(self._url, body, headers),
-            body=body,
-            deadline=deadline,
-            explain=_explain,
+        answer = with_key(
+            self._key,
+            lambda bearer: self._http.post(
+                self._path,
+                headers={**headers, **bearer} if bearer else self._sign(self._url, body, headers),
+                body=body,
+                deadline=deadline,
+                explain=_explain,
+            ),
+            is_needed=False,
         )
         return Drawing((_picture(answer.body, seed),), 0.0)
 
