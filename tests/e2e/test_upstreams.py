@@ -1,0 +1,200 @@
+"""The deployed service with three vendors in an order, each a server that follows its documents."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Final, NamedTuple
+
+import pytest
+import requests
+
+from local import sam
+from local.environment import ROOT
+from local.processes import locked
+from local.stack import Stack
+from tests.e2e.waiting import wait_for
+from tests.unit.pictures import jpeg
+from tests.unit.upstreams.misbehaving import answer
+from tests.vendors import stability
+from tests.vendors.bedrock import BedrockServer
+from tests.vendors.openai import OpenaiServer
+from tests.vendors.serving import KEY, VendorServer, html, hung_up
+from tests.vendors.stability import StabilityServer
+
+ORDER: Final = "stability,bedrock,openai"
+
+
+class Vendors(NamedTuple):
+    """The three servers, in their order."""
+
+    stability: StabilityServer
+    bedrock: BedrockServer
+    openai: OpenaiServer
+
+    def counts(self) -> tuple[int, ...]:
+        """How often each was called."""
+        return tuple(len(server.calls) for server in self)
+
+
+def redeploy(stack: Stack, parameters: dict[str, str], log: Any) -> None:
+    """Update the stack, as an operator does who changes its upstreams."""
+    with locked(ROOT / ".local/build.lock", wait=True):
+        template = sam.build(ROOT / ".local", lambda _: None)
+        sam.deploy(template, aws=stack.aws, parameters=parameters, log=log)
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[VendorServer, ...]]:
+    """The stack, updated to ask the vendors, and put back to what it was."""
+    log = tmp_path_factory.mktemp("upstreams") / "sam-deploy.log"
+    formation = stack.deployed.client("cloudformation")
+    [described] = formation.describe_stacks(StackName="sd3")["Stacks"]
+    before = {each["ParameterKey"]: each["ParameterValue"] for each in described["Parameters"]}
+    kept = {name: before[name] for name in ("Upstream", "UpstreamUrl", "UpstreamSecretArn")}
+    keys = json.dumps({"stability": KEY, "bedrock": KEY})
+    secret = stack.deployed.client("secretsmanager").create_secret(
+        Name="vendors", SecretString=keys
+    )
+    with ExitStack() as servers:
+        running = (
+            servers.enter_context(StabilityServer()),
+            servers.enter_context(BedrockServer()),
+            servers.enter_context(OpenaiServer(key="")),
+        )
+        changed = {
+            "Upstream": ORDER,
+            "UpstreamUrl": ",".join(server.url for server in running),
+            "UpstreamSecretArn": secret["ARN"],
+        }
+        redeploy(stack, changed, log)
+        try:
+            yield running
+        finally:
+            redeploy(stack, kept, log)
+
+
+@pytest.fixture
+def vendors(deployed: tuple[Any, ...], stack: Stack) -> Vendors:
+    """The vendors, of whom nothing is remembered, by themselves or by the service."""
+    table = stack.deployed.resource("UpstreamsTable")
+    for server, name in zip(deployed, ORDER.split(","), strict=True):
+        server.forget()
+        stack.deployed.client("dynamodb").delete_item(TableName=table, Key={"id": {"S": name}})
+    return Vendors(*deployed)
+
+
+def generate(client: requests.Session, stack: Stack, **fields: Any) -> requests.Response:
+    headers = {"Prefer": "respond-async"} if fields.pop("queued", False) else {}
+    body = {"prompt": "a fox", "steps": 1, **fields}
+    return client.post(f"{stack.api_url}/generate/sd3", json=body, headers=headers, timeout=60)
+
+
+def succeeded(client: requests.Session, stack: Stack, job_id: str) -> dict[str, Any] | None:
+    """The job, once it has succeeded."""
+    job: dict[str, Any] = client.get(f"{stack.api_url}/jobs/{job_id}", timeout=10).json()
+    return job if job["status"] == "succeeded" else None
+
+
+def test_the_first_upstream_draws_each_picture_with_its_own_seed(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    job = generate(client, stack, num_images=3, seed=7, width=1152, height=896).json()
+    assert (job["status"], job["upstream"]) == ("succeeded", "stability")
+    assert job["ignored"] == ["steps", "cfg_scale"]
+    assert job["cost_usd"] == 0.195
+    assert sorted(call.seed for call in vendors.stability.calls) == [7, 8, 9]
+    assert [image["seed"] for image in job["images"]] == [7, 8, 9]
+    # What came back, not what was asked for.
+    assert {(image["width"], image["height"]) for image in job["images"]} == {(1088, 896)}
+    picture = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=10)
+    assert picture.content.startswith(b"\xff\xd8\xff")
+
+
+def test_what_the_first_refuses_is_drawn_by_the_next(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.tell_always(stability.ERRORS["payment_required"])
+    job = generate(client, stack, seed=7).json()
+    assert (job["status"], job["upstream"], job["cost_usd"]) == ("succeeded", "bedrock", 0.08)
+    assert vendors.counts() == (1, 1, 0)
+
+
+def test_pictures_go_to_the_next_one_by_one(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.tell(stability.ERRORS["payment_required"], seed=8)
+    vendors.bedrock.tell_always(html(503))
+    job = generate(client, stack, num_images=2, seed=7).json()
+    drawn_by = [image["upstream"] for image in job["images"]]
+    assert (job["upstream"], drawn_by) == ("stability,openai", ["stability", "openai"])
+    assert job["cost_usd"] == 0.065  # an engine of one's own costs nothing
+
+
+def test_nobody_is_asked_after_an_unknown_outcome(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.tell_always(hung_up)
+    failed = generate(client, stack)
+    assert (failed.status_code, failed.json()["code"]) == (502, "upstream_error")
+    job = client.get(f"{stack.api_url}/jobs/{failed.json()['job_id']}", timeout=10).json()
+    assert job["cost_usd"] == 0.065
+    assert vendors.counts() == (1, 0, 0)
+
+
+def test_a_prompt_that_is_refused_is_offered_to_nobody_else(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.tell_always(stability.ERRORS["content_moderation"])
+    assert generate(client, stack).json()["code"] == "content_policy"
+    assert vendors.counts() == (1, 0, 0)
+
+
+def test_an_upstream_that_keeps_failing_is_left_alone(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.tell_always(html(503))
+    upstreams = [generate(client, stack).json()["upstream"] for _ in range(6)]
+    assert upstreams == ["bedrock"] * 6
+    assert vendors.counts() == (5, 6, 0)
+
+
+def test_a_throttled_upstream_is_left_alone_by_all(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.tell(answer(429, retry_after="60"))
+    upstreams = [generate(client, stack).json()["upstream"] for _ in range(3)]
+    assert upstreams == ["bedrock"] * 3
+    assert vendors.counts() == (1, 3, 0)
+
+
+def test_a_queued_job_is_drawn_from_an_image_and_its_filtered_picture_is_dropped(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.filter(4)
+    picture = base64.b64encode(jpeg(200, 100)).decode()
+    queued = generate(
+        client, stack, num_images=16, seed=1, init_image=picture, strength=0.5, queued=True
+    )
+    job = wait_for(lambda: succeeded(client, stack, queued.json()["id"]), what="end of the job")
+    assert (job["status"], job["cost_usd"]) == ("succeeded", 16 * 0.065)
+    removed = [image["seed"] for image in job["images"] if image["removed_for_safety"]]
+    assert (removed, len(vendors.stability.calls)) == ([4], 16)
+    assert {call.fields["mode"] for call in vendors.stability.calls} == {"image-to-image"}
+    # The picture follows the image, so that it is sent in the size that was asked for.
+    assert {(image["width"], image["height"]) for image in job["images"] if image["url"]} == {
+        (1024, 1024)
+    }
+
+
+def test_bedrock_may_be_invoked_because_it_was_chosen(
+    stack: Stack, deployed: tuple[VendorServer, ...]
+) -> None:
+    iam = stack.deployed.client("iam")
+    role = stack.deployed.resource("WorkerFunctionRole")
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    documents = [iam.get_role_policy(RoleName=role, PolicyName=name) for name in names]
+    allowed = json.dumps([each["PolicyDocument"] for each in documents], default=str)
+    assert "foundation-model/stability.sd3-5-large-v1:0" in allowed
