@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sd3.http import Sign
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.pictures import drawn, size_of
-from tests.vendors.serving import Call, VendorServer, json_answer
+from tests.vendors.serving import TEXT, Call, VendorServer, json_answer
 from tests.vendors.stability import SIZES
 
 MODEL_ID: Final = "stability.sd3-5-large-v1:0"
@@ -29,7 +29,7 @@ _AUTHORIZATION: Final = re.compile(
 )
 
 
-def error(status: int, name: str, message: str = "It went wrong.") -> Reply:
+def error(status: int, name: str, message: str = TEXT) -> Reply:
     """An error in the shape of AWS's rest-json."""
     return json_answer(status, {"message": message}, error_type=f"{name}:http://aws.test/")
 
