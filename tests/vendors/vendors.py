@@ -51,75 +51,72 @@ def _bedrock(url: str, key: Key, http: HttpSession) -> BedrockUpstream:
     )
 
 
-VENDORS: Final = (
-    Vendor(
-        "octoai",
-        OctoaiServer,
-        lambda url, key, http: OctoaiUpstream(base_url=url, key=key, http=http),
-        octoai.ERRORS,
-        {
-            "policy": ContentPolicyError,
-            "validation": UpstreamRefusedError,
-            "unauthorized": UpstreamKeyError,
-            "rate": UpstreamThrottledError,
-            "unavailable": UpstreamUnavailableError,
-            "internal": UpstreamFailedError,
-        },
-    ),
-    Vendor(
-        "stability",
-        StabilityServer,
-        lambda url, key, http: StabilityUpstream(
-            base_url=url, key=key, model="sd3.5-large", http=http
-        ),
-        stability.ERRORS,
-        {
-            "bad_request": UpstreamRefusedError,
-            "unauthorized": UpstreamKeyError,
-            "payment_required": UpstreamRefusedError,
-            "content_moderation": ContentPolicyError,
-            "payload_too_large": UpstreamRefusedError,
-            "invalid_language": ContentPolicyError,
-            "public_figure": ContentPolicyError,
-            "rate_limit_exceeded": UpstreamThrottledError,
-            "internal_error": UpstreamUnchargedError,
-        },
-    ),
-    Vendor(
-        "bedrock",
-        BedrockServer,
-        _bedrock,
-        bedrock.ERRORS,
-        {
-            "AccessDeniedException": UpstreamRefusedError,
-            "ResourceNotFoundException": UpstreamRefusedError,
-            "ThrottlingException": UpstreamThrottledError,
-            "ModelTimeoutException": UpstreamFailedError,
-            "InternalServerException": UpstreamFailedError,
-            "ServiceUnavailableException": UpstreamUnavailableError,
-            "ValidationException": UpstreamRefusedError,
-            "ServiceQuotaExceededException": UpstreamThrottledError,
-            "ModelNotReadyException": UpstreamUnavailableError,
-            "ModelErrorException": UpstreamFailedError,
-        },
-        renews_its_key=False,
-    ),
-    Vendor(
-        "openai",
-        OpenaiServer,
-        lambda url, key, http: OpenaiUpstream(base_url=url, key=key, model="", http=http),
-        openai.ERRORS,
-        {
-            "size": UpstreamRefusedError,
-            "validation": UpstreamRefusedError,
-            "unauthorized": UpstreamKeyError,
-            "not_initialized": UpstreamUnavailableError,
-            "generation": UpstreamFailedError,
-            "policy": ContentPolicyError,
-            "rate": UpstreamThrottledError,
-        },
-        draws_from_images=False,
-        filters=False,
-    ),
+OCTOAI: Final = Vendor(
+    "octoai",
+    OctoaiServer,
+    lambda url, key, http: OctoaiUpstream(base_url=url, key=key, http=http),
+    octoai.ERRORS,
+    {
+        "policy": ContentPolicyError,
+        "validation": UpstreamRefusedError,
+        "unauthorized": UpstreamKeyError,
+        "rate": UpstreamThrottledError,
+        "unavailable": UpstreamUnavailableError,
+        "internal": UpstreamFailedError,
+    },
 )
+STABILITY: Final = Vendor(
+    "stability",
+    StabilityServer,
+    lambda url, key, http: StabilityUpstream(base_url=url, key=key, model="sd3.5-large", http=http),
+    stability.ERRORS,
+    {
+        "bad_request": UpstreamRefusedError,
+        "unauthorized": UpstreamKeyError,
+        "payment_required": UpstreamRefusedError,
+        "content_moderation": ContentPolicyError,
+        "payload_too_large": UpstreamRefusedError,
+        "invalid_language": ContentPolicyError,
+        "public_figure": ContentPolicyError,
+        "rate_limit_exceeded": UpstreamThrottledError,
+        "internal_error": UpstreamUnchargedError,
+    },
+)
+BEDROCK: Final = Vendor(
+    "bedrock",
+    BedrockServer,
+    _bedrock,
+    bedrock.ERRORS,
+    {
+        "AccessDeniedException": UpstreamRefusedError,
+        "ResourceNotFoundException": UpstreamRefusedError,
+        "ThrottlingException": UpstreamThrottledError,
+        "ModelTimeoutException": UpstreamFailedError,
+        "InternalServerException": UpstreamFailedError,
+        "ServiceUnavailableException": UpstreamUnavailableError,
+        "ValidationException": UpstreamRefusedError,
+        "ServiceQuotaExceededException": UpstreamThrottledError,
+        "ModelNotReadyException": UpstreamUnavailableError,
+        "ModelErrorException": UpstreamFailedError,
+    },
+    renews_its_key=False,
+)
+OPENAI: Final = Vendor(
+    "openai",
+    OpenaiServer,
+    lambda url, key, http: OpenaiUpstream(base_url=url, key=key, model="", http=http),
+    openai.ERRORS,
+    {
+        "size": UpstreamRefusedError,
+        "validation": UpstreamRefusedError,
+        "unauthorized": UpstreamKeyError,
+        "not_initialized": UpstreamUnavailableError,
+        "generation": UpstreamFailedError,
+        "policy": ContentPolicyError,
+        "rate": UpstreamThrottledError,
+    },
+    draws_from_images=False,
+    filters=False,
+)
+VENDORS: Final = (OCTOAI, STABILITY, BEDROCK, OPENAI)
 """In the order of the registry."""

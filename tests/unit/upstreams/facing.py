@@ -8,8 +8,10 @@ from typing import Any, Final
 import pytest
 
 from sd3.contract import GenerateRequest
+from sd3.errors import Sd3Error
 from sd3.http import HttpSession, Limits
 from sd3.images import Picture
+from sd3.models import DrawnPicture
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.calls import Calls, Order, PacedUpstream, Result
 from tests.fakes import OpenGate
@@ -54,6 +56,18 @@ class Facing:
         """What became of each picture, in order."""
         results = self.calls(**options).results
         return [results[index] for index in range(len(results))]
+
+    def drawn(self, **options: Any) -> DrawnPicture:
+        """The one picture that is drawn."""
+        (result,) = self.draw(**options)
+        assert isinstance(result, DrawnPicture), result
+        return result
+
+    def error(self, **options: Any) -> Sd3Error:
+        """Why the one picture is not drawn."""
+        (result,) = self.draw(**options)
+        assert isinstance(result, Sd3Error), result
+        return result
 
 
 Face = Callable[..., Facing]
