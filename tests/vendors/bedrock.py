@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sd3.http import Sign
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.pictures import drawn, size_of
-from tests.vendors.serving import Call, VendorServer, json_answer
+from tests.vendors.serving import KEY, TEXT, Call, VendorServer, json_answer
 from tests.vendors.stability import SIZES
 
 MODEL_ID: Final = "stability.sd3-5-large-v1:0"
@@ -29,27 +29,25 @@ _AUTHORIZATION: Final = re.compile(
 )
 
 
-def error(status: int, name: str, message: str = "It went wrong.") -> Reply:
+def error(status: int, name: str, message: str = TEXT) -> Reply:
     """An error in the shape of AWS's rest-json."""
     return json_answer(status, {"message": message}, error_type=f"{name}:http://aws.test/")
 
 
-ERRORS: Final = {
-    name: error(status, name)
-    for name, status in {
-        "AccessDeniedException": 403,
-        "ResourceNotFoundException": 404,
-        "ThrottlingException": 429,
-        "ModelTimeoutException": 408,
-        "InternalServerException": 500,
-        "ServiceUnavailableException": 503,
-        "ValidationException": 400,
-        "ServiceQuotaExceededException": 400,
-        "ModelNotReadyException": 429,
-        "ModelErrorException": 424,
-    }.items()
+STATUSES: Final = {
+    "AccessDeniedException": 403,
+    "ResourceNotFoundException": 404,
+    "ThrottlingException": 429,
+    "ModelTimeoutException": 408,
+    "InternalServerException": 500,
+    "ServiceUnavailableException": 503,
+    "ValidationException": 400,
+    "ServiceQuotaExceededException": 400,
+    "ModelNotReadyException": 429,
+    "ModelErrorException": 424,
 }
-"""Every error of InvokeModel in botocore's data, with its status there."""
+"""Of every error of InvokeModel."""
+ERRORS: Final = {name: error(status, name) for name, status in STATUSES.items()}
 
 
 class _Body(BaseModel):
@@ -68,6 +66,10 @@ class _Body(BaseModel):
 class BedrockServer(VendorServer):
     """Amazon Bedrock on loopback, which takes the requests that its key has signed."""
 
+    def __init__(self, *, key: str = KEY, model_id: str = MODEL_ID) -> None:
+        super().__init__(key=key)
+        self.model_id = model_id
+
     def read(self, received: Received) -> Call | Reply:
         """Check the signature, the model and the schema."""
         path = _PATH.fullmatch(received.path)
@@ -75,7 +77,7 @@ class BedrockServer(VendorServer):
             return error(404, "UnknownOperationException")
         if not _is_signed(received, self.url, self.key):
             return error(403, "InvalidSignatureException")
-        if unquote(path[1]) != MODEL_ID:
+        if unquote(path[1]) != self.model_id:
             return ERRORS["ResourceNotFoundException"]
         try:
             return _read(received)

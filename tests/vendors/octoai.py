@@ -9,7 +9,7 @@ import pybase64
 from sd3.contract import SIZES
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.pictures import drawn, size_of
-from tests.vendors.serving import Call, VendorServer, json_answer
+from tests.vendors.serving import TEXT, Call, VendorServer, json_answer
 
 PATH: Final = "/generate/sd3"
 POLICY: Final = "This request violates our Acceptable Use Policy."
@@ -17,11 +17,11 @@ REQUIRED: Final = frozenset(("prompt", "num_images", "seed", "width", "height"))
 
 ERRORS: Final = {
     "policy": json_answer(400, {"message": POLICY}),
-    "validation": json_answer(422, {"detail": [{"loc": ["body"], "msg": "no", "type": "value"}]}),
-    "unauthorized": json_answer(401, {"message": "Unauthorized"}),
-    "rate": json_answer(429, {"message": "Too Many Requests"}),
-    "unavailable": json_answer(503, {"message": "Service Unavailable"}),
-    "internal": json_answer(500, {"message": "Internal Server Error"}),
+    "validation": json_answer(422, {"detail": [{"loc": ["body"], "msg": TEXT, "type": "value"}]}),
+    "unauthorized": json_answer(401, {"message": TEXT}),
+    "rate": json_answer(429, {"message": TEXT}),
+    "unavailable": json_answer(503, {"message": TEXT}),
+    "internal": json_answer(500, {"message": TEXT}),
 }
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.pictures import drawn
-from tests.vendors.serving import KEY, Call, VendorServer, json_answer
+from tests.vendors.serving import KEY, TEXT, Call, VendorServer, json_answer
 
 PATH: Final = "/v1/images/generations"
 Engine = Literal["sglang", "vllm-omni"]
@@ -20,15 +20,17 @@ def error(status: int, detail: object) -> Reply:
 
 
 ERRORS: Final = {
-    "size": error(400, "Invalid size format: '1024x'."),
-    "validation": error(422, [{"loc": ["body", "prompt"], "msg": "required", "type": "missing"}]),
-    "unauthorized": json_answer(401, {"error": "Unauthorized"}),
-    "not_initialized": error(503, "Diffusion engine not initialized."),
-    "generation": error(500, "Image generation failed: CUDA out of memory."),
+    "size": error(400, TEXT),
+    "validation": error(422, [{"loc": ["body", "prompt"], "msg": TEXT, "type": "missing"}]),
+    "unauthorized": json_answer(401, {"error": TEXT}),
+    "not_initialized": error(503, TEXT),
+    "generation": error(500, TEXT),
     "policy": json_answer(
-        400, {"error": {"code": "content_policy_violation", "message": "no", "type": "image"}}
+        400, {"error": {"code": "content_policy_violation", "message": TEXT, "type": "image"}}
     ),
-    "rate": json_answer(429, {"error": {"code": "rate_limit_exceeded", "message": "slower"}}),
+    "rate": json_answer(
+        429, {"error": {"code": None, "message": TEXT, "type": "rate_limit_exceeded"}}
+    ),
 }
 """Errors by what they are about; the last two are OpenAI's own, which proxies have too."""
 
@@ -41,7 +43,7 @@ class _Body(BaseModel):
     prompt: str
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=10)] = 1
-    size: Annotated[str, Field(pattern=r"\A[0-9]+x[0-9]+\Z")] = "1024x1024"
+    size: Annotated[str, Field(pattern="^[0-9]+x[0-9]+$")] = "1024x1024"
     negative_prompt: str | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=200)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=20)] | None = None

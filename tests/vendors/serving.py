@@ -16,6 +16,8 @@ from tests.unit.upstreams.misbehaving import (
 )
 
 KEY: Final = "sk-of-the-vendor"
+TEXT: Final = "Something of a fox went wrong."
+"""What errors say in their own words, which nobody may repeat."""
 _PIECE: Final = bytes(1024 * 1024)
 
 

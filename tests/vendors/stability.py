@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.unit.upstreams.misbehaving import Received, Reply, answer
 from tests.vendors.pictures import drawn, size_of
-from tests.vendors.serving import Call, VendorServer, json_answer
+from tests.vendors.serving import TEXT, Call, VendorServer, json_answer
 
 PATH: Final = "/v2beta/stable-image/generate/sd3"
 SIZES: Final = {
@@ -27,20 +27,20 @@ MAX_BYTES: Final = 10 * 1024 * 1024
 
 def error(status: int, name: str, *texts: str) -> Reply:
     """An error in Stability's shape."""
-    fields = {"id": "4212a4b66fbe1cedca4bf2133d35dca5", "name": name, "errors": list(texts)}
-    return json_answer(status, fields)
+    errors = list(texts) or [TEXT]
+    return json_answer(status, {"id": "4212a4b66fbe1ced", "name": name, "errors": errors})
 
 
 ERRORS: Final = {
-    "bad_request": error(400, "bad_request", "some-field: is required"),
-    "unauthorized": error(401, "unauthorized", "authorization: invalid or missing header value"),
-    "payment_required": error(402, "payment_required", "You lack sufficient credits."),
-    "content_moderation": error(403, "content_moderation", "Your request was flagged."),
-    "payload_too_large": error(413, "payload_too_large", "body: larger than 10MiB in size"),
-    "invalid_language": error(422, "invalid_language", "English is the only language."),
-    "public_figure": error(422, "public_figure", "The likeness of a public figure."),
-    "rate_limit_exceeded": error(429, "rate_limit_exceeded", "150 requests in 10 seconds"),
-    "internal_error": error(500, "internal_error", "An unexpected server error has occurred."),
+    "bad_request": error(400, "bad_request"),
+    "unauthorized": error(401, "unauthorized"),
+    "payment_required": error(402, "payment_required"),
+    "content_moderation": error(403, "content_moderation"),
+    "payload_too_large": error(413, "payload_too_large"),
+    "invalid_language": error(422, "invalid_language"),
+    "public_figure": error(422, "public_figure"),
+    "rate_limit_exceeded": error(429, "rate_limit_exceeded"),
+    "internal_error": error(500, "internal_error"),
 }
 """Every error that the document has, by its name."""
 

@@ -13,7 +13,9 @@ from sd3.errors import (
     UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
+    UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
@@ -21,7 +23,7 @@ from sd3.images import Picture, read_picture
 from sd3.models import Drawing
 from sd3.upstreams.octoai import OctoaiUpstream, request_body
 from tests.unit.pictures import png
-from tests.unit.upstreams.calling import Caller, Serve
+from tests.unit.upstreams.calling import Caller, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, head, raw, silent
 from tests.unit.upstreams.octoai_answers import image, images
 
@@ -36,7 +38,7 @@ class Client:
         self.server = caller.server
         self.time = caller.time
         self.upstream = OctoaiUpstream(
-            base_url=caller.server.url, token=lambda: f"{TOKEN}\n", http=caller.session
+            base_url=caller.server.url, key=FakeKey(TOKEN), http=caller.session
         )
 
     def draw(
@@ -62,24 +64,40 @@ def upstream(serve: Serve) -> Upstreams:
 
 
 def test_upstream_makes_its_own_session() -> None:
-    assert OctoaiUpstream(base_url="https://image.example", token=lambda: TOKEN).name == "octoai"
+    octoai = OctoaiUpstream(base_url="https://image.example", key=FakeKey())
+    assert (octoai.name, octoai.pictures_per_call) == ("octoai", 16)
     with pytest.raises(ValueError, match="base URL"):
-        OctoaiUpstream(base_url="http://image.example", token=lambda: TOKEN)
+        OctoaiUpstream(base_url="http://image.example", key=FakeKey())
+
+
+def test_upstream_needs_to_be_told_where_it_is() -> None:
+    with pytest.raises(ValueError, match="UPSTREAM_URL"):
+        OctoaiUpstream(base_url="", key=FakeKey())
 
 
 @pytest.mark.parametrize(
     ("fields", "micros"),
-    [({}, 30_000), ({"steps": 1}, 1_000), ({"steps": 50, "num_images": 16}, 800_000)],
+    [({}, 30_000), ({"steps": 1}, 1_000), ({"steps": 50, "num_images": 16}, 50_000)],
 )
-def test_price_is_three_cents_for_thirty_steps(fields: dict[str, Any], micros: int) -> None:
-    octoai = OctoaiUpstream(base_url="https://image.example", token=lambda: TOKEN)
-    assert octoai.quote(GenerateRequest(prompt="a fox", **fields)) == micros
+def test_price_of_a_picture_is_three_cents_for_thirty_steps(
+    fields: dict[str, Any], micros: int
+) -> None:
+    octoai = OctoaiUpstream(base_url="https://image.example", key=FakeKey())
+    assert octoai.price(GenerateRequest(prompt="a fox", **fields)) == micros
+
+
+@pytest.mark.parametrize("has_image", [False, True])
+def test_everything_of_the_contract_is_followed(*, has_image: bool) -> None:
+    octoai = OctoaiUpstream(base_url="https://image.example", key=FakeKey())
+    request = GenerateRequest(prompt="a fox", cfg_scale=50, steps=200)
+    assert octoai.faults(request, has_image=has_image) == ()
+    assert octoai.ignored(request) == ()
 
 
 def test_one_picture_is_drawn(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image(safety_score=0.25, seed=9))))
     drawing = client.draw()
-    ((seed, picture, safety_score),) = drawing.pictures
+    ((seed, picture, safety_score, *_),) = drawing.pictures
     assert (seed, safety_score, drawing.prediction_time_ms) == (9, 0.25, 3451.7)
     assert picture == read_picture(png(64))
     (request,) = client.server.requests
@@ -151,39 +169,31 @@ def test_too_few_pictures_are_an_unusable_answer(upstream: Upstreams) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind", "calls"),
+    ("reply", "kind"),
     [
-        (answer(400, POLICY), ContentPolicyError, 1),
-        (answer(400, b'{"message": "steps"}'), UpstreamRefusedError, 1),
-        (answer(401, POLICY), UpstreamRefusedError, 1),
-        (answer(422, b'{"detail": []}'), UpstreamRefusedError, 1),
-        (answer(500, POLICY), UpstreamFailedError, 1),
-        (answer(429), UpstreamUnavailableError, 3),
-        (answer(503, retry_after="60"), UpstreamUnavailableError, 1),
-        (answer(302, location="https://image.example"), UpstreamRefusedError, 1),
-        (answer(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamAnswerError, 1),
-        (raw(head(200, content_length="5000") + images(image())), UpstreamAnswerError, 1),
-        (raw(b""), UpstreamFailedError, 1),
+        (answer(400, POLICY), ContentPolicyError),
+        (answer(400, b'{"message": "steps"}'), UpstreamRefusedError),
+        (answer(401, POLICY), UpstreamKeyError),
+        (answer(422, b'{"detail": []}'), UpstreamRefusedError),
+        (answer(500, POLICY), UpstreamFailedError),
+        (answer(429, retry_after="6"), UpstreamThrottledError),
+        (answer(503, retry_after="60"), UpstreamUnavailableError),
+        (answer(302, location="https://image.example"), UpstreamRefusedError),
+        (answer(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamAnswerError),
+        (raw(head(200, content_length="5000") + images(image())), UpstreamAnswerError),
+        (raw(b""), UpstreamFailedError),
     ],
 )
-def test_trouble_has_its_error_and_is_not_paid_twice(
-    upstream: Upstreams, reply: Reply, kind: type[UpstreamError], calls: int
+def test_trouble_has_its_error_and_is_not_asked_twice(
+    upstream: Upstreams, reply: Reply, kind: type[UpstreamError]
 ) -> None:
     client = upstream(reply)
     with pytest.raises(kind) as caught:
         client.draw()
     assert type(caught.value) is kind
-    assert len(client.server.requests) == calls
+    assert len(client.server.requests) == 1
     assert TOKEN not in str(caught.value)
     assert "fox" not in str(caught.value)
-
-
-def test_busy_upstream_draws_after_its_wait(upstream: Upstreams) -> None:
-    client = upstream(answer(429, retry_after="6"), answer(429), answer(200, images(image())))
-    assert len(client.draw().pictures) == 1
-    assert client.time.slept == [6.5, 1.0]
-    first, *others = (request.body for request in client.server.requests)
-    assert others == [first, first]
 
 
 def test_silent_upstream_is_a_timeout(upstream: Upstreams) -> None:

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sd3.errors import (
-    UpstreamAnswerError,
-)
+from sd3.errors import UpstreamAnswerError
 from sd3.models import Drawing
-from sd3.upstreams.octoai import read_answer, split_long_strings
+from sd3.picture_json import split_long_strings
+from sd3.upstreams.octoai import read_answer
 from tests.unit.pictures import png
 from tests.unit.upstreams.octoai_answers import b64, image, images
 
@@ -41,7 +40,7 @@ def test_answer_may_leave_out_all_but_the_pictures() -> None:
     body = json.dumps({"images": [{"image_b64": b64(png())}, {}], "more": [1]}).encode()
     drawing = drawn_from(body, [5, 6])
     assert drawing.prediction_time_ms == 0.0
-    assert [(seed, picture is None) for seed, picture, _ in drawing.pictures] == [
+    assert [(one.seed, one.picture is None) for one in drawing.pictures] == [
         (5, False),
         (6, True),
     ]

@@ -1,0 +1,308 @@
+"""What is sent to Amazon Bedrock, as botocore would send it, and what its answers mean."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.config import Config
+
+from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.errors import (
+    Sd3Error,
+    StorageError,
+    UpstreamAnswerError,
+    UpstreamFailedError,
+    UpstreamRefusedError,
+    UpstreamThrottledError,
+    UpstreamUnavailableError,
+)
+from sd3.images import Picture, read_picture
+from sd3.upstreams.bedrock import BedrockUpstream
+from tests.unit.pictures import flat, png
+from tests.unit.upstreams.facing import PROMPT, Face, Facing
+from tests.unit.upstreams.misbehaving import answer
+from tests.unit.upstreams.octoai_answers import b64
+from tests.vendors import bedrock
+from tests.vendors.bedrock import ACCESS_KEY, MODEL_ID, REGION, STATUSES, BedrockServer, signer
+from tests.vendors.serving import KEY, TEXT, json_answer
+from tests.vendors.vendors import BEDROCK
+
+ARN = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/a1b2c3"
+
+
+@pytest.fixture
+def server() -> Iterator[BedrockServer]:
+    """Amazon Bedrock on loopback."""
+    with BedrockServer() as started:
+        yield started
+
+
+@pytest.fixture
+def facing(face: Face, server: BedrockServer) -> Facing:
+    """The upstream in front of it."""
+    return face(BEDROCK, server.url)
+
+
+def made(base_url: str = "", model_id: str = MODEL_ID) -> BedrockUpstream:
+    return BedrockUpstream(base_url=base_url, sign=signer(KEY), model_id=model_id, region=REGION)
+
+
+def test_price_is_the_dearer_of_two_that_are_known() -> None:
+    assert made().price(GenerateRequest(prompt=PROMPT, num_images=16)) == 80_000
+
+
+def test_what_its_schema_does_not_have_is_ignored() -> None:
+    assert made().ignored(GenerateRequest(prompt=PROMPT, cfg_scale=4)) == ("steps", "cfg_scale")
+
+
+def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: BedrockServer) -> None:
+    facing.drawn(negative_prompt="snow", cfg_scale=4, width=640, height=1536, image_encoding="png")
+    (request,) = server.requests
+    assert request.path == "/model/stability.sd3-5-large-v1%3A0/invoke"
+    assert request.headers["content-type"] == request.headers["accept"] == "application/json"
+    assert request.json == {
+        "prompt": PROMPT,
+        "negative_prompt": "snow",
+        "mode": "text-to-image",
+        "aspect_ratio": "9:21",
+        "seed": 7,
+        "output_format": "png",
+    }
+
+
+def test_image_is_sent_in_base64_and_without_an_aspect_ratio(
+    facing: Facing, server: BedrockServer
+) -> None:
+    start = read_picture(png(832, 1216))
+    facing.drawn(init_image=start, strength=0.25, width=832, height=1216)
+    assert server.requests[0].json == {
+        "prompt": PROMPT,
+        "mode": "image-to-image",
+        "strength": 0.25,
+        "seed": 7,
+        "output_format": "jpeg",
+        "image": b64(start.data),
+    }
+
+
+def test_empty_negative_prompt_is_not_sent(facing: Facing, server: BedrockServer) -> None:
+    facing.drawn(negative_prompt="")
+    assert "negative_prompt" not in server.calls[0].fields
+
+
+def test_seed_beyond_its_range_wraps_and_the_picture_tells(
+    facing: Facing, server: BedrockServer
+) -> None:
+    assert facing.drawn(seeds=[MAX_SEED]).seed == 1
+    assert server.calls[0].fields["seed"] == 1
+
+
+def sent_by_botocore(url: str, body: bytes, *, model_id: str = MODEL_ID) -> Any:
+    """What InvokeModel of botocore's own client for Bedrock answers."""
+    client: Any = botocore.session.get_session().create_client(
+        "bedrock-runtime",
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=KEY,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    with closing(client):
+        answered = client.invoke_model(
+            modelId=model_id, body=body, contentType="application/json", accept="application/json"
+        )
+        with answered["body"] as stream:
+            return json.loads(stream.read())
+
+
+SENT = ("content-type", "accept", "authorization", "host", "x-amz-date")
+
+
+def test_botocores_client_sends_and_reads_the_same(facing: Facing, server: BedrockServer) -> None:
+    picture = facing.drawn(init_image=read_picture(png(80, 80))).picture
+    (ours,) = server.requests
+    read = sent_by_botocore(server.url, ours.body)
+    theirs = server.requests[1]
+    assert picture
+    assert read["images"] == [b64(picture.data)]
+    assert (theirs.method, theirs.path, theirs.body) == (ours.method, ours.path, ours.body)
+    for request in (ours, theirs):
+        assert set(SENT) <= request.headers.keys()
+    same = ("content-type", "accept", "host")
+    assert [theirs.headers[name] for name in same] == [ours.headers[name] for name in same]
+
+
+def test_arn_of_a_model_has_the_path_that_botocore_gives_it() -> None:
+    with BedrockServer(model_id=ARN) as server:
+        upstream = made(server.url + "/", ARN)
+        request = GenerateRequest(prompt=PROMPT)
+        upstream.draw(request, seeds=[7], init_image=None, deadline=_in_time())
+        sent_by_botocore(server.url, server.requests[0].body, model_id=ARN)
+    ours, theirs = server.requests
+    assert ours.path == theirs.path
+    assert ours.path.endswith("inference-profile%2Fa1b2c3/invoke")
+    assert [call.fields for call in server.calls] == [server.calls[0].fields] * 2
+
+
+def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -> None:
+    def changed(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+        return signer(KEY)(url, body + b" ", headers)
+
+    upstream = BedrockUpstream(base_url=server.url, sign=changed, model_id=MODEL_ID, region=REGION)
+    with pytest.raises(Sd3Error, match="bedrock answered 403 InvalidSignatureException"):
+        upstream.draw(
+            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
+        )
+
+
+def test_missing_credentials_are_told(server: BedrockServer) -> None:
+    def unsigned(*_: object) -> dict[str, str]:
+        raise StorageError("There are no AWS credentials.")
+
+    upstream = BedrockUpstream(base_url=server.url, sign=unsigned, model_id=MODEL_ID, region=REGION)
+    with pytest.raises(StorageError):
+        upstream.draw(
+            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
+        )
+    assert server.connections == 0
+
+
+def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
+    signed: list[str] = []
+
+    def sign(url: str, *_: object) -> dict[str, str]:
+        signed.append(url)
+        raise StorageError("stop")
+
+    upstream = BedrockUpstream(base_url="", sign=sign, model_id=MODEL_ID, region="eu-west-1")
+    with pytest.raises(StorageError):
+        upstream.draw(
+            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
+        )
+    assert signed == [
+        "https://bedrock-runtime.eu-west-1.amazonaws.com/model/stability.sd3-5-large-v1%3A0/invoke"
+    ]
+    with pytest.raises(ValueError, match="base URL"):
+        made("http://image.example")
+
+
+@pytest.mark.parametrize(
+    "reason", ["Filter reason: prompt", "Filter reason: output image", "Filter reason: input image"]
+)
+def test_filtered_picture_is_marked(facing: Facing, server: BedrockServer, reason: str) -> None:
+    server.filter(7, reason=reason)
+    result = facing.drawn()
+    assert (result.seed, result.picture, result.safety_score) == (7, None, None)
+
+
+@pytest.mark.parametrize("reason", ["Inference error", TEXT, ""])
+def test_inference_error_is_a_failure_of_unknown_outcome(
+    facing: Facing, server: BedrockServer, reason: str
+) -> None:
+    server.tell(json_answer(200, {"finish_reasons": [reason]}))
+    error = facing.error()
+    assert type(error) is UpstreamFailedError
+    assert error.message == "bedrock says that the inference failed."
+
+
+IMAGE = b64(flat(64, 64))
+
+
+@pytest.mark.parametrize(
+    ("fields", "seed"),
+    [
+        ({"images": [IMAGE]}, 7),
+        ({"images": [IMAGE], "seeds": [], "finish_reasons": []}, 7),
+        ({"images": [IMAGE], "seeds": None, "finish_reasons": None}, 7),
+        ({"images": [IMAGE], "seeds": [9], "finish_reasons": [None], "more": 1}, 9),
+        ({"images": [IMAGE], "seeds": ["9"], "finish_reasons": [None]}, 9),
+        ({"images": [IMAGE], "seeds": ["none"]}, 7),
+        ({"images": [IMAGE], "seeds": [0]}, 7),
+    ],
+)
+def test_answer_is_read_tolerantly(
+    facing: Facing, server: BedrockServer, fields: dict[str, Any], seed: int
+) -> None:
+    server.tell(json_answer(200, fields))
+    result = facing.drawn()
+    assert result.seed == seed
+    assert result.picture == Picture(flat(64, 64), "image/png", 64, 64)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"images": []}, {"images": [None]}, {"images": ["AAAA"]}, {"images": [5]}, []]
+)
+def test_answer_without_a_picture_cannot_be_used(
+    facing: Facing, server: BedrockServer, fields: object
+) -> None:
+    server.tell(json_answer(200, fields))
+    assert type(facing.error()) is UpstreamAnswerError
+
+
+def test_the_errors_are_those_of_botocores_data() -> None:
+    model = botocore.session.get_session().get_service_model("bedrock-runtime")
+    errors = model.operation_model("InvokeModel").error_shapes
+    assert {error.name: error.metadata["error"]["httpStatusCode"] for error in errors} == STATUSES
+
+
+@pytest.mark.parametrize(("name", "status"), STATUSES.items())
+def test_error_is_told_by_its_status_and_name(
+    facing: Facing, server: BedrockServer, name: str, status: int
+) -> None:
+    server.tell(bedrock.ERRORS[name])
+    assert facing.error().message == f"bedrock answered {status} {name}."
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "body", "message", "kind"),
+    [
+        (400, "ThrottlingException", {}, "400 ThrottlingException", UpstreamThrottledError),
+        (
+            400,
+            None,
+            {"__type": "com.amazon.coral.service#ThrottlingException"},
+            "400 ThrottlingException",
+            UpstreamThrottledError,
+        ),
+        (
+            500,
+            None,
+            {"code": "ServiceUnavailableException"},
+            "500 ServiceUnavailableException",
+            UpstreamUnavailableError,
+        ),
+        (500, None, {"message": TEXT}, "500", UpstreamFailedError),
+        (403, TEXT, {}, "403", UpstreamRefusedError),
+        (403, "ExpiredTokenException", {}, "403 ExpiredTokenException", UpstreamRefusedError),
+        (429, None, [TEXT], "429", UpstreamThrottledError),
+    ],
+)
+def test_error_is_read_where_botocore_reads_it(
+    facing: Facing,
+    server: BedrockServer,
+    status: int,
+    header: str | None,
+    body: object,
+    message: str,
+    kind: type[Sd3Error],
+) -> None:
+    server.tell(json_answer(status, body, error_type=header))
+    error = facing.error()
+    assert error.message == f"bedrock answered {message}."
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize("name", ["ThrottlingException", "ModelNotReadyException"])
+def test_wait_that_it_asks_for_is_told(facing: Facing, server: BedrockServer, name: str) -> None:
+    server.tell(answer(429, b"{}", retry_after="12", x_amzn_errortype=name))
+    error = facing.error()
+    assert isinstance(error, UpstreamUnavailableError)
+    assert error.retry_after == 12
+
+
+def _in_time() -> float:
+    return time.monotonic() + 30

@@ -1,0 +1,279 @@
+"""What holds for every upstream, against a server that follows its vendor's documents."""
+
+from collections.abc import Iterator
+from operator import attrgetter
+
+import pytest
+
+from sd3.contract import MAX_SEED, SIZES, GenerateRequest
+from sd3.errors import (
+    Sd3Error,
+    UpstreamAnswerError,
+    UpstreamFailedError,
+    UpstreamKeyError,
+    UpstreamRefusedError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from sd3.http import HttpSession
+from sd3.images import read_picture
+from sd3.models import ChargeOutcome, DrawnPicture
+from sd3.upstreams import UPSTREAMS
+from sd3.upstreams.calls import Result
+from tests.unit.pictures import jpeg
+from tests.unit.upstreams.calling import FakeKey
+from tests.unit.upstreams.facing import PROMPT, Face
+from tests.unit.upstreams.misbehaving import silent
+from tests.vendors import pictures
+from tests.vendors.serving import (
+    KEY,
+    TEXT,
+    VendorServer,
+    cut_off,
+    endless,
+    html,
+    hung_up,
+    redirect,
+)
+from tests.vendors.vendors import VENDORS, Vendor
+
+ALL_SIXTEEN = tuple(range(MAX_SEED - 20, MAX_SEED - 4))
+
+
+NAMES = attrgetter("name")
+filtering = pytest.mark.parametrize(
+    "vendor", [vendor for vendor in VENDORS if vendor.filters], indirect=True, ids=NAMES
+)
+drawing_from_images = pytest.mark.parametrize(
+    "vendor", [vendor for vendor in VENDORS if vendor.draws_from_images], indirect=True, ids=NAMES
+)
+
+
+@pytest.fixture(params=VENDORS, ids=NAMES)
+def vendor(request: pytest.FixtureRequest) -> Vendor:
+    """Each upstream in turn."""
+    chosen: Vendor = request.param
+    return chosen
+
+
+@pytest.fixture
+def server(vendor: Vendor) -> Iterator[VendorServer]:
+    """Its vendor's server."""
+    with vendor.serve() as started:
+        yield started
+
+
+def drawn(result: Result) -> DrawnPicture:
+    assert isinstance(result, DrawnPicture), result
+    return result
+
+
+def error(result: Result) -> Sd3Error:
+    assert isinstance(result, Sd3Error), result
+    assert not any(secret in str(result) for secret in (KEY, PROMPT, TEXT))
+    return result
+
+
+def test_every_upstream_is_here() -> None:
+    assert [vendor.name for vendor in VENDORS] == list(UPSTREAMS)
+    assert all(vendor.errors.keys() == vendor.replies.keys() for vendor in VENDORS)
+
+
+@pytest.mark.parametrize("seeds", [(7,), ALL_SIXTEEN], ids=["one", "sixteen"])
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_pictures_are_drawn_from_a_text_in_order(
+    face: Face, vendor: Vendor, server: VendorServer, seeds: tuple[int, ...], kind: str
+) -> None:
+    facing = face(vendor, server.url)
+    results = facing.draw(seeds=seeds, image_encoding=kind)
+    assert [drawn(result).seed for result in results] == list(seeds)
+    assert {drawn(result).upstream for result in results} == {vendor.name}
+    assert [drawn(result).picture for result in results] == [
+        read_picture(pictures.drawn(seed, kind=kind)) for seed in seeds
+    ]
+    assert {call.fields["prompt"] for call in server.calls} == {PROMPT}
+    assert len(server.requests) == max(1, len(seeds) // facing.upstream.pictures_per_call)
+
+
+def test_the_same_seed_draws_the_same_picture_again(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    facing = face(vendor, server.url)
+    (first,) = facing.draw(seeds=[MAX_SEED])
+    (again,) = facing.draw(seeds=[MAX_SEED])
+    (by_its_own,) = facing.draw(seeds=[drawn(first).seed])
+    assert drawn(first) == drawn(again) == drawn(by_its_own)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_every_size_is_drawn_and_the_real_one_is_recorded(
+    face: Face, vendor: Vendor, server: VendorServer, width: int, height: int
+) -> None:
+    (result,) = face(vendor, server.url).draw(width=width, height=height)
+    picture = drawn(result).picture
+    assert picture
+    assert pictures.size_of(picture.data) == (picture.width, picture.height)
+    assert picture.width == pytest.approx(width, rel=0.06)
+    assert picture.height == pytest.approx(height, rel=0.06)
+
+
+def test_init_image_that_cannot_be_drawn_from_is_a_fault(vendor: Vendor) -> None:
+    upstream = vendor.make("https://image.example", FakeKey(), HttpSession("https://image.example"))
+    request = GenerateRequest(prompt=PROMPT)
+    faults = [(one.loc, one.type) for one in upstream.faults(request, has_image=True)]
+    assert faults == ([] if vendor.draws_from_images else [(("body", "init_image"), "upstream")])
+    assert upstream.faults(request, has_image=False) == ()
+
+
+@drawing_from_images
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_picture_is_drawn_from_an_init_image_in_the_size_that_is_asked_for(
+    face: Face, vendor: Vendor, server: VendorServer, width: int, height: int
+) -> None:
+    options = {"strength": 0.25, "width": width, "height": height, "image_encoding": "png"}
+    results = face(vendor, server.url).draw(
+        init_image=read_picture(jpeg(80, 100)), seeds=[7, 8], **options
+    )
+    assert [drawn(result).picture for result in results] == [
+        read_picture(pictures.drawn(seed, width, height)) for seed in (7, 8)
+    ]
+    assert {float(call.fields["strength"]) for call in server.calls} == {0.25}
+    assert all(call.image for call in server.calls)
+
+
+@filtering
+def test_filtered_picture_is_marked_and_the_others_are_kept(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    server.filter(8)
+    facing = face(vendor, server.url)
+    results = list(map(drawn, facing.draw(seeds=[7, 8, 9])))
+    assert [result.seed for result in results] == [7, 8, 9]
+    assert [result.picture is None for result in results] == [False, True, False]
+
+
+@filtering
+def test_pictures_that_are_all_filtered_are_no_error_and_are_paid(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    server.filter(7, 8)
+    facing = face(vendor, server.url)
+    calls = facing.calls(seeds=[7, 8])
+    assert [drawn(result).picture for result in calls.results.values()] == [None, None]
+    request = GenerateRequest(prompt=PROMPT)
+    (expense,) = facing.paced.expenses(calls, request)
+    assert expense.outcome is ChargeOutcome.CHARGED
+    assert expense.micros == 2 * facing.upstream.price(request)
+
+
+def test_every_documented_error_has_its_kind_and_is_not_asked_twice(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    facing = face(vendor, server.url)
+    for name, reply in vendor.replies.items():
+        server.requests.clear()
+        server.tell_always(reply)
+        (result,) = facing.draw()
+        assert type(error(result)) is vendor.errors[name], name
+        assert len(server.requests) == 1
+
+
+def test_slow_upstream_is_a_timeout_of_unknown_outcome(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    server.tell(silent)
+    facing = face(vendor, server.url)
+    calls = facing.calls(seconds=0.3)
+    assert type(error(calls.results[0])) is UpstreamTimeoutError
+    (expense,) = facing.paced.expenses(calls, GenerateRequest(prompt=PROMPT))
+    assert expense.outcome is ChargeOutcome.UNKNOWN
+
+
+def test_lost_connection_is_a_failure_of_unknown_outcome(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    server.tell(hung_up)
+    (result,) = face(vendor, server.url).draw()
+    assert type(error(result)) is UpstreamFailedError
+
+
+def test_answer_that_is_cut_off_cannot_be_used(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    facing = face(vendor, server.url)
+    facing.draw()
+    server.tell(cut_off(server.draw(server.calls[0])))
+    (result,) = facing.draw()
+    assert type(error(result)) is UpstreamAnswerError
+    assert error(result).may_have_charged
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+def test_answer_of_200_megabytes_is_bounded(
+    face: Face, vendor: Vendor, server: VendorServer, *, says_so: bool
+) -> None:
+    server.tell(endless(200, says_so=says_so))
+    (result,) = face(vendor, server.url).draw()
+    assert type(error(result)) is UpstreamAnswerError
+    assert "more than 4000000 bytes" in error(result).message
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, UpstreamAnswerError),
+        (403, UpstreamRefusedError),
+        (429, UpstreamThrottledError),
+        (502, UpstreamFailedError),
+        (503, UpstreamUnavailableError),
+        (500, UpstreamFailedError),
+    ],
+)
+def test_html_means_what_its_status_says(
+    face: Face, vendor: Vendor, server: VendorServer, status: int, kind: type[Sd3Error]
+) -> None:
+    server.tell(html(status))
+    (result,) = face(vendor, server.url).draw()
+    assert type(error(result)) is kind
+    assert "nginx" not in error(result).message
+
+
+def test_redirect_is_not_followed(face: Face, vendor: Vendor, server: VendorServer) -> None:
+    with vendor.serve() as other:
+        server.tell(redirect(other.url + "/elsewhere"))
+        (result,) = face(vendor, server.url).draw()
+        assert type(error(result)) is UpstreamRefusedError
+        assert other.connections == 0
+
+
+def test_refused_key_is_renewed_once(face: Face, vendor: Vendor, server: VendorServer) -> None:
+    key = FakeKey("sk-of-last-year", KEY)
+    (result,) = face(vendor, server.url, key=key).draw()
+    if vendor.renews_its_key:
+        assert drawn(result).picture
+        assert (key.refused, len(server.requests)) == (["sk-of-last-year"], 2)
+    else:
+        assert type(error(result)) is UpstreamRefusedError
+
+
+def test_key_that_nobody_knows_is_an_error(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    (result,) = face(vendor, server.url, key=FakeKey("sk-unknown")).draw()
+    assert isinstance(error(result), UpstreamRefusedError)
+    assert isinstance(result, UpstreamKeyError) == vendor.renews_its_key
+
+
+def test_two_of_four_fail_and_the_others_are_drawn(
+    face: Face, vendor: Vendor, server: VendorServer
+) -> None:
+    facing = face(vendor, server.url)
+    server.tell(html(502), seed=8)
+    server.tell(html(403), seed=10)
+    results = facing.draw(seeds=[7, 8, 9, 10])
+    if facing.upstream.pictures_per_call == 1:
+        assert [isinstance(result, DrawnPicture) for result in results] == [True, False] * 2
+        assert [type(results[1]), type(results[3])] == [UpstreamFailedError, UpstreamRefusedError]
+    else:
+        assert all(isinstance(result, DrawnPicture) for result in results)

@@ -1,0 +1,178 @@
+"""What is sent to servers of OpenAI's images API, and what their answers mean."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.errors import Sd3Error, UpstreamAnswerError, UpstreamRefusedError
+from sd3.http import HttpSession
+from sd3.upstreams.openai import OpenaiUpstream
+from tests.unit.pictures import flat
+from tests.unit.upstreams.calling import FakeKey
+from tests.unit.upstreams.facing import PROMPT, Face, Facing
+from tests.unit.upstreams.octoai_answers import b64
+from tests.vendors import pictures
+from tests.vendors.openai import ERRORS, Engine, OpenaiServer
+from tests.vendors.serving import TEXT, json_answer
+from tests.vendors.vendors import OPENAI
+
+
+@pytest.fixture(params=get_args(Engine))
+def server(request: pytest.FixtureRequest) -> Iterator[OpenaiServer]:
+    """An engine on loopback."""
+    with OpenaiServer(request.param) as started:
+        yield started
+
+
+@pytest.fixture
+def facing(face: Face, server: OpenaiServer) -> Facing:
+    """The upstream in front of it."""
+    return face(OPENAI, server.url)
+
+
+def made(base_url: str = "https://engine.example", model: str = "") -> OpenaiUpstream:
+    return OpenaiUpstream(base_url=base_url, key=FakeKey(), model=model)
+
+
+def test_upstream_needs_to_be_told_where_it_is() -> None:
+    with pytest.raises(ValueError, match="UPSTREAM_URL"):
+        made("")
+    with pytest.raises(ValueError, match="base URL"):
+        made("http://engine.example")
+
+
+def test_price_is_nothing_unless_it_is_set() -> None:
+    assert made().price(GenerateRequest(prompt=PROMPT, steps=200)) == 0
+
+
+def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: OpenaiServer) -> None:
+    facing.drawn(negative_prompt="snow", cfg_scale=4.5, steps=28, width=1536, height=640)
+    (request,) = server.requests
+    assert request.headers["content-type"] == "application/json"
+    assert request.json == {
+        "prompt": PROMPT,
+        "negative_prompt": "snow",
+        "n": 1,
+        "size": "1536x640",
+        "num_inference_steps": 28,
+        "guidance_scale": 4.5,
+        "seed": 7,
+        "output_format": "jpeg",
+        "response_format": "b64_json",
+    }
+
+
+def test_what_has_a_default_is_sent_all_the_same(facing: Facing, server: OpenaiServer) -> None:
+    facing.drawn(negative_prompt="")
+    sent = server.requests[0].json
+    assert (sent["guidance_scale"], sent["seed"], sent["num_inference_steps"]) == (12, 7, 30)
+    assert "negative_prompt" not in sent
+    assert "model" not in sent
+
+
+@pytest.mark.parametrize(("cfg_scale", "sent"), [(0.5, 0.5), (20, 20), (20.5, 20), (50, 20)])
+def test_cfg_scale_beyond_the_largest_is_clamped_and_said_to_be(
+    facing: Facing, server: OpenaiServer, cfg_scale: float, sent: float
+) -> None:
+    facing.drawn(cfg_scale=cfg_scale)
+    assert server.requests[0].json["guidance_scale"] == sent
+    ignored = facing.upstream.ignored(GenerateRequest(prompt=PROMPT, cfg_scale=cfg_scale))
+    assert ignored == (() if sent == cfg_scale else ("cfg_scale",))
+
+
+def test_largest_seed_is_sent_as_it_is(facing: Facing, server: OpenaiServer) -> None:
+    assert facing.drawn(seeds=[MAX_SEED]).seed == MAX_SEED
+    assert server.requests[0].json["seed"] == MAX_SEED
+
+
+def test_model_is_sent_if_it_is_set(face: Face, server: OpenaiServer) -> None:
+    facing = face(OPENAI._replace(make=_of_a_model), server.url)
+    facing.drawn()
+    assert server.requests[0].json["model"] == "stabilityai/stable-diffusion-3.5-large"
+
+
+def _of_a_model(url: str, key: Any, http: HttpSession) -> OpenaiUpstream:
+    model = "stabilityai/stable-diffusion-3.5-large"
+    return OpenaiUpstream(base_url=url, key=key, model=model, http=http)
+
+
+def test_server_without_keys_is_asked_without_one(face: Face) -> None:
+    with OpenaiServer(key="") as server:
+        face(OPENAI, server.url, key=FakeKey("")).drawn()
+    assert "authorization" not in server.requests[0].headers
+
+
+def test_time_is_told_where_the_engine_tells_it(face: Face) -> None:
+    with OpenaiServer("sglang") as server:
+        assert face(OPENAI, server.url).calls().milliseconds == 1250
+    with OpenaiServer("vllm-omni") as server:
+        assert 0 < face(OPENAI, server.url).calls().milliseconds != 1250
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"created": 1},
+        {"data": []},
+        {"data": [{}]},
+        {"data": [{"b64_json": None, "url": "https://elsewhere.example"}]},
+        {"data": [{"b64_json": "AAAA"}]},
+        {"data": [{"b64_json": b64(flat(64, 64))}], "inference_time_s": -1},
+    ],
+)
+def test_answer_without_a_picture_cannot_be_used(
+    facing: Facing, server: OpenaiServer, fields: object
+) -> None:
+    server.tell(json_answer(200, fields))
+    error = facing.error()
+    assert type(error) is UpstreamAnswerError
+    assert "elsewhere" not in error.message
+
+
+def test_format_that_was_not_asked_for_is_recorded(facing: Facing, server: OpenaiServer) -> None:
+    picture = pictures.drawn(7, 512, 512, kind="webp")
+    server.tell(json_answer(200, {"data": [{"b64_json": b64(picture)}]}))
+    drawn = facing.drawn().picture
+    assert drawn
+    assert (drawn.content_type, drawn.width, drawn.height) == ("image/webp", 512, 512)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("size", "openai answered 400."),
+        ("validation", "openai answered 422."),
+        ("unauthorized", "openai answered 401."),
+        ("not_initialized", "openai answered 503."),
+        ("generation", "openai answered 500."),
+        ("policy", "openai says that this violates its content policy."),
+        ("rate", "openai answered 429 rate_limit_exceeded."),
+    ],
+)
+def test_error_is_told_by_its_status_and_name(
+    facing: Facing, server: OpenaiServer, name: str, message: str
+) -> None:
+    server.tell(ERRORS[name])
+    assert facing.error().message == message
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"error": {"code": "model_not_found", "type": "x"}}, "400 model_not_found"),
+        ({"error": {"code": 400, "type": "BadRequestError"}}, "400 BadRequestError"),
+        ({"error": {"code": TEXT}}, "400"),
+        ({"error": {"code": ["content_policy_violation"]}}, "400"),
+        ({"error": TEXT}, "400"),
+        ([TEXT], "400"),
+    ],
+)
+def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
+    facing: Facing, server: OpenaiServer, body: object, message: str
+) -> None:
+    server.tell(json_answer(400, body))
+    error: Sd3Error = facing.error()
+    assert error.message == f"openai answered {message}."
+    assert type(error) is UpstreamRefusedError
