@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from sd3.access import GENERATE, READ, require
 from sd3.answers import error_answer
 from sd3.bootstrap import logger
 from sd3.errors import (
@@ -48,11 +49,14 @@ Route = Callable[[Request], Response]
 def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Call the route (`"GET /jobs/{id}"`) and answer as API Gateway wants it.
 
-    Every error is answered in the one shape that is documented.
+    To GET takes a token with the scope `read`, every other method one with `generate`. Every error is answered in the one shape that is documented.
     """
     request = Request(event, context.get_remaining_time_in_millis() / 1000)
     try:
-        response = _route(routes, event)(request)
+        route = _route(routes, event)
+        if not request.is_open:
+            require(READ if event["httpMethod"] == "GET" else GENERATE, request.scopes)
+        response = route(request)
     except Sd3Error as error:
         response = _failed(error, error, request)
     except Exception as error:  # noqa: BLE001 - the outermost edge: a bug is logged and is a 500
