@@ -6,8 +6,8 @@ UV := $(BIN)/uv
 RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
-# What was said to make is in the environment too, where no quote in it can hurt.
-option = $(if $($(2)),$(1)="$$$(2)")
+# What was said, even if it is empty; make has it in the environment too, where no quote can hurt.
+option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json

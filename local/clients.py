@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     revoking = commands.add_parser("revoke", help="end a client's tokens")
     revoking.set_defaults(act=_revoke, failed="not revoked")
     revoking.add_argument("client", metavar="CLIENT")
-    revoking.add_argument("--token", default="", help="one only, by its id in `make clients`")
+    revoking.add_argument("--token", help="one only, by its id in `make clients`")
     for command in (token, listing, revoking):
         command.add_argument(
             "--stack", help="a stack in your AWS account, not the one running here"

@@ -206,9 +206,7 @@ def test_an_issuer_needs_an_audience(server: LoopbackIssuer) -> None:
 # ---- Keys ----------------------------------------------------------------------------------------
 
 
-def test_keys_are_kept_for_an_hour(
-    server: LoopbackIssuer, issuer: Issuer, clock: FakeTime
-) -> None:
+def test_keys_are_kept_for_an_hour(server: LoopbackIssuer, issuer: Issuer, clock: FakeTime) -> None:
     for _ in range(3):
         assert issuer.find(server.token())
         clock.now += 1700

@@ -117,7 +117,8 @@ def answer_key(upload: Upload) -> str:
 def request_from(file: File, *, max_images: int | None = None) -> GenerateRequest:
     """The request of a picture with metadata: the picture's own bytes say what it is.
 
-    `max_images` is as for GenerateRequest. A field is spelled with _ or, as headers are, with -. Raises InvalidRequestError.
+    `max_images` is as for GenerateRequest. A field is spelled with _ or, as headers are, with -.
+    Raises InvalidRequestError.
     """
     values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
     if "init_image" in values:

@@ -29,7 +29,7 @@ _ABSENT: Final = (403, 404)
 
 
 class IssuerKeys:
-    """Keys by their `kid`, found by OpenID discovery or, without one, in `.well-known/jwks.json`."""
+    """Keys by their `kid`; OpenID discovery, if there is one, says where they are published."""
 
     def __init__(self, issuer: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Ask nothing yet; raises ValueError for an issuer that cannot be asked safely."""

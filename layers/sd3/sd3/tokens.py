@@ -15,7 +15,7 @@ from sd3.token_items import Token, item_from, token_from
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef, UpdateTypeDef
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef, UpdateTypeDef
 
 MAX_TOKENS: Final = 100
 """That work, of one client: what one transaction writes."""
@@ -77,20 +77,20 @@ class TokenStore:
         """Every token, by client and then by age; raises StorageError."""
         return sorted(self._read(), key=lambda token: (token.client_id, token.created_at))
 
-    def revoke(self, client_id: str, prefix: str = "") -> int:
+    def revoke(self, client_id: str, prefix: str | None = None) -> int:
         """End a client's tokens, or the one whose hash begins with `prefix`; how many worked.
 
         Raises ValueError when there is no such client or token, or more than one of that prefix,
         and StorageError: then the same call again does the rest.
         """
-        if prefix and not _PREFIX.fullmatch(prefix):
-            msg = f"a token is named by the first of its 64 hexadecimal digits: {prefix!r}"
-            raise ValueError(msg)
+        if prefix is not None and not _PREFIX.fullmatch(prefix):
+            # It may be the token itself, so it is not quoted.
+            raise ValueError("a token is named by the id that it is listed with")
         held = list(self._read(client_id))
         if not held:
             msg = f"there is no client {client_id!r}"
             raise ValueError(msg)
-        chosen = [token for token in held if token.sha256.startswith(prefix)]
+        chosen = [token for token in held if token.sha256.startswith(prefix or "")]
         if prefix and len(chosen) != 1:
             msg = f"{len(chosen)} tokens of {client_id} begin with {prefix}"
             raise ValueError(msg)
@@ -120,17 +120,15 @@ class TokenStore:
     def _write(self, new: Token, behind: list[Token]) -> None:
         """Put a token, and its client's name and limits on the tokens that are behind."""
         items: list[TransactWriteItemTypeDef] = [
-            {
-                "Put": {
-                    "TableName": self._table,
-                    "Item": item_from(new),
-                    "ConditionExpression": "attribute_not_exists(token_sha256)",
-                }
-            },
-            *({"Update": self._catching_up(token, new)} for token in behind),
+            {"Update": self._catching_up(token, new)} for token in behind
         ]
+        put: PutTypeDef = {
+            "TableName": self._table,
+            "Item": item_from(new),
+            "ConditionExpression": "attribute_not_exists(token_sha256)",
+        }
         try:
-            self._client.transact_write_items(TransactItems=items)
+            self._client.transact_write_items(TransactItems=[{"Put": put}, *items])
         except (BotoCoreError, ClientError) as error:
             raise StorageError("The token could not be stored.") from error
 
