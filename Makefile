@@ -6,11 +6,13 @@ UV := $(BIN)/uv
 RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
+# What was said, even if it is empty; make has it in the environment too, where no quote can hurt.
+option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-locks fmt lock build deploy token invoke redrive bench clean
+.PHONY: help run test check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -45,8 +47,16 @@ build: .venv/.ok .tools/sam/.ok ## Build for AWS Lambda (python3.13, arm64) and 
 deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
 
-token: .venv/.ok ## Make a client's token: CLIENT=name; STACK=name for a stack on AWS
-	@$(RUN) local.tokens "$(CLIENT)" --stack "$(STACK)"
+token: .venv/.ok ## Make a client's token: CLIENT=name; NAME EXPIRES SCOPES BUDGET PER_MINUTE MAX_IMAGES; STACK=name for a stack on AWS
+	@$(RUN) local.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \
+	  $(call option,--expires,EXPIRES) $(call option,--scopes,SCOPES) $(call option,--budget,BUDGET) \
+	  $(call option,--per-minute,PER_MINUTE) $(call option,--max-images,MAX_IMAGES)
+
+clients: .venv/.ok ## List the clients, their tokens by id, scopes and limits; STACK=name for a stack on AWS
+	@$(RUN) local.clients clients --stack "$(STACK)"
+
+revoke: .venv/.ok ## End a client's tokens: CLIENT=name; TOKEN=id for one of them; STACK=name for a stack on AWS
+	@$(RUN) local.clients revoke "$(CLIENT)" --stack "$(STACK)" $(call option,--token,TOKEN)
 
 invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
 	@$(RUN) local.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"

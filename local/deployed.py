@@ -11,7 +11,7 @@ from botocore.config import Config
 
 from local.environment import ROOT, read_env
 from local.processes import StackError
-from sd3.clients import ClientStore
+from sd3.tokens import TokenStore
 
 STACK_NAME = "sd3"
 """Name of the stack in the embedded AWS."""
@@ -48,10 +48,13 @@ class Deployed:
         )
         return str(answer["StackResourceDetail"]["PhysicalResourceId"])
 
+    def tokens(self) -> TokenStore:
+        """The tokens of its clients."""
+        return TokenStore(self.client("dynamodb"), self.outputs()["ClientsTable"])
+
     def issue_token(self, client_id: str) -> str:
-        """Make a client's token; raises ValueError for a client_id that is no slug."""
-        store = ClientStore(self.client("dynamodb"), self.outputs()["ClientsTable"])
-        return store.issue(client_id, client_id)
+        """Make a token of a client that may do all; ValueError for a client_id that is no slug."""
+        return self.tokens().issue(client_id)
 
 
 def embedded(values: Mapping[str, str]) -> Deployed:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +46,11 @@ def running(
     model_port: int,
     report: Callable[[str], None],
     upstream: Chosen | None = None,
+    parameters: Mapping[str, str] | None = None,
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
 
-    Without an `upstream` the model server draws.
+    Without an `upstream` the model server draws. `parameters` are more of the template's.
 
     Ports that are taken, or 0, become free ones. Raises StackError.
     """
@@ -72,8 +73,9 @@ def running(
         secret = deployed.client("secretsmanager").create_secret(
             Name="upstream", SecretString=chosen.secret(model_token)
         )
-        parameters = chosen.parameters(upstream_url) | {"UpstreamSecretArn": str(secret["ARN"])}
-        _deploy(state, deployed, aws=aws, parameters=parameters, report=report)
+        said = chosen.parameters(upstream_url) | {"UpstreamSecretArn": str(secret["ARN"])}
+        said |= parameters or {}
+        _deploy(state, deployed, aws=aws, parameters=said, report=report)
         api = urlsplit(deployed.outputs()["ApiUrl"])
         yield Stack(
             # MiniStack answers at the path that names the API; the hosts of AWS are not its own.

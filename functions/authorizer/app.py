@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from sd3.clients import clients
+from sd3.access import Client
+from sd3.clients import clients, issuer
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """Answer a TOKEN authorizer's event with a policy, which the gateway caches per token.
 
-    StorageError is not caught: the gateway answers 500 and caches nothing.
+    StorageError and IssuerError are not caught: the gateway answers 500 and caches nothing.
     """
     scheme, _, token = event["authorizationToken"].partition(" ")
-    client = clients().find(token) if scheme.lower() == "bearer" else None
+    client = holder(token) if scheme.lower() == "bearer" else None
     # The cache is shared by all routes, so the policy is for the whole stage of this API.
     stage = "/".join(event["methodArn"].split("/", 2)[:2])
     statement = {
@@ -22,5 +23,17 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return {
         "principalId": client.client_id if client else "unknown",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": {"client_id": client.client_id} if client else {},
+        "context": told(client) if client else {},
     }
+
+
+def holder(token: str) -> Client | None:
+    """The client that holds a token of ours or, where they are taken, a JWT."""
+    jwts = issuer() if token.count(".") == 2 else None
+    return (jwts or clients()).find(token)
+
+
+def told(client: Client) -> dict[str, str]:
+    """What the functions get to know of a client: the gateway passes on text only."""
+    scopes = " ".join(sorted(client.scopes))
+    return {"client_id": client.client_id, "scopes": scopes, **client.limits.told()}

@@ -35,7 +35,7 @@ def generate(request: Request) -> Response:
 
 def _parsed(request: Request) -> GenerateRequest:
     """Read the request. OctoAI's own client reads image_b64 and cannot ask for it: it gets it."""
-    parsed = GenerateRequest.parse(request.json_body())
+    parsed = GenerateRequest.parse(request.json_body(), max_images=request.limits.max_images)
     if (
         request.header("X-Fern-SDK-Name") != "octoai"
         or "response_format" in parsed.model_fields_set

@@ -8,14 +8,23 @@ import requests
 
 from local.environment import ROOT
 from local.stack import Stack, running
+from tests.unit.issuing import AUDIENCE, LoopbackIssuer
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def issuer() -> Iterator[LoopbackIssuer]:
+    """Whose JWTs the stack takes beside its own tokens."""
+    with LoopbackIssuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, issuer: LoopbackIssuer) -> Iterator[Stack]:
     """The stack of `make run`, on ports and with state of its own."""
     (ROOT / ".local").mkdir(exist_ok=True)
     state = tmp_path_factory.mktemp("stack")
-    with running(state, edge_port=0, model_port=0, report=lambda _: None) as stack:
+    jwts = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE}
+    with running(state, edge_port=0, model_port=0, report=lambda _: None, parameters=jwts) as stack:
         yield stack
 
 

@@ -1,7 +1,11 @@
 """The authorizer function, through its event, against DynamoDB by moto."""
 
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,13 @@ import pytest
 from moto import mock_aws
 
 from functions.authorizer import app
-from sd3.clients import ClientStore, clients
-from sd3.errors import StorageError
+from sd3.access import READ
+from sd3.clients import clients, issuer
+from sd3.errors import IssuerError, StorageError
+from sd3.issuer import client_id_of
+from sd3.tokens import TokenStore
+from tests.unit.issuing import AUDIENCE, DISCOVERY, LoopbackIssuer
+from tests.unit.upstreams.misbehaving import answer as reply
 
 EVENT = Path(__file__).parents[2] / "events/authorizer.json"
 TABLE = "clients"
@@ -19,7 +28,7 @@ API = "arn:aws:execute-api:us-east-1:123456789012:a1b2c3d4e5"
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientStore]:
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenStore]:
     for name, value in {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -37,9 +46,20 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientStore]:
             AttributeDefinitions=[{"AttributeName": "token_sha256", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        clients.cache_clear()
-        yield ClientStore(dynamodb, TABLE)
-        clients.cache_clear()
+        for cached in (clients, issuer):
+            cached.cache_clear()
+        yield TokenStore(dynamodb, TABLE)
+        for cached in (clients, issuer):
+            cached.cache_clear()
+
+
+@pytest.fixture
+def signing(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackIssuer]:
+    """An issuer whose JWTs are taken."""
+    with LoopbackIssuer() as server:
+        monkeypatch.setenv("JWT_ISSUER", server.url)
+        monkeypatch.setenv("JWT_AUDIENCE", AUDIENCE)
+        yield server
 
 
 def authorize(authorization: str | None = None) -> dict[str, Any]:
@@ -55,37 +75,126 @@ def effect(answer: dict[str, Any]) -> str:
     return str(statement["Effect"])
 
 
-def test_a_client_may_call_every_route_of_the_stage(store: ClientStore) -> None:
-    answer = authorize(f"Bearer {store.issue('demo', 'Demo')}")
+def test_a_client_may_call_every_route_of_the_stage(store: TokenStore) -> None:
+    answer = authorize(f"Bearer {store.issue('demo')}")
     assert answer["policyDocument"]["Statement"] == [
         {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{API}/v1/*"}
     ]
     assert answer["principalId"] == "demo"
-    assert answer["context"] == {"client_id": "demo"}
+    assert answer["context"] == {"client_id": "demo", "scopes": "generate read"}
 
 
-def test_the_scheme_may_be_written_in_lower_case(store: ClientStore) -> None:
-    assert effect(authorize(f"bearer {store.issue('demo', 'Demo')}")) == "Allow"
+def test_the_functions_are_told_what_a_client_may_do(store: TokenStore) -> None:
+    limits = {"daily_budget_micros": 5_000_000, "requests_per_minute": 60, "max_images": 4}
+    token = store.issue("demo", scopes=frozenset([READ]), limits=limits)
+    assert authorize(f"Bearer {token}")["context"] == {
+        "client_id": "demo",
+        "scopes": "read",
+        "daily_budget_micros": "5000000",
+        "requests_per_minute": "60",
+        "max_images": "4",
+    }
+
+
+def test_a_token_of_before_there_were_scopes_works_as_it_did(store: TokenStore) -> None:
+    token = "sd3_" + "o" * 43
+    boto3.client("dynamodb").put_item(
+        TableName=TABLE,
+        Item={
+            "token_sha256": {"S": hashlib.sha256(token.encode()).hexdigest()},
+            "client_id": {"S": "old"},
+            "name": {"S": "Old"},
+            "created_at": {"S": "2026-11-23T12:00:00.123456+00:00"},
+        },
+    )
+    answer = authorize(f"Bearer {token}")
+    assert effect(answer) == "Allow"
+    assert answer["context"] == {"client_id": "old", "scopes": "generate read"}
+
+
+def test_the_scheme_may_be_written_in_lower_case(store: TokenStore) -> None:
+    assert effect(authorize(f"bearer {store.issue('demo')}")) == "Allow"
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "", "Bearer sd3_short", "x"])
-def test_an_unknown_token_is_denied(store: ClientStore, authorization: str | None) -> None:
+def test_an_unknown_token_is_denied(store: TokenStore, authorization: str | None) -> None:
     answer = authorize(authorization)
     assert effect(answer) == "Deny"
     assert answer["context"] == {}
 
 
-def test_a_token_under_another_scheme_is_denied(store: ClientStore) -> None:
-    assert effect(authorize(f"Basic {store.issue('demo', 'Demo')}")) == "Deny"
+def test_a_token_under_another_scheme_is_denied(store: TokenStore) -> None:
+    assert effect(authorize(f"Basic {store.issue('demo')}")) == "Deny"
 
 
-def test_a_revoked_token_is_denied(store: ClientStore) -> None:
-    token = store.issue("demo", "Demo")
-    store.revoke(token)
+def test_a_revoked_token_is_denied(store: TokenStore) -> None:
+    token = store.issue("demo")
+    assert effect(authorize(f"Bearer {token}")) == "Allow"
+    store.revoke("demo")
     assert effect(authorize(f"Bearer {token}")) == "Deny"
 
 
-def test_a_table_that_cannot_be_read_is_no_verdict(store: ClientStore) -> None:
+def test_an_expired_token_is_denied(store: TokenStore) -> None:
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    old = TokenStore(boto3.client("dynamodb"), TABLE, now=lambda: long_ago)
+    token = old.issue("demo", expires_at=long_ago + timedelta(days=30))
+    assert effect(authorize(f"Bearer {token}")) == "Deny"
+
+
+def test_tokens_are_rotated_without_a_gap(store: TokenStore) -> None:
+    old, new = store.issue("demo"), store.issue("demo")
+    assert [effect(authorize(f"Bearer {token}")) for token in (old, new)] == ["Allow"] * 2
+    store.revoke("demo", hashlib.sha256(old.encode()).hexdigest()[:8])
+    assert [effect(authorize(f"Bearer {token}")) for token in (old, new)] == ["Deny", "Allow"]
+
+
+def test_a_table_that_cannot_be_read_is_no_verdict(store: TokenStore) -> None:
     boto3.client("dynamodb").delete_table(TableName=TABLE)
     with pytest.raises(StorageError):
         authorize()
+
+
+# ---- JWTs ----------------------------------------------------------------------------------------
+
+
+def test_whoever_the_issuer_knows_is_let_in(signing: LoopbackIssuer) -> None:
+    answer = authorize(f"Bearer {signing.token(scope='openid generate')}")
+    name = client_id_of(signing.url, "user|7")
+    assert effect(answer) == "Allow"
+    assert answer["principalId"] == name
+    assert answer["context"] == {"client_id": name, "scopes": "generate"}
+
+
+def test_our_own_tokens_work_beside_jwts(signing: LoopbackIssuer, store: TokenStore) -> None:
+    assert authorize(f"Bearer {store.issue('demo')}")["context"]["client_id"] == "demo"
+    assert not signing.requests
+
+
+@pytest.mark.parametrize("wrong", [{"aud": "other"}, {"exp": 1}, {"header": {"kid": "x"}}])
+def test_a_bad_jwt_is_denied(signing: LoopbackIssuer, wrong: dict[str, Any]) -> None:
+    answer = authorize(f"Bearer {signing.token(**wrong)}")
+    assert (effect(answer), answer["context"]) == ("Deny", {})
+
+
+def test_an_issuer_that_is_down_is_no_verdict(signing: LoopbackIssuer) -> None:
+    signing.pages = {DISCOVERY: reply(503)}
+    with pytest.raises(IssuerError):
+        authorize(f"Bearer {signing.token()}")
+
+
+def test_without_an_issuer_a_jwt_is_denied(
+    signing: LoopbackIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_ISSUER", "")
+    assert effect(authorize(f"Bearer {signing.token()}")) == "Deny"
+
+
+def test_what_only_a_jwt_needs_is_not_imported() -> None:
+    code = "import sys, functions.authorizer.app as app; print(*sorted(sys.modules))"
+    path = ":".join(sys.path)
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, stdout=subprocess.PIPE, check=True
+    )
+    loaded = set(done.stdout.decode().split())
+    assert "sd3.clients" in loaded
+    assert not loaded & {"jwt", "cryptography", "requests", "pydantic", "sd3.issuer"}

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -13,12 +14,14 @@ from botocore.stub import Stubber
 
 from functions.inbox import app
 from sd3 import background
+from sd3.access import READ, SCOPES, Client, Limits
 from sd3.aws import Aws
 from sd3.clients import ClientStore
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 from sd3.inbox_store import AnswerStore, FileStore
 from sd3.models import InboxOrigin
 from sd3.ports import Upload
+from sd3.tokens import TokenStore
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.unit.pictures import jpeg
@@ -46,14 +49,11 @@ def inbox(aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> 
             {
                 "IndexName": "by_client_id",
                 "KeySchema": [{"AttributeName": "client_id", "KeyType": "HASH"}],
-                "Projection": {
-                    "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": ["name", "revoked_at"],
-                },
+                "Projection": {"ProjectionType": "ALL"},
             }
         ],
     )
-    ClientStore(aws.dynamodb, "clients").issue("acme", "Acme")
+    TokenStore(aws.dynamodb, "clients").issue("acme", name="Acme")
     background.inbox.cache_clear()
     yield aws
     background.inbox.cache_clear()
@@ -114,15 +114,22 @@ def test_a_bad_file_is_answered_with_its_error(inbox: Aws) -> None:
     assert not messages(inbox)
 
 
-def test_a_revoked_client_is_none(inbox: Aws) -> None:
-    store = ClientStore(inbox.dynamodb, "clients")
-    assert store.exists("acme")
-    token = store.issue("gone", "Gone")
-    assert store.exists("gone")
-    store.revoke(token)
-    assert not store.exists("gone")
-    assert not store.exists("nobody")
-    assert not store.exists("No/Slug")
+def test_a_client_of_revoked_and_expired_tokens_is_none(inbox: Aws) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    TokenStore(inbox.dynamodb, "clients").issue("acme", expires_at=soon)
+    TokenStore(inbox.dynamodb, "clients").revoke("acme")
+    receive(dropped(inbox, b'{"prompt": "a fox"}'))
+    assert answer(inbox)["code"] == "not_found"
+    assert not messages(inbox)
+
+
+def test_what_a_client_may_do_is_found_with_it(inbox: Aws) -> None:
+    tokens = TokenStore(inbox.dynamodb, "clients")
+    tokens.issue("acme", scopes=frozenset([READ]), limits={"max_images": 1})
+    found = ClientStore(inbox.dynamodb, "clients").get("acme")
+    assert found == Client("acme", "Acme", SCOPES, Limits(max_images=1))
+    receive(dropped(inbox, b'{"prompt": "a fox", "num_images": 2}'))
+    assert answer(inbox)["detail"][0]["loc"] == ["body", "num_images"]
 
 
 def test_the_test_event_is_ignored() -> None:
@@ -145,7 +152,7 @@ def test_a_failing_table_has_the_event_come_again(
 
 def test_a_failing_clients_table_is_told(inbox: Aws) -> None:
     with pytest.raises(StorageError):
-        ClientStore(inbox.dynamodb, "nowhere").exists("acme")
+        ClientStore(inbox.dynamodb, "nowhere").get("acme")
 
 
 def test_neither_prompt_nor_metadata_is_logged(

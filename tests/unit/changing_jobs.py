@@ -30,8 +30,8 @@ def job(job_id: str = "job-1", **changes: Any) -> Job:
 
 def running(**changes: Any) -> Job:
     lease_until = NOON + timedelta(seconds=60)
-    taken = {"attempt": 1, "lease_until": lease_until, "quote": QUOTE}
-    return job(**({"status": JobStatus.RUNNING} | taken | changes))
+    taken: dict[str, Any] = {"attempt": 1, "lease_until": lease_until, "quote": QUOTE}
+    return job(**(taken | {"status": JobStatus.RUNNING} | changes))
 
 
 def drawn(job_id: str = "job-1") -> Job:

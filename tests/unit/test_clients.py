@@ -1,33 +1,27 @@
-"""Tokens and clients, over a fake of the one table that they need."""
+"""Tokens and the clients that hold them, over a fake of the one table that they need."""
 
-import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from sd3.clients import Client, ClientStore
+from sd3.access import GENERATE, READ, SCOPES, Client, Limits
+from sd3.clients import ClientStore, sha256_of
 from sd3.errors import StorageError
+from sd3.token_items import Token, item_from, token_from
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-class ConditionalCheckFailedError(Exception):
-    """DynamoDB's, as clients carry it."""
-
-
-class FakeExceptions:
-    ConditionalCheckFailedException = ConditionalCheckFailedError
+TOKEN = "sd3_" + "x" * 43
+SECOND = timedelta(seconds=1)
+LIMITS = Limits(daily_budget_micros=1, requests_per_minute=2, max_images=3)
 
 
 class FakeDynamoDb:
     """A table of tokens; it counts its calls and fails when told to."""
 
-    exceptions = FakeExceptions
-
-    def __init__(self, *, broken: bool = False) -> None:
-        self.items: dict[str, dict[str, Any]] = {}
+    def __init__(self, *tokens: Token, broken: bool = False) -> None:
+        self.items = {token.sha256: item_from(token) for token in tokens}
         self.calls = 0
         self.broken = broken
 
@@ -36,90 +30,95 @@ class FakeDynamoDb:
         if self.broken:
             raise ClientError({"Error": {"Code": "InternalServerError"}}, operation)
 
-    def put_item(self, *, TableName: str, Item: dict[str, Any], **_: Any) -> None:  # noqa: N803 - boto3's names
-        self._called("PutItem")
-        self.items[Item["token_sha256"]["S"]] = Item
-
     def get_item(self, *, TableName: str, Key: dict[str, Any]) -> dict[str, Any]:  # noqa: N803 - boto3's names
         self._called("GetItem")
         item = self.items.get(Key["token_sha256"]["S"])
         return {"Item": item} if item else {}
 
-    def update_item(
-        self,
-        *,
-        Key: dict[str, Any],  # noqa: N803 - boto3's names
-        ExpressionAttributeValues: dict[str, Any],  # noqa: N803 - boto3's names
-        **_: Any,
-    ) -> None:
-        self._called("UpdateItem")
-        item = self.items.get(Key["token_sha256"]["S"])
-        if item is None:
-            raise ConditionalCheckFailedError
-        item.setdefault("revoked_at", ExpressionAttributeValues[":now"])
+    def query(self, *, ExpressionAttributeValues: dict[str, Any], **_: Any) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        self._called("Query")
+        wanted = ExpressionAttributeValues[":client"]
+        return {"Items": [i for i in self.items.values() if i["client_id"] == wanted]}
 
 
-def store_over(table: Any) -> ClientStore:
-    return ClientStore(table, "clients", now=lambda: NOW)
+def token(client_id: str = "acme", *, sha256: str = sha256_of(TOKEN), **known: Any) -> Token:
+    return Token(sha256, client_id, "Acme", **{"created_at": NOW - SECOND, **known})
 
 
-@pytest.fixture
-def table() -> FakeDynamoDb:
-    return FakeDynamoDb()
+def store_over(*tokens: Token, broken: bool = False) -> tuple[ClientStore, FakeDynamoDb]:
+    table: Any = FakeDynamoDb(*tokens, broken=broken)
+    return ClientStore(table, "clients", now=lambda: NOW), table
 
 
-def test_a_token_finds_its_client(table: FakeDynamoDb) -> None:
-    store = store_over(table)
-    token = store.issue("team-7", "The seventh team")
-    assert store.find(token) == Client("team-7", "The seventh team")
+def test_a_token_finds_its_client_and_what_it_may_do() -> None:
+    store, _ = store_over(token(scopes=frozenset([READ]), limits=LIMITS, expires_at=NOW + SECOND))
+    assert store.find(TOKEN) == Client("acme", "Acme", frozenset([READ]), LIMITS)
 
 
-def test_tokens_are_long_random_and_never_kept(table: FakeDynamoDb) -> None:
-    store = store_over(table)
-    tokens = {store.issue("a", "a") for _ in range(20)}
-    assert len(tokens) == 20
-    assert all(re.fullmatch(r"sd3_[\w-]{43}", token) for token in tokens)
-    assert not any(token in str(table.items) for token in tokens)
-    assert all(item["created_at"]["S"] == NOW.isoformat() for item in table.items.values())
-
-
-def test_a_revoked_token_finds_nobody_and_stays_revoked(table: FakeDynamoDb) -> None:
-    store = store_over(table)
-    token = store.issue("a", "a")
-    assert store.revoke(token)
-    assert store.find(token) is None
-    assert store.revoke(token)
-
-
-def test_revoking_an_unknown_token_says_so(table: FakeDynamoDb) -> None:
-    assert not store_over(table).revoke("sd3_" + "x" * 43)
-
-
-def test_an_unknown_token_finds_nobody(table: FakeDynamoDb) -> None:
-    assert store_over(table).find("sd3_" + "x" * 43) is None
+def test_a_token_of_before_there_were_scopes_may_do_all() -> None:
+    store, table = store_over(token())
+    del table.items[sha256_of(TOKEN)]["scopes"]
+    assert store.find(TOKEN) == Client("acme", "Acme", SCOPES, Limits())
 
 
 @pytest.mark.parametrize(
-    "token",
-    ["", "sd3_", "sd3_" + "x" * 42, "sd3_" + "x" * 44, "SD3_" + "x" * 43, "sd3_" + "é" * 43],
+    "ended",
+    [{"revoked_at": NOW - SECOND}, {"expires_at": NOW}, {"expires_at": NOW - timedelta(days=9)}],
 )
-def test_a_malformed_token_costs_no_read(table: FakeDynamoDb, token: str) -> None:
-    assert store_over(table).find(token) is None
+def test_a_token_that_has_ended_finds_nobody(ended: dict[str, Any]) -> None:
+    store, _ = store_over(token(**ended))
+    assert store.find(TOKEN) is None
+    assert store.get("acme") is None
+
+
+def test_an_unknown_token_finds_nobody() -> None:
+    assert store_over()[0].find(TOKEN) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "sd3_", "a.b.c", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), TOKEN.replace("x", "é")],
+)
+def test_a_malformed_token_costs_no_read(text: str) -> None:
+    store, table = store_over()
+    assert store.find(text) is None
     assert table.calls == 0
 
 
+def test_a_client_may_do_what_its_tokens_may_together() -> None:
+    store, _ = store_over(
+        token(sha256="a", scopes=frozenset([READ]), limits=Limits(max_images=1)),
+        token(sha256="b", scopes=frozenset([GENERATE]), created_at=NOW, limits=LIMITS),
+        token(sha256="c", revoked_at=NOW, created_at=NOW + SECOND),
+        token("other", sha256="d"),
+    )
+    assert store.get("acme") == Client("acme", "Acme", SCOPES, LIMITS)
+    assert store.get("nobody") is None
+
+
 @pytest.mark.parametrize("client_id", ["", "-a", "A", "a/b", "a.b", "a_b", "a" * 64, "a\n"])
-def test_a_client_id_that_is_no_slug_is_refused(table: FakeDynamoDb, client_id: str) -> None:
-    with pytest.raises(ValueError, match="a client id is"):
-        store_over(table).issue(client_id, "x")
+def test_what_is_no_clients_id_costs_no_read(client_id: str) -> None:
+    store, table = store_over()
+    assert store.get(client_id) is None
     assert table.calls == 0
 
 
 def test_a_failing_table_is_a_storage_error() -> None:
-    store = store_over(FakeDynamoDb(broken=True))
-    token = "sd3_" + "x" * 43
-    for action in (lambda: store.issue("a", "a"), lambda: store.find(token)):
-        with pytest.raises(StorageError):
-            action()
+    store, _ = store_over(broken=True)
     with pytest.raises(StorageError):
-        store.revoke(token)
+        store.find(TOKEN)
+    with pytest.raises(StorageError):
+        store.get("acme")
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {},
+        {"expires_at": NOW, "revoked_at": NOW, "scopes": frozenset([READ])},
+        {"limits": Limits(0, 1, 16)},
+        {"limits": Limits(requests_per_minute=7)},
+    ],
+)
+def test_a_token_is_read_as_it_was_written(known: dict[str, Any]) -> None:
+    assert token_from(item_from(token(**known))) == token(**known)

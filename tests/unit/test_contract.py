@@ -259,3 +259,23 @@ def test_a_job_comes_back_from_json_without_its_init_image() -> None:
     assert job.cost_micros == 60_000
     back = Job.model_validate_json(job.model_dump_json())
     assert back == job.model_copy(update={"request": parse(seed=[7])})
+
+
+@pytest.mark.parametrize("max_images", [None, 3, 16])
+def test_a_client_asks_for_as_many_pictures_as_it_may(max_images: int | None) -> None:
+    body = '{"prompt": "x", "num_images": 3}'
+    assert GenerateRequest.parse(body, max_images=max_images).num_images == 3
+
+
+@pytest.mark.parametrize("count", [3, 16, 17, "x", True])
+def test_more_pictures_than_a_client_may_have_are_one_fault_of_all(count: object) -> None:
+    body = json.dumps({"prompt": "x", "steps": 0, "num_images": count})
+    with pytest.raises(InvalidRequestError) as caught:
+        GenerateRequest.parse(body, max_images=2)
+    locs = [fault.loc for fault in caught.value.faults]
+    assert locs == [("body", "steps"), ("body", "num_images")]
+
+
+def test_one_picture_is_what_no_number_means() -> None:
+    for body in ('{"prompt": "x"}', '{"prompt": "x", "num_images": null}'):
+        assert GenerateRequest.parse(body, max_images=1).num_images == 1

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sd3.access import SCOPES, Limits
 from sd3.errors import InvalidRequestError
 from sd3.gateway import Request
 from sd3.models import JobsQuery, JobStatus
@@ -149,3 +150,34 @@ def test_every_wrong_parameter_of_a_query_is_a_fault(
     with pytest.raises(InvalidRequestError) as caught:
         request(query=query).query(JobsQuery)
     assert [fault.loc for fault in caught.value.faults] == [("query", name) for name in wrong]
+
+
+def authorized(**told: object) -> Request:
+    """A request of a client that the authorizer told this of, as the gateway passes it on."""
+    authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **told}
+    return request(requestContext={"requestId": "r", "authorizer": authorizer})
+
+
+@pytest.mark.parametrize(
+    ("told", "scopes"),
+    [
+        ({}, SCOPES),
+        ({"scopes": ""}, set()),
+        ({"scopes": "read"}, {"read"}),
+        ({"scopes": "generate read"}, SCOPES),
+    ],
+)
+def test_scopes_are_those_of_the_token(told: dict[str, str], scopes: set[str]) -> None:
+    assert authorized(**told).scopes == scopes
+
+
+def test_limits_are_numbers_where_there_are_some() -> None:
+    assert authorized().limits == Limits()
+    told = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
+    assert authorized(**told).limits == Limits(5_000_000, 60, 4)
+
+
+@pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": {}}])
+def test_a_route_without_an_authorizer_is_open(context: dict[str, Any]) -> None:
+    assert request(requestContext=context).is_open
+    assert not authorized().is_open

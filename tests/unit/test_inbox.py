@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from sd3.access import READ, SCOPES, Client, Limits
 from sd3.admission import Admission
 from sd3.contract import GenerateRequest
 from sd3.errors import RequestError, StorageError
@@ -50,8 +51,14 @@ class FakeAnswers:
 
 
 class FakeClients:
-    def exists(self, client_id: str) -> bool:
-        return client_id in {"acme", "inbox"}
+    """The clients acme and inbox, and two who may not do all: reader and small."""
+
+    def get(self, client_id: str) -> Client | None:
+        if client_id not in {"acme", "inbox", "reader", "small"}:
+            return None
+        scopes = frozenset([READ]) if client_id == "reader" else SCOPES
+        limits = Limits(max_images=2 if client_id == "small" else None)
+        return Client(client_id, client_id, scopes, limits)
 
 
 class Door:
@@ -195,6 +202,23 @@ def test_a_wrong_field_of_a_picture_is_named(
     assert [fault["loc"] for fault in answer["detail"]] == [["body", wrong]]
     assert not door.jobs.items
     assert not door.queue.sent
+
+
+def test_a_client_who_may_only_read_is_answered_so(door: Door) -> None:
+    assert door.drop("reader/fox.json", {"prompt": "x"})
+    answer = door.answer("reader/inbox/fox.json")
+    assert (answer["code"], "scope generate" in answer["message"]) == ("forbidden", True)
+    assert not door.jobs.items
+
+
+def test_a_client_draws_as_many_pictures_as_it_may(door: Door) -> None:
+    assert door.drop("small/two.json", {"prompt": "x", "num_images": 2}) is None
+    assert door.drop("small/three.json", {"prompt": "x", "num_images": 3, "steps": 0})
+    assert door.drop("small/cat.png", png(), METADATA | {"num_images": "3"})
+    answers = [door.answer(f"small/inbox/{name}.json") for name in ("three", "cat")]
+    locs = [[fault["loc"] for fault in answer["detail"]] for answer in answers]
+    assert locs == [[["body", "steps"], ["body", "num_images"]], [["body", "num_images"]]]
+    assert len(door.jobs.items) == 1
 
 
 def test_a_picture_is_what_its_bytes_say(door: Door) -> None:

@@ -175,3 +175,51 @@ def test_every_route_but_health_asks_for_a_token() -> None:
 def test_generate_outlives_the_gateway() -> None:
     generate = functions()["GenerateFunction"]["Properties"]
     assert generate["Timeout"] > 29
+
+
+def validation(expression: dict[str, Any], *, has_issuer: bool) -> re.Pattern[str]:
+    """What a token must look like, with an issuer of JWTs or without."""
+    condition, with_issuer, without = expression["Fn::If"]
+    assert condition == "HasJwtIssuer"
+    return re.compile(with_issuer if has_issuer else without)
+
+
+@pytest.mark.parametrize(
+    ("header", "alone", "with_issuer"),
+    [
+        ("Bearer sd3_" + "x" * 43, True, True),
+        ("bearer sd3_" + "-_0aZ" * 8 + "abc", True, True),
+        ("Bearer sd3_" + "x" * 42, False, False),
+        ("Bearer e30.e30.a-_Z0", False, True),
+        ("Bearer e30.e30.", False, False),
+        ("Bearer e30.e30", False, False),
+        ("Bearer e30xe30xe30", False, False),
+        ("Bearer a.b.c.d", False, False),
+        ("Bearer a.b.c d", False, False),
+        ("Basic e30.e30.e30", False, False),
+    ],
+)
+def test_jwts_are_looked_at_only_when_there_is_an_issuer(
+    header: str, alone: bool, with_issuer: bool
+) -> None:
+    schemes = api_body()["components"]["securitySchemes"]
+    authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
+    expression = authorizer["identityValidationExpression"]
+    for has_issuer, matches in ((False, alone), (True, with_issuer)):
+        pattern = validation(expression, has_issuer=has_issuer)
+        assert bool(pattern.fullmatch(header)) == matches
+
+
+def test_a_token_that_ends_is_let_in_for_a_minute_at_most() -> None:
+    schemes = api_body()["components"]["securitySchemes"]
+    authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
+    assert authorizer["authorizerResultTtlInSeconds"] == 60
+
+
+def test_only_the_authorizer_knows_the_issuer() -> None:
+    knowing = {
+        name
+        for name, function in functions().items()
+        if "JWT_ISSUER" in function["Properties"]["Environment"]["Variables"]
+    }
+    assert knowing == {"AuthorizerFunction"}

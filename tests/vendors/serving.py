@@ -65,6 +65,16 @@ class VendorServer(MisbehavingServer):
         """Have the pictures of these seeds filtered, for a reason that some vendors tell."""
         self.filtered |= dict.fromkeys(seeds, reason)
 
+    def forget(self) -> None:
+        """Begin anew: no calls, and nothing told."""
+        with self._telling:
+            self.calls.clear()
+            self.requests.clear()
+            self.filtered.clear()
+            self._next.clear()
+            self._by_seed.clear()
+            self._always = None
+
     def next_reply(self, received: Received) -> Reply:
         """Read a request, and do what was told for it."""
         self.requests.append(received)

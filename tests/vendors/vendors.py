@@ -44,6 +44,7 @@ class Vendor(NamedTuple):
 def _bedrock(url: str, key: Key, http: HttpSession) -> BedrockUpstream:
     return BedrockUpstream(
         base_url=url,
+        key=bedrock.NoKey(),
         sign=bedrock.signer(key.read()),
         model_id=bedrock.MODEL_ID,
         region=bedrock.REGION,

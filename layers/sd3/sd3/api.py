@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from sd3.access import GENERATE, READ, require
 from sd3.answers import error_answer
 from sd3.bootstrap import logger
 from sd3.errors import (
@@ -48,11 +49,12 @@ Route = Callable[[Request], Response]
 def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Call the route (`"GET /jobs/{id}"`) and answer as API Gateway wants it.
 
-    Every error is answered in the one shape that is documented.
+    To GET takes a token with the scope `read`, every other method one with `generate`. Every
+    error is answered in the one shape that is documented.
     """
     request = Request(event, context.get_remaining_time_in_millis() / 1000)
     try:
-        response = _route(routes, event)(request)
+        response = _route(routes, request)(request)
     except Sd3Error as error:
         response = _failed(error, error, request)
     except Exception as error:  # noqa: BLE001 - the outermost edge: a bug is logged and is a 500
@@ -72,10 +74,13 @@ def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) 
     }
 
 
-def _route(routes: Mapping[str, Route], event: Mapping[str, Any]) -> Route:
-    route = routes.get(f"{event['httpMethod']} {event['resource']}")
+def _route(routes: Mapping[str, Route], request: Request) -> Route:
+    method: str = request.event["httpMethod"]
+    route = routes.get(f"{method} {request.event['resource']}")
     if route is None:
         raise NotFoundError("There is no such route.")
+    if not request.is_open:
+        require(READ if method == "GET" else GENERATE, request.scopes)
     return route
 
 

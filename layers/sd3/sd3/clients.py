@@ -1,38 +1,33 @@
-"""The clients of the service and their bearer tokens, of which only hashes are kept."""
+"""The clients of the service, by the bearer tokens that they send."""
 
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sd3.access import Client
 from sd3.aws import Aws
 from sd3.errors import StorageError
 from sd3.settings import Settings
+from sd3.token_items import Token, token_from
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+    from sd3.issuer import Issuer
+
 BY_CLIENT_ID: Final = "by_client_id"
 """The index of tokens by their client."""
 
-_TOKEN_BYTES: Final = 32
+CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""It is a part of object keys, so it holds neither slashes nor dots."""
 _TOKEN: Final = re.compile(r"sd3_[A-Za-z0-9_-]{43}")
 """32 random bytes are 43 characters of base64 without padding."""
-_CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-"""It is a part of object keys, so it holds neither slashes nor dots."""
-
-
-class Client(NamedTuple):
-    """Whoever holds a valid token."""
-
-    client_id: str
-    name: str
 
 
 class ClientStore:
@@ -49,32 +44,8 @@ class ClientStore:
         self._table = table
         self._now = now
 
-    def issue(self, client_id: str, name: str) -> str:
-        """Make a new token for a client; it cannot be read again.
-
-        Raises ValueError for a client_id that is no slug, StorageError when it was not kept.
-        """
-        if not _CLIENT_ID.fullmatch(client_id):
-            msg = f"a client id is 1 to 63 of a-z, 0-9 and -, not starting with -: {client_id!r}"
-            raise ValueError(msg)
-        token = f"sd3_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item={
-                    "token_sha256": {"S": _sha256(token)},
-                    "client_id": {"S": client_id},
-                    "name": {"S": name},
-                    "created_at": {"S": self._now().isoformat()},
-                },
-                ConditionExpression="attribute_not_exists(token_sha256)",
-            )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The token could not be stored.") from error
-        return token
-
     def find(self, token: str) -> Client | None:
-        """The client that holds `token`; None for a malformed, unknown or revoked one.
+        """The client that holds `token`; None for a malformed, unknown, expired or revoked one.
 
         Raises StorageError when the table cannot be read.
         """
@@ -82,22 +53,35 @@ class ClientStore:
             return None
         try:
             answer = self._client.get_item(
-                TableName=self._table, Key={"token_sha256": {"S": _sha256(token)}}
+                TableName=self._table, Key={"token_sha256": {"S": sha256_of(token)}}
             )
         except (BotoCoreError, ClientError) as error:
             raise StorageError("The clients' table could not be read.") from error
-        item = answer.get("Item")
-        if item is None or "revoked_at" in item:
+        if "Item" not in answer:
             return None
-        return Client(item["client_id"]["S"], item["name"]["S"])
+        found = token_from(answer["Item"])
+        if not found.works(now=self._now()):
+            return None
+        return Client(found.client_id, found.name, found.scopes, found.limits)
 
-    def exists(self, client_id: str) -> bool:
-        """Whether a client has a token that was not revoked, as far as the index knows yet.
+    def get(self, client_id: str) -> Client | None:
+        """A client that has a token that works, as far as the index knows yet.
 
-        Raises StorageError when the table cannot be read.
+        Its scopes are those of all such tokens together. Raises StorageError when the table
+        cannot be read.
         """
-        if not _CLIENT_ID.fullmatch(client_id):
-            return False
+        if not CLIENT_ID.fullmatch(client_id):
+            return None
+        now = self._now()
+        tokens = [token for token in self._tokens(client_id) if token.works(now=now)]
+        if not tokens:
+            return None
+        newest = max(tokens, key=lambda token: token.created_at)
+        scopes = frozenset(scope for token in tokens for scope in token.scopes)
+        return Client(client_id, newest.name, scopes, newest.limits)
+
+    def _tokens(self, client_id: str) -> list[Token]:
+        """A client's tokens: one page, since 1 MB holds thousands."""
         try:
             answer = self._client.query(
                 TableName=self._table,
@@ -105,30 +89,10 @@ class ClientStore:
                 KeyConditionExpression="client_id = :client",
                 FilterExpression="attribute_not_exists(revoked_at)",
                 ExpressionAttributeValues={":client": {"S": client_id}},
-                Select="COUNT",
             )
         except (BotoCoreError, ClientError) as error:
             raise StorageError("The clients' table could not be read.") from error
-        return answer["Count"] > 0
-
-    def revoke(self, token: str) -> bool:
-        """End a token, for good; False when there is no such token.
-
-        Raises StorageError when the table cannot be written.
-        """
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key={"token_sha256": {"S": _sha256(token)}},
-                UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :now)",
-                ConditionExpression="attribute_exists(token_sha256)",
-                ExpressionAttributeValues={":now": {"S": self._now().isoformat()}},
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return False
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The token could not be revoked.") from error
-        return True
+        return [token_from(item) for item in answer["Items"]]
 
 
 @cache
@@ -137,5 +101,17 @@ def clients() -> ClientStore:
     return ClientStore(Aws().dynamodb, Settings.from_env(os.environ).clients_table)
 
 
-def _sha256(token: str) -> str:
+@cache
+def issuer() -> "Issuer | None":
+    """The issuer whose JWTs this deployment takes, if there is one."""
+    settings = Settings.from_env(os.environ)
+    if not settings.jwt_issuer:
+        return None
+    from sd3.issuer import Issuer  # noqa: PLC0415 - a cold start of 0.2 s that only a JWT needs
+
+    return Issuer(settings.jwt_issuer, audience=settings.jwt_audience)
+
+
+def sha256_of(token: str) -> str:
+    """What is kept of a token, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()

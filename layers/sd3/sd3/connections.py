@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import time
 from http.client import HTTPResponse as RawResponse
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
 import requests
@@ -27,22 +28,28 @@ _PRIVATE: Final = tuple(map(
 
 
 def checked_base_url(text: str) -> str:
-    """Take https anywhere and http to a loopback or private address, less a trailing slash.
+    """An upstream's URL as checked_url has it, less a trailing slash."""
+    return checked_url(text, what="the upstream's base URL").rstrip("/")
 
-    Raises ValueError, which does not quote it.
+
+def checked_url(text: str, *, what: str, query: bool = False) -> str:
+    """Take https anywhere and http to a loopback or private address, with a query if it may.
+
+    Raises ValueError, which says `what` it was to be and does not quote it.
     """
     try:
         url = parse_url(text)
         requests.Request("POST", text).prepare()
     except ValueError:
-        raise ValueError("the upstream's base URL is not a URL") from None
-    if url.auth or url.query is not None or url.fragment is not None:
-        raise ValueError("the upstream's base URL has a user, query or fragment: it may not")
+        msg = f"{what} is not a URL"
+        raise ValueError(msg) from None
+    if url.auth or url.fragment is not None or (url.query is not None and not query):
+        msg = f"{what} has a user, query or fragment: it may not"
+        raise ValueError(msg)
     if not (url.scheme == "https" or (url.scheme == "http" and _is_near(url.host or ""))):
-        raise ValueError(
-            "the upstream's base URL is neither https nor http to a loopback or private address"
-        )
-    return text.rstrip("/")
+        msg = f"{what} is neither https nor http to a loopback or private address"
+        raise ValueError(msg)
+    return text
 
 
 def _is_near(host: str) -> bool:
@@ -67,6 +74,25 @@ class DeadlineAdapter(HTTPAdapter):
         """Send and read the headers within `timeout` seconds; what is left is for the body."""
         options["timeout"] = Timeout(total=options["timeout"])
         return super().send(*args, **options)
+
+
+class BareSession(requests.Session):
+    """A session of the connections below.
+
+    It takes nothing from the environment, keeps no cookie and follows no redirect.
+    """
+
+    def __init__(self, *, pool_size: int = 1) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.headers.update({"User-Agent": "sd3-image-service", "Accept-Encoding": "identity"})
+        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=pool_size)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+
+    def get_redirect_target(self, _resp: requests.Response) -> None:
+        """Say that there is none, or requests reads a redirect's body, however long, to its end."""
 
 
 class _Response(RawResponse):

@@ -128,8 +128,8 @@ class GenerateRequest(BaseModel):
     )
 
     @classmethod
-    def parse(cls, body: bytes | str) -> Self:
-        """Read a request's JSON body.
+    def parse(cls, body: bytes | str, *, max_images: int | None = None) -> Self:
+        """Read the JSON body of a request, of a client who may ask for so many pictures.
 
         Raises InvalidJsonError, or InvalidRequestError with every fault at once.
         """
@@ -137,10 +137,10 @@ class GenerateRequest(BaseModel):
             values = pydantic_core.from_json(body, allow_inf_nan=False)
         except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
             raise InvalidJsonError(f"The body is not JSON: {error}.") from error
-        return cls.from_values(values)
+        return cls.from_values(values, max_images=max_images)
 
     @classmethod
-    def from_values(cls, values: object) -> Self:
+    def from_values(cls, values: object, *, max_images: int | None = None) -> Self:
         """Check a request that has been read from JSON; raises InvalidRequestError."""
         if not isinstance(values, dict):
             raise InvalidRequestError([_fault((), "Input should be an object", "dict_type")])
@@ -166,7 +166,7 @@ class GenerateRequest(BaseModel):
                 for e in error.errors(include_url=False, include_context=False, include_input=False)
             ]
         wrong = {part for fault in faults for part in fault.loc[1:2]}
-        faults += _faults_between_fields(own, wrong)
+        faults += _faults_between_fields(own, wrong, max_images or MAX_IMAGES)
         if request is None or faults:
             raise InvalidRequestError(faults)
         return request
@@ -176,13 +176,18 @@ def _of_other_models(name: str) -> bool:
     return name in OTHER_MODELS_FIELDS or name.startswith(OTHER_MODELS_PREFIXES)
 
 
-def _faults_between_fields(values: Mapping[str, Any], wrong: set[str | int]) -> Iterator[Fault]:
-    """Check the fields that belong together, as far as each of them is right by itself."""
+def _faults_between_fields(
+    values: Mapping[str, Any], wrong: set[str | int], max_images: int
+) -> Iterator[Fault]:
+    """Check the fields that belong together or to a client, as far as each is right by itself."""
     size = (values.get("width", 1024), values.get("height", 1024))
     if not wrong & {"width", "height"} and size not in SIZES:
         field = "height" if size[0] in {width for width, _ in SIZES} else "width"
         yield _fault((field,), f"width x height should be one of {_SIZES_TEXT}", "size")
     seed, count = values.get("seed"), values.get("num_images", 1)
+    if "num_images" not in wrong and count > max_images:
+        msg = f"Input should be less than or equal to {max_images} for this client"
+        yield _fault(("num_images",), msg, "less_than_equal")
     if not wrong & {"seed", "num_images"} and isinstance(seed, list) and len(seed) != count:
         yield _fault(("seed",), f"a list should have num_images ({count}) entries", "seed_count")
 

@@ -25,6 +25,7 @@ Sd3Error                          500 internal_error
 │       └── UpstreamPacedError    503 upstream_unavailable: we hold back, and have not asked it
 ├── StillRunningError             504 still_running: the job goes on without its caller
 ├── StorageError                  500 internal_error: DynamoDB or S3 failed
+├── IssuerError                   500 internal_error: the issuer of JWTs cannot be asked
 └── LeaseLostError                500 internal_error: another attempt owns the job now
 """
 
@@ -216,6 +217,12 @@ class StillRunningError(Sd3Error):
 
 class StorageError(Sd3Error):
     """DynamoDB or S3 failed after their own retries."""
+
+    retryable = True
+
+
+class IssuerError(Sd3Error):
+    """The issuer's keys could not be read, so that nothing is known of its JWTs."""
 
     retryable = True
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from sd3.access import SCOPES, Limits
 from sd3.errors import (
     Fault,
     InvalidJsonError,
@@ -49,6 +50,22 @@ class Request:
     def client_id(self) -> str:
         """Whoever the authorizer found to hold the token."""
         return str(self.event["requestContext"]["authorizer"]["client_id"])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the route asks for no token."""
+        return not self.event["requestContext"].get("authorizer")
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What the client's token is for; all, where an authorizer of before them let it in."""
+        told = self.event["requestContext"]["authorizer"].get("scopes")
+        return SCOPES if told is None else frozenset(told.split())
+
+    @property
+    def limits(self) -> Limits:
+        """What the client may use."""
+        return Limits.read(self.event["requestContext"]["authorizer"])
 
     @property
     def path(self) -> Mapping[str, str]:

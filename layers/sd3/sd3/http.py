@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Final, NamedTuple, Protocol
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, ReadTimeoutError
 from urllib3.response import HTTPResponse
 
-from sd3.connections import DeadlineAdapter, checked_base_url
+from sd3.connections import BareSession, checked_base_url
 from sd3.errors import (
     UpstreamAnswerError,
     UpstreamError,
@@ -72,11 +71,8 @@ class HttpSession:
         self._base_url = checked_base_url(base_url)
         self._limits = limits
         self._clock = clock
-        self._session = _Session()
+        self._session = BareSession(pool_size=limits.pool_size)
         self._session.verify = ca_bundle or True
-        adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=limits.pool_size)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
 
     def close(self) -> None:
         """Close the connections."""
@@ -152,19 +148,6 @@ def with_key(
 
 def _bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-class _Session(requests.Session):
-    """A session that takes nothing from the environment, keeps no cookie, follows no redirect."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.headers.update({"User-Agent": "sd3-image-service", "Accept-Encoding": "identity"})
-
-    def get_redirect_target(self, _resp: requests.Response) -> None:
-        """Say that there is none, or requests reads a redirect's body, however long, to its end."""
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pydantic_core
 
+from sd3.access import GENERATE, require
 from sd3.admission import Admission, Caller
 from sd3.answers import error_answer
 from sd3.contract import GenerateRequest
@@ -81,15 +82,20 @@ class Inbox:
         return None
 
     def _request(self, upload: Upload, client_id: str) -> GenerateRequest | None:
-        if not self.clients.exists(client_id):
+        client = self.clients.get(client_id)
+        if client is None:
             raise NotFoundError("The file's folder has no client's name.")
+        require(GENERATE, client.scopes)
+        max_images = client.limits.max_images
         ending = upload.key.rpartition(".")[2].lower()
         if ending == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
-            return file and GenerateRequest.parse(file.data.removeprefix(codecs.BOM_UTF8))
+            return file and GenerateRequest.parse(
+                file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
+            )
         if ending in PICTURES:
             file = self.files.read(upload, max_bytes=MAX_PICTURE_BYTES)
-            return file and request_from(file)
+            return file and request_from(file, max_images=max_images)
         endings = ", ".join(sorted(("json", *PICTURES)))
         raise UnsupportedMediaTypeError(f"The file's name should end in one of {endings}.")
 
@@ -108,16 +114,17 @@ def answer_key(upload: Upload) -> str:
     return key
 
 
-def request_from(file: File) -> GenerateRequest:
+def request_from(file: File, *, max_images: int | None = None) -> GenerateRequest:
     """The request of a picture with metadata: the picture's own bytes say what it is.
 
-    A field is spelled with _ or, as headers are, with -. Raises InvalidRequestError.
+    `max_images` is as for GenerateRequest. A field is spelled with _ or, as headers are, with -.
+    Raises InvalidRequestError.
     """
     values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
     if "init_image" in values:
         raise InvalidRequestError([_fault("init_image", "is the file itself", "init_image")])
     request = GenerateRequest.from_values(
-        {name: _value(name, text) for name, text in values.items()}
+        {name: _value(name, text) for name, text in values.items()}, max_images=max_images
     )
     try:
         picture = check_init_image(file.data, max_bytes=MAX_PICTURE_BYTES)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from sd3.access import Client
 from sd3.contract import GenerateRequest
 from sd3.images import Picture
 from sd3.models import (
@@ -109,7 +110,7 @@ class File(NamedTuple):
 class Clients(Protocol):
     """Who may ask; clients.ClientStore says what it raises."""
 
-    def exists(self, client_id: str) -> bool: ...
+    def get(self, client_id: str) -> Client | None: ...
 
 
 class Files(Protocol):

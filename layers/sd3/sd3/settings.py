@@ -63,6 +63,9 @@ class Settings:
     sync_image_steps: int = 120
     url_ttl_seconds: int = 3600
     image_retention_days: int = 30
+    jwt_issuer: str = ""
+    """Whose JWTs are taken, as their `iss` says it; none, when it is empty."""
+    jwt_audience: str = ""
     allowed_origins: str = ""
     """Origins of web pages that may call the service, comma-separated; * for all."""
 

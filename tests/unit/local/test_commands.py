@@ -1,11 +1,11 @@
-"""make token and make invoke: which stack they mean, and what they say when there is none."""
+"""make invoke, and which stack every command means."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import invoke, tokens
+from local import invoke
 from local.deployed import Deployed, chosen, embedded
 from local.environment import write_env
 from local.processes import StackError
@@ -53,16 +53,11 @@ def test_with_a_name_the_users_own_account_is_meant() -> None:
 
 
 class FakeStack(Deployed):
-    """A stack that makes tokens and runs functions without AWS."""
+    """A stack that runs functions without AWS."""
 
     def __init__(self) -> None:
         self.invoked: list[dict[str, Any]] = []
         self.answer: dict[str, Any] = {}
-
-    def issue_token(self, client_id: str) -> str:
-        if client_id == "Bad":
-            raise ValueError("a client id is ...")
-        return f"sd3_{client_id}"
 
     def resource(self, logical_id: str) -> str:
         return f"stack-{logical_id}"
@@ -78,22 +73,8 @@ class FakeStack(Deployed):
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeStack:
     stack = FakeStack()
-    for module in (tokens, invoke):
-        monkeypatch.setattr(module, "chosen", lambda _: stack)
+    monkeypatch.setattr(invoke, "chosen", lambda _: stack)
     return stack
-
-
-def test_the_last_line_is_the_token_alone(
-    fake: FakeStack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert tokens.main(["demo", "--stack", ""]) == 0
-    assert capsys.readouterr().out.splitlines() == ["sd3_demo"]
-
-
-def test_a_bad_name_makes_no_token(fake: FakeStack, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tokens.main(["Bad"]) == 1
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "no token was made: a client id is ...\n")
 
 
 def test_a_function_runs_with_the_event_of_a_file(

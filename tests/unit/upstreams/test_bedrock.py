@@ -27,7 +27,15 @@ from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.misbehaving import answer
 from tests.unit.upstreams.octoai_answers import b64
 from tests.vendors import bedrock
-from tests.vendors.bedrock import ACCESS_KEY, MODEL_ID, REGION, STATUSES, BedrockServer, signer
+from tests.vendors.bedrock import (
+    ACCESS_KEY,
+    MODEL_ID,
+    REGION,
+    STATUSES,
+    BedrockServer,
+    NoKey,
+    signer,
+)
 from tests.vendors.serving import KEY, TEXT, json_answer
 from tests.vendors.vendors import BEDROCK
 
@@ -48,7 +56,9 @@ def facing(face: Face, server: BedrockServer) -> Facing:
 
 
 def made(base_url: str = "", model_id: str = MODEL_ID) -> BedrockUpstream:
-    return BedrockUpstream(base_url=base_url, sign=signer(KEY), model_id=model_id, region=REGION)
+    return BedrockUpstream(
+        base_url=base_url, key=NoKey(), sign=signer(KEY), model_id=model_id, region=REGION
+    )
 
 
 def test_price_is_the_dearer_of_two_that_are_known() -> None:
@@ -152,7 +162,9 @@ def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -
     def changed(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         return signer(KEY)(url, body + b" ", headers)
 
-    upstream = BedrockUpstream(base_url=server.url, sign=changed, model_id=MODEL_ID, region=REGION)
+    upstream = BedrockUpstream(
+        base_url=server.url, key=NoKey(), sign=changed, model_id=MODEL_ID, region=REGION
+    )
     with pytest.raises(Sd3Error, match="bedrock answered 403 InvalidSignatureException"):
         upstream.draw(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
@@ -163,12 +175,35 @@ def test_missing_credentials_are_told(server: BedrockServer) -> None:
     def unsigned(*_: object) -> dict[str, str]:
         raise StorageError("There are no AWS credentials.")
 
-    upstream = BedrockUpstream(base_url=server.url, sign=unsigned, model_id=MODEL_ID, region=REGION)
+    upstream = BedrockUpstream(
+        base_url=server.url, key=NoKey(), sign=unsigned, model_id=MODEL_ID, region=REGION
+    )
     with pytest.raises(StorageError):
         upstream.draw(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
         )
     assert server.connections == 0
+
+
+class ApiKey(NoKey):
+    """One of Bedrock's API keys."""
+
+    def read(self) -> str:
+        return KEY
+
+
+def test_an_api_key_is_sent_in_place_of_a_signature(server: BedrockServer) -> None:
+    def sign(*_: object) -> dict[str, str]:
+        raise AssertionError("nothing is to be signed")
+
+    upstream = BedrockUpstream(
+        base_url=server.url, key=ApiKey(), sign=sign, model_id=MODEL_ID, region=REGION
+    )
+    drawing = upstream.draw(
+        GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
+    )
+    assert drawing.pictures[0].picture is not None
+    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
@@ -178,7 +213,9 @@ def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
         signed.append(url)
         raise StorageError("stop")
 
-    upstream = BedrockUpstream(base_url="", sign=sign, model_id=MODEL_ID, region="eu-west-1")
+    upstream = BedrockUpstream(
+        base_url="", key=NoKey(), sign=sign, model_id=MODEL_ID, region="eu-west-1"
+    )
     with pytest.raises(StorageError):
         upstream.draw(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()

@@ -1,0 +1,179 @@
+"""Who may ask, through the deployed stack: tokens by the commands, as their operator runs them."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+import requests
+
+from local.environment import ROOT, bare
+from local.stack import Stack
+from tests.e2e.waiting import wait_for
+from tests.unit.issuing import LoopbackIssuer, rsa_key
+
+CACHE_SECONDS: Final = 1
+
+
+class Operator:
+    """Runs make for the stack, as for one on AWS: the environment says where that is."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._env = bare(os.environ) | stack.aws
+
+    def make(self, target: str, **said: str) -> list[str]:
+        """The lines that a command prints that works."""
+        done = self.run(target, **said)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def run(self, target: str, **said: str) -> subprocess.CompletedProcess[str]:
+        arguments = [f"{name}={text}" for name, text in said.items()]
+        return subprocess.run(  # noqa: S603 - as a user runs it
+            ["make", "-s", target, "STACK=sd3", *arguments],  # noqa: S607
+            cwd=ROOT,
+            env=self._env,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def token(self, client: str, **said: str) -> str:
+        return self.make("token", CLIENT=client, **said)[-1]
+
+
+class Api:
+    """The API, called with one token or another."""
+
+    def __init__(self, stack: Stack, http: requests.Session) -> None:
+        self._url, self._http = stack.api_url, http
+
+    def get(self, token: str, path: str = "/jobs") -> requests.Response:
+        return self._http.get(f"{self._url}{path}", headers=_bearer(token))
+
+    def draw(self, token: str, **body: Any) -> requests.Response:
+        said = {"prompt": "a fox", **body}
+        return self._http.post(f"{self._url}/generate/sd3", json=said, headers=_bearer(token))
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def operator(stack: Stack) -> Operator:
+    return Operator(stack)
+
+
+@pytest.fixture
+def api(stack: Stack, http: requests.Session) -> Api:
+    return Api(stack, http)
+
+
+@pytest.fixture
+def short_cache(stack: Stack) -> Iterator[None]:
+    """The authorizer's answers are kept for a second, where the template says a minute."""
+    gateway = stack.deployed.client("apigateway")
+    api_id = stack.deployed.outputs()["ApiId"]
+    [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]
+
+    def keep(seconds: int) -> None:
+        change = {
+            "op": "replace",
+            "path": "/authorizerResultTtlInSeconds",
+            "value": str(seconds),
+        }
+        gateway.update_authorizer(
+            restApiId=api_id, authorizerId=authorizer["id"], patchOperations=[change]
+        )
+
+    keep(CACHE_SECONDS)
+    yield
+    keep(authorizer["authorizerResultTtlInSeconds"])
+
+
+def outcome(answer: requests.Response) -> tuple[int, str | None]:
+    """Status and, of an error, its code."""
+    return answer.status_code, None if answer.ok else answer.json()["code"]
+
+
+def test_a_token_does_what_its_scopes_say(operator: Operator, api: Api) -> None:
+    reader = operator.token("scoped", SCOPES="read", NAME="The 'reader' of \"foxes\" & `co`")
+    drawer = operator.token("scoped", SCOPES="generate")
+    refused = api.draw(reader)
+    assert outcome(refused) == (403, "forbidden")
+    assert "scope generate" in refused.json()["message"]
+    drawn = api.draw(drawer)
+    assert outcome(drawn) == (200, None)
+    path = f"/jobs/{drawn.json()['id']}"
+    assert outcome(api.get(reader, path)) == (200, None)
+    assert outcome(api.get(drawer, path)) == (403, "forbidden")
+    names = {line.split(None, 9)[-1] for line in operator.make("clients") if "scoped" in line}
+    assert names == {"The 'reader' of \"foxes\" & `co`"}
+
+
+def test_a_client_draws_as_many_pictures_as_it_may(operator: Operator, api: Api) -> None:
+    first = operator.token("few", MAX_IMAGES="2", BUDGET="5.00", PER_MINUTE="60")
+    refused = api.draw(first, num_images=3)
+    assert outcome(refused) == (422, "validation_error")
+    assert [fault["loc"] for fault in refused.json()["detail"]] == [["body", "num_images"]]
+    assert len(api.draw(first, num_images=2).json()["images"]) == 2
+    second = operator.token("few")
+    assert outcome(api.draw(second, num_images=3)) == (422, "validation_error")
+
+
+@pytest.mark.usefixtures("short_cache")
+def test_tokens_are_rotated_and_the_old_one_ends(operator: Operator, api: Api) -> None:
+    old, new = operator.token("rotating"), operator.token("rotating")
+    assert [outcome(api.get(token)) for token in (old, new)] == [(200, None)] * 2
+    listed = [line.split()[1] for line in operator.make("clients") if line.startswith("rotating")]
+    assert len(listed) == 2
+    operator.make("revoke", CLIENT="rotating", TOKEN=listed[0])
+    wait_for(lambda: outcome(api.get(old)) == (403, "forbidden"), what="end of the old token")
+    assert outcome(api.get(new)) == (200, None)
+    operator.make("revoke", CLIENT="rotating")
+    wait_for(lambda: outcome(api.get(new)) == (403, "forbidden"), what="end of the new token")
+
+
+@pytest.mark.usefixtures("short_cache")
+def test_a_token_ends_when_it_expires(operator: Operator, api: Api) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=8)
+    token = operator.token("passing", EXPIRES=soon.isoformat())
+    assert outcome(api.get(token)) == (200, None)
+    wait_for(lambda: outcome(api.get(token)) == (403, "forbidden"), what="end of the token")
+    assert datetime.now(UTC) > soon
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("token", {"CLIENT": "wrong", "SCOPES": "write"}),
+        ("token", {"CLIENT": "wrong", "BUDGET": "-1"}),
+        ("token", {"CLIENT": "wrong", "EXPIRES": "2020-01-01"}),
+        ("revoke", {"CLIENT": "wrong"}),
+        ("revoke", {"CLIENT": "local", "TOKEN": ""}),
+    ],
+)
+def test_a_wrong_command_fails_and_changes_nothing(
+    operator: Operator, target: str, said: dict[str, str]
+) -> None:
+    before = operator.make("clients")
+    done = operator.run(target, **said)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
+    assert operator.make("clients") == before
+
+
+def test_whoever_signs_in_at_the_issuer_is_a_client(issuer: LoopbackIssuer, api: Api) -> None:
+    drawn = api.draw(issuer.token(sub="anna", scope="generate"))
+    assert outcome(drawn) == (200, None)
+    path = f"/jobs/{drawn.json()['id']}"
+    assert outcome(api.get(issuer.token(sub="anna"), path)) == (200, None)
+    assert outcome(api.get(issuer.token(sub="bert"), path)) == (404, "not_found")
+    assert outcome(api.draw(issuer.token(sub="anna", scope="read"))) == (403, "forbidden")
+    for wrong in (issuer.token(rsa_key("another")), issuer.token(aud="other")):
+        assert outcome(api.get(wrong)) == (403, "forbidden")
+    unsigned = issuer.token().rpartition(".")[0] + "."
+    assert outcome(api.get(unsigned)) == (401, "unauthorized")
