@@ -94,7 +94,7 @@ def generate(client: requests.Session, stack: Stack, **fields: Any) -> requests.
 
 def succeeded(client: requests.Session, stack: Stack, job_id: str) -> dict[str, Any] | None:
     """The job, once it has succeeded."""
-    job: dict[str, Any] = client.get(f"{stack.api_url}/jobs/{job_id}", timeout=10).json()
+    job: dict[str, Any] = client.get(f"{stack.api_url}/jobs/{job_id}", timeout=60).json()
     return job if job["status"] == "succeeded" else None
 
 
@@ -109,7 +109,7 @@ def test_the_first_upstream_draws_each_picture_with_its_own_seed(
     assert [image["seed"] for image in job["images"]] == [7, 8, 9]
     # What came back, not what was asked for.
     assert {(image["width"], image["height"]) for image in job["images"]} == {(1088, 896)}
-    picture = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=10)
+    picture = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=60)
     assert picture.content.startswith(b"\xff\xd8\xff")
 
 
@@ -139,7 +139,7 @@ def test_nobody_is_asked_after_an_unknown_outcome(
     vendors.stability.tell_always(hung_up)
     failed = generate(client, stack)
     assert (failed.status_code, failed.json()["code"]) == (502, "upstream_error")
-    job = client.get(f"{stack.api_url}/jobs/{failed.json()['job_id']}", timeout=10).json()
+    job = client.get(f"{stack.api_url}/jobs/{failed.json()['job_id']}", timeout=60).json()
     assert job["cost_usd"] == 0.065
     assert vendors.counts() == (1, 0, 0)
 
