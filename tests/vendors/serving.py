@@ -30,8 +30,8 @@ class Call(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """The seed of its picture, of the first one where it has several."""
-        seed = self.fields["seed"]
+        """The seed of its picture, of the first one where it has several; 0 if it names none."""
+        seed = self.fields.get("seed", 0)
         return int(seed[0] if isinstance(seed, list) else seed)
 
 

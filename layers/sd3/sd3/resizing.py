@@ -46,10 +46,10 @@ def resized(picture: Picture, width: int, height: int) -> Picture:
         return picture
     from PIL import Image  # noqa: PLC0415 - most calls have no init image to resize
 
-    damaged = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
         canvas = _drawn(picture, (width, height))
-    except damaged as error:
+    except (OSError, SyntaxError, ValueError, EOFError, *bombs) as error:
         raise _undecodable() from error
     file = io.BytesIO()
     if picture.content_type == "image/png":

@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
+from sd3.aws import Aws
 from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import (
     Sd3Error,
@@ -156,6 +157,29 @@ def test_arn_of_a_model_has_the_path_that_botocore_gives_it() -> None:
     assert ours.path == theirs.path
     assert ours.path.endswith("inference-profile%2Fa1b2c3/invoke")
     assert [call.fields for call in server.calls] == [server.calls[0].fields] * 2
+
+
+@pytest.mark.parametrize("token", ["", "of-a-role"])
+def test_requests_that_are_signed_as_in_production_are_taken(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
+    if token:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+    with BedrockServer() as server:
+        upstream = BedrockUpstream(
+            base_url=server.url,
+            sign=Aws().signer("bedrock", REGION),
+            model_id=MODEL_ID,
+            region=REGION,
+        )
+        upstream.draw(
+            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
+        )
+    (call,) = server.calls
+    assert call.headers.get("x-amz-security-token", "") == token
+    assert ("x-amz-security-token" in call.headers["authorization"]) == bool(token)
 
 
 def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -> None:

@@ -5,12 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from sd3.errors import UpstreamAnswerError
 from sd3.models import Drawing
-from sd3.picture_json import split_long_strings
 from sd3.upstreams.octoai import read_answer
 from tests.unit.pictures import png
 from tests.unit.upstreams.octoai_answers import b64, image, images
@@ -85,88 +82,6 @@ def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> N
     assert message in caught.value.message
     assert "secret" not in caught.value.message
     assert caught.value.may_have_charged
-
-
-def parsed(body: bytes) -> Any:
-    """Parse by way of split_long_strings, with the strings put back."""
-
-    def put_back(value: Any) -> Any:
-        if isinstance(value, str):
-            return body[places[value]].decode() if value in places else value
-        if isinstance(value, list):
-            return [put_back(item) for item in value]
-        if isinstance(value, dict):
-            return {put_back(key): put_back(item) for key, item in value.items()}
-        return value
-
-    skeleton, places = split_long_strings(bytearray(body))
-    return put_back(json.loads(skeleton))
-
-
-LONG = b64(bytes(range(256)) * 12)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f'{{"images":[{{"image_b64":"{LONG}"}}]}}',
-        f' {{ "{LONG}" \n:\t"{LONG}" , "b" : "{LONG[:-2]}==" }} ',
-        f'["\\"{LONG}", "{LONG}\\"", "{LONG}\\\\", "\\\\\\"{LONG}", "\\\\", "{LONG}"]',
-        f'["{LONG[:900]}\\/{LONG}", "{LONG}\\u002f", "\\u0022{LONG}", "{LONG}"]',
-        f'["", "", "{LONG}", "", "{LONG}"]',
-        f'["{LONG}", "\u2603{LONG}\u2603", 1, {" " * 3000} 2, "a{" " * 3000}b"]',
-        f'["0", "placeholder0", "{"0" * 32}0", "{LONG}"]',
-        "[" + '"",' * 3000 + f'"{LONG}"]',
-        '"' + LONG + '"',
-        "17",
-    ],
-)
-def test_long_strings_are_cut_out_and_nothing_else_changes(text: str) -> None:
-    assert parsed(text.encode()) == json.loads(text)
-
-
-TRICKY = st.one_of(
-    st.text(max_size=40),
-    st.text(alphabet='"\\/AZ09+=', max_size=40),
-    st.sampled_from([LONG, LONG + '"', '"' + LONG, LONG + "\\", "\\" * 5 + LONG, LONG[:1024]]),
-)
-
-
-@settings(deadline=None)
-@given(
-    value=st.recursive(
-        st.none() | st.booleans() | st.integers() | TRICKY,
-        lambda inner: st.lists(inner) | st.dictionaries(TRICKY, inner),
-        max_leaves=12,
-    ),
-    ascii_only=st.booleans(),
-    slashes=st.booleans(),
-    indent=st.none() | st.integers(0, 3),
-)
-def test_any_json_is_the_same_after_cutting(
-    *, value: Any, ascii_only: bool, slashes: bool, indent: int | None
-) -> None:
-    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
-    if slashes:
-        text = text.replace("/", "\\/")
-    assert parsed(text.encode("utf-8", "surrogatepass")) == json.loads(text)
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(['"', "\\", "[", "]", ",", ":", " ", "{", "}", "1", LONG]), max_size=30
-    )
-)
-def test_what_is_not_json_stays_so(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    try:
-        expected = json.loads(text)
-    except json.JSONDecodeError:
-        with pytest.raises(json.JSONDecodeError):
-            parsed(text.encode())
-    else:
-        assert parsed(text.encode()) == expected
 
 
 @pytest.mark.parametrize("escaped", [False, True])

@@ -1,0 +1,285 @@
+"""The calls to one upstream, behind its gate."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sd3.contract import GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    Sd3Error,
+    StorageError,
+    UpstreamAnswerError,
+    UpstreamFailedError,
+    UpstreamPacedError,
+    UpstreamRefusedError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+    UpstreamUnchargedError,
+)
+from sd3.images import Picture
+from sd3.models import ChargeOutcome, Drawing, DrawnPicture, Expense
+from sd3.settings import UpstreamSettings
+from sd3.upstreams.calls import MIN_CALL_SECONDS, Calls, Order, PacedUpstream
+from tests.fakes import OpenGate, picture
+from tests.unit.upstreams.calling import FakeTime
+from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
+
+REQUEST = GenerateRequest(prompt="a fox")
+BUSY = UpstreamUnavailableError("busy")
+CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
+
+
+class Paced:
+    """An upstream behind a gate, on a clock that does not wait; jitter is half of its most."""
+
+    def __init__(
+        self,
+        upstream: ScriptedUpstream | None = None,
+        gate: OpenGate | NarrowGate | None = None,
+        **settings: Any,
+    ) -> None:
+        self.upstream = upstream or ScriptedUpstream()
+        self.gate = gate or OpenGate()
+        self.time = FakeTime()
+        self.paced = PacedUpstream(
+            settings=UpstreamSettings(name=self.upstream.name, **settings),
+            make=lambda: self.upstream,
+            make_gate=lambda _: self.gate,
+            clock=self.time.clock,
+            sleep=self.time.sleep,
+            jitter=lambda: 0.5,
+        )
+
+    def draw(
+        self,
+        *,
+        seeds: Sequence[int] = (7,),
+        tries: int = 3,
+        seconds: float = 60,
+        init_image: Picture | None = None,
+    ) -> Calls:
+        order = Order(REQUEST, dict(enumerate(seeds)), init_image, self.time.now + seconds)
+        return self.paced.draw(order, tries=tries)
+
+    def expenses(self, made: Calls) -> list[tuple[ChargeOutcome, int]]:
+        listed = list(self.paced.expenses(made, REQUEST))
+        assert {expense.upstream for expense in listed} <= {self.upstream.name}
+        return [(expense.outcome, expense.micros) for expense in listed]
+
+
+def kinds(made: Calls) -> list[type]:
+    return [type(made.results[index]) for index in sorted(made.results)]
+
+
+@pytest.mark.parametrize(
+    ("pictures_per_call", "calls"),
+    [(1, [[7], [8], [9], [10], [11]]), (2, [[7, 8], [9, 10], [11]]), (16, [[7, 8, 9, 10, 11]])],
+)
+def test_seeds_are_called_for_in_as_many_calls_as_it_takes(
+    pictures_per_call: int, calls: list[list[int]]
+) -> None:
+    paced = Paced(ScriptedUpstream(pictures_per_call=pictures_per_call))
+    made = paced.draw(seeds=[7, 8, 9, 10, 11])
+    assert sorted(paced.upstream.calls) == calls
+    drawn = [made.results[index] for index in range(5)]
+    assert drawn == [DrawnPicture(seed, picture(), upstream="scripted") for seed in range(7, 12)]
+    assert made.milliseconds == 1234.5
+    assert paced.time.slept == []
+
+
+def test_results_are_of_the_pictures_that_were_asked_for() -> None:
+    paced = Paced()
+    order = Order(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
+    made = paced.paced.draw(order, tries=1)
+    assert {index: getattr(one, "seed", 0) for index, one in made.results.items()} == {3: 7, 5: 8}
+
+
+def test_init_image_is_handed_to_every_call() -> None:
+    paced, start = Paced(), picture()
+    paced.draw(seeds=[7, 8], init_image=start)
+    assert paced.upstream.init_images == [start, start]
+
+
+def test_calls_are_made_at_once() -> None:
+    meeting = threading.Barrier(16, timeout=10)
+
+    class Meeting(ScriptedUpstream):
+        def draw(self, *args: Any, **options: Any) -> Drawing:
+            meeting.wait()
+            return super().draw(*args, **options)
+
+    assert len(Paced(Meeting()).draw(seeds=range(1, 17)).results) == 16
+
+
+def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
+    paced = Paced()
+
+    class Slow(ScriptedUpstream):
+        def draw(self, *args: Any, **options: Any) -> Drawing:
+            paced.time.now += 2.5
+            return super().draw(*args, **options)
+
+    paced.upstream = Slow(milliseconds=0)
+    assert paced.draw().milliseconds == 2500
+
+
+def test_busy_upstream_is_asked_again_with_backoff_until_it_draws() -> None:
+    paced = Paced(ScriptedUpstream(script={7: [BUSY, BUSY]}))
+    made = paced.draw()
+    assert kinds(made) == [DrawnPicture]
+    assert paced.upstream.calls == [[7], [7], [7]]
+    assert paced.time.slept == [0.5, 1.0]
+    assert paced.gate.told == [[BUSY], [BUSY], [None]]
+
+
+@pytest.mark.parametrize("tries", [1, 2, 3])
+def test_upstream_that_stays_busy_is_given_up_after_so_many_tries(tries: int) -> None:
+    paced = Paced(ScriptedUpstream(always=BUSY))
+    made = paced.draw(tries=tries)
+    assert made.results == {0: BUSY}
+    assert len(paced.upstream.calls) == tries
+    assert paced.time.slept == [0.5, 1.0][: tries - 1]
+
+
+def test_only_what_was_busy_is_asked_again() -> None:
+    throttled = UpstreamThrottledError("busy")
+    script: Script = {8: [throttled], 9: [UpstreamFailedError("failed")], 10: [BUSY, BUSY]}
+    paced = Paced(ScriptedUpstream(script=script))
+    made = paced.draw(seeds=[7, 8, 9, 10])
+    assert kinds(made) == [DrawnPicture, DrawnPicture, UpstreamFailedError, DrawnPicture]
+    assert sorted(paced.upstream.calls) == [[7], [8], [8], [9], [10], [10], [10]]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamTimeoutError("slow"),
+        UpstreamFailedError("failed"),
+        UpstreamUnchargedError("failed"),
+        UpstreamAnswerError("cut off"),
+        UpstreamRefusedError("no"),
+        ContentPolicyError("no"),
+        StorageError("no key"),
+    ],
+)
+def test_what_is_no_sign_of_being_busy_is_not_asked_again(error: Sd3Error) -> None:
+    paced = Paced(ScriptedUpstream(always=error))
+    assert paced.draw().results == {0: error}
+    assert len(paced.upstream.calls) == 1
+    assert paced.gate.told == [[error]]
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(MIN_CALL_SECONDS + 0.4, 1), (11, 2), (12, 3)])
+def test_busy_upstream_is_given_up_when_too_little_time_is_left_for_a_call(
+    seconds: float, calls: int
+) -> None:
+    paced = Paced(ScriptedUpstream(always=BUSY))
+    assert paced.draw(seconds=seconds).results == {0: BUSY}
+    assert len(paced.upstream.calls) == calls
+
+
+def test_what_was_not_asked_for_yet_gets_the_error_that_ended_it() -> None:
+    paced = Paced(ScriptedUpstream(script={8: [BUSY] * 9}), NarrowGate(2))
+    made = paced.draw(seeds=[7, 8, 9, 10], tries=1)
+    assert kinds(made) == [DrawnPicture, *[UpstreamUnavailableError] * 3]
+    assert [made.results[index] for index in (1, 2, 3)] == [BUSY] * 3
+    assert sorted(paced.upstream.calls) == [[7], [8]]
+
+
+def test_gate_is_entered_again_for_what_it_did_not_let_in() -> None:
+    paced = Paced(gate=NarrowGate(2, 1, 2))
+    made = paced.draw(seeds=[7, 8, 9, 10, 11])
+    assert kinds(made) == [DrawnPicture] * 5
+    assert isinstance(paced.gate, NarrowGate)
+    assert [calls for calls, _ in paced.gate.asked] == [5, 3, 2]
+    assert [len(told) for told in paced.gate.told] == [2, 1, 2]
+
+
+def test_turns_are_waited_for_by_each_call() -> None:
+    paced = Paced(gate=NarrowGate(3, waits=(0.0, 1.5, 3.0)))
+    paced.draw(seeds=[7, 8, 9])
+    assert sorted(paced.time.slept) == [1.5, 3.0]
+
+
+@pytest.mark.parametrize(("seconds", "patience"), [(300, 20), (25, 15), (10, 0), (3, 0)])
+def test_turn_is_waited_for_as_long_as_a_call_still_fits(seconds: float, patience: float) -> None:
+    paced = Paced(gate=NarrowGate(1))
+    paced.draw(seconds=seconds)
+    assert isinstance(paced.gate, NarrowGate)
+    assert paced.gate.asked == [(1, patience)]
+
+
+@pytest.mark.parametrize("error", [UpstreamPacedError("full"), StorageError("no table")])
+def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> None:
+    paced = Paced(gate=NarrowGate(1, error=error))
+    made = paced.draw(seeds=[7, 8, 9])
+    assert [made.results[index] for index in (1, 2)] == [error, error]
+    assert paced.upstream.calls == [[7]]
+    assert paced.expenses(made) == [(CHARGED, 1000)]
+
+
+def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
+    paced = Paced(gate=NarrowGate(error=UpstreamPacedError("full")))
+    made = paced.draw(seeds=[7, 8])
+    assert (paced.upstream.calls, paced.gate.told) == ([], [])
+    assert not made.were_made
+    assert paced.expenses(made) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "expenses"),
+    [
+        ({}, [(CHARGED, 4000)]),
+        ({7: [UpstreamTimeoutError("?")]}, [(CHARGED, 3000), (UNKNOWN, 1000)]),
+        ({7: [UpstreamAnswerError("?")], 9: [BUSY] * 3}, [(CHARGED, 2000), (UNKNOWN, 1000)]),
+        ({seed: [UpstreamFailedError("?")] for seed in range(7, 11)}, [(UNKNOWN, 4000)]),
+        ({seed: [UpstreamUnchargedError("?")] for seed in range(7, 11)}, [(FREE, 0)]),
+        ({seed: [UpstreamRefusedError("no")] for seed in range(7, 11)}, [(FREE, 0)]),
+    ],
+)
+def test_expenses_are_summed_by_outcome(
+    script: dict[int, list[Sd3Error]], expenses: list[tuple[ChargeOutcome, int]]
+) -> None:
+    paced = Paced(ScriptedUpstream(script=script, removed=[10]))
+    assert paced.expenses(paced.draw(seeds=[7, 8, 9, 10])) == expenses
+
+
+def test_price_that_is_set_is_the_price() -> None:
+    paced = Paced(price_micros=25)
+    assert paced.paced.price(REQUEST) == 25
+    made = paced.draw(seeds=[7, 8])
+    assert list(paced.paced.expenses(made, REQUEST)) == [Expense("scripted", CHARGED, 50)]
+    assert Paced(price_micros=0).paced.price(REQUEST) == 0
+    assert Paced().paced.price(REQUEST) == 1000
+
+
+def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
+    made: list[str] = []
+
+    def make() -> ScriptedUpstream:
+        made.append("upstream")
+        return ScriptedUpstream()
+
+    def make_gate(_: object) -> OpenGate:
+        made.append("gate")
+        return OpenGate()
+
+    time = FakeTime()
+    paced = PacedUpstream(
+        settings=UpstreamSettings(name="scripted"),
+        make=make,
+        make_gate=make_gate,
+        clock=time.clock,
+        sleep=time.sleep,
+        jitter=lambda: 0.5,
+    )
+    assert made == []
+    paced.price(REQUEST)
+    assert made == ["upstream"]
+    for _ in range(2):
+        paced.draw(Order(REQUEST, {0: 7}, None, time.now + 60), tries=1)
+    assert made == ["upstream", "gate"]

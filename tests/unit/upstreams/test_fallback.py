@@ -1,0 +1,313 @@
+"""Several upstreams in their order: who is asked next, and who never is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sd3.contract import GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    InvalidRequestError,
+    Sd3Error,
+    StorageError,
+    UpstreamAnswerError,
+    UpstreamError,
+    UpstreamFailedError,
+    UpstreamKeyError,
+    UpstreamPacedError,
+    UpstreamRefusedError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+    UpstreamUnchargedError,
+)
+from sd3.images import Picture
+from sd3.models import ChargeOutcome, DrawnPicture, Expense, JobError, Outcome, Quote
+from sd3.settings import UpstreamSettings
+from sd3.upstreams.calls import PacedUpstream
+from sd3.upstreams.fallback import Fallback
+from tests.fakes import OpenGate, picture
+from tests.unit.upstreams.calling import FakeTime
+from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
+
+CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
+BUSY = UpstreamUnavailableError("busy")
+
+
+class Order:
+    """Upstreams in their order, each behind its own gate, on a clock that does not wait."""
+
+    def __init__(
+        self,
+        *upstreams: ScriptedUpstream,
+        gates: Sequence[OpenGate | NarrowGate] = (),
+        prices: Sequence[int | None] = (),
+    ) -> None:
+        self.time = FakeTime()
+        self.upstreams = upstreams
+        members = [
+            self._member(
+                upstream,
+                gates[index] if index < len(gates) else OpenGate(),
+                prices[index] if index < len(prices) else None,
+            )
+            for index, upstream in enumerate(upstreams)
+        ]
+        self.fallback = Fallback(make_members=lambda: members)
+
+    def _member(
+        self, upstream: ScriptedUpstream, gate: OpenGate | NarrowGate, price: int | None
+    ) -> PacedUpstream:
+        return PacedUpstream(
+            settings=UpstreamSettings(name=upstream.name, price_micros=price),
+            make=lambda: upstream,
+            make_gate=lambda _: gate,
+            clock=self.time.clock,
+            sleep=self.time.sleep,
+            jitter=lambda: 0.5,
+        )
+
+    def draw(
+        self, *, seeds: Sequence[int] = (7,), init_image: Picture | None = None, **fields: Any
+    ) -> Outcome:
+        request = GenerateRequest(prompt="a fox", num_images=len(seeds), **fields)
+        return self.fallback.draw(
+            request, seeds=seeds, init_image=init_image, deadline=self.time.now + 60
+        )
+
+    @property
+    def calls(self) -> list[list[int]]:
+        """The seeds that each upstream was asked for, those of one call for one picture."""
+        return [sorted(call[0] for call in upstream.calls) for upstream in self.upstreams]
+
+
+def failing(error: Sd3Error, name: str = "first", **options: Any) -> ScriptedUpstream:
+    return ScriptedUpstream(name, always=error, **options)
+
+
+def second(script: Script | None = None, **options: Any) -> ScriptedUpstream:
+    return ScriptedUpstream("second", script=script, **options)
+
+
+def test_first_upstream_draws_and_the_others_are_not_asked() -> None:
+    order = Order(ScriptedUpstream("first", ignored=("steps",)), second(ignored=("cfg_scale",)))
+    outcome = order.draw(seeds=[7, 8])
+    assert outcome == Outcome(
+        pictures=tuple(DrawnPicture(seed, picture(), upstream="first") for seed in (7, 8)),
+        prediction_time_ms=1234.5,
+        expenses=(Expense("first", CHARGED, 2000),),
+        ignored=("steps",),
+    )
+    assert order.calls == [[7, 8], []]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamUnavailableError("down"),
+        UpstreamThrottledError("busy"),
+        UpstreamPacedError("held back"),
+        UpstreamRefusedError("no credit"),
+        UpstreamKeyError("no key"),
+        UpstreamUnchargedError("broken, and free"),
+        StorageError("no key"),
+        InvalidRequestError([], message="not decoded"),
+    ],
+)
+def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error) -> None:
+    order = Order(failing(error, ignored=("steps",)), second(ignored=("cfg_scale",)))
+    outcome = order.draw()
+    assert outcome.pictures == (DrawnPicture(7, picture(), upstream="second"),)
+    assert outcome.error is None
+    assert outcome.ignored == ("cfg_scale",)
+    assert outcome.expenses == (Expense("first", FREE, 0), Expense("second", CHARGED, 1000))
+    assert order.calls == [[7], [7]]
+    assert order.time.slept == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UpstreamTimeoutError("slow"), UpstreamFailedError("broken"), UpstreamAnswerError("cut off")],
+)
+def test_what_may_be_charged_is_never_asked_of_the_next_one(error: UpstreamError) -> None:
+    order = Order(failing(error), second())
+    outcome = order.draw()
+    assert outcome == Outcome(expenses=(Expense("first", UNKNOWN, 1000),), error=error)
+    assert order.calls == [[7], []]
+
+
+def test_no_to_a_prompt_is_everybodys() -> None:
+    error = ContentPolicyError("no")
+    order = Order(failing(error), second())
+    assert order.draw() == Outcome(expenses=(Expense("first", FREE, 0),), error=error)
+    assert order.calls == [[7], []]
+
+
+def test_filtered_picture_is_final() -> None:
+    order = Order(ScriptedUpstream("first", removed=[7]), second())
+    outcome = order.draw()
+    assert outcome.pictures == (DrawnPicture(7, None, upstream="first"),)
+    assert outcome.error is None
+    assert order.calls == [[7], []]
+
+
+def test_last_upstream_is_tried_again_and_the_others_once() -> None:
+    order = Order(failing(BUSY), failing(BUSY, "second"))
+    assert order.draw().error is BUSY
+    assert order.calls == [[7], [7, 7, 7]]
+    assert order.time.slept == [0.5, 1.0]
+
+
+def test_only_one_upstream_is_the_last() -> None:
+    order = Order(ScriptedUpstream("only", script={7: [BUSY, BUSY]}))
+    assert order.draw().error is None
+    assert order.calls == [[7, 7, 7]]
+
+
+def test_held_back_upstream_is_passed_over_without_a_charge() -> None:
+    closed = NarrowGate(error=UpstreamPacedError("full"))
+    order = Order(ScriptedUpstream("first"), second(), gates=[closed])
+    outcome = order.draw(seeds=[7, 8])
+    assert outcome.expenses == (Expense("second", CHARGED, 2000),)
+    assert order.calls == [[], [7, 8]]
+
+
+def test_each_picture_is_handed_over_by_itself() -> None:
+    script: Script = {
+        8: [UpstreamRefusedError("no")],
+        9: [UpstreamTimeoutError("slow")],
+        10: [ContentPolicyError("no")],
+        11: [BUSY],
+    }
+    order = Order(
+        ScriptedUpstream("first", script=script, ignored=("steps",)),
+        second({11: [BUSY] * 3}, ignored=("steps", "cfg_scale"), milliseconds=2000, micros=10),
+    )
+    outcome = order.draw(seeds=[7, 8, 9, 10, 11])
+    assert order.calls == [[7, 8, 9, 10, 11], [8, 11, 11, 11]]
+    assert outcome.pictures == (
+        DrawnPicture(7, picture(), upstream="first"),
+        DrawnPicture(8, picture(), upstream="second"),
+        DrawnPicture(9, None, error=JobError(code="upstream_error", message="slow")),
+        DrawnPicture(10, None, error=JobError(code="content_policy", message="no")),
+        DrawnPicture(11, None, error=JobError(code="upstream_unavailable", message="busy")),
+    )
+    assert outcome.expenses == (
+        Expense("first", CHARGED, 1000),
+        Expense("first", UNKNOWN, 1000),
+        Expense("second", CHARGED, 10),
+    )
+    assert outcome.ignored == ("steps", "cfg_scale")
+    assert outcome.prediction_time_ms == 2000
+    assert outcome.error is None
+
+
+def test_fields_that_nobody_drew_with_are_not_said_to_be_ignored() -> None:
+    order = Order(failing(BUSY, ignored=("steps",)), second())
+    assert order.draw().ignored == ()
+
+
+def test_three_upstreams_are_asked_in_their_order() -> None:
+    third = ScriptedUpstream("third")
+    order = Order(failing(BUSY), failing(UpstreamKeyError("no key"), "second"), third)
+    assert order.draw(seeds=[7, 8]).pictures[1].upstream == "third"
+    assert order.calls == [[7, 8], [7, 8], [7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("errors", "worst"),
+    [
+        ([BUSY, UpstreamRefusedError("no")], 0),
+        ([UpstreamRefusedError("no"), UpstreamFailedError("broken")], 1),
+        ([UpstreamFailedError("broken"), UpstreamTimeoutError("slow"), BUSY], 1),
+        ([ContentPolicyError("no"), ContentPolicyError("no")], 0),
+    ],
+)
+def test_of_several_errors_the_one_counts_that_says_whether_to_ask_again(
+    errors: list[UpstreamError], worst: int
+) -> None:
+    script = {seed: [error] * 3 for seed, error in enumerate(errors, 7)}
+    outcome = Order(ScriptedUpstream("only", script=script)).draw(seeds=range(7, 7 + len(errors)))
+    assert outcome.error is errors[worst]
+    assert outcome.pictures == ()
+
+
+def test_pictures_that_were_removed_are_no_reason_to_hide_an_error() -> None:
+    upstream = ScriptedUpstream("only", script={8: [UpstreamTimeoutError("slow")]}, removed=[7])
+    outcome = Order(upstream).draw(seeds=[7, 8])
+    assert isinstance(outcome.error, UpstreamTimeoutError)
+    assert outcome.expenses == (Expense("only", CHARGED, 1000), Expense("only", UNKNOWN, 1000))
+
+
+def test_upstream_that_can_never_draw_a_request_is_passed_over() -> None:
+    order = Order(ScriptedUpstream("first", draws_from_images=False), second())
+    outcome = order.draw(init_image=picture())
+    assert outcome.expenses == (Expense("second", CHARGED, 1000),)
+    assert order.calls == [[], [7]]
+    assert order.draw().pictures[0].upstream == "first"
+
+
+def test_last_that_can_is_tried_again_whoever_stands_behind_it() -> None:
+    order = Order(failing(BUSY), ScriptedUpstream("second", draws_from_images=False))
+    order.draw(init_image=picture())
+    assert order.calls == [[7, 7, 7], []]
+
+
+def test_request_that_nobody_can_draw_any_more_is_refused() -> None:
+    order = Order(ScriptedUpstream("first", fault="steps"))
+    outcome = order.draw()
+    assert isinstance(outcome.error, UpstreamRefusedError)
+    assert (outcome.expenses, outcome.pictures) == ((), ())
+
+
+def test_request_is_checked_only_for_what_nobody_can_draw() -> None:
+    request = GenerateRequest(prompt="a fox", init_image=None)
+    Order(ScriptedUpstream("first", fault="steps"), second()).fallback.check(request)
+    with pytest.raises(InvalidRequestError) as caught:
+        Order(ScriptedUpstream("first", fault="steps"), second(fault="cfg_scale")).fallback.check(
+            request
+        )
+    assert caught.value.faults == ((("body", "steps"), "not first's", "upstream"),)
+
+
+def test_init_image_is_checked_at_admission() -> None:
+    request = GenerateRequest.model_construct(prompt="a fox", init_image=picture())
+    text_only = ScriptedUpstream("first", draws_from_images=False)
+    Order(text_only, second()).fallback.check(request)
+    with pytest.raises(InvalidRequestError):
+        Order(text_only).fallback.check(request)
+
+
+def test_quote_is_the_dearest_upstream_that_can_for_every_picture() -> None:
+    upstreams = (
+        ScriptedUpstream("cheap", micros=10),
+        ScriptedUpstream("dear", micros=30, draws_from_images=False),
+        ScriptedUpstream("middle", micros=20),
+    )
+    request = GenerateRequest(prompt="a fox", num_images=4)
+    fallback = Order(*upstreams).fallback
+    assert fallback.quote(request, has_image=False) == Quote(upstream="dear", micros=120)
+    assert fallback.quote(request, has_image=True) == Quote(upstream="middle", micros=80)
+    priced = Order(*upstreams, prices=[50]).fallback
+    assert priced.quote(request, has_image=False) == Quote(upstream="cheap", micros=200)
+
+
+def test_quote_of_what_nobody_can_draw_is_there_all_the_same() -> None:
+    fallback = Order(ScriptedUpstream("only", micros=10, fault="steps")).fallback
+    request = GenerateRequest(prompt="a fox")
+    assert fallback.quote(request, has_image=False) == Quote(upstream="only", micros=10)
+
+
+def test_members_are_made_once_when_they_are_first_used() -> None:
+    made: list[str] = []
+
+    def make() -> list[PacedUpstream]:
+        made.append("members")
+        return list(Order(ScriptedUpstream()).fallback.members)
+
+    fallback = Fallback(make_members=make)
+    assert made == []
+    for _ in range(2):
+        fallback.check(GenerateRequest(prompt="a fox"))
+    assert made == ["members"]

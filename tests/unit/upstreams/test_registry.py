@@ -1,0 +1,38 @@
+"""The upstreams by their names in UPSTREAM, made of a deployment's settings."""
+
+from dataclasses import replace
+
+import pytest
+
+from sd3.settings import Settings
+from sd3.upstreams import UPSTREAMS, Options, Upstream
+from tests.unit.upstreams.calling import FakeKey
+from tests.vendors.bedrock import signer
+
+SETTINGS = Settings()
+
+
+def made(name: str, *, base_url: str = "", settings: Settings = SETTINGS) -> Upstream:
+    options = Options(base_url, FakeKey(), settings, signer("secret"))
+    return UPSTREAMS[name](options)
+
+
+@pytest.mark.parametrize("name", UPSTREAMS)
+def test_upstream_has_the_name_that_it_is_chosen_by(name: str) -> None:
+    assert made(name, base_url="https://upstream.example").name == name
+
+
+@pytest.mark.parametrize("name", ["stability", "bedrock"])
+def test_vendors_have_an_address_of_their_own(name: str) -> None:
+    assert made(name).name == name
+
+
+@pytest.mark.parametrize("name", ["octoai", "openai"])
+def test_others_need_one(name: str) -> None:
+    with pytest.raises(ValueError, match="UPSTREAM_URL"):
+        made(name)
+
+
+def test_unknown_model_of_stabilitys_is_told_when_the_upstream_is_made() -> None:
+    with pytest.raises(ValueError, match="STABILITY_MODEL is 'sd3-turbo'"):
+        made("stability", settings=replace(SETTINGS, stability_model="sd3-turbo"))
