@@ -9,6 +9,8 @@ LOCKS ?= requirements
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
+# Every command starts Pythons that import much: compiled once, here, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run test check check-locks fmt lock build deploy token invoke redrive bench clean
 

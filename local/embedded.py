@@ -106,9 +106,9 @@ def share_layers(runtime: Any, functions: Any) -> None:
         config = worker.config
         with lock:  # the first ones of a burst wait, rather than unpack it each
             folders = [unpacked(functions._resolve_layer_zip(each)) for each in config["Layers"]]
-        layers = {"_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}
-        variables = config["Environment"]["Variables"] | layers
-        worker.config = {**config, "Layers": [], "Environment": {"Variables": variables}}
+        variables = config.get("Environment", {}).get("Variables", {})
+        found = variables | {"_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}
+        worker.config = config | {"Layers": [], "Environment": {"Variables": found}}
         try:
             spawn(worker)
         finally:
