@@ -11,8 +11,10 @@ option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
+# Every command starts Pythons that import much: compiled once, here, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test test-code test-stack check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -21,7 +23,14 @@ run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the service on this ma
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
 
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the unit, integration and e2e tests; ARGS go to pytest
-	@$(BIN)/pytest $(or $(ARGS),tests/unit tests/integration tests/e2e)
+	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 2 test-code test-stack)
+
+# At the same time: the stack's tests wait most of theirs.
+test-code:
+	@$(BIN)/pytest -q tests/unit tests/integration
+
+test-stack:
+	@$(BIN)/pytest -q tests/e2e
 
 check: .venv/.ok check-locks ## Check format, lint, types, imports, the template and the lock files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .

@@ -2,7 +2,8 @@
 
 Importing an API's body, it drops the gateway responses and the answers of mock integrations
 (CORS preflight). It overlooks it when a function says that a part of a stream's batch has failed,
-and cannot compare a concurrency that is a parameter of the template, and so text.
+and cannot compare a concurrency that is a parameter of the template, and so text. It unpacks all
+layers anew for each process of a function, which takes a second, in which it answers nobody.
 And it speaks plain HTTP on this machine's loopback only, where the buckets' TLS-only policies
 would refuse every request.
 """
@@ -10,7 +11,13 @@ would refuse every request.
 # ruff: noqa: SLF001 - what is completed here has no public names
 
 import importlib
+import io
+import os
+import tempfile
+import zipfile
 from collections.abc import Mapping
+from functools import cache
+from threading import Lock
 from typing import Any
 
 
@@ -21,6 +28,7 @@ def main() -> None:
     functions = importlib.import_module("ministack.services.lambda_svc")
     repeat_failed_records(functions)
     read_concurrency(functions)
+    share_layers(importlib.import_module("ministack.core.lambda_runtime"), functions)
     importlib.import_module("ministack.app").main()
 
 
@@ -78,6 +86,35 @@ def read_concurrency(functions: Any) -> None:
         return concurrency({**source, "ScalingConfig": numbers}, *rest)
 
     functions._sqs_esm_concurrency = allowed
+
+
+def share_layers(runtime: Any, functions: Any) -> None:
+    """Have all processes of functions read a layer from one folder, as it is read-only on Lambda.
+
+    The folders are in the temporary directory, and end with it.
+    """
+    spawn, lock = runtime.Worker._spawn, Lock()
+
+    @cache
+    def unpacked(layer: bytes) -> str:
+        folder = tempfile.mkdtemp(prefix="layer-")
+        with zipfile.ZipFile(io.BytesIO(layer)) as file:
+            file.extractall(folder)
+        return folder
+
+    def spawned(worker: Any) -> None:
+        config = worker.config
+        with lock:  # the first ones of a burst wait, rather than unpack it each
+            folders = [unpacked(functions._resolve_layer_zip(each)) for each in config["Layers"]]
+        variables = config.get("Environment", {}).get("Variables", {})
+        found = variables | {"_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}
+        worker.config = config | {"Layers": [], "Environment": {"Variables": found}}
+        try:
+            spawn(worker)
+        finally:
+            worker.config = config
+
+    runtime.Worker._spawn = spawned
 
 
 def trust_loopback(evaluator: Any) -> None:

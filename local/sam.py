@@ -13,7 +13,7 @@ SAM = ROOT / ".tools/sam/bin/sam"
 MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
 ARTIFACTS_BUCKET = "sam-artifacts"
 
-_QUIET = {"SAM_CLI_TELEMETRY": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+_QUIET = {"SAM_CLI_TELEMETRY": "0"}
 
 
 def build(state: Path, report: Callable[[str], None]) -> Path:

@@ -69,11 +69,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif outcome == "cut off":
             self._answer(200, b'{"images": [', missing=1000)
         elif outcome in {"drawn", "slow"}:
-            if outcome == "slow":
-                time.sleep(self.server.slow_seconds)
             answer = self._passed_on(body)
             if answer.status_code == 429:  # the SD3 server itself was busy
                 self.server.correct(seed, outcome, "throttled")
+            elif outcome == "slow":
+                time.sleep(self.server.slow_seconds)
             self._answer(answer.status_code, answer.content)
 
     def _passed_on(self, body: bytes) -> requests.Response:

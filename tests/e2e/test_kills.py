@@ -127,19 +127,12 @@ def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
     worker = stack.deployed.resource("WorkerFunction")
     was = functions.get_function_configuration(FunctionName=worker)
     variables = was["Environment"]["Variables"]
-    # MiniStack unpacks the layers for each process anew: 57 MB for each death.
-    layers = [ROOT / f".local/build/{name}/python" for name in ("DependenciesLayer", "Sd3Layer")]
-    changed = variables | {
-        "UPSTREAM_URL": upstream_url,
-        "DEATHS": str(deaths),
-        "PYTHONPATH": ":".join(map(str, layers)),
-    }
+    changed = variables | {"UPSTREAM_URL": upstream_url, "DEATHS": str(deaths)}
     functions.update_function_code(FunctionName=worker, ZipFile=zipped())
     functions.update_function_configuration(
         FunctionName=worker,
         Handler="dying_worker.handler",
         Timeout=TIMEOUT_SECONDS,
-        Layers=[],
         Environment={"Variables": changed},
     )
     sqs.set_queue_attributes(
@@ -154,7 +147,6 @@ def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
             FunctionName=worker,
             Handler=was["Handler"],
             Timeout=was["Timeout"],
-            Layers=[layer["Arn"] for layer in was["Layers"]],
             Environment={"Variables": variables},
         )
 

@@ -58,8 +58,14 @@ def loader() -> Loader:
     return sd3.aws._Loader(include_default_search_paths=True)
 
 
+@pytest.fixture(scope="session")
+def deployer() -> Aws:
+    """Clients that make what the template deploys; a test's own may be changed by it."""
+    return Aws()
+
+
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
+def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Iterator[Aws]:
     """What the template deploys, on moto, with clients to look at it."""
     monkeypatch.setattr(sd3.aws, "_Loader", lambda **_: loader)
     for name, value in ENVIRONMENT.items():
@@ -67,11 +73,10 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with mock_aws():
-        aws = Aws()
-        aws.s3.create_bucket(
+        deployer.s3.create_bucket(
             Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
-        aws.dynamodb.create_table(
+        deployer.dynamodb.create_table(
             TableName="jobs",
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -84,16 +89,16 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader) -> Iterator[Aws]:
                 index("failed_by_day", "failed_day", "completed_at"),
             ],
         )
-        aws.dynamodb.create_table(
+        deployer.dynamodb.create_table(
             TableName="upstreams",
             BillingMode="PAY_PER_REQUEST",
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         )
-        aws.sqs.create_queue(QueueName="jobs")
-        aws.sqs.create_queue(QueueName="aside")
-        aws.secrets.create_secret(Name="upstream-token", SecretString="secret")
-        yield aws
+        deployer.sqs.create_queue(QueueName="jobs")
+        deployer.sqs.create_queue(QueueName="aside")
+        deployer.secrets.create_secret(Name="upstream-token", SecretString="secret")
+        yield Aws()
 
 
 @pytest.fixture

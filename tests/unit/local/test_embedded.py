@@ -1,5 +1,12 @@
 """What is completed in MiniStack, over a stand-in for its gateway."""
 
+import io
+import os
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +16,7 @@ from local.embedded import (
     complete_imports,
     read_concurrency,
     repeat_failed_records,
+    share_layers,
     trust_loopback,
 )
 
@@ -103,3 +111,74 @@ def test_a_concurrency_of_the_templates_parameters_is_a_number(source: Any, allo
     functions = SimpleNamespace(_sqs_esm_concurrency=concurrency)
     read_concurrency(functions)
     assert functions._sqs_esm_concurrency(source, {}) == allowed
+
+
+class FakeWorker:
+    """A function's process, which unpacks the layers of its configuration when it starts."""
+
+    def __init__(self, *layers: str, **variables: str) -> None:
+        self.config: dict[str, Any] = {
+            "Layers": [{"Arn": name} for name in layers],
+            "Environment": {"Variables": variables},
+        }
+        self.started_with: dict[str, Any] = {}
+
+    def _spawn(self) -> None:
+        self.started_with = self.config
+        if "FAILS" in self.config["Environment"]["Variables"]:
+            raise RuntimeError
+
+    def start(self) -> list[Path]:
+        """The folders of its layers, in their order."""
+        self._spawn()
+        assert self.started_with["Layers"] == []
+        variables = self.started_with["Environment"]["Variables"]
+        return [Path(path) for path in variables["_LAMBDA_LAYERS_DIRS"].split(os.pathsep) if path]
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[FakeWorker]:
+    """Processes of functions that share the layers a and b, unpacked in tmp_path."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    layers = {name: zipped(f"python/{name}.py") for name in "ab"}
+    functions = SimpleNamespace(_resolve_layer_zip=lambda layer: layers[layer["Arn"]])
+
+    class Worker(FakeWorker):
+        pass
+
+    share_layers(SimpleNamespace(Worker=Worker), functions)
+    return Worker
+
+
+def zipped(name: str) -> bytes:
+    """A layer with one file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, "")
+    return buffer.getvalue()
+
+
+def test_a_layer_is_unpacked_once_for_all_functions(
+    worker: type[FakeWorker], tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        starts = [threads.submit(worker("a", "b").start) for _ in range(4)]
+    first, *others = [start.result() for start in starts]
+    assert [[*folder.rglob("*.py")] for folder in first] == [
+        [folder / f"python/{name}.py"] for folder, name in zip(first, "ab", strict=True)
+    ]
+    assert others == [first] * 3
+    assert worker("b").start() == first[1:]
+    assert worker().start() == []
+    assert sorted(tmp_path.iterdir()) == sorted(first)
+
+
+@pytest.mark.parametrize("variables", [{"A": "b"}, {"A": "b", "FAILS": ""}])
+def test_a_function_keeps_its_configuration(
+    worker: type[FakeWorker], variables: dict[str, str]
+) -> None:
+    started = worker("a", **variables)
+    with pytest.raises(RuntimeError) if "FAILS" in variables else nullcontext():
+        started.start()
+    assert started.started_with["Environment"]["Variables"]["A"] == "b"
+    assert started.config == worker("a", **variables).config
