@@ -11,17 +11,21 @@ option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
+TORCH ?= torch==2.13.0
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test test-engine check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
 
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(BIN)/pytest $(or $(ARGS),tests/unit tests/integration tests/e2e)
+
+test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH names the build of torch
+	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
 check: .venv/.ok check-locks ## Check format, lint, types, imports, the template and the lock files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
@@ -82,4 +86,12 @@ clean: ## Remove all that was made here, environments too
 	@echo "setting up $*"
 	@$(UV) venv -q --clear --python $(BIN)/python .tools/$*
 	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
+	@touch $@
+
+# pip, not uv: only pip finds the builds of torch that this machine was given.
+.tools/engine/.ok: requirements/engine.txt .venv/.ok
+	@echo "setting up engine: torch is large"
+	@$(PYTHON) -m venv --clear .tools/engine
+	@.tools/engine/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
+	@$(UV) pip install -q --python .tools/engine --require-hashes --no-deps -r $<
 	@touch $@
