@@ -137,6 +137,7 @@ _TINY_CLIP: Final = {
 TINY: Final = Architecture(
     transformer={
         **_SD3_TRANSFORMER,
+        "patch_size": 1,
         "in_channels": 4,
         "out_channels": 4,
         "num_layers": 2,
@@ -148,7 +149,9 @@ TINY: Final = Architecture(
     },
     vae={
         **_SD3_VAE,
-        "block_out_channels": (4, 4, 4, 4),
+        "block_out_channels": (4,) * 6,
+        "down_block_types": ("DownEncoderBlock2D",) * 6,
+        "up_block_types": ("UpDecoderBlock2D",) * 6,
         "layers_per_block": 1,
         "latent_channels": 4,
         "norm_num_groups": 2,
@@ -157,7 +160,7 @@ TINY: Final = Architecture(
     clip_2=_TINY_CLIP,
     t5={"vocab_size": 260, "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2},
 )
-"""The real classes and the real sizes of pictures, with a few thousand weights."""
+"""The real classes and sizes of pictures, with a few thousand weights and 32 pixels a token."""
 ARCHITECTURES: Final = {"sd3-medium": SD3_MEDIUM, "sd3.5-large": SD35_LARGE, "tiny": TINY}
 
 
