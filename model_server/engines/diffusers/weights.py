@@ -68,7 +68,7 @@ def place(pipelines: Sequence[Any], *, device: str, offload: str) -> None:
 
 
 def compile_blocks(pipeline: Any) -> None:
-    """Have the transformer's blocks compiled at their first use, which takes a minute or more.
+    """Have the transformer's blocks compiled at their first use, which takes its time.
 
     The blocks are alike: what was compiled for the first one serves them all.
     """
