@@ -11,13 +11,14 @@ option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
+TORCH ?= torch==2.13.0
 # Every command starts Pythons that import much: compiled once, here, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test test-code test-stack check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test test-code test-stack test-engine check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
@@ -31,6 +32,9 @@ test-code:
 
 test-stack:
 	@$(BIN)/pytest -q tests/e2e
+
+test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH names the build of torch
+	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
 check: .venv/.ok check-locks ## Check format, lint, types, imports, the template and the lock files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
@@ -91,4 +95,12 @@ clean: ## Remove all that was made here, environments too
 	@echo "setting up $*"
 	@$(UV) venv -q --clear --python $(BIN)/python .tools/$*
 	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
+	@touch $@
+
+# pip, not uv: only pip finds the builds of torch that this machine was given.
+.tools/engine/.ok: requirements/engine.txt .venv/.ok
+	@echo "setting up engine: torch is large"
+	@$(PYTHON) -m venv --clear .tools/engine
+	@.tools/engine/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
+	@$(UV) pip install -q --python .tools/engine --require-hashes --no-deps -r $<
 	@touch $@

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 
+from model_server.engines import EngineLoadError
 from model_server.server import Server
 from model_server.settings import Settings
 
@@ -14,7 +15,10 @@ def main() -> None:
     # uvicorn raises the signal again when it has shut down: this makes of it an exit status.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-    server = Server(settings, on_ready=_say)
+    try:
+        server = Server(settings, on_ready=_say)
+    except EngineLoadError as error:
+        sys.exit(str(error))
     server.run()
     sys.exit(1 if server.failed else 0)
 

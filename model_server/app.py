@@ -1,8 +1,9 @@
 """The HTTP edge: bearer token, body, request, and the answers that are not pictures."""
 
 import hmac
+import logging
 import time
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,10 +12,13 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from model_server.admission import Admission, BusyError
-from model_server.engines import EngineClosedError
+from model_server.engines import EngineClosedError, EngineMemoryError
+from model_server.metrics import DRAWING_PATH, Metrics
 from model_server.models import GenerateRequest
 from model_server.settings import Settings
 from model_server.studio import Studio
+
+_LOG: Final = logging.getLogger("uvicorn.error")
 
 
 class RefusalError(Exception):
@@ -27,8 +31,8 @@ class RefusalError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def create_app(settings: Settings, studio: Studio) -> FastAPI:
-    """Build the application: POST /generate/sd3 and GET /health."""
+def create_app(settings: Settings, studio: Studio, metrics: Metrics) -> FastAPI:
+    """Build the application: POST /generate/sd3, GET /health and GET /metrics."""
     app = FastAPI(title="SD3 model server", openapi_url=None)
     app.add_exception_handler(RequestValidationError, _faults)
     app.add_exception_handler(RefusalError, _refusal)
@@ -49,7 +53,7 @@ def create_app(settings: Settings, studio: Studio) -> FastAPI:
     def parse(body: Annotated[bytes, Depends(read_body)]) -> GenerateRequest:
         return _parse(body)
 
-    @app.post("/generate/sd3", dependencies=[Depends(check_token)])
+    @app.post(DRAWING_PATH, dependencies=[Depends(check_token)])
     async def generate(wanted: Annotated[GenerateRequest, Depends(parse)]) -> Response:
         return await _generate(wanted, studio, admission)
 
@@ -57,6 +61,10 @@ def create_app(settings: Settings, studio: Studio) -> FastAPI:
     async def health() -> Response:
         state = {"engine": studio.engine.name, "ready": studio.ready}
         return JSONResponse(state, status_code=200 if studio.ready else 503)
+
+    @app.get("/metrics")
+    async def measured() -> Response:
+        return Response(metrics.text(), media_type=metrics.media_type)
 
     return app
 
@@ -73,6 +81,9 @@ async def _generate(wanted: GenerateRequest, studio: Studio, admission: Admissio
         raise RefusalError(429, "Too many requests.", Retry_After=str(error.retry_after)) from error
     except EngineClosedError as error:
         raise RefusalError(503, "The server is shutting down.", Retry_After="5") from error
+    except EngineMemoryError as error:
+        _LOG.error("%s", error)
+        raise RefusalError(500, "A picture of that size does not fit the memory.") from error
     return Response(content, media_type="application/json")
 
 

@@ -10,7 +10,8 @@ from typing import Final
 import uvicorn
 
 from model_server.app import create_app
-from model_server.engines import ENGINES
+from model_server.engines import ENGINES, EngineLoadError
+from model_server.metrics import CountedAnswers, Metrics
 from model_server.settings import Settings
 from model_server.studio import Studio
 
@@ -25,13 +26,18 @@ class Server(uvicorn.Server):
     _loading: asyncio.Task[None]
 
     def __init__(self, settings: Settings, *, on_ready: Callable[[str], None]) -> None:
-        """`on_ready` is called once, with the server's URL, when it listens and can draw."""
-        self._studio = Studio(ENGINES[settings.engine](settings))
+        """`on_ready` is called once, with the server's URL, when it listens and can draw.
+
+        Raises EngineLoadError when the engine's packages are not there.
+        """
+        engine = ENGINES[settings.engine](settings)
+        metrics = Metrics(engine.collectors)
+        self._studio = Studio(engine, metrics)
         self._on_ready = on_ready
         self.failed = False
         super().__init__(
             uvicorn.Config(
-                create_app(settings, self._studio),
+                CountedAnswers(create_app(settings, self._studio, metrics), metrics),
                 host=settings.host,
                 port=settings.port,
                 headers=[("X-Engine", self._studio.engine.notice)],
@@ -60,7 +66,8 @@ class Server(uvicorn.Server):
         if loading.cancelled():
             return
         if error := loading.exception():
-            _LOG.error("the engine did not load", exc_info=error)
+            known = isinstance(error, EngineLoadError)
+            _LOG.error("the engine did not load: %s", error, exc_info=None if known else error)
             self.failed = self.should_exit = True
         else:
             self._on_ready(url)

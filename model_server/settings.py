@@ -24,6 +24,13 @@ class Settings:
     max_body_bytes: int = 32 * 2**20
     """Room for a 4096x4096 photograph as base64, which is a third larger than its file."""
     delay_ms_per_step: float = 0.0
+    weights: str = ""
+    dtype: str = "bf16"
+    offload: str = "none"
+    compile: bool = False
+    max_batch: int = 4
+    """With guidance that is 8 rows of the model, 35000 tokens at 1024x1024; not measured yet."""
+    safety_checker: str = ""
 
     @classmethod
     def read(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
@@ -33,6 +40,8 @@ class Settings:
         token = environ.get(TOKEN_VARIABLE, "")
         if not token:
             parser.error(f"set {TOKEN_VARIABLE} to the bearer token that clients must send")
+        if flags.engine == "diffusers" and not flags.weights:
+            parser.error("--engine diffusers needs --weights")
         return cls(token=token, **vars(flags))
 
 
@@ -46,8 +55,24 @@ def _parser(settings: type[Settings]) -> argparse.ArgumentParser:
         ("requests-per-minute", _at_least(0), "requests let in per minute; 0 is no bound"),
         ("max-body-bytes", _at_least(1), "largest request body; a larger one is a 413"),
         ("delay-ms-per-step", _delay, "sketch: milliseconds to wait per picture and step"),
+        (
+            "weights",
+            str,
+            "diffusers: folder of a Stable Diffusion 3 pipeline, or its id on the hub",
+        ),
+        ("max-batch", _at_least(1), "diffusers: pictures drawn at once; halved if out of memory"),
+        ("safety-checker", str, "diffusers: folder of a checker that removes pictures"),
     )
-    parser.add_argument("--engine", choices=sorted(ENGINES), default=default["engine"])
+    choices = (
+        ("engine", sorted(ENGINES), "who draws"),
+        ("dtype", ["bf16", "fp16", "fp32"], "diffusers: number format of weights and arithmetic"),
+        ("offload", ["none", "model", "sequential"], "diffusers: what waits in the CPU's memory"),
+    )
+    for name, names, description in choices:
+        parser.add_argument(
+            f"--{name}", choices=names, default=default[name], help=f"{description} (%(default)s)"
+        )
+    parser.add_argument("--compile", action="store_true", help="diffusers: torch.compile")
     for name, kind, description in flags:
         value = default[name.replace("-", "_")]
         parser.add_argument(

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
 
 from model_server.engines import Engine
+from model_server.metrics import Metrics
 from model_server.models import MAX_SEED, GenerateAnswer, GenerateRequest, ImageAnswer
 from model_server.pictures import encode
 
@@ -15,9 +16,10 @@ from model_server.pictures import encode
 class Studio:
     """Keeps the event loop free while an engine loads or draws."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self.engine = engine
         self.ready = False
+        self._metrics = metrics
         self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix=engine.name)
 
     async def load(self) -> None:
@@ -28,8 +30,9 @@ class Studio:
     async def answer(self, request: GenerateRequest) -> bytes:
         """Draw what is asked for and return the JSON of a GenerateAnswer.
 
-        Raises EngineClosedError.
+        Raises EngineClosedError, EngineMemoryError.
         """
+        self._metrics.waiting.inc()
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, self._answer, request
         )
@@ -41,6 +44,13 @@ class Studio:
         self._threads.shutdown(wait=False)
 
     def _answer(self, request: GenerateRequest) -> bytes:
+        self._metrics.waiting.dec()
+        with self._metrics.drawing.track_inprogress():
+            answer = self._draw(request)
+        self._metrics.count_pictures(answer)
+        return answer.model_dump_json().encode()
+
+    def _draw(self, request: GenerateRequest) -> GenerateAnswer:
         started = time.perf_counter()
         seeds = request.fix_seeds(lambda: 1 + secrets.randbelow(MAX_SEED))
         drawn = self.engine.draw(request, seeds=seeds, init_image=_init_image(request))
@@ -54,8 +64,7 @@ class Studio:
             for seed, (picture, score) in zip(seeds, drawn, strict=True)
         ]
         elapsed_ms = round((time.perf_counter() - started) * 1000, 3)
-        answer = GenerateAnswer(images=images, prediction_time_ms=elapsed_ms)
-        return answer.model_dump_json().encode()
+        return GenerateAnswer(images=images, prediction_time_ms=elapsed_ms)
 
 
 def _init_image(request: GenerateRequest) -> Image.Image | None:

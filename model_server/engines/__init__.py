@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from PIL import Image
+from prometheus_client.registry import Collector
 
 from model_server.models import GenerateRequest
 
@@ -24,6 +25,14 @@ class EngineClosedError(Exception):
     """The engine was closed before the drawing was done."""
 
 
+class EngineLoadError(Exception):
+    """The engine cannot become ready as it was set up; the message says to the operator why."""
+
+
+class EngineMemoryError(Exception):
+    """Not even one picture of that size fits the memory."""
+
+
 class Engine(Protocol):
     """Whoever draws. An engine owns its safety filter, since only it knows what it can judge."""
 
@@ -32,9 +41,14 @@ class Engine(Protocol):
     """What every answer says of the engine, in its X-Engine header."""
     parallel: int
     """How many requests it draws at once, each in a thread of its own."""
+    collectors: Sequence[Collector]
+    """What it measures of itself, for GET /metrics."""
 
     def load(self) -> None:
-        """Become ready to draw; called once, in a thread, and may take minutes."""
+        """Become ready to draw; called once, in a thread, and may take minutes.
+
+        Raises EngineLoadError for what the operator can mend.
+        """
 
     def refuses(self, request: GenerateRequest) -> bool:
         """Whether the request violates the acceptable use policy; quick, without drawing."""
@@ -48,7 +62,8 @@ class Engine(Protocol):
     ) -> Iterable[Drawn]:
         """Draw one picture for each seed, in order; one by one or all at once.
 
-        `init_image` has the output's size; None means text-to-image. Raises EngineClosedError.
+        `init_image` has the output's size; None means text-to-image.
+        Raises EngineClosedError, EngineMemoryError.
         """
 
     def close(self) -> None:
@@ -61,4 +76,13 @@ def _sketch(settings: Settings) -> Engine:
     return SketchEngine(delay_ms_per_step=settings.delay_ms_per_step)
 
 
-ENGINES: dict[str, Callable[[Settings], Engine]] = {"sketch": _sketch}
+def _diffusers(settings: Settings) -> Engine:
+    try:
+        from model_server.engines.diffusers import DiffusersEngine  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        msg = f"the diffusers engine needs {error.name}: see model_server/README.md"
+        raise EngineLoadError(msg) from error
+    return DiffusersEngine.from_settings(settings)
+
+
+ENGINES: dict[str, Callable[[Settings], Engine]] = {"sketch": _sketch, "diffusers": _diffusers}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from PIL import Image, ImageEnhance
+from prometheus_client.registry import Collector
 
 from model_server.engines import Drawn, EngineClosedError
 from model_server.engines.sketch.caption import Caption, write_caption
@@ -23,6 +24,7 @@ class SketchEngine:
     name = "sketch"
     notice = "sketch; no model"
     parallel = 2
+    collectors: Sequence[Collector] = ()
 
     def __init__(self, *, delay_ms_per_step: float = 0) -> None:
         """`delay_ms_per_step` is waited for each picture and step, to act like a slow model."""

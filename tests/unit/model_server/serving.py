@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 from PIL import Image
+from prometheus_client.registry import Collector
 
 from model_server.engines import Drawn, EngineClosedError
 from model_server.models import GenerateRequest
@@ -45,6 +46,13 @@ class Client:
         """GET /health."""
         return requests.get(f"{self.url}/health", timeout=PATIENCE_S)
 
+    def metrics(self) -> dict[str, float]:
+        """GET /metrics: each sample's name with its labels as they are written, and its value."""
+        answer = requests.get(f"{self.url}/metrics", timeout=PATIENCE_S)
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
 
 @contextmanager
 def running(**settings: Any) -> Iterator[Client]:
@@ -74,6 +82,7 @@ class GatedEngine:
     name = "gated"
     notice = "gated; for tests"
     parallel = 1
+    collectors: Sequence[Collector] = ()
 
     def __init__(self, *, load_fault: Exception | None = None) -> None:
         self.gate = threading.Event()

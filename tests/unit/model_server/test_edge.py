@@ -2,12 +2,13 @@
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import pytest
 
-from model_server.engines import ENGINES
+from model_server.engines import ENGINES, EngineLoadError, EngineMemoryError
 from model_server.server import Server
 from model_server.settings import Settings
 from tests.unit.model_server.serving import (
@@ -25,6 +26,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> GatedEngine:
     gated = GatedEngine()
     monkeypatch.setitem(ENGINES, "gated", lambda _: gated)
     return gated
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    def draw(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    return draw
 
 
 @pytest.mark.parametrize(
@@ -122,14 +130,14 @@ def test_health_is_open_and_names_the_engine(sketch: Client) -> None:
 
 
 def test_a_drawing_that_fails_is_a_500_with_the_engines_notice(
-    engine: GatedEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    engine: GatedEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     engine.gate.set()
     monkeypatch.setattr(engine, "draw", lambda *_, **__: 1 / 0)
     with running(engine="gated") as client:
         answer = client.generate(prompt="not-to-be-logged")
     assert (answer.status_code, answer.headers["X-Engine"]) == (500, engine.notice)
-    assert "not-to-be-logged" not in answer.text + caplog.text
+    assert "not-to-be-logged" not in answer.text + capfd.readouterr().err
 
 
 def test_a_request_beyond_the_bound_is_a_429_that_says_when_to_come_back(
@@ -146,6 +154,58 @@ def test_a_request_beyond_the_bound_is_a_429_that_says_when_to_come_back(
         engine.gate.set()
         assert first.result().status_code == 200
         assert client.generate(prompt="a fox").status_code == 200
+
+
+def test_requests_wait_in_line_up_to_the_bound_and_can_be_seen_there(engine: GatedEngine) -> None:
+    engine.gate.set()
+    with running(engine="gated", max_concurrent=3) as client, ThreadPoolExecutor(3) as others:
+        engine.gate.clear()
+        inside = [others.submit(client.generate, prompt="a fox") for _ in range(3)]
+        give_up = time.monotonic() + PATIENCE_S
+        while client.metrics()["model_server_requests_waiting"] < 2:
+            assert time.monotonic() < give_up
+        assert client.metrics()["model_server_requests_drawing"] == 1
+        answer = client.generate(prompt="a fox")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+        engine.gate.set()
+        assert [each.result().status_code for each in inside] == [200] * 3
+        metrics = client.metrics()
+    assert metrics["model_server_requests_waiting"] == metrics["model_server_requests_drawing"] == 0
+    assert metrics['model_server_answers_total{status="200"}'] == 3
+    assert metrics['model_server_answers_total{status="429"}'] == 1
+
+
+def test_what_is_answered_and_drawn_is_counted_and_no_prompt_is_shown() -> None:
+    with running() as client:
+        client.generate(prompt="show-me-not sketch-unsafe-1", steps=1, num_images=2)
+        client.generate(prompt="show-me-not", steps="show-me-not")
+        client.generate(prompt="show-me-not sketch-forbidden")
+        Client(client.url, {}).generate(prompt="show-me-not")
+        metrics = client.metrics()
+    assert "show-me-not" not in str(metrics)
+    answers = {n: v for n, v in metrics.items() if n.startswith("model_server_answers_total")}
+    assert answers == {
+        f'model_server_answers_total{{status="{status}"}}': 1 for status in (200, 422, 400, 401)
+    }
+    assert metrics['model_server_pictures_total{outcome="drawn"}'] == 1
+    assert metrics['model_server_pictures_total{outcome="removed_for_safety"}'] == 1
+    assert metrics["model_server_picture_seconds_count"] == 2
+    assert metrics["model_server_picture_seconds_sum"] > 0
+    assert metrics["process_resident_memory_bytes"] > 0
+
+
+def test_a_picture_that_does_not_fit_the_memory_is_a_500_that_says_so(
+    engine: GatedEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine.gate.set()
+    monkeypatch.setattr(engine, "draw", raising(EngineMemoryError("out of memory")))
+    with running(engine="gated") as client:
+        answer = client.generate(prompt="a fox")
+        metrics = client.metrics()
+    assert answer.status_code == 500
+    assert answer.json() == {"message": "A picture of that size does not fit the memory."}
+    assert "out of memory" in capfd.readouterr().err
+    assert metrics["model_server_requests_drawing"] == 0
 
 
 def test_requests_beyond_the_minutes_are_a_429() -> None:
@@ -204,11 +264,20 @@ def test_what_is_being_drawn_when_the_server_ends_is_a_503(engine: GatedEngine) 
         assert answer.result().status_code == 503
 
 
-def test_a_server_whose_engine_does_not_load_ends_and_says_that_it_failed(
+@pytest.mark.parametrize(
+    ("fault", "with_trace"), [(OSError("no weights"), True), (EngineLoadError("no weights"), False)]
+)
+def test_a_server_whose_engine_does_not_load_ends_and_says_why(
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    fault: Exception,
+    with_trace: bool,
 ) -> None:
-    broken = GatedEngine(load_fault=OSError("no weights"))
+    broken = GatedEngine(load_fault=fault)
     monkeypatch.setitem(ENGINES, "broken", lambda _: broken)
     server = Server(Settings(token=TOKEN, port=0, engine="broken"), on_ready=pytest.fail)
     server.run()
     assert server.failed
+    said = capfd.readouterr().err
+    assert "the engine did not load: no weights" in said
+    assert ("Traceback" in said) is with_trace

@@ -103,6 +103,10 @@ def test_without_a_token_it_does_not_start(capsys: pytest.CaptureFixture[str]) -
         "--delay-ms-per-step -1",
         "--delay-ms-per-step nan",
         "--delay-ms-per-step inf",
+        "--engine diffusers",
+        "--dtype fp8",
+        "--offload disk",
+        "--max-batch 0",
         "--token secret",
     ],
 )
@@ -113,10 +117,29 @@ def test_a_wrong_flag_is_refused(flags: str, capsys: pytest.CaptureFixture[str])
     assert flags.partition(" ")[0] in capsys.readouterr().err
 
 
+def test_without_its_packages_the_diffusers_engine_says_what_it_needs() -> None:
+    # None makes an import fail as for a package that is not there, should it be there.
+    start = (
+        "import sys; sys.modules['torch'] = None; from model_server.__main__ import main; main()"
+    )
+    done = subprocess.run(  # noqa: S603 - this interpreter
+        [sys.executable, "-c", start, "--engine", "diffusers", "--weights", "w"],
+        cwd=ROOT,
+        env={**os.environ, TOKEN_VARIABLE: TOKEN},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "the diffusers engine needs torch: see model_server/README.md\n"
+
+
 def test_every_flag_reaches_the_settings() -> None:
     flags = (
         "--host ::1 --port 1 --engine sketch --max-concurrent 2 --requests-per-minute 3 "
-        "--max-body-bytes 4 --delay-ms-per-step 0.5"
+        "--max-body-bytes 4 --delay-ms-per-step 0.5 --weights w --dtype fp16 --offload model "
+        "--compile --max-batch 5 --safety-checker s"
     )
     assert Settings.read(shlex.split(flags), {TOKEN_VARIABLE: TOKEN}) == Settings(
         token=TOKEN,
@@ -127,6 +150,12 @@ def test_every_flag_reaches_the_settings() -> None:
         requests_per_minute=3,
         max_body_bytes=4,
         delay_ms_per_step=0.5,
+        weights="w",
+        dtype="fp16",
+        offload="model",
+        compile=True,
+        max_batch=5,
+        safety_checker="s",
     )
 
 
@@ -141,8 +170,9 @@ def test_an_ipv6_address_is_in_brackets() -> None:
     assert url_of("::1", 80) == "http://[::1]:80"
 
 
-def test_the_containers_command_has_flags_that_the_program_takes() -> None:
-    lines = (ROOT / "model_server/Dockerfile").read_text().splitlines()
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gpu"])
+def test_the_containers_command_has_flags_that_the_program_takes(name: str) -> None:
+    lines = (ROOT / "model_server" / name).read_text().splitlines()
     [command] = [json.loads(line.removeprefix("CMD")) for line in lines if line.startswith("CMD")]
     assert command[:3] == ["python", "-m", "model_server"]
     assert Settings.read(command[3:], {TOKEN_VARIABLE: TOKEN}).host == "0.0.0.0"  # noqa: S104 - the container's

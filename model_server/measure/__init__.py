@@ -1,0 +1,1 @@
+"""How fast the `diffusers` engine draws with the real architectures and random weights."""
