@@ -69,7 +69,7 @@ def _list(store: TokenStore, _options: argparse.Namespace) -> None:
 
 def _revoke(store: TokenStore, options: argparse.Namespace) -> None:
     count = store.revoke(options.client, options.token)
-    print(f"{count} token{'' if count == 1 else 's'} revoked: within a minute nothing is let in")
+    print(f"{count} token{'' if count == 1 else 's'} revoked, let in for up to 60 s more")
 
 
 def _parser() -> argparse.ArgumentParser:

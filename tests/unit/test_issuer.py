@@ -106,6 +106,7 @@ def test_any_subject_has_a_name_that_is_safe_in_keys(
         ({"scope": "generated, READ"}, set()),
         ({"scope": ""}, set()),
         ({"scope": None}, SCOPES),
+        ({"scope": None, "scp": "read"}, {READ}),
         ({"scope": 7}, set()),
         ({"scope": {"read": 1}}, set()),
     ],
@@ -283,6 +284,9 @@ def test_an_issuer_may_end_with_a_slash(server: LoopbackIssuer) -> None:
         answer(200, b"no json"),
         answer(200, b"[]"),
         answer(200, b"[" * 200_000),
+        answer(200, b'{"error": "x"}'),
+        answer(200, b'{"keys": {}}'),
+        answer(200, b'{"keys": "x"}'),
         answer(200, b'{"keys": []}' + b" " * LARGE),
         raw(head(200) + b" " * LARGE),
         raw(head(200, content_length="8") + b"{"),
@@ -340,7 +344,7 @@ def test_a_discovery_that_leads_elsewhere_is_no_verdict(
     assert paths(server) == [DISCOVERY]
 
 
-@pytest.mark.parametrize("keys", [None, "x", 7, {}, [], [7], [None], [{}]])
+@pytest.mark.parametrize("keys", [[], [7], [None], [{}]])
 def test_a_set_of_no_keys_knows_no_token(
     server: LoopbackIssuer, issuer: Issuer, keys: object
 ) -> None:

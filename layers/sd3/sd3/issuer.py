@@ -78,7 +78,7 @@ def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
 
     An issuer that grants scopes and did not grant ours meant just that.
     """
-    said = claims.get("scope", claims.get("scp"))
+    said = claims.get("scp") if claims.get("scope") is None else claims["scope"]
     if said is None:
         return SCOPES
     names = said.split() if isinstance(said, str) else said

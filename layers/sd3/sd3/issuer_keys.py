@@ -102,8 +102,10 @@ def _get(url: str) -> Mapping[str, Any] | None:
 def _keys_in(said: Mapping[str, Any]) -> dict[str, PyJWK]:
     """The keys that can be used here: others may be for other purposes."""
     listed = said.get("keys")
+    if not isinstance(listed, list):
+        raise IssuerError("The issuer of JWTs answered no set of keys.")
     found = {}
-    for told in listed if isinstance(listed, list) else []:
+    for told in listed:
         key = _key(told) if isinstance(told, dict) else None
         if key is not None:
             found[str(told["kid"])] = key
