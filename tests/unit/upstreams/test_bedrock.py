@@ -170,6 +170,7 @@ def test_requests_that_are_signed_as_in_production_are_taken(
     with BedrockServer() as server:
         upstream = BedrockUpstream(
             base_url=server.url,
+            key=NoKey(),
             sign=Aws().signer("bedrock", REGION),
             model_id=MODEL_ID,
             region=REGION,
