@@ -75,7 +75,10 @@ class BedrockServer(VendorServer):
         path = _PATH.fullmatch(received.path)
         if received.method != "POST" or not path:
             return error(404, "UnknownOperationException")
-        if not (self.has_key(received) or _is_signed(received, self.url, self.key)):
+        if received.headers.get("authorization", "").startswith("Bearer "):
+            if not self.has_key(received):
+                return ERRORS["AccessDeniedException"]
+        elif not _is_signed(received, self.url, self.key):
             return error(403, "InvalidSignatureException")
         if unquote(path[1]) != self.model_id:
             return ERRORS["ResourceNotFoundException"]

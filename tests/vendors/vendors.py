@@ -89,7 +89,7 @@ BEDROCK: Final = Vendor(
     _bedrock,
     bedrock.ERRORS,
     {
-        "AccessDeniedException": UpstreamRefusedError,
+        "AccessDeniedException": UpstreamKeyError,
         "ResourceNotFoundException": UpstreamRefusedError,
         "ThrottlingException": UpstreamThrottledError,
         "ModelTimeoutException": UpstreamFailedError,

@@ -17,6 +17,7 @@ from sd3.errors import (
     StorageError,
     UpstreamAnswerError,
     UpstreamFailedError,
+    UpstreamKeyError,
     UpstreamRefusedError,
     UpstreamThrottledError,
     UpstreamUnavailableError,
@@ -24,6 +25,7 @@ from sd3.errors import (
 from sd3.images import Picture, read_picture
 from sd3.upstreams.bedrock import BedrockUpstream
 from tests.unit.pictures import flat, png
+from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.misbehaving import answer
 from tests.unit.upstreams.octoai_answers import b64
@@ -210,25 +212,24 @@ def test_missing_credentials_are_told(server: BedrockServer) -> None:
     assert server.connections == 0
 
 
-class ApiKey(NoKey):
-    """One of Bedrock's API keys."""
-
-    def read(self) -> str:
-        return KEY
+def never_signed(*_: object) -> dict[str, str]:
+    raise AssertionError
 
 
-def test_an_api_key_is_sent_in_place_of_a_signature(server: BedrockServer) -> None:
-    def sign(*_: object) -> dict[str, str]:
-        raise AssertionError("nothing is to be signed")
-
+def test_api_key_is_sent_in_place_of_a_signature_and_renewed(server: BedrockServer) -> None:
     upstream = BedrockUpstream(
-        base_url=server.url, key=ApiKey(), sign=sign, model_id=MODEL_ID, region=REGION
+        base_url=server.url,
+        key=FakeKey("of-last-year", KEY),
+        sign=never_signed,
+        model_id=MODEL_ID,
+        region=REGION,
     )
     drawing = upstream.draw(
         GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
     )
-    assert drawing.pictures[0].picture is not None
-    assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+    assert drawing.pictures[0].picture
+    sent = [request.headers["authorization"] for request in server.requests]
+    assert sent == ["Bearer of-last-year", f"Bearer {KEY}"]
 
 
 def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
@@ -338,8 +339,15 @@ def test_error_is_told_by_its_status_and_name(
             UpstreamUnavailableError,
         ),
         (500, None, {"message": TEXT}, "500", UpstreamFailedError),
-        (403, TEXT, {}, "403", UpstreamRefusedError),
-        (403, "ExpiredTokenException", {}, "403 ExpiredTokenException", UpstreamRefusedError),
+        (403, TEXT, {}, "403", UpstreamKeyError),
+        (403, "ExpiredTokenException", {}, "403 ExpiredTokenException", UpstreamKeyError),
+        (
+            404,
+            "UnknownOperationException",
+            {},
+            "404 UnknownOperationException",
+            UpstreamRefusedError,
+        ),
         (429, None, [TEXT], "429", UpstreamThrottledError),
     ],
 )

@@ -17,6 +17,7 @@ from sd3.errors import (
     UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
+    UpstreamKeyError,
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
@@ -147,6 +148,8 @@ def _explain(refusal: Refusal) -> UpstreamError:
         return UpstreamUnavailableError(said, retry_after=refusal.retry_after)
     if name in _FAILED:
         return UpstreamFailedError(said)
+    if refusal.status == 403:  # an API key that is not known is a 403 here
+        return UpstreamKeyError(said)
     return refusal.error(said)
 
 
