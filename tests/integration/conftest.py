@@ -3,13 +3,16 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import Loader
 from moto import mock_aws
+from moto.dynamodb.responses import DynamoHandler
 
 import sd3.aws
 from functions.generate import app as generate_app
@@ -58,6 +61,21 @@ def loader() -> Loader:
     return sd3.aws._Loader(include_default_search_paths=True)
 
 
+def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method, for one thread at a time.
+
+    When a transaction fails, moto puts the whole table back, and so undoes what others wrote.
+    """
+    lock = Lock()
+
+    @wraps(method)
+    def call(*arguments: Any) -> Any:
+        with lock:
+            return method(*arguments)
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def deployer() -> Aws:
     """Clients that make what the template deploys; a test's own may be changed by it."""
@@ -68,6 +86,7 @@ def deployer() -> Aws:
 def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Iterator[Aws]:
     """What the template deploys, on moto, with clients to look at it."""
     monkeypatch.setattr(sd3.aws, "_Loader", lambda **_: loader)
+    monkeypatch.setattr(DynamoHandler, "call_action", one_at_a_time(DynamoHandler.call_action))
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
