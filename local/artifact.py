@@ -10,9 +10,11 @@ _ELF_MAGIC: Final = b"\x7fELF"
 _AARCH64: Final = 183
 """e_machine of a 64-bit ARM file, two bytes at offset 18."""
 _TAGS: Final = ("cp313", "cpython-313", "abi3")
+_LIBRARIES: Final = ".libs"
+"""Ends the name of the folder in which a wheel brings libraries that know nothing of Python."""
 _BYTECODE_MAGIC: Final = struct.pack("<H", 3571)
 """What a .pyc of CPython 3.13 starts with, two bytes."""
-_MAX_BYTES: Final = 80 * 2**20
+_MAX_BYTES: Final = 100 * 2**20
 """Lambda takes 250 MB; far less is what keeps cold starts short."""
 
 
@@ -26,7 +28,8 @@ def faults(folder: Path) -> Iterator[str]:
             machine = struct.unpack_from("<H", head, 18)[0]
             if machine != _AARCH64:
                 yield f"{name}: for ELF machine {machine}, not {_AARCH64} (aarch64)"
-        if ".so" in path.suffixes and not any(tag in path.name for tag in _TAGS):
+        is_extension = ".so" in path.suffixes and not path.parent.name.endswith(_LIBRARIES)
+        if is_extension and not any(tag in path.name for tag in _TAGS):
             yield f"{name}: an extension with none of the tags {', '.join(_TAGS)}"
         if path.suffix == ".pyc" and head[:2] != _BYTECODE_MAGIC:
             yield f"{name}: bytecode that is not of Python 3.13"

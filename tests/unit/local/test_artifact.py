@@ -24,6 +24,9 @@ BYTECODE_313, BYTECODE_311 = struct.pack("<H", 3571) + b"\r\n", struct.pack("<H"
         ("a.cpython-313-aarch64-linux-gnu.so", INTEL, "ELF machine 62"),
         ("a.cpython-311-aarch64-linux-gnu.so", ARM, "none of the tags"),
         ("program", INTEL, "ELF machine 62"),
+        ("some.libs/libjpeg-80045241.so.62.4.0", ARM, None),
+        ("some.libs/libjpeg-80045241.so.62.4.0", INTEL, "ELF machine 62"),
+        ("libjpeg-80045241.so.62.4.0", ARM, "none of the tags"),
         ("a.cpython-313.pyc", BYTECODE_313, None),
         ("a.cpython-311.pyc", BYTECODE_311, "not of Python 3.13"),
         ("a.pyc", b"", "not of Python 3.13"),
@@ -33,9 +36,9 @@ BYTECODE_313, BYTECODE_311 = struct.pack("<H", 3571) + b"\r\n", struct.pack("<H"
 def test_what_cannot_run_on_lambda_is_named(
     tmp_path: Path, name: str, content: bytes, fault: str | None
 ) -> None:
-    folder = tmp_path / "python"
-    folder.mkdir()
-    (folder / name).write_bytes(content)
+    file = tmp_path / "python" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
     found = list(faults(tmp_path))
     assert len(found) == (1 if fault else 0)
     assert all(fault and fault in line and name in line for line in found)
