@@ -1,6 +1,5 @@
 """How many pictures are drawn at once: as many as fit the memory."""
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
@@ -54,7 +53,6 @@ class Batches:
 
     def _halve(self, size: int) -> None:
         """Called when the error is gone: it holds the frames, and they what filled the memory."""
-        gc.collect()
         torch.cuda.empty_cache()
         if size == 1:
             raise EngineMemoryError("out of memory while drawing a single picture")
