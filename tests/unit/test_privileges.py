@@ -50,7 +50,7 @@ def named(resource: Any) -> str:
 
 def grants(function: str, holding: set[str]) -> Grants:
     """All that a function's own policies allow it."""
-    found = defaultdict(set)
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for statement in policies(function, holding):
         if statement["Effect"] == "Allow":
             for resource in listed(statement["Resource"]):
