@@ -198,7 +198,7 @@ def test_a_function_keeps_its_configuration(
 def test_iam_is_asked_about_the_stream_that_is_meant(service: str, body: bytes, arn: str) -> None:
     actions = SimpleNamespace(extract_resource_arn=lambda *_: "a:log-group:g")
     name_streams(actions)
-    rest = ({}, "us-east-1", "000000000000")
+    rest: tuple[dict[str, str], str, str] = ({}, "us-east-1", "000000000000")
     assert actions.extract_resource_arn(service, "POST", "/", {}, body, *rest) == arn
 
 
