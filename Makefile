@@ -15,7 +15,7 @@ TORCH ?= torch==2.13.0
 # Every command starts Pythons that import much: compiled once, here, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test test-code test-stack test-engine check check-locks fmt lock build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test test-code test-stack test-engine check check-locks audit fmt lock build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -47,15 +47,20 @@ check-locks: .venv/.ok
 	@$(MAKE) -s lock LOCKS=build/locks
 	@diff -x '*.in' requirements build/locks || (echo "requirements/*.txt are behind *.in: make lock" && exit 1)
 
+audit: .venv/.ok .tools/audit/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
+	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt
+
 fmt: .venv/.ok ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
 
 lock: .venv/.ok ## Write requirements/*.txt from *.in; UPGRADE=--upgrade takes newer versions
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
 
-build: .venv/.ok .tools/sam/.ok ## Build for AWS Lambda (python3.13, arm64) and check what was built
+build: .venv/.ok .tools/sam/.ok .tools/audit/.ok ## Build for AWS Lambda (python3.13, arm64) and check what was built
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
 	@$(RUN) local.artifact .aws-sam/build
+	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
+	@$(RUN) local.bill build/sbom.json .aws-sam/build/DependenciesLayer/python
 
 deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)

@@ -3,15 +3,17 @@
 Importing an API's body, it drops the gateway responses and the answers of mock integrations
 (CORS preflight). It overlooks it when a function says that a part of a stream's batch has failed,
 and cannot compare a concurrency that is a parameter of the template, and so text. It unpacks all
-layers anew for each process of a function, which takes a second, in which it answers nobody.
-And it speaks plain HTTP on this machine's loopback only, where the buckets' TLS-only policies
-would refuse every request.
+layers anew for each process of a function, which takes a second, in which it answers nobody. It
+asks IAM about the group of a log where AWS asks about a stream of it, and about no table's stream
+in particular. And it speaks plain HTTP on this machine's loopback only, where the
+buckets' TLS-only policies would refuse every request.
 """
 
 # ruff: noqa: SLF001 - what is completed here has no public names
 
 import importlib
 import io
+import json
 import os
 import tempfile
 import zipfile
@@ -24,6 +26,7 @@ from typing import Any
 def main() -> None:
     """Serve until a signal; addresses and ports come from MiniStack's own variables."""
     trust_loopback(importlib.import_module("ministack.core.iam_evaluator"))
+    name_streams(importlib.import_module("ministack.core.iam_actions"))
     complete_imports(importlib.import_module("ministack.services.apigateway_v1"))
     functions = importlib.import_module("ministack.services.lambda_svc")
     repeat_failed_records(functions)
@@ -115,6 +118,21 @@ def share_layers(runtime: Any, functions: Any) -> None:
             worker.config = config
 
     runtime.Worker._spawn = spawned
+
+
+def name_streams(actions: Any) -> None:
+    """Ask IAM about the very stream of a log or of a table, as AWS does."""
+    resource_arn = actions.extract_resource_arn
+
+    def named(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
+        arn: str = resource_arn(service, method, path, headers, body, *rest)
+        if service == "logs" and ":log-group:" in arn:
+            return f"{arn}:log-stream:{json.loads(body).get('logStreamName', '')}"
+        if service == "dynamodbstreams":
+            return str(json.loads(body).get("StreamArn", arn))
+        return arn
+
+    actions.extract_resource_arn = named
 
 
 def trust_loopback(evaluator: Any) -> None:

@@ -24,6 +24,9 @@ from tests.unit.translated_template import (
 NOT_OURS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL", "LOG_LEVEL"}
 """Variables that libraries read."""
 
+OF_ONE_OWNER = re.compile(r"(\$\{\w+\.Arn\}|arn:\$\{AWS::Partition\}:s3:::[^*/]+)/.+")
+"""Objects of one bucket, streams of one table: only their names may have a wildcard."""
+
 GATEWAY_RESPONSES = {
     "DEFAULT_4XX",
     "DEFAULT_5XX",
@@ -99,7 +102,7 @@ def too_wide(statement: dict[str, Any]) -> bool:
     )
     literal = [str(r.get("Fn::Sub", "") if isinstance(r, dict) else r) for r in resources]
     return any("*" in action for action in actions) or any(
-        text == "*" or "*" in text.removesuffix("/*") for text in literal
+        "*" in text and not OF_ONE_OWNER.fullmatch(text) for text in literal
     )
 
 
@@ -124,7 +127,13 @@ def test_no_policy_allows_more_than_it_names() -> None:
 
 @pytest.mark.parametrize(
     ("action", "resource"),
-    [("s3:*", "arn:x"), ("s3:GetObject", "*"), (["s3:Get*"], ["arn:x"]), ("a:b", "arn:aws:s3:::*")],
+    [
+        ("s3:*", "arn:x"),
+        ("s3:GetObject", "*"),
+        (["s3:Get*"], ["arn:x"]),
+        ("a:b", "arn:aws:s3:::*"),
+        ("a:b", {"Fn::Sub": "arn:aws:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"}),
+    ],
 )
 def test_a_wide_policy_would_be_found(action: Any, resource: Any) -> None:
     assert too_wide({"Effect": "Allow", "Action": action, "Resource": resource})

@@ -14,6 +14,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
 ROOT = Path(__file__).parents[2]
+NO_VALUE = {"Ref": "AWS::NoValue"}
 Resources = dict[str, dict[str, Any]]
 
 
@@ -52,6 +53,20 @@ def api_body() -> dict[str, Any]:
     [api] = of_type(translated(), "AWS::ApiGateway::RestApi").values()
     body: dict[str, Any] = api["Properties"]["Body"]
     return body
+
+
+def resolved(value: Any, holding: set[str]) -> Any:
+    """`value` with the branches that CloudFormation takes when just these conditions hold."""
+    match value:
+        case {"Fn::If": [condition, then, otherwise]}:
+            return resolved(then if condition in holding else otherwise, holding)
+        case dict():
+            taken = {key: resolved(item, holding) for key, item in value.items()}
+            return {key: item for key, item in taken.items() if item != NO_VALUE}
+        case list():
+            items = [resolved(item, holding) for item in value]
+            return [item for item in items if item != NO_VALUE]
+    return value
 
 
 def references(value: Any) -> Iterator[str]:

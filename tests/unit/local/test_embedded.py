@@ -14,6 +14,7 @@ import pytest
 
 from local.embedded import (
     complete_imports,
+    name_streams,
     read_concurrency,
     repeat_failed_records,
     share_layers,
@@ -182,3 +183,26 @@ def test_a_function_keeps_its_configuration(
         started.start()
     assert started.started_with["Environment"]["Variables"]["A"] == "b"
     assert started.config == worker("a", **variables).config
+
+
+@pytest.mark.parametrize(
+    ("service", "body", "arn"),
+    [
+        ("logs", b'{"logGroupName": "g", "logStreamName": "s"}', "a:log-group:g:log-stream:s"),
+        ("logs", b'{"logGroupName": "g"}', "a:log-group:g:log-stream:"),
+        ("dynamodbstreams", b'{"StreamArn": "stream"}', "stream"),
+        ("dynamodbstreams", b'{"ShardIterator": "x"}', "a:log-group:g"),
+        ("sqs", b"{}", "a:log-group:g"),
+    ],
+)
+def test_iam_is_asked_about_the_stream_that_is_meant(service: str, body: bytes, arn: str) -> None:
+    actions = SimpleNamespace(extract_resource_arn=lambda *_: "a:log-group:g")
+    name_streams(actions)
+    rest: tuple[dict[str, str], str, str] = ({}, "us-east-1", "000000000000")
+    assert actions.extract_resource_arn(service, "POST", "/", {}, body, *rest) == arn
+
+
+def test_iam_is_asked_about_no_log_where_none_is_named() -> None:
+    actions = SimpleNamespace(extract_resource_arn=lambda *_: "*")
+    name_streams(actions)
+    assert actions.extract_resource_arn("logs", "POST", "/", {}, b"", {}, "", "") == "*"

@@ -1,0 +1,79 @@
+"""What the role of each function may do, and no more: who changes a policy changes this table.
+
+Resources have the names of the template, and objects the name of their bucket in front. Two tests
+hold it: against the policies as SAM translates them, and against the deployed stack.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Final
+
+Grants = dict[str, set[str]]
+"""Actions, by the resource that they are allowed on."""
+
+LOGS: Final[Grants] = {
+    "FunctionsLogGroup": {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}
+}
+"""Of every function."""
+
+GRANTS: Final[dict[str, Grants]] = {
+    "AuthorizerFunction": {"ClientsTable": {"dynamodb:GetItem"}},
+    "GenerateFunction": {
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UpstreamsTable": {"dynamodb:UpdateItem"},
+        "ImagesBucket/*": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
+        "JobsQueue": {"sqs:SendMessage"},
+        "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
+    },
+    "JobsFunction": {
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "JobsTable/index/by_client": {"dynamodb:Query"},
+        "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
+    },
+    "WorkerFunction": {
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UpstreamsTable": {"dynamodb:UpdateItem"},
+        "ImagesBucket/*": {"s3:PutObject", "s3:DeleteObject"},
+        "ImagesBucket/*/init.*": {"s3:GetObject"},
+        "JobsQueue": {
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ChangeMessageVisibility",
+        },
+        "AsideQueue": {"sqs:SendMessage"},
+        "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
+    },
+    "DeadLettersFunction": {
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "DeadLettersQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+        "AsideQueue": {"sqs:SendMessage"},
+    },
+    "InboxFunction": {
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "ClientsTable/index/by_client_id": {"dynamodb:Query"},
+        "InboxBucket": {"s3:ListBucket"},
+        "InboxBucket/*": {"s3:GetObject"},
+        "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
+        "ImagesBucket/*/init.*": {"s3:PutObject", "s3:DeleteObject"},
+        "JobsQueue": {"sqs:SendMessage"},
+        "AsideQueue": {"sqs:SendMessage"},
+    },
+    "EndedFunction": {
+        "JobsTable/stream": {
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+        },
+        "JobsTable/stream/*": {"dynamodb:ListStreams"},
+        "event-bus/default": {"events:PutEvents"},
+        "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
+        "AsideQueue": {"sqs:SendMessage"},
+    },
+}
+"""Without Bedrock and without a KMS key, with a secret: the stack of the e2e tests."""
+
+
+def may(function: str, action: str, resource: str) -> bool:
+    """Whether the table allows a function an action on one resource."""
+    grants = LOGS | GRANTS[function]
+    return any(action in grants[name] for name in grants if fnmatchcase(resource, name))
