@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import loads
-from threading import Event, Thread
+from threading import BoundedSemaphore, Event, Thread
+from typing import Final
 
 import requests
 
 HELD_SEED = 7
+_AT_ONCE: Final = 6
+"""Calls that are passed on: the SD3 server refuses more than 8, and nothing here is about that."""
 
 
 class CountingSd3(ThreadingHTTPServer):
@@ -22,6 +25,7 @@ class CountingSd3(ThreadingHTTPServer):
         self.upstream_url = upstream_url
         self.paid: Counter[int] = Counter()
         self.release = Event()
+        self.places = BoundedSemaphore(_AT_ONCE)
 
     @property
     def url(self) -> str:
@@ -36,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         seeds = loads(body)["seed"]
         seed = seeds if isinstance(seeds, int) else seeds[0]
         names = ("Authorization", "Content-Type")
-        with requests.Session() as session:
+        with self.server.places, requests.Session() as session:
             session.trust_env = False
             answer = session.post(
                 self.server.upstream_url + self.path,
