@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 _CHANGED: Final = "ConditionalCheckFailedException"
+_NUMBERS: Final = ("turn_at", "idle_since", "idle_until", "failures", "open_until")
 
 
 class ChangedError(Exception):
@@ -82,9 +83,7 @@ def _value(value: int | dict[str, int]) -> dict[str, Any]:
 
 
 def _state(item: Mapping[str, Any]) -> State:
-    numbers = {
-        name: int(item[name]["N"]) for name in ("turn_at", "failures", "open_until") if name in item
-    }
+    numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
     places = item.get("places")
     known = places and {name: int(until["N"]) for name, until in places["M"].items()}
     return State(**numbers, places=known)

@@ -28,7 +28,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.gate_table import ChangedError, GateTable, Update
-from sd3.turns import MICROS, Bounds, State, count_of, waits
+from sd3.turns import MICROS, Bounds, State, count_of, early_until, starts
 from sd3.upstreams.calls import Permit
 
 FAILURES: Final = 5
@@ -61,33 +61,37 @@ class SharedGate:
         self._table, self._bounds, self._clock = table, bounds, clock
         self._turn_at = 0
         """As it was last seen. It only grows."""
+        self._was_busy = False
+        """Whether turns were taken ahead of their time when it was last seen."""
 
     def enter(self, calls: int, *, patience: float) -> Permit:
         """Take turns for up to `calls` calls, each within `patience` seconds.
 
         Raises UpstreamPacedError when there is none, and StorageError.
         """
-        state = State(turn_at=self._turn_at)  # a guess, that the write holds against the item
+        known: State | None = None
         for _ in range(_TRIES):
             now = self._now()
             latest = now + int(patience * MICROS)
+            state = known or self._guess(now)
             count = count_of(state, self._bounds, calls, now=now, latest=latest)
             if state.open_until:
                 count = min(count, 1)
             if count <= 0 or state.open_until > now:
-                raise self._held_back(state, now)
+                raise self._held_back(state, now, latest)
             holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
-            visit = self._visit(state, count, now=now, latest=latest, holder=holder)
             try:
-                found = self._table.update(visit)
+                found = self._table.update(
+                    self._visit(state, count, now=now, latest=latest, holder=holder)
+                )
             except ChangedError as failed:
-                state = failed.state
+                known = failed.state
+                self._turn_at = max(self._turn_at, known.turn_at)
+                self._was_busy = known.turn_at > now
                 continue
             self._turn_at = max(found.turn_at, now) + count * self._bounds.turn
-            is_troubled = bool(found.failures or found.open_until)
-            return Permit(
-                waits(found, self._bounds, count, now=now), holder=holder, is_troubled=is_troubled
-            )
+            self._was_busy = found.turn_at > now
+            return self._permit(found, starts(found, self._bounds, count, now=now), holder)
         raise UpstreamPacedError("Too many calls are to be made at once.", retry_after=1)
 
     def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
@@ -97,7 +101,7 @@ class SharedGate:
             if pause:
                 self._hold_back(self._now() + int(pause * MICROS))
             if all(map(_is_failure, errors)):
-                self._count_failure()
+                self._count_failure(is_probe=permit.is_probe)
             elif permit.is_troubled and not all(map(_says_nothing, errors)):
                 self._table.update(Update(removes=["failures", "open_until"]))
             if permit.holder:
@@ -106,30 +110,49 @@ class SharedGate:
         except StorageError as error:
             _logger.warning("gate not told", exc_info=error, extra={"upstream": self._table.name})
 
+    def _guess(self, now: int) -> State:
+        """What the gate may be like: the write holds it against the item."""
+        return State(turn_at=max(self._turn_at, now + 1 if self._was_busy else 0))
+
+    def _permit(self, found: State, begins: Sequence[int], holder: str) -> Permit:
+        now = self._now()  # the write took its time
+        return Permit(
+            tuple(max(0, at - now) / MICROS for at in begins),
+            holder=holder,
+            is_troubled=bool(found.failures or found.open_until),
+            is_probe=bool(found.open_until),
+        )
+
     def _visit(self, state: State, count: int, *, now: int, latest: int, holder: str) -> Update:
         """The write that takes the turns, on condition that the gate is as `state` has it."""
         turn = self._bounds.turn
         update = Update()
         if state.open_until:  # it was seen so: this caller is the probe
+            first = max(state.turn_at, now)
             update.conditions.append("open_until = :seen_open")
-            update.values[":seen_open"] = state.open_until
+            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :first)")
             update.sets += ["open_until = :probe", "turn_at = :next"]
-            update.values[":probe"] = now + PROBE_SECONDS * MICROS
-            update.values[":next"] = max(state.turn_at, now) + turn
+            update.values |= {":seen_open": state.open_until, ":first": first}
+            update.values |= {":probe": now + PROBE_SECONDS * MICROS, ":next": first + turn}
         elif state.turn_at > now:
+            early = early_until(state, self._bounds, now)
             update.conditions += ["attribute_not_exists(open_until)", "turn_at > :now"]
             update.conditions.append("turn_at <= :last")
             update.sets.append("turn_at = turn_at + :turns")
-            last = latest - (count - 1) * turn
+            last = max(latest, early) - (count - 1) * turn
             update.values |= {":now": now, ":last": last, ":turns": count * turn}
+            if early > latest:
+                update.conditions.append("idle_until = :idle_until")
+                update.values[":idle_until"] = state.idle_until
         else:
             # Who needs no idle time to be in time need not know how long it was.
             needs_idle_time = (count - 1) * turn > latest - now
             update.conditions.append("attribute_not_exists(open_until)")
-            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :idle_since)")
-            update.sets.append("turn_at = :next")
-            update.values[":idle_since"] = state.turn_at if needs_idle_time else now
-            update.values[":next"] = now + count * turn
+            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :since)")
+            update.sets.append("idle_since = if_not_exists(turn_at, :never)")
+            update.sets += ["idle_until = :now", "turn_at = :next"]
+            update.values |= {":never": 0, ":now": now, ":next": now + count * turn}
+            update.values[":since"] = state.turn_at if needs_idle_time else now
         if holder:
             self._take_places(update, state, [f"{holder}{n}" for n in range(count)], now)
         return update
@@ -151,13 +174,15 @@ class SharedGate:
         update.sets += [f"places.{name} = :until" for name in names]
         update.values[":until"] = until
 
-    def _held_back(self, state: State, now: int) -> UpstreamPacedError:
+    def _held_back(self, state: State, now: int, latest: int) -> UpstreamPacedError:
         """Why nobody may call now, and when it is worth asking again."""
         if state.open_until > now:
             seconds = (state.open_until - now) / MICROS
             return UpstreamPacedError("The upstream fails, and rests a while.", retry_after=seconds)
-        if state.turn_at > now:
-            seconds = (state.turn_at - now) / MICROS
+        if state.turn_at > latest:
+            # Before the last turn that is taken by now: those who wait for a turn come back over
+            # some time, in which none of the turns should go by.
+            seconds = (state.turn_at - now - (latest - now) / 4) / MICROS
             return UpstreamPacedError("The upstream's calls are used up.", retry_after=seconds)
         return UpstreamPacedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
 
@@ -173,6 +198,7 @@ class SharedGate:
         """Have no turn begin before `until`."""
         update = Update(
             sets=["turn_at = :until"],
+            removes=["idle_since", "idle_until"],
             conditions=["(attribute_not_exists(turn_at) OR turn_at < :until)"],
             values={":until": until},
         )
@@ -182,13 +208,22 @@ class SharedGate:
             return  # it is later than that already
         self._turn_at = max(self._turn_at, until)
 
-    def _count_failure(self) -> None:
-        found = self._table.update(Update(adds=["failures :one"], values={":one": 1}))
-        doubled = found.failures + 1 - FAILURES
-        if doubled >= 0:
-            seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
-            until = self._now() + int(seconds * MICROS)
-            self._table.update(Update(sets=["open_until = :until"], values={":until": until}))
+    def _count_failure(self, *, is_probe: bool) -> None:
+        """Count one more; only a probe's counts once the upstream is given up.
+
+        The others began before that, and would count one outage many times.
+        """
+        conditions = [] if is_probe else ["attribute_not_exists(open_until)"]
+        count = Update(adds=["failures :one"], conditions=conditions, values={":one": 1})
+        try:
+            doubled = self._table.update(count).failures + 1 - FAILURES
+            if doubled >= 0:
+                seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
+                until = {":until": self._now() + int(seconds * MICROS)}
+                given_up = Update(sets=["open_until = :until"], conditions=conditions, values=until)
+                self._table.update(given_up)
+        except ChangedError:
+            return
 
     def _now(self) -> int:
         return int(self._clock() * MICROS)
