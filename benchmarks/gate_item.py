@@ -49,8 +49,8 @@ class GateItem:
         before = {name: _typed(value) for name, value in self.values.items()}
         conditions = ConditionExpression.split(" AND ") if ConditionExpression else []
         if not all(self._holds(condition, given) for condition in conditions):
-            error = {"Code": "ConditionalCheckFailedException", "Message": "it does not hold"}
-            raise ClientError({"Error": error, "Item": before}, "UpdateItem")
+            reply: Any = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": before}
+            raise ClientError(reply, "UpdateItem")
         after = deepcopy(self.values)
         for verb, actions in _CLAUSE.findall(UpdateExpression):
             for action in _COMMA.split(actions):

@@ -4,6 +4,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from threading import Lock, Thread
 from typing import Any, Self
@@ -65,7 +66,7 @@ class VirtualTime:
                 self._open(all_done, self.now)
 
         for index, work in enumerate(works):
-            self.start(lambda index=index, work=work: note(index, work))  # type: ignore[misc] # bound in the loop
+            self.start(partial(note, index, work))
         self._hand_over()
         all_done.acquire()
         return [done[index] for index in range(len(works))]
@@ -105,5 +106,5 @@ class Pool:
 
     def map(self, work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
         """Run `work` for each of the arguments, all at once."""
-        works = [lambda each=each: work(*each) for each in zip(*arguments, strict=True)]  # type: ignore[misc] # bound in the loop
+        works = [partial(work, *each) for each in zip(*arguments, strict=True)]
         return iter(self._time.gather(works))

@@ -27,17 +27,14 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.gate_table import ChangedError, GateTable, Update
-from sd3.turns import MICROS, Bounds, State, count_of, early_until, starts
+from sd3.gate_table import ChangedError, GateTable, Update, visit
+from sd3.turns import MICROS, Bounds, State, count_of, starts
 from sd3.upstreams.calls import Permit
 
 FAILURES: Final = 5
 """One after the other, until the upstream is given up for a while."""
 OPEN_SECONDS: Final = 5
 MAX_OPEN_SECONDS: Final = 120
-PROBE_SECONDS: Final = 60
-PLACE_SECONDS: Final = 320
-"""Beyond the longest call: the worker's 300 s."""
 FULL_SECONDS: Final = 2
 """Until it is worth looking again for a place."""
 MAX_PAUSE_SECONDS: Final = 600
@@ -82,7 +79,7 @@ class SharedGate:
             holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
             try:
                 found = self._table.update(
-                    self._visit(state, count, now=now, latest=latest, holder=holder)
+                    visit(state, self._bounds, count, now=now, latest=latest, holder=holder)
                 )
             except ChangedError as failed:
                 known = failed.state
@@ -122,57 +119,6 @@ class SharedGate:
             is_troubled=bool(found.failures or found.open_until),
             is_probe=bool(found.open_until),
         )
-
-    def _visit(self, state: State, count: int, *, now: int, latest: int, holder: str) -> Update:
-        """The write that takes the turns, on condition that the gate is as `state` has it."""
-        turn = self._bounds.turn
-        update = Update()
-        if state.open_until:  # it was seen so: this caller is the probe
-            first = max(state.turn_at, now)
-            update.conditions.append("open_until = :seen_open")
-            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :first)")
-            update.sets += ["open_until = :probe", "turn_at = :next"]
-            update.values |= {":seen_open": state.open_until, ":first": first}
-            update.values |= {":probe": now + PROBE_SECONDS * MICROS, ":next": first + turn}
-        elif state.turn_at > now:
-            early = early_until(state, self._bounds, now)
-            update.conditions += ["attribute_not_exists(open_until)", "turn_at > :now"]
-            update.conditions.append("turn_at <= :last")
-            update.sets.append("turn_at = turn_at + :turns")
-            last = max(latest, early) - (count - 1) * turn
-            update.values |= {":now": now, ":last": last, ":turns": count * turn}
-            if early > latest:
-                update.conditions.append("idle_until = :idle_until")
-                update.values[":idle_until"] = state.idle_until
-        else:
-            # Who needs no idle time to be in time need not know how long it was.
-            needs_idle_time = (count - 1) * turn > latest - now
-            update.conditions.append("attribute_not_exists(open_until)")
-            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :since)")
-            update.sets.append("idle_since = if_not_exists(turn_at, :never)")
-            update.sets += ["idle_until = :now", "turn_at = :next"]
-            update.values |= {":never": 0, ":now": now, ":next": now + count * turn}
-            update.values[":since"] = state.turn_at if needs_idle_time else now
-        if holder:
-            self._take_places(update, state, [f"{holder}{n}" for n in range(count)], now)
-        return update
-
-    def _take_places(self, update: Update, state: State, names: Sequence[str], now: int) -> None:
-        until = now + PLACE_SECONDS * MICROS
-        if state.places is None:
-            update.conditions.append("attribute_not_exists(places)")
-            update.sets.append("places = :places")
-            update.values[":places"] = dict.fromkeys(names, until)
-            return
-        dead = state.dead_places(now)
-        for number, (name, was) in enumerate(dead.items()):
-            update.conditions.append(f"places.{name} = :dead{number}")
-            update.values[f":dead{number}"] = was
-            update.removes.append(f"places.{name}")
-        update.conditions.append("size(places) <= :room")
-        update.values[":room"] = (self._bounds.concurrency or 0) - len(names) + len(dead)
-        update.sets += [f"places.{name} = :until" for name in names]
-        update.values[":until"] = until
 
     def _held_back(self, state: State, now: int, latest: int) -> UpstreamPacedError:
         """Why nobody may call now, and when it is worth asking again."""
@@ -219,11 +165,11 @@ class SharedGate:
             doubled = self._table.update(count).failures + 1 - FAILURES
             if doubled >= 0:
                 seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
-                until = {":until": self._now() + int(seconds * MICROS)}
-                given_up = Update(sets=["open_until = :until"], conditions=conditions, values=until)
-                self._table.update(given_up)
+                give_up = Update(sets=["open_until = :until"], conditions=conditions)
+                give_up.values[":until"] = self._now() + int(seconds * MICROS)
+                self._table.update(give_up)
         except ChangedError:
-            return
+            return  # others have given it up meanwhile
 
     def _now(self) -> int:
         return int(self._clock() * MICROS)
