@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 _CLAUSE: Final = re.compile(r"(SET|REMOVE|ADD) (.*?)(?= SET | REMOVE | ADD |$)")
 _COMPARISON: Final = re.compile(r"(size\()?([\w.]+)\)? (=|<=|<|>|>=) (:\w+)")
-_MISSING: Final = re.compile(r"attribute_not_exists\(([\w.]+)\)")
+_EXISTS: Final = re.compile(r"attribute_(not_)?exists\(([\w.]+)\)")
 _COMMA: Final = re.compile(r", (?![^()]*\))")
 _DEFAULT: Final = re.compile(r"if_not_exists\((\w+), (:\w+)\)")
 _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -70,8 +70,8 @@ class GateItem:
         return any(self._is_true(part, given) for part in condition.split(" OR "))
 
     def _is_true(self, part: str, given: Mapping[str, Any]) -> bool:
-        if missing := _MISSING.fullmatch(part):
-            return self._read(missing[1]) is None
+        if exists := _EXISTS.fullmatch(part):
+            return (self._read(exists[2]) is None) == bool(exists[1])
         size, path, compared, name = _COMPARISON.fullmatch(part).groups()  # type: ignore[union-attr] # None raises
         value = self._read(path)
         if value is None:

@@ -135,7 +135,7 @@ def _take_places(
         update.conditions.append(f"places.{name} = :dead{number}")
         update.values[f":dead{number}"] = was
         update.removes.append(f"places.{name}")
-    update.conditions.append("size(places) <= :room")
+    update.conditions += ["attribute_exists(places)", "size(places) <= :room"]
     update.values[":room"] = room + len(dead)
     update.sets += [f"places.{name} = :until" for name in names]
     update.values[":until"] = until

@@ -58,8 +58,8 @@ class SharedGate:
         self._table, self._bounds, self._clock = table, bounds, clock
         self._turn_at = 0
         """As it was last seen. It only grows."""
-        self._was_busy = False
-        """Whether turns were taken ahead of their time when it was last seen."""
+        self._is_busy = False
+        """Whether others had taken turns ahead of their time then."""
 
     def enter(self, calls: int, *, patience: float) -> Permit:
         """Take turns for up to `calls` calls, each within `patience` seconds.
@@ -75,6 +75,8 @@ class SharedGate:
             if state.open_until:
                 count = min(count, 1)
             if count <= 0 or state.open_until > now:
+                if known:
+                    self._see(known, now)
                 raise self._held_back(state, now, latest)
             holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
             try:
@@ -83,11 +85,9 @@ class SharedGate:
                 )
             except ChangedError as failed:
                 known = failed.state
-                self._turn_at = max(self._turn_at, known.turn_at)
-                self._was_busy = known.turn_at > now
                 continue
+            self._see(found, now)
             self._turn_at = max(found.turn_at, now) + count * self._bounds.turn
-            self._was_busy = found.turn_at > now
             return self._permit(found, starts(found, self._bounds, count, now=now), holder)
         raise UpstreamPacedError("Too many calls are to be made at once.", retry_after=1)
 
@@ -107,9 +107,13 @@ class SharedGate:
         except StorageError as error:
             _logger.warning("gate not told", exc_info=error, extra={"upstream": self._table.name})
 
+    def _see(self, state: State, now: int) -> None:
+        self._is_busy = state.turn_at > max(self._turn_at, now)
+        self._turn_at = max(self._turn_at, state.turn_at)
+
     def _guess(self, now: int) -> State:
         """What the gate may be like: the write holds it against the item."""
-        return State(turn_at=max(self._turn_at, now + 1 if self._was_busy else 0))
+        return State(turn_at=max(self._turn_at, now + 1 if self._is_busy else 0))
 
     def _permit(self, found: State, begins: Sequence[int], holder: str) -> Permit:
         now = self._now()  # the write took its time
