@@ -146,17 +146,19 @@ class SharedGate:
 
     def _hold_back(self, until: int) -> None:
         """Have no turn begin before `until`."""
-        update = Update(
+        forget_idle_time = Update(removes=["idle_since", "idle_until"])
+        hold_back = Update(
             sets=["turn_at = :until"],
-            removes=["idle_since", "idle_until"],
+            removes=forget_idle_time.removes,
             conditions=["(attribute_not_exists(turn_at) OR turn_at < :until)"],
             values={":until": until},
         )
         try:
-            self._table.update(update)
-        except ChangedError:
-            return  # it is later than that already
-        self._turn_at = max(self._turn_at, until)
+            self._table.update(hold_back)
+        except ChangedError:  # it is later than that already, but for those who need not wait
+            self._table.update(forget_idle_time)
+        else:
+            self._turn_at = max(self._turn_at, until)
 
     def _count_failure(self, *, is_probe: bool) -> None:
         """Count one more; only a probe's counts once the upstream is given up.

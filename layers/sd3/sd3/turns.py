@@ -11,6 +11,7 @@ All times are whole microseconds since the epoch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from sd3.settings import Rate
@@ -21,6 +22,9 @@ _LATE_SECONDS: Final = 0.25
 """How much later than another a call can reach the upstream: windows are longer by that, ..."""
 _LATE_SHARE: Final = 0.04
 """... but by no more of a window than this: a short one should not be given away."""
+
+_DEAD_AT_ONCE: Final = 50
+"""DynamoDB's expressions are bounded, to 4 KB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +66,9 @@ class State:
     """The calls under way, where they are bounded, and when each counts as dead."""
 
     def dead_places(self, now: int) -> dict[str, int]:
-        """The places of calls whose function has died."""
-        return {name: until for name, until in (self.places or {}).items() if until <= now}
+        """The places of calls whose function has died, or as many as one write can take over."""
+        dead = ((name, until) for name, until in (self.places or {}).items() if until <= now)
+        return dict(islice(dead, _DEAD_AT_ONCE))
 
 
 def count_of(state: State, bounds: Bounds, wanted: int, *, now: int, latest: int) -> int:
