@@ -27,17 +27,14 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.gate_table import ChangedError, GateTable, Update
-from sd3.turns import MICROS, Bounds, State, count_of, waits
+from sd3.gate_table import ChangedError, GateTable, Update, visit
+from sd3.turns import MICROS, Bounds, State, count_of, starts
 from sd3.upstreams.calls import Permit
 
 FAILURES: Final = 5
 """One after the other, until the upstream is given up for a while."""
 OPEN_SECONDS: Final = 5
 MAX_OPEN_SECONDS: Final = 120
-PROBE_SECONDS: Final = 60
-PLACE_SECONDS: Final = 320
-"""Beyond the longest call: the worker's 300 s."""
 FULL_SECONDS: Final = 2
 """Until it is worth looking again for a place."""
 MAX_PAUSE_SECONDS: Final = 600
@@ -61,33 +58,37 @@ class SharedGate:
         self._table, self._bounds, self._clock = table, bounds, clock
         self._turn_at = 0
         """As it was last seen. It only grows."""
+        self._is_busy = False
+        """Whether others had taken turns ahead of their time then."""
 
     def enter(self, calls: int, *, patience: float) -> Permit:
         """Take turns for up to `calls` calls, each within `patience` seconds.
 
         Raises UpstreamPacedError when there is none, and StorageError.
         """
-        state = State(turn_at=self._turn_at)  # a guess, that the write holds against the item
+        known: State | None = None
         for _ in range(_TRIES):
             now = self._now()
             latest = now + int(patience * MICROS)
+            state = known or self._guess(now)
             count = count_of(state, self._bounds, calls, now=now, latest=latest)
             if state.open_until:
                 count = min(count, 1)
             if count <= 0 or state.open_until > now:
-                raise self._held_back(state, now)
+                if known:
+                    self._see(known, now)
+                raise self._held_back(state, now, latest)
             holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
-            visit = self._visit(state, count, now=now, latest=latest, holder=holder)
             try:
-                found = self._table.update(visit)
+                found = self._table.update(
+                    visit(state, self._bounds, count, now=now, latest=latest, holder=holder)
+                )
             except ChangedError as failed:
-                state = failed.state
+                known = failed.state
                 continue
+            self._see(found, now)
             self._turn_at = max(found.turn_at, now) + count * self._bounds.turn
-            is_troubled = bool(found.failures or found.open_until)
-            return Permit(
-                waits(found, self._bounds, count, now=now), holder=holder, is_troubled=is_troubled
-            )
+            return self._permit(found, starts(found, self._bounds, count, now=now), holder)
         raise UpstreamPacedError("Too many calls are to be made at once.", retry_after=1)
 
     def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
@@ -97,7 +98,7 @@ class SharedGate:
             if pause:
                 self._hold_back(self._now() + int(pause * MICROS))
             if all(map(_is_failure, errors)):
-                self._count_failure()
+                self._count_failure(is_probe=permit.is_probe)
             elif permit.is_troubled and not all(map(_says_nothing, errors)):
                 self._table.update(Update(removes=["failures", "open_until"]))
             if permit.holder:
@@ -106,58 +107,32 @@ class SharedGate:
         except StorageError as error:
             _logger.warning("gate not told", exc_info=error, extra={"upstream": self._table.name})
 
-    def _visit(self, state: State, count: int, *, now: int, latest: int, holder: str) -> Update:
-        """The write that takes the turns, on condition that the gate is as `state` has it."""
-        turn = self._bounds.turn
-        update = Update()
-        if state.open_until:  # it was seen so: this caller is the probe
-            update.conditions.append("open_until = :seen_open")
-            update.values[":seen_open"] = state.open_until
-            update.sets += ["open_until = :probe", "turn_at = :next"]
-            update.values[":probe"] = now + PROBE_SECONDS * MICROS
-            update.values[":next"] = max(state.turn_at, now) + turn
-        elif state.turn_at > now:
-            update.conditions += ["attribute_not_exists(open_until)", "turn_at > :now"]
-            update.conditions.append("turn_at <= :last")
-            update.sets.append("turn_at = turn_at + :turns")
-            last = latest - (count - 1) * turn
-            update.values |= {":now": now, ":last": last, ":turns": count * turn}
-        else:
-            # Who needs no idle time to be in time need not know how long it was.
-            needs_idle_time = (count - 1) * turn > latest - now
-            update.conditions.append("attribute_not_exists(open_until)")
-            update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :idle_since)")
-            update.sets.append("turn_at = :next")
-            update.values[":idle_since"] = state.turn_at if needs_idle_time else now
-            update.values[":next"] = now + count * turn
-        if holder:
-            self._take_places(update, state, [f"{holder}{n}" for n in range(count)], now)
-        return update
+    def _see(self, state: State, now: int) -> None:
+        self._is_busy = state.turn_at > max(self._turn_at, now)
+        self._turn_at = max(self._turn_at, state.turn_at)
 
-    def _take_places(self, update: Update, state: State, names: Sequence[str], now: int) -> None:
-        until = now + PLACE_SECONDS * MICROS
-        if state.places is None:
-            update.conditions.append("attribute_not_exists(places)")
-            update.sets.append("places = :places")
-            update.values[":places"] = dict.fromkeys(names, until)
-            return
-        dead = state.dead_places(now)
-        for number, (name, was) in enumerate(dead.items()):
-            update.conditions.append(f"places.{name} = :dead{number}")
-            update.values[f":dead{number}"] = was
-            update.removes.append(f"places.{name}")
-        update.conditions.append("size(places) <= :room")
-        update.values[":room"] = (self._bounds.concurrency or 0) - len(names) + len(dead)
-        update.sets += [f"places.{name} = :until" for name in names]
-        update.values[":until"] = until
+    def _guess(self, now: int) -> State:
+        """What the gate may be like: the write holds it against the item."""
+        return State(turn_at=max(self._turn_at, now + 1 if self._is_busy else 0))
 
-    def _held_back(self, state: State, now: int) -> UpstreamPacedError:
+    def _permit(self, found: State, begins: Sequence[int], holder: str) -> Permit:
+        now = self._now()  # the write took its time
+        return Permit(
+            tuple(max(0, at - now) / MICROS for at in begins),
+            holder=holder,
+            is_troubled=bool(found.failures or found.open_until),
+            is_probe=bool(found.open_until),
+        )
+
+    def _held_back(self, state: State, now: int, latest: int) -> UpstreamPacedError:
         """Why nobody may call now, and when it is worth asking again."""
         if state.open_until > now:
             seconds = (state.open_until - now) / MICROS
             return UpstreamPacedError("The upstream fails, and rests a while.", retry_after=seconds)
-        if state.turn_at > now:
-            seconds = (state.turn_at - now) / MICROS
+        if state.turn_at > latest:
+            # Before the last turn that is taken by now: those who wait for a turn come back over
+            # some time, in which none of the turns should go by.
+            seconds = (state.turn_at - now - (latest - now) / 4) / MICROS
             return UpstreamPacedError("The upstream's calls are used up.", retry_after=seconds)
         return UpstreamPacedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
 
@@ -171,24 +146,36 @@ class SharedGate:
 
     def _hold_back(self, until: int) -> None:
         """Have no turn begin before `until`."""
-        update = Update(
+        forget_idle_time = Update(removes=["idle_since", "idle_until"])
+        hold_back = Update(
             sets=["turn_at = :until"],
+            removes=forget_idle_time.removes,
             conditions=["(attribute_not_exists(turn_at) OR turn_at < :until)"],
             values={":until": until},
         )
         try:
-            self._table.update(update)
-        except ChangedError:
-            return  # it is later than that already
-        self._turn_at = max(self._turn_at, until)
+            self._table.update(hold_back)
+        except ChangedError:  # it is later than that already, but for those who need not wait
+            self._table.update(forget_idle_time)
+        else:
+            self._turn_at = max(self._turn_at, until)
 
-    def _count_failure(self) -> None:
-        found = self._table.update(Update(adds=["failures :one"], values={":one": 1}))
-        doubled = found.failures + 1 - FAILURES
-        if doubled >= 0:
-            seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
-            until = self._now() + int(seconds * MICROS)
-            self._table.update(Update(sets=["open_until = :until"], values={":until": until}))
+    def _count_failure(self, *, is_probe: bool) -> None:
+        """Count one more; only a probe's counts once the upstream is given up.
+
+        The others began before that, and would count one outage many times.
+        """
+        conditions = [] if is_probe else ["attribute_not_exists(open_until)"]
+        count = Update(adds=["failures :one"], conditions=conditions, values={":one": 1})
+        try:
+            doubled = self._table.update(count).failures + 1 - FAILURES
+            if doubled >= 0:
+                seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
+                give_up = Update(sets=["open_until = :until"], conditions=conditions)
+                give_up.values[":until"] = self._now() + int(seconds * MICROS)
+                self._table.update(give_up)
+        except ChangedError:
+            return  # others have given it up meanwhile
 
     def _now(self) -> int:
         return int(self._clock() * MICROS)

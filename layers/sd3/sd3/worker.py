@@ -28,6 +28,10 @@ EXACT_WAITS: Final = 60
 """So often a job comes back just when our own pacing says, before it backs off as well: the queue
 gives up after 180 receives."""
 
+SPREAD_SECONDS: Final = 20
+"""At most, over which those come back that our own pacing holds back: as long as turns are taken
+ahead of their time."""
+
 _WRITTEN_SECONDS: Final = 150
 """A message is sent before its job is written: by then the job is there, or never will be, since
 no function that writes new jobs lives longer."""
@@ -145,7 +149,7 @@ class Worker:
         """
         asked = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
         if isinstance(error, UpstreamPacedError) and receives <= EXACT_WAITS:
-            return int((asked or 0) * (1 + self.time.jitter())) + 1
+            return int((asked or 0) + self.time.jitter() * min(asked or 0, SPREAD_SECONDS)) + 1
         times = receives if isinstance(error, UpstreamUnavailableError) else job.failures + 1
         backoff = self.time.jitter() * min(MAX_WAIT_SECONDS, 2.0 ** min(times, 10))
         return int((asked or 0) + backoff) + 1

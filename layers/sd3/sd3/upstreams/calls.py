@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from sd3.contract import GenerateRequest
-from sd3.errors import Sd3Error, UpstreamUnavailableError
+from sd3.errors import Sd3Error, UpstreamPacedError, UpstreamUnavailableError
 from sd3.images import Picture
 from sd3.models import ChargeOutcome, Drawing, DrawnPicture, Expense
 from sd3.settings import UpstreamSettings
@@ -36,6 +36,8 @@ class Permit(NamedTuple):
     """Whom the places of calls under way belong to, where these are bounded."""
     is_troubled: bool = False
     """Whether calls have failed of late, so that one that does not is news."""
+    is_probe: bool = False
+    """Whether the upstream is given up, but for this visit."""
 
 
 class Gate(Protocol):
@@ -69,6 +71,11 @@ class Calls:
     milliseconds: float = 0.0
     were_made: bool = False
     """Whether the upstream was asked at all."""
+
+    @property
+    def has_drawn(self) -> bool:
+        """Whether a picture is there."""
+        return any(isinstance(result, DrawnPicture) for result in self.results.values())
 
     def add(self, batch: Batch, answer: Drawing | Sd3Error) -> None:
         """Note what one call came to."""
@@ -111,9 +118,10 @@ class PacedUpstream:
         made, failed = Calls(), 0
         todo = _batches(order.seeds, self.upstream.pictures_per_call)
         while todo:
-            left = order.deadline - self.clock() - MIN_CALL_SECONDS
+            # Where nobody else draws the rest, it should not be lost to those who come now.
+            is_patient = made.has_drawn and tries > 1
             try:
-                permit = self.gate.enter(len(todo), patience=max(0, min(PATIENCE_SECONDS, left)))
+                permit = self._enter(len(todo), order, is_patient=is_patient)
             except Sd3Error as error:
                 for batch in todo:
                     made.add(batch, error)
@@ -140,6 +148,19 @@ class PacedUpstream:
             yield Expense(self.upstream.name, outcome, self.price(request) * counts[outcome])
         if made.were_made and not paid:
             yield Expense(self.upstream.name, ChargeOutcome.FREE, 0)
+
+    def _enter(self, calls: int, order: Order, *, is_patient: bool) -> Permit:
+        """Take turns; who is patient waits for them as long as the order allows."""
+        while True:
+            left = max(0.0, order.deadline - self.clock() - MIN_CALL_SECONDS)
+            patience = left if is_patient else min(PATIENCE_SECONDS, left)
+            try:
+                return self.gate.enter(calls, patience=patience)
+            except UpstreamPacedError as error:
+                wait = (error.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
+                if not is_patient or wait > left:
+                    raise
+            self.sleep(wait)
 
     def _make(
         self, order: Order, batches: Sequence[Batch], permit: Permit, made: Calls

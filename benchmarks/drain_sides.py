@@ -1,0 +1,146 @@
+"""The workers of a fleet: ours, of the package's own parts, and those that people write today."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from benchmarks.drain import EPOCH, Work, World
+from benchmarks.vendor import BLOCK_SECONDS, RATE
+from sd3.errors import UpstreamThrottledError
+from sd3.gate_table import GateTable
+from sd3.models import DrawnPicture, ImageRecord, Job, JobStatus
+from sd3.pacing import SharedGate
+from sd3.ports import Images, Jobs, Time
+from sd3.settings import UpstreamSettings
+from sd3.turns import Bounds
+from sd3.upstreams.calls import PacedUpstream
+from sd3.upstreams.fallback import Fallback
+from sd3.worker import Worker
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+WORKER_SECONDS: Final = 300
+SKEW_SECONDS: Final = 0.005
+"""By how much a worker's clock is wrong, at the most."""
+TABLE_SECONDS: Final = (0.001, 0.004)
+"""To the table, and back."""
+NAIVE_BACKOFF_SECONDS: Final = (1, 60)
+"""The first, and the longest, of exponential backoff with full jitter."""
+
+
+@dataclass(frozen=True)
+class DistantGate:
+    """The table of the gates, some milliseconds away."""
+
+    world: World
+
+    def update_item(self, **arguments: Any) -> dict[str, Any]:
+        """As GateItem's, when others have had their time to write as well."""
+        self._travel()
+        try:
+            return self.world.gate.update_item(**arguments)
+        finally:
+            self._travel()
+
+    def _travel(self) -> None:
+        self.world.time.sleep(self.world.random.uniform(*TABLE_SECONDS))
+
+
+@dataclass(frozen=True)
+class KeptJobs:
+    """What a worker needs of the jobs table, where each job has one worker at a time."""
+
+    items: dict[str, Job]
+
+    def get(self, job_id: str, *, now: datetime) -> Job:  # noqa: ARG002 - the Protocol's, as below
+        """The job."""
+        return self.items[job_id]
+
+    def claim(self, job: Job, *, now: datetime) -> None:  # noqa: ARG002
+        """Keep it."""
+        self.items[job.id] = job
+
+    def save(self, job: Job) -> None:
+        """Keep it."""
+        self.items[job.id] = job
+
+    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:  # noqa: ARG002
+        """Keep it."""
+        self.items[job.id] = job
+
+
+class NoImages:
+    """What a worker needs of the bucket, and no bucket."""
+
+    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
+        """The records of pictures that are not kept."""
+        return tuple(
+            ImageRecord(
+                index=index,
+                seed=one.seed,
+                upstream=one.upstream,
+                error=one.error,
+                removed_for_safety=False,
+                safety_score=None,
+                key=f"{folder}/{index}" if one.picture else None,
+            )
+            for index, one in enumerate(drawn)
+        )
+
+
+def our_work(world: World) -> Work:
+    """One of our workers, as the function has it: in a process and with a clock of its own."""
+    skew = timedelta(seconds=world.random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
+    time = Time(
+        now=lambda: EPOCH + timedelta(seconds=world.time.now) + skew,
+        monotonic=lambda: world.time.now,
+        sleep=world.time.sleep,
+        jitter=world.random.random,
+    )
+    table = GateTable(cast("DynamoDBClient", DistantGate(world)), "upstreams", "vendor")
+    bounds = Bounds(rate=RATE, pause_seconds=BLOCK_SECONDS)
+    member = PacedUpstream(
+        settings=UpstreamSettings(name="vendor"),
+        make=lambda: world.upstream,
+        make_gate=lambda _: SharedGate(table, bounds=bounds, clock=lambda: time.now().timestamp()),
+        clock=time.monotonic,
+        sleep=time.sleep,
+        jitter=time.jitter,
+    )
+    worker = Worker(
+        jobs=cast("Jobs", KeptJobs(world.jobs)),
+        images=cast("Images", NoImages()),
+        upstreams=Fallback(make_members=lambda: [member]),
+        time=time,
+        max_queue=timedelta(hours=6),
+    )
+
+    def work(job_id: str, receives: int) -> int | None:
+        return worker.work(job_id, seconds=WORKER_SECONDS, sent_at=EPOCH, receives=receives)
+
+    return work
+
+
+def naive_work(world: World) -> Work:
+    """Call at once, and after a 429 again, by exponential backoff with full jitter, for ever."""
+    first, longest = NAIVE_BACKOFF_SECONDS
+
+    def draw(job: Job, seed: int) -> None:
+        backoff = first
+        while True:
+            try:
+                world.upstream.draw(job.request, seeds=[seed], init_image=None, deadline=0)
+            except UpstreamThrottledError:
+                world.time.sleep(world.random.random() * backoff)
+                backoff = min(2 * backoff, longest)
+            else:
+                return
+
+    def work(job_id: str, _receives: int) -> None:
+        job = world.jobs[job_id]
+        world.time.gather([partial(draw, job, seed) for seed in job.seeds])
+
+    return work

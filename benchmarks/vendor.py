@@ -1,0 +1,112 @@
+"""An upstream that allows so many calls in a window, and shuts everybody out after an excess."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from benchmarks.virtual_time import VirtualTime
+from sd3.contract import GenerateRequest
+from sd3.errors import Fault, UpstreamThrottledError
+from sd3.images import Picture
+from sd3.models import Drawing, DrawnPicture
+from sd3.settings import Rate
+
+RATE: Final = Rate(150, 10)
+"""Stability's, as is the next."""
+BLOCK_SECONDS: Final = 60
+WAY_SECONDS: Final = (0.02, 0.15)
+"""From a caller to the vendor, and back."""
+DRAWING_SECONDS: Final = (2.0, 4.0)
+_PICTURE: Final = Picture(b"a picture", "image/png", 1024, 1024)
+
+
+@dataclass
+class Vendor:
+    """Counts the calls of every window of its rate; one that is harsh counts refused ones too."""
+
+    is_harsh: bool
+    drawn: int = 0
+    refused: int = 0
+    first_at: float | None = None
+    last_at: float = 0.0
+    """When the first call came, and the last that was not refused."""
+    _window: deque[float] = field(default_factory=deque)
+    _blocked_until: float = 0.0
+
+    @property
+    def share_used(self) -> float:
+        """Of the rate, from the first call to the last."""
+        seconds = self.last_at - (self.first_at or 0.0)
+        return self.drawn / (RATE.calls / RATE.seconds * seconds)
+
+    @property
+    def share_refused(self) -> float:
+        """Of all calls."""
+        return self.refused / (self.drawn + self.refused)
+
+    def admits(self, now: float) -> bool:
+        """Whether a call that comes now is drawn."""
+        if self.first_at is None:
+            self.first_at = now
+        while self._window and self._window[0] <= now - RATE.seconds:
+            self._window.popleft()
+        self._window.append(now)
+        if now >= self._blocked_until and len(self._window) > RATE.calls:
+            self._blocked_until = now + BLOCK_SECONDS
+        if now < self._blocked_until:
+            self.refused += 1
+            if not self.is_harsh:
+                self._window.pop()
+            return False
+        self.drawn += 1
+        self.last_at = now
+        return True
+
+
+class VendorUpstream:
+    """The vendor as an upstream that draws one picture a call, some way away."""
+
+    name = "vendor"
+    pictures_per_call = 1
+    rate: Rate | None = RATE
+    pause_seconds = BLOCK_SECONDS
+
+    def __init__(self, vendor: Vendor, time: VirtualTime, random: Random) -> None:
+        self.vendor, self.time, self.random = vendor, time, random
+
+    def price(self, request: GenerateRequest) -> int:  # noqa: ARG002 - the Protocol's, as below
+        """Micro-dollars of a picture."""
+        return 65_000
+
+    def faults(
+        self,
+        request: GenerateRequest,  # noqa: ARG002
+        *,
+        has_image: bool,  # noqa: ARG002
+    ) -> Sequence[Fault]:
+        """It draws everything."""
+        return ()
+
+    def ignored(self, request: GenerateRequest) -> tuple[str, ...]:  # noqa: ARG002
+        """It follows every field."""
+        return ()
+
+    def draw(
+        self,
+        request: GenerateRequest,  # noqa: ARG002
+        *,
+        seeds: Sequence[int],
+        init_image: Picture | None,  # noqa: ARG002
+        deadline: float,  # noqa: ARG002
+    ) -> Drawing:
+        """Draw in some seconds; raises UpstreamThrottledError."""
+        self.time.sleep(self.random.uniform(*WAY_SECONDS))
+        is_drawn = self.vendor.admits(self.time.now)
+        if is_drawn:
+            self.time.sleep(self.random.uniform(*DRAWING_SECONDS))
+        self.time.sleep(self.random.uniform(*WAY_SECONDS))
+        if not is_drawn:
+            raise UpstreamThrottledError("The vendor is asked too often.")
+        return Drawing(tuple(DrawnPicture(seed, _PICTURE) for seed in seeds), 0.0)
