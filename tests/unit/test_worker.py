@@ -11,6 +11,7 @@ from sd3.errors import (
     StorageError,
     UpstreamAnswerError,
     UpstreamFailedError,
+    UpstreamPacedError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
@@ -158,6 +159,18 @@ def test_throttling_waits_as_asked_and_jitter_and_counts_for_nothing(
     assert world.work(receives=receives) == wait
     assert (world.job.status, world.job.failures) == (JobStatus.QUEUED, 4)
     assert (world.job.attempt, world.charges) == (1, [(1, FREE)])
+
+
+@pytest.mark.parametrize(
+    ("asked", "receives", "wait"),
+    [(None, 1, 1), (10, 1, 16), (100, 60, 111), (100, 61, 100 + 450 + 1)],
+)
+def test_our_own_pacing_is_waited_for_exactly_but_for_what_spreads_those_who_wait(
+    asked: float | None, receives: int, wait: int
+) -> None:
+    world = World(FakeUpstream(errors=[UpstreamPacedError("full", retry_after=asked)]))
+    assert world.work(receives=receives) == wait
+    assert (world.job.status, world.job.failures) == (JobStatus.QUEUED, 0)
 
 
 @pytest.mark.parametrize(

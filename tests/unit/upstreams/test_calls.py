@@ -222,6 +222,27 @@ def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> 
     assert paced.expenses(made) == [(CHARGED, 1000)]
 
 
+def test_the_rest_of_what_is_drawn_in_part_waits_for_its_turns() -> None:
+    full = UpstreamPacedError("full", retry_after=30)
+    paced = Paced(gate=NarrowGate(1, 0, 1, error=full))
+    made = paced.draw(seeds=[7, 8], seconds=300)
+    assert kinds(made) == [DrawnPicture, DrawnPicture]
+    assert paced.time.slept == [30.5]
+    assert isinstance(paced.gate, NarrowGate)
+    assert paced.gate.asked == [(2, 20), (1, 290), (1, 290 - 30.5)]
+
+
+@pytest.mark.parametrize(("tries", "retry_after"), [(1, 30), (3, 290)])
+def test_the_rest_is_left_to_the_next_upstream_or_for_want_of_time(
+    tries: int, retry_after: float
+) -> None:
+    full = UpstreamPacedError("full", retry_after=retry_after)
+    paced = Paced(gate=NarrowGate(1, error=full))
+    made = paced.draw(seeds=[7, 8], tries=tries, seconds=300)
+    assert kinds(made) == [DrawnPicture, UpstreamPacedError]
+    assert paced.time.slept == []
+
+
 def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
     paced = Paced(gate=NarrowGate(error=UpstreamPacedError("full")))
     made = paced.draw(seeds=[7, 8])
