@@ -1,6 +1,7 @@
 """The gate before an upstream: one item of a table, through which the calls of all functions go.
 
-Turns. A caller moves `turn_at` on by as many turns as it makes calls, in one conditional write.
+Turns. A caller moves `turn_at` on by as many turns as it makes calls, in one conditional write. The
+first one after a time without calls notes that time in `idle_since` and `idle_until`.
 
 Breaker. `failures` counts visits that failed one after the other. From FAILURES on, `open_until`
 says until when nobody calls; then one caller moves it past its own call and is the probe, and what
