@@ -163,18 +163,18 @@ def test_an_upload_expires_a_day_after_it_was_sent(aws: Aws) -> None:
         store(aws).read(CLIENT, UPLOAD_ID, now=ends)
 
 
-def reply(size: int) -> dict[str, Any]:
-    body = StreamingBody(io.BytesIO(b"x"), size)
+def reply(size: int, stream: io.BytesIO) -> dict[str, Any]:
+    body = StreamingBody(stream, size)
     return {"Body": body, "ContentLength": size, "LastModified": datetime.now(UTC)}
 
 
 def test_what_is_too_large_is_not_read(aws: Aws) -> None:
-    told = reply(MAX_UPLOAD_BYTES + 1)
+    stream = io.BytesIO(b"x")
     with Stubber(aws.s3) as s3:
-        s3.add_response("get_object", told)
+        s3.add_response("get_object", reply(MAX_UPLOAD_BYTES + 1, stream))
         with pytest.raises(TooLargeError):
             store(aws).read(CLIENT, UPLOAD_ID, now=datetime.now(UTC))
-    assert told["Body"].closed
+    assert stream.closed
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_s3s_errors_are_told_apart(aws: Aws, code: str, error: type[Exception]) 
 
 def test_an_upload_that_comes_in_part_is_a_storage_error(aws: Aws) -> None:
     with Stubber(aws.s3) as s3:
-        s3.add_response("get_object", reply(2))
+        s3.add_response("get_object", reply(2, io.BytesIO(b"x")))
         with pytest.raises(StorageError):
             store(aws).read(CLIENT, UPLOAD_ID, now=datetime.now(UTC))
 

@@ -1,6 +1,7 @@
 """Uploads in S3: the forms that clients send pictures by, and what they sent."""
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +66,7 @@ class UploadStore:
         """
         try:
             reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
-            with reply["Body"] as body:
+            with closing(reply["Body"]) as body:
                 if reply["LastModified"] + KEEP <= now:
                     raise NotFoundError("The upload has expired.")
                 if reply["ContentLength"] > MAX_UPLOAD_BYTES:
