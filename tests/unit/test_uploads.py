@@ -7,7 +7,9 @@ import pytest
 
 from sd3.admission import fingerprint_of
 from sd3.errors import Fault, GoneError, IdempotencyMismatchError, InvalidRequestError
+from sd3.images import read_picture
 from sd3.uploads import MAX_UPLOAD_BYTES, UploadRequest
+from sd3.upstreams.octoai import request_body
 from tests.fakes import NOON, FakeImages, FakeUploads, FakeUpstream, make_service
 from tests.unit.admitting import World, caller, request
 from tests.unit.pictures import black_png, flat, jpeg, png
@@ -81,6 +83,10 @@ def test_a_request_from_an_upload_is_drawn_over_it() -> None:
     (drawn_over,) = upstream.init_images
     assert drawn_over
     assert (drawn_over.data, answer.status) == (png(), "succeeded")
+
+
+def test_an_upstream_never_sees_the_id() -> None:
+    assert b"init_image_id" not in request_body(from_upload(), [7], read_picture(png()))
 
 
 def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
