@@ -10,6 +10,7 @@ from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobPage, JobStat
 from sd3.ports import Holder, Time
 from sd3.service import Service
 from sd3.settings import Rate, UpstreamSettings
+from sd3.uploads import UploadForm
 from sd3.upstreams.calls import PacedUpstream, Permit
 from sd3.upstreams.fallback import Fallback
 from sd3.worker import Worker
@@ -123,6 +124,9 @@ class FakeJobs:
         self.keys[job.client_id, key] = Holder(job.id, fingerprint)
         self._write(job)
         return None
+
+    def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
+        return self.keys.get((client_id, key))
 
     def claim(self, job: Job, *, now: datetime) -> None:
         old = self.items.get(job.id)
@@ -255,11 +259,31 @@ class FakeImages:
         return key
 
 
+class FakeUploads:
+    """What clients sent, by client and id, with the time of it."""
+
+    def __init__(self) -> None:
+        self.sent: dict[tuple[str, str], tuple[bytes, datetime]] = {}
+
+    def form(
+        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+    ) -> UploadForm:
+        fields = {"key": f"{client_id}/{upload_id}", "Content-Type": content_type}
+        return UploadForm("https://uploads.test/", fields, now + timedelta(minutes=15))
+
+    def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes:
+        data, sent_at = self.sent.get((client_id, upload_id), (b"", now - timedelta(days=1)))
+        if now - sent_at >= timedelta(days=1):
+            raise NotFoundError("There is no such upload.")
+        return data
+
+
 def make_service(
     *,
     upstream: FakeUpstream | None = None,
     jobs: FakeJobs | None = None,
     images: FakeImages | None = None,
+    uploads: FakeUploads | None = None,
     queue: FakeQueue | None = None,
     clock: FakeTime | None = None,
 ) -> Service:
@@ -267,6 +291,7 @@ def make_service(
     return Service(
         jobs=jobs or FakeJobs(),
         images=images or FakeImages(),
+        uploads=uploads or FakeUploads(),
         queue=queue or FakeQueue(),
         upstreams=fallback(upstream or FakeUpstream(), clock=clock),
         time=(clock or FakeTime()).time(),

@@ -28,6 +28,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
+        "ImagesBucket/_uploads/*": {"s3:PutObject"},
     },
     "WorkerFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
@@ -54,6 +55,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "InboxBucket": {"s3:ListBucket"},
         "InboxBucket/*": {"s3:GetObject"},
         "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
+        "ImagesBucket/_uploads/*": {"s3:GetObject"},
         "ImagesBucket/*/init.*": {"s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},
         "AsideQueue": {"sqs:SendMessage"},

@@ -1,4 +1,4 @@
-"""Everything that reads or ends a job: list, get, cancel, delete, image. And GET /health."""
+"""Everything that reads or ends a job, the form to upload an init image by, and GET /health."""
 
 from typing import Any, Final
 
@@ -6,6 +6,7 @@ from sd3.api import JOB_RETRY_AFTER, Response, handle
 from sd3.bootstrap import service
 from sd3.gateway import Request
 from sd3.models import HealthAnswer, JobsQuery
+from sd3.uploads import UploadRequest
 
 _ANSWER_SECONDS: Final = 3.0
 """Kept back from the function's time when somebody waits for a job."""
@@ -22,6 +23,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "DELETE /jobs/{id}": delete,
         "POST /jobs/{id}/cancel": cancel,
         "GET /jobs/{id}/images/{index}": image,
+        "POST /uploads": upload,
         "GET /health": health,
     }
     return handle(routes, event, context)
@@ -73,6 +75,12 @@ def image(request: Request) -> Response:
     """Answer 302 to a link signed now: this address lasts as long as the picture does."""
     link = service().image(request.path["id"], request.path["index"], client_id=request.client_id)
     return Response(302, headers={"Location": link.url, **_NEVER_KEEP})
+
+
+def upload(request: Request) -> Response:
+    """Answer 201 with a form by which a large init image is sent to S3."""
+    wanted = request.body(UploadRequest)
+    return Response(201, service().upload(wanted, client_id=request.client_id), _NEVER_KEEP)
 
 
 def health(_request: Request) -> Response:

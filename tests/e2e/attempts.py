@@ -77,6 +77,7 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
         "ImagesBucket/probe/job/0.png",
         "ImagesBucket/probe/job/init.png",
         "ImagesBucket/probe/inbox/fox.json",
+        "ImagesBucket/_uploads/probe/upload",
         "InboxBucket/probe/fox.json",
         "AnotherBucket/probe/fox.json",
     ):

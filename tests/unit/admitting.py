@@ -11,6 +11,7 @@ from tests.fakes import (
     FakeJobs,
     FakeQueue,
     FakeTime,
+    FakeUploads,
     FakeUpstream,
     fallback,
     picture,
@@ -35,13 +36,16 @@ class World:
     def __init__(self, jobs: FakeJobs | None = None) -> None:
         self.jobs = jobs or FakeJobs()
         self.images, self.queue, self.clock = FakeImages(), FakeQueue(), FakeTime()
+        self.uploads = FakeUploads()
+        self.upstream = FakeUpstream()
 
     def admit(self, wanted: GenerateRequest, who: Caller) -> Admitted:
         return Admission(
             jobs=self.jobs,
             images=self.images,
+            uploads=self.uploads,
             queue=self.queue,
-            upstreams=fallback(FakeUpstream()),
+            upstreams=fallback(self.upstream),
             time=self.clock.time(),
             sync_image_steps=120,
             retention=timedelta(days=30),

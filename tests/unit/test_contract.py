@@ -14,6 +14,7 @@ from tests.unit.pictures import flat, png
 
 PNG = png()
 PNG_TEXT = encode_base64(PNG)
+UPLOAD_ID = "0123456789abcdef" * 2
 ASTRAL = "\U0001f98a"
 OTHER_MODELS_FIELDS = (
     "sampler", "style_preset", "loras", "mask_image", "checkpoint", "vae", "clip_skip", "prompt_2",
@@ -37,7 +38,8 @@ def test_only_a_prompt_is_needed() -> None:
     assert parse().model_dump() == {
         "prompt": "a fox", "negative_prompt": None, "cfg_scale": 12, "steps": 30, "num_images": 1,
         "seed": None, "width": 1024, "height": 1024, "image_encoding": "jpeg", "init_image": None,
-        "strength": 0.8, "log_prompt": False, "response_format": "url", "metadata": {},
+        "init_image_id": None, "strength": 0.8, "log_prompt": False, "response_format": "url",
+        "metadata": {},
     }  # fmt: skip
 
 
@@ -50,6 +52,7 @@ def test_only_a_prompt_is_needed() -> None:
         ("steps", 1), ("steps", 200), ("num_images", 1), ("num_images", 16),
         ("seed", None), ("seed", 1), ("seed", MAX_SEED), ("seed", [1]), ("seed", [None]),
         ("image_encoding", "jpeg"), ("image_encoding", "png"), ("init_image", None),
+        ("init_image_id", None), ("init_image_id", UPLOAD_ID),
         ("strength", 5e-324), ("strength", 1), ("strength", 1.0), ("log_prompt", True),
         ("response_format", "url"), ("response_format", "b64_json"), ("metadata", {}),
         ("metadata", {f"k{n}": "" for n in range(16)}), ("metadata", {"k" * 64: "v" * 512}),
@@ -86,6 +89,10 @@ def test_a_value_inside_the_limits_is_kept(field: str, value: Any) -> None:
         ("init_image", 7, "string_type"), ("init_image", "", "picture"),
         ("init_image", "a fox", "picture"), ("init_image", PNG_TEXT[:-4], "picture"),
         ("init_image", encode_base64(flat(63, 64)), "picture"),
+        ("init_image_id", 7, "string_type"), ("init_image_id", "", "string_pattern_mismatch"),
+        ("init_image_id", UPLOAD_ID.upper(), "string_pattern_mismatch"),
+        ("init_image_id", f"{UPLOAD_ID}\n", "string_pattern_mismatch"),
+        ("init_image_id", f"../{UPLOAD_ID}", "string_pattern_mismatch"),
         ("strength", 0, "greater_than"), ("strength", 1.001, "less_than_equal"),
         ("strength", "0.8", "float_type"),
         ("log_prompt", "true", "bool_type"), ("log_prompt", 1, "bool_type"),
@@ -193,6 +200,17 @@ def test_null_is_a_fault_elsewhere(field: str) -> None:
 def test_init_image_is_decoded(head: str) -> None:
     request = parse(init_image=head + PNG_TEXT)
     assert request.init_image == (PNG, "image/png", 64, 64)
+
+
+def test_an_init_image_comes_by_one_way_only() -> None:
+    (fault,) = faults({"prompt": "a fox", "init_image": PNG_TEXT, "init_image_id": UPLOAD_ID})
+    assert fault == Fault(
+        ("body", "init_image_id"), "not together with init_image", "init_image_id"
+    )
+    assert parse(init_image=None, init_image_id=UPLOAD_ID).init_image_id == UPLOAD_ID
+    assert parse(init_image=PNG_TEXT, init_image_id=None).init_image
+    (wrong,) = faults({"prompt": "a fox", "init_image": "?", "init_image_id": UPLOAD_ID})
+    assert wrong.loc == ("body", "init_image")
 
 
 def test_several_faults_are_told_at_once() -> None:

@@ -1,13 +1,15 @@
 """What is read of an API Gateway event: query, preferences, entity tags and keys."""
 
+import json
 from typing import Any
 
 import pytest
 
 from sd3.access import SCOPES, Limits
-from sd3.errors import InvalidRequestError
+from sd3.errors import InvalidJsonError, InvalidRequestError
 from sd3.gateway import Request
 from sd3.models import JobsQuery, JobStatus
+from sd3.uploads import UploadRequest
 
 
 def request(
@@ -181,3 +183,33 @@ def test_limits_are_numbers_where_there_are_some() -> None:
 def test_a_route_without_an_authorizer_is_open(context: dict[str, Any]) -> None:
     assert request(requestContext=context).is_open
     assert not authorized().is_open
+
+
+def test_a_body_is_read_as_its_model() -> None:
+    sent = request(body='{"content_type": "image/webp"}')
+    assert sent.body(UploadRequest) == UploadRequest(content_type="image/webp")
+
+
+@pytest.mark.parametrize("body", [None, "", "{", "image/png", '{"content_type": NaN}', "\ud800"])
+def test_a_body_that_is_no_json_is_told_so(body: str | None) -> None:
+    with pytest.raises(InvalidJsonError):
+        request(body=body).body(UploadRequest)
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ("{}", [("content_type",)]),
+        ('{"content_type": null}', [("content_type",)]),
+        ('{"content_type": "image/gif"}', [("content_type",)]),
+        ('{"content_type": 7, "name": "x"}', [("content_type",), ("name",)]),
+        (f'{{"content_type": "image/png", "{"x" * 1000}": 1}}', [("x" * 64,)]),
+        ('["image/png"]', [()]),
+        ("null", [()]),
+        (json.dumps({str(n): n for n in range(101)}), [()]),
+    ],
+)
+def test_every_wrong_field_of_a_body_is_a_fault(body: str, wrong: list[tuple[str, ...]]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        request(body=body).body(UploadRequest)
+    assert [fault.loc for fault in caught.value.faults] == [("body", *loc) for loc in wrong]

@@ -15,10 +15,20 @@ from sd3.errors import RequestError, StorageError
 from sd3.inbox import MAX_PICTURE_BYTES, Inbox, answer_key
 from sd3.models import InboxOrigin, JobStatus
 from sd3.ports import File, Upload
-from tests.fakes import FakeImages, FakeJobs, FakeQueue, FakeTime, FakeUpstream, fallback
+from tests.fakes import (
+    NOON,
+    FakeImages,
+    FakeJobs,
+    FakeQueue,
+    FakeTime,
+    FakeUploads,
+    FakeUpstream,
+    fallback,
+)
 from tests.unit.pictures import jpeg, png, webp
 
 METADATA: Final = {"prompt": "a fox"}
+UPLOAD_ID: Final = "0123456789abcdef" * 2
 
 
 class FakeFiles:
@@ -67,16 +77,19 @@ class Door:
     def __init__(self) -> None:
         self.jobs = FakeJobs()
         self.images = FakeImages()
+        self.uploads = FakeUploads()
         self.queue = FakeQueue()
+        self.clock = FakeTime()
         self.files = FakeFiles()
         self.answers = FakeAnswers()
         self.inbox = Inbox(
             admission=Admission(
                 jobs=self.jobs,
                 images=self.images,
+                uploads=self.uploads,
                 queue=self.queue,
                 upstreams=fallback(FakeUpstream()),
-                time=FakeTime().time(),
+                time=self.clock.time(),
                 sync_image_steps=0,
                 retention=timedelta(days=30),
             ),
@@ -191,6 +204,7 @@ def test_metadata_of_no_encoding_is_a_fault(door: Door, told: str) -> None:
         (METADATA | {"seed": "[1, 2]"}, "seed"),
         (METADATA | {"loras": "x"}, "loras"),
         (METADATA | {"init_image": "x"}, "init_image"),
+        (METADATA | {"init-image-id": "x"}, "init_image_id"),
     ],
 )
 def test_a_wrong_field_of_a_picture_is_named(
@@ -304,6 +318,38 @@ def test_an_earlier_upload_never_answers_a_later_one(door: Door) -> None:
     door.drop("acme/fox.json", {"prompt": "old"}, sequencer="0055")
     assert len(door.jobs.items) == 2
     assert door.answer("acme/inbox/fox.json")["id"] == later
+
+
+def test_a_request_may_start_from_an_upload(door: Door) -> None:
+    door.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
+    assert door.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID}) is None
+    [picture] = door.images.objects.values()
+    assert picture.data == jpeg()
+
+
+@pytest.mark.parametrize("data", [None, b"GIF89a"])
+def test_an_upload_that_cannot_be_used_is_answered(door: Door, data: bytes | None) -> None:
+    if data:
+        door.uploads.sent["acme", UPLOAD_ID] = data, NOON
+    request = {"prompt": "a fox", "init_image_id": UPLOAD_ID}
+    refused = door.drop("acme/fox.json", request)
+    assert refused
+    answer = door.answer("acme/inbox/fox.json")
+    assert answer["code"] == refused.code == "validation_error"
+    assert [fault["loc"] for fault in answer["detail"]] == [["body", "init_image_id"]]
+    assert not door.jobs.items
+    assert not door.queue.sent
+
+
+def test_an_event_that_comes_again_after_its_upload_has_expired_is_the_same_job(
+    door: Door,
+) -> None:
+    door.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
+    door.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID})
+    door.clock.pass_by(86_400)
+    assert door.receive("acme/fox.json") is None
+    assert len(door.jobs.items) == 1
+    assert door.answer("acme/inbox/fox.json")["status"] == "queued"
 
 
 def test_a_file_that_was_replaced_is_left_to_its_own_event(door: Door) -> None:

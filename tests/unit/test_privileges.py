@@ -83,7 +83,7 @@ def test_who_draws_may_ask_the_model_of_bedrock_when_it_is_an_upstream(function:
 
 @pytest.mark.parametrize("function", GRANTS)
 def test_a_key_may_be_used_for_what_a_function_reads_or_writes(function: str) -> None:
-    only_reads = function in {"AuthorizerFunction", "JobsFunction"}  # tables need no more
+    only_reads = function == "AuthorizerFunction"
     uses = {"kms:Decrypt"} if only_reads else {"kms:Decrypt", "kms:GenerateDataKey"}
     assert grants(function, AS_TESTED | {"HasKmsKey"}) == GRANTS[function] | {"KmsKeyArn": uses}
 

@@ -9,9 +9,19 @@ from typing import Final, NamedTuple
 
 from sd3.attempts import LEASE_MARGIN_SECONDS, running
 from sd3.contract import MAX_SEED, GenerateRequest
-from sd3.errors import IdempotencyMismatchError, RequestError, StorageError
+from sd3.errors import (
+    Fault,
+    IdempotencyMismatchError,
+    InvalidRequestError,
+    NotFoundError,
+    RequestError,
+    StorageError,
+    TooLargeError,
+)
+from sd3.images import PictureError, check_init_image
 from sd3.models import InboxOrigin, Job, JobStatus
-from sd3.ports import Images, Jobs, Queue, Time, Upstreams
+from sd3.ports import Holder, Images, Jobs, Queue, Time, Uploads, Upstreams
+from sd3.uploads import MAX_UPLOAD_BYTES
 
 _RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
 _TRIES: Final = 5
@@ -43,6 +53,7 @@ class Admission:
 
     jobs: Jobs
     images: Images
+    uploads: Uploads
     queue: Queue
     upstreams: Upstreams
     time: Time
@@ -52,10 +63,18 @@ class Admission:
     def admit(self, request: GenerateRequest, caller: Caller) -> Admitted:
         """Keep a job, queued or taken by the caller, unless one of the same key or id is there.
 
-        Raises InvalidRequestError for what no upstream can draw, IdempotencyMismatchError,
-        GoneError and StorageError.
+        Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
+        draw, IdempotencyMismatchError, GoneError and StorageError.
         """
-        self.upstreams.check(request)
+        try:
+            request = self._with_upload(request, caller.client_id)
+            self.upstreams.check(request)
+        except InvalidRequestError:
+            # An earlier call can have made the job of it while its upload was still there.
+            made = self._made_before(request, caller)
+            if made is None:
+                raise
+            return Admitted(made, is_new=False)
         job = self._new_job(request, caller)
         # The message comes first: from the moment that the job is written, somebody will end it.
         waits = job.status is JobStatus.QUEUED
@@ -70,6 +89,37 @@ class Admission:
         if kept.id != job.id:
             self._drop(job)
         return Admitted(kept, kept is job)
+
+    def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
+        """The request with its upload, if it names one, as its init image."""
+        upload_id = request.init_image_id
+        if upload_id is None:
+            return request
+        try:
+            data = self.uploads.read(client_id, upload_id, now=self.time.now())
+            picture = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
+        except NotFoundError as error:
+            # The same words for another client's: nobody learns which ids there are.
+            raise _upload_error("not found or expired", error.code) from error
+        except (TooLargeError, PictureError) as error:
+            raise _upload_error(str(error), "picture") from error
+        return request.model_copy(update={"init_image": picture})
+
+    def _made_before(self, request: GenerateRequest, caller: Caller) -> Job | None:
+        """The job that an earlier call with the same key, or else the same id, has made."""
+        now = self.time.now()
+        job_id, key = caller.job_id, caller.idempotency_key
+        if key:
+            holder = self.jobs.holder(caller.client_id, key, now=now)
+            if holder is None:
+                return None
+            _check_same(holder, fingerprint_of(request))
+            job_id = holder.job_id
+        try:
+            job = self.jobs.get(job_id, client_id=caller.client_id, now=now)
+        except NotFoundError:
+            return None
+        return None if key and _frees_its_key(job) else job
 
     def _new_job(self, request: GenerateRequest, caller: Caller) -> Job:
         now = self.time.now()
@@ -106,14 +156,11 @@ class Admission:
             holder = self.jobs.create_once(job, key, fingerprint=fingerprint, instead_of=instead_of)
             if holder is None:
                 return job
-            if holder.fingerprint != fingerprint:
-                raise IdempotencyMismatchError(
-                    "This Idempotency-Key was used with another request."
-                )
+            _check_same(holder, fingerprint)
             held = self.jobs.get(holder.job_id, client_id=job.client_id, now=self.time.now())
-            if not (held.error and held.error.code in _RETRYABLE):
+            if not _frees_its_key(held):
                 return held
-            instead_of = held.id  # it failed in a way that may pass: the key may try again
+            instead_of = held.id
         raise StorageError("The Idempotency-Key could not be taken.")
 
     def _drop(self, job: Job) -> None:
@@ -133,8 +180,25 @@ def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
 
 
 def fingerprint_of(request: GenerateRequest) -> str:
-    """A hash of all that a client asked for, its init image included."""
+    """A hash of all that a client asked for, its init image included.
+
+    An upload is its id: whoever repeats a call may do so after the upload has expired.
+    """
     digest = hashlib.sha256(request.model_dump_json().encode())
-    if request.init_image:
+    if request.init_image and request.init_image_id is None:
         digest.update(hashlib.sha256(request.init_image.data).digest())
     return digest.hexdigest()
+
+
+def _check_same(holder: Holder, fingerprint: str) -> None:
+    if holder.fingerprint != fingerprint:
+        raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
+
+
+def _frees_its_key(job: Job) -> bool:
+    """Whether a job failed in a way that may pass: its key may try again."""
+    return job.error is not None and job.error.code in _RETRYABLE
+
+
+def _upload_error(msg: str, kind: str) -> InvalidRequestError:
+    return InvalidRequestError([Fault(("body", "init_image_id"), msg, kind)])

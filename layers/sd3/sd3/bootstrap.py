@@ -20,6 +20,7 @@ from sd3.service import Service
 from sd3.settings import Settings, UpstreamSettings
 from sd3.storage import ImageStore
 from sd3.turns import Bounds
+from sd3.upload_store import UploadStore
 from sd3.upstream_keys import UpstreamKeys
 from sd3.upstreams import UPSTREAMS, Options, Upstream
 from sd3.upstreams.calls import PacedUpstream
@@ -72,6 +73,7 @@ def build_service(settings: Settings, aws: Aws) -> Service:
     return Service(
         jobs=JobStore(aws.dynamodb, settings.jobs_table),
         images=_images(settings, aws),
+        uploads=_uploads(settings, aws),
         queue=_queue(settings, aws),
         upstreams=_upstreams(settings, aws),
         time=TIME,
@@ -86,6 +88,7 @@ def build_admission(settings: Settings, aws: Aws) -> Admission:
     return Admission(
         jobs=JobStore(aws.dynamodb, settings.jobs_table),
         images=_images(settings, aws),
+        uploads=_uploads(settings, aws),
         queue=_queue(settings, aws),
         upstreams=_upstreams(settings, aws),
         time=TIME,
@@ -113,6 +116,10 @@ def _images(settings: Settings, aws: Aws) -> ImageStore:
         credentials_expiry=aws.credentials_expiry,
         parallel=POOL_SIZE,
     )
+
+
+def _uploads(settings: Settings, aws: Aws) -> UploadStore:
+    return UploadStore(aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry)
 
 
 def _queue(settings: Settings, aws: Aws) -> JobQueue:

@@ -73,7 +73,7 @@ Metadata = Annotated[
 
 
 class GenerateRequest(BaseModel):
-    """POST /generate/sd3: OctoAI's SD3 request, and ours on top (response_format, metadata)."""
+    """POST /generate/sd3: OctoAI's SD3 request, and what is ours on top."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -108,6 +108,12 @@ class GenerateRequest(BaseModel):
         repr=False,
         description="Base64 of a PNG, JPEG or WebP to start from, plain or as a data: URI; "
         "64 to 4096 pixels a side, 4.5 MB at most.",
+    )
+    init_image_id: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{32}$",
+        description="The id of an upload to start from, in place of init_image: POST /uploads "
+        "answers it with a form by which a picture of up to 20 MB is sent.",
     )
     strength: float = Field(
         default=0.8,
@@ -190,6 +196,9 @@ def _faults_between_fields(
         yield _fault(("num_images",), msg, "less_than_equal")
     if not wrong & {"seed", "num_images"} and isinstance(seed, list) and len(seed) != count:
         yield _fault(("seed",), f"a list should have num_images ({count}) entries", "seed_count")
+    images = {name for name in ("init_image", "init_image_id") if values.get(name) is not None}
+    if len(images - wrong) == 2:
+        yield _fault(("init_image_id",), "not together with init_image", "init_image_id")
 
 
 _SIZES_TEXT: Final = ", ".join(f"{width}x{height}" for width, height in SIZES)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 from sd3.access import SCOPES, Limits
@@ -26,11 +27,13 @@ MAX_WAIT_SECONDS: Final = 20
 """Well within the 29 s after which the gateway answers for a function that is silent."""
 
 _MAX_NAME: Final = 64
-"""Of a query parameter's name that an answer repeats."""
+"""Of the name of a parameter or field that an answer repeats."""
+_MAX_FIELDS: Final = 100
+"""Of a body: more are one fault, not one each."""
 _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 _ENTITY_TAG: Final = re.compile(r'"[^"]*"')
 
-Query = TypeVar("Query", bound=BaseModel)
+Fields = TypeVar("Fields", bound=BaseModel)
 Value = TypeVar("Value")
 
 
@@ -72,7 +75,7 @@ class Request:
         """The parameters of the path, by the names that the template gives them."""
         return self.event["pathParameters"] or {}
 
-    def query(self, model: type[Query]) -> Query:
+    def query(self, model: type[Fields]) -> Fields:
         """The query parameters as `model` has them, each given once.
 
         Raises InvalidRequestError with every fault at once.
@@ -81,14 +84,21 @@ class Request:
         for name, texts in (self.event.get("multiValueQueryStringParameters") or {}).items():
             # What was given twice stays a list, which is no value of any parameter.
             values[name] = texts[0] if len(texts) == 1 else texts
+        return _checked(model, values, "query")
+
+    def body(self, model: type[Fields]) -> Fields:
+        """The JSON body, an object, as `model` has it.
+
+        Raises what json_body does, and InvalidRequestError with every fault at once.
+        """
         try:
-            return model.model_validate(values)
-        except ValidationError as error:
-            errors = error.errors(include_url=False, include_context=False, include_input=False)
-            faults = [
-                Fault(("query", str(e["loc"][0])[:_MAX_NAME]), e["msg"], e["type"]) for e in errors
-            ]
-            raise InvalidRequestError(faults) from error
+            values = pydantic_core.from_json(self.json_body(), allow_inf_nan=False)
+        except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
+            raise InvalidJsonError(f"The body is not JSON: {error}.") from error
+        if not isinstance(values, dict) or len(values) > _MAX_FIELDS:
+            msg = f"Input should be an object of at most {_MAX_FIELDS} fields"
+            raise InvalidRequestError([Fault(("body",), msg, "dict_type")])
+        return _checked(model, values, "body")
 
     def header(self, name: str) -> str | None:
         """A header, whatever the case of its name, its last value; None when it was not sent."""
@@ -151,6 +161,15 @@ class Request:
             return base64.b64decode(body, validate=True)
         except binascii.Error as error:
             raise InvalidJsonError("The body is not JSON.") from error
+
+
+def _checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fields:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        faults = [Fault((place, str(e["loc"][0])[:_MAX_NAME]), e["msg"], e["type"]) for e in errors]
+        raise InvalidRequestError(faults) from error
 
 
 def _named(headers: Mapping[str, Value] | None, name: str) -> list[Value]:

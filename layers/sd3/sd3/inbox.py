@@ -1,7 +1,6 @@
 """The use case of the inbox: a file that was dropped becomes a job, and is answered."""
 
 import codecs
-from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
@@ -63,9 +62,7 @@ class Inbox:
         try:
             request = self._request(upload, client_id)
         except RequestError as error:
-            refusal = error_answer(error, request_id=upload.job_id)
-            self.answers.write(origin, refusal.model_dump_json(exclude_none=True), first=True)
-            return error
+            return self._refuse(upload, origin, error, first=True)
         if request is None:
             return None
         queued = JobReport(
@@ -77,9 +74,20 @@ class Inbox:
         )
         self.answers.write(origin, queued.model_dump_json(), first=True)
         caller = Caller(client_id, upload.job_id, seconds, respond_async=True, inbox=origin)
-        with suppress(GoneError, NotFoundError):  # it ended and was deleted before this repetition
+        try:
             self.admission.admit(request, caller)
+        except (GoneError, NotFoundError):
+            pass  # it ended and was deleted before this repetition
+        except RequestError as error:
+            return self._refuse(upload, origin, error, first=False)
         return None
+
+    def _refuse(
+        self, upload: Upload, origin: InboxOrigin, error: RequestError, *, first: bool
+    ) -> RequestError:
+        refusal = error_answer(error, request_id=upload.job_id)
+        self.answers.write(origin, refusal.model_dump_json(exclude_none=True), first=first)
+        return error
 
     def _request(self, upload: Upload, client_id: str) -> GenerateRequest | None:
         client = self.clients.get(client_id)
@@ -121,8 +129,12 @@ def request_from(file: File, *, max_images: int | None = None) -> GenerateReques
     Raises InvalidRequestError.
     """
     values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
-    if "init_image" in values:
-        raise InvalidRequestError([_fault("init_image", "is the file itself", "init_image")])
+    if faults := [
+        _fault(name, "is the file itself", "init_image")
+        for name in ("init_image", "init_image_id")
+        if name in values
+    ]:
+        raise InvalidRequestError(faults)
     request = GenerateRequest.from_values(
         {name: _value(name, text) for name, text in values.items()}, max_images=max_images
     )

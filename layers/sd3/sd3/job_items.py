@@ -52,15 +52,24 @@ def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTy
     }
 
 
+def key_id(client_id: str, key: str) -> str:
+    """The id of an Idempotency-Key's item: it can be no job's."""
+    return f"key#{client_id}#{hashlib.sha256(key.encode()).hexdigest()}"
+
+
 def key_item_from(job: Job, key: str, *, fingerprint: str) -> "dict[str, AttributeValueTypeDef]":
-    """The item of an Idempotency-Key that a job holds for a day: its id can be no job's."""
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    """The item of an Idempotency-Key that a job holds for a day."""
     return {
-        "id": {"S": f"key#{job.client_id}#{digest}"},
+        "id": {"S": key_id(job.client_id, key)},
         "fingerprint": {"S": fingerprint},
         "job_id": {"S": job.id},
         "ttl": {"N": seconds(job.created_at + KEEP_KEY)},
     }
+
+
+def start_key(client_id: str, created_at: str, job_id: str) -> "dict[str, AttributeValueTypeDef]":
+    """The place in the index of a client's jobs after which a page begins."""
+    return {"client_id": {"S": client_id}, "created_at": {"S": created_at}, "id": {"S": job_id}}
 
 
 def seconds(time: datetime) -> str:

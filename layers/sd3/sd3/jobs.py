@@ -13,8 +13,10 @@ from sd3.job_items import (
     deleted_item_from,
     item_from,
     job_from,
+    key_id,
     key_item_from,
     seconds,
+    start_key,
     statuses,
 )
 from sd3.models import JOB_ID, Job, JobPage, JobStatus
@@ -23,10 +25,8 @@ from sd3.ports import Holder
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-
 BY_CLIENT: Final = "by_client"
 """The index of jobs by client_id and created_at."""
-
 FAILED_BY_DAY: Final = "failed_by_day"
 """The index of failed jobs by the day (UTC, ISO) and the time of their end."""
 _CONDITION: Final = frozenset(("ConditionalCheckFailedException", "TransactionCanceledException"))
@@ -62,7 +62,6 @@ class JobStore:
         Otherwise the job that holds the key, unless that is `instead_of`, whose place is taken.
         `fingerprint` is of the request. Raises StorageError.
         """
-        key_item = key_item_from(job, key, fingerprint=fingerprint)
         put_job = {
             "TableName": self._table,
             "Item": item_from(job),
@@ -70,7 +69,7 @@ class JobStore:
         }
         put_key = {
             "TableName": self._table,
-            "Item": key_item,
+            "Item": key_item_from(job, key, fingerprint=fingerprint),
             "ConditionExpression": "attribute_not_exists(id) OR #ttl <= :now OR job_id = :old",
             "ExpressionAttributeNames": {"#ttl": "ttl"},
             "ExpressionAttributeValues": {
@@ -85,11 +84,18 @@ class JobStore:
                     TransactItems=[{"Put": put_key}, {"Put": put_job}],
                 )
             except _ConditionFailedError:
-                if item := self._get(key_item["id"]["S"]):
-                    return Holder(item["job_id"]["S"], item["fingerprint"]["S"])
+                if holder := self.holder(job.client_id, key, now=job.created_at):
+                    return holder
             else:
                 return None
         raise StorageError("The Idempotency-Key could not be taken.")
+
+    def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
+        """Who holds a client's Idempotency-Key. Raises StorageError."""
+        item = self._get(key_id(client_id, key))
+        if item is None or int(item["ttl"]["N"]) <= now.timestamp():
+            return None
+        return Holder(item["job_id"]["S"], item["fingerprint"]["S"])
 
     def claim(self, job: Job, *, now: datetime) -> None:
         """Write the next attempt of a job that waits, or whose attempt has died.
@@ -175,12 +181,7 @@ class JobStore:
         position = after
         for _ in range(_MAX_QUERIES):
             if position:
-                created_at, job_id = position
-                query["ExclusiveStartKey"] = {
-                    "client_id": {"S": client_id},
-                    "created_at": {"S": created_at},
-                    "id": {"S": job_id},
-                }
+                query["ExclusiveStartKey"] = start_key(client_id, *position)
             reply = self._call(self._client.query, **query, Limit=limit - len(jobs))
             jobs += map(job_from, reply["Items"])
             last = reply.get("LastEvaluatedKey")

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from secrets import token_hex
 from typing import Final
 
 from sd3.admission import Admission, Caller
@@ -19,7 +20,8 @@ from sd3.errors import (
     UpstreamTimeoutError,
 )
 from sd3.models import Job, JobAnswer, JobsAnswer, JobStatus, Link
-from sd3.ports import Images, Jobs, Queue, Time, Upstreams
+from sd3.ports import Images, Jobs, Queue, Time, Uploads, Upstreams
+from sd3.uploads import MAX_UPLOAD_BYTES, UploadAnswer, UploadRequest
 
 POLL_SECONDS: Final = 0.5
 """Between two looks at a job that somebody waits for."""
@@ -33,6 +35,7 @@ class Service:
 
     jobs: Jobs
     images: Images
+    uploads: Uploads
     queue: Queue
     upstreams: Upstreams
     time: Time
@@ -51,6 +54,7 @@ class Service:
         admission = Admission(
             jobs=self.jobs,
             images=self.images,
+            uploads=self.uploads,
             queue=self.queue,
             upstreams=self.upstreams,
             time=self.time,
@@ -159,6 +163,14 @@ class Service:
             if record.key and str(record.index) == index:
                 return self.images.sign(record.key, now=self.time.now())
         raise NotFoundError("The job has no such picture.")
+
+    def upload(self, request: UploadRequest, *, client_id: str) -> UploadAnswer:
+        """A form by which a client sends a picture to S3, to start from. Nothing is kept of it."""
+        upload_id = token_hex(16)
+        form = self.uploads.form(
+            client_id, upload_id, content_type=request.content_type, now=self.time.now()
+        )
+        return UploadAnswer(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
 
     def _draw(self, job: Job, *, until: float) -> JobAnswer:
         attempts = Attempts(
