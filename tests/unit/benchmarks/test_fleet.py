@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from benchmarks import fleet
-from benchmarks.drain import World, drain
-from benchmarks.drain_sides import Work, naive_work, our_work
+from benchmarks.drain import Work, World, drain
+from benchmarks.drain_sides import naive_work, our_work
 from benchmarks.table import Note, line
 from benchmarks.vendor import BLOCK_SECONDS, RATE, Vendor
 
