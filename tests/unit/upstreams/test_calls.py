@@ -23,7 +23,7 @@ from sd3.errors import (
 from sd3.images import Picture
 from sd3.models import ChargeOutcome, Drawing, DrawnPicture, Expense
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.calls import MIN_CALL_SECONDS, Calls, Order, PacedUpstream
+from sd3.upstreams.calls import Calls, Order, PacedUpstream
 from tests.fakes import OpenGate, picture
 from tests.unit.upstreams.calling import FakeTime
 from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
@@ -173,7 +173,7 @@ def test_what_is_no_sign_of_being_busy_is_not_asked_again(error: Sd3Error) -> No
     assert paced.gate.told == [[error]]
 
 
-@pytest.mark.parametrize(("seconds", "calls"), [(MIN_CALL_SECONDS + 0.4, 1), (11, 2), (12, 3)])
+@pytest.mark.parametrize(("seconds", "calls"), [(0.8, 1), (1.5, 2), (3, 3)])
 def test_busy_upstream_is_given_up_when_too_little_time_is_left_for_a_call(
     seconds: float, calls: int
 ) -> None:
@@ -205,8 +205,8 @@ def test_turns_are_waited_for_by_each_call() -> None:
     assert sorted(paced.time.slept) == [1.5, 3.0]
 
 
-@pytest.mark.parametrize(("seconds", "patience"), [(300, 20), (25, 15), (10, 0), (3, 0)])
-def test_turn_is_waited_for_as_long_as_a_call_still_fits(seconds: float, patience: float) -> None:
+@pytest.mark.parametrize(("seconds", "patience"), [(300, 20), (25, 12.5), (10, 5), (3, 1.5)])
+def test_turn_is_waited_for_by_half_of_the_time_at_the_most(seconds: float, patience: float) -> None:
     paced = Paced(gate=NarrowGate(1))
     paced.draw(seconds=seconds)
     assert isinstance(paced.gate, NarrowGate)

@@ -17,7 +17,7 @@ from sd3.upstreams import Upstream
 
 BACKOFF_SECONDS: Final = 1.0
 MIN_CALL_SECONDS: Final = 10.0
-"""Kept for the call itself when its turn is waited for."""
+"""Kept for the call itself when its turn is waited for by who has drawn a part already."""
 PATIENCE_SECONDS: Final = 20.0
 """How long a turn is waited for: with its call it should end before the gateway's 29 s, and longer
 waits belong to the queue, where they cost nothing."""
@@ -132,7 +132,7 @@ class PacedUpstream:
                 continue
             failed += 1
             wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
-            if failed == tries or self.clock() + wait + MIN_CALL_SECONDS > order.deadline:
+            if failed == tries or wait > self._patience(order, is_patient=made.has_drawn):
                 for batch in todo:  # it would be the same for them
                     made.results |= dict.fromkeys(batch, made.results[busy[0][0]])
                 break
@@ -152,15 +152,21 @@ class PacedUpstream:
     def _enter(self, calls: int, order: Order, *, is_patient: bool) -> Permit:
         """Take turns; who is patient waits for them as long as the order allows."""
         while True:
-            left = max(0.0, order.deadline - self.clock() - MIN_CALL_SECONDS)
-            patience = left if is_patient else min(PATIENCE_SECONDS, left)
+            patience = self._patience(order, is_patient=is_patient)
             try:
                 return self.gate.enter(calls, patience=patience)
             except UpstreamPacedError as error:
                 wait = (error.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
-                if not is_patient or wait > left:
+                if not is_patient or wait > patience:
                     raise
             self.sleep(wait)
+
+    def _patience(self, order: Order, *, is_patient: bool) -> float:
+        """For how long a turn may be waited for: what is left then is the call's own."""
+        left = max(0.0, order.deadline - self.clock())
+        if is_patient:
+            return max(left - MIN_CALL_SECONDS, left / 2)
+        return min(PATIENCE_SECONDS, left / 2)
 
     def _make(
         self, order: Order, batches: Sequence[Batch], permit: Permit, made: Calls
