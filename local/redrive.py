@@ -50,7 +50,9 @@ def redrive(deployed: Deployed, *, since: datetime, until: datetime, now: dateti
     botocore's errors when the stack cannot be found.
     """
     outputs = deployed.outputs()
-    jobs = JobStore(deployed.client("dynamodb"), outputs["JobsTable"])
+    jobs = JobStore(
+        deployed.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
+    )
     sqs = deployed.client("sqs")
     queue = JobQueue(lambda: sqs, outputs["JobsQueue"])
     return sum(

@@ -1,4 +1,4 @@
-"""Everything that reads or ends a job, the form to upload an init image by, and GET /health."""
+"""Everything that reads or ends a job, the form to upload an init image by, usage and health."""
 
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "POST /jobs/{id}/cancel": cancel,
         "GET /jobs/{id}/images/{index}": image,
         "POST /uploads": upload,
+        "GET /usage": usage,
         "GET /health": health,
     }
     return handle(routes, event, context)
@@ -81,6 +82,11 @@ def upload(request: Request) -> Response:
     """Answer 201 with a form by which a large init image is sent to S3."""
     wanted = request.body(UploadRequest)
     return Response(201, service().upload(wanted, client_id=request.client_id), _NEVER_KEEP)
+
+
+def usage(request: Request) -> Response:
+    """Answer 200 with what the client has used, and may still use today."""
+    return Response(200, service().usage(request.client_id, request.limits), _NEVER_KEEP)
 
 
 def health(_request: Request) -> Response:

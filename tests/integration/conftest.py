@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "sd3",
     "IMAGES_BUCKET": "pictures",
     "JOBS_TABLE": "jobs",
+    "USAGE_TABLE": "usage",
     "UPSTREAMS_TABLE": "upstreams",
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
     "ASIDE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
@@ -106,6 +107,18 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
             GlobalSecondaryIndexes=[
                 index("by_client", "client_id", "created_at"),
                 index("failed_by_day", "failed_day", "completed_at"),
+            ],
+        )
+        deployer.dynamodb.create_table(
+            TableName="usage",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[
+                {"AttributeName": "client_id", "KeyType": "HASH"},
+                {"AttributeName": "day", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": "client_id", "AttributeType": "S"},
+                {"AttributeName": "day", "AttributeType": "S"},
             ],
         )
         deployer.dynamodb.create_table(

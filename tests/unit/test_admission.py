@@ -22,7 +22,7 @@ from tests.unit.admitting import World, caller, request
 
 def test_the_message_is_sent_before_the_job_is_written() -> None:
     class Watching(FakeJobs):
-        def create(self, job: Job) -> bool:
+        def create(self, job: Job, **values: Any) -> bool:
             assert world.queue.sent == [("job-1", 0)]
             return super().create(job)
 
@@ -53,7 +53,7 @@ def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
 
 def test_a_write_that_finds_itself_is_new() -> None:
     class Repeating(FakeJobs):
-        def create(self, job: Job) -> bool:
+        def create(self, job: Job, **values: Any) -> bool:
             super().create(job)
             return super().create(job)
 

@@ -307,6 +307,7 @@ def test_the_same_event_twice_is_one_job(door: Door) -> None:
 def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(door: Door) -> None:
     door.drop("acme/fox.json", {"prompt": "a fox"})
     [job] = door.jobs.items.values()
+    door.jobs.stop(job.model_copy(update={"status": JobStatus.CANCELED}))
     door.jobs.delete(job, now=door.inbox.admission.time.now())
     assert door.receive("acme/fox.json") is None
     assert not door.jobs.items

@@ -42,9 +42,10 @@ def test_no_wait_is_one_look(seconds: float) -> None:
 
 def test_a_wait_for_a_job_that_is_deleted_meanwhile_ends() -> None:
     jobs = ChangingJobs(job())
-    jobs.reads = [lambda: None, lambda: jobs.delete(job(), now=NOON)]
+    service = serve(jobs)
+    jobs.reads = [lambda: None, lambda: service.delete("job-1", client_id="ann")]
     with pytest.raises(GoneError):
-        serve(jobs).job("job-1", client_id="ann", wait_seconds=20)
+        service.job("job-1", client_id="ann", wait_seconds=20)
 
 
 def test_who_knows_the_tag_waits_for_another() -> None:

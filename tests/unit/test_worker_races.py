@@ -101,7 +101,7 @@ def test_a_dead_letter_of_an_ended_job_changes_nothing(status: JobStatus) -> Non
 
 
 def test_a_dead_letter_of_no_job_is_done() -> None:
-    world = World()
+    world = World(status=JobStatus.FAILED)
     world.worker.end("job-2", GIVEN_UP)
     world.jobs.delete(world.job, now=NOON)
     world.worker.end("job-1", GIVEN_UP)

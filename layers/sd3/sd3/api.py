@@ -19,6 +19,7 @@ from sd3.answers import error_answer
 from sd3.bootstrap import logger
 from sd3.errors import (
     NotFoundError,
+    RateLimitedError,
     Sd3Error,
     StillRunningError,
     UpstreamUnavailableError,
@@ -92,7 +93,7 @@ def _failed(failure: Sd3Error, cause: Exception, request: Request) -> Response:
         logger().info(failure.code, extra=fields)
     answer = error_answer(failure, request_id=request.id)
     headers = {}
-    if isinstance(failure, UpstreamUnavailableError):
+    if isinstance(failure, UpstreamUnavailableError | RateLimitedError):
         headers["Retry-After"] = str(ceil(failure.retry_after or RETRY_AFTER_SECONDS))
     elif isinstance(failure, StillRunningError):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
