@@ -175,7 +175,7 @@ class FakeJobs:
         old = self.items.get(job.id)
         if old and not old.status.is_terminal:
             raise LeaseLostError("open again")
-        self.deleted[job.id] = self.items.pop(job.id, job)
+        self.deleted.setdefault(job.id, self.items.pop(job.id, job))
 
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
         if job_id in self.deleted and client_id in {None, self.deleted[job_id].client_id}:

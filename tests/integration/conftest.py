@@ -56,6 +56,35 @@ def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
     }
 
 
+def make_jobs_tables(aws: Aws, number: str = "") -> None:
+    """The tables of jobs and of their clients' usage, as the template has them."""
+    aws.dynamodb.create_table(
+        TableName=f"jobs{number}",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
+        ],
+        GlobalSecondaryIndexes=[
+            index("by_client", "client_id", "created_at"),
+            index("failed_by_day", "failed_day", "completed_at"),
+        ],
+    )
+    aws.dynamodb.create_table(
+        TableName=f"usage{number}",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "client_id", "KeyType": "HASH"},
+            {"AttributeName": "day", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "client_id", "AttributeType": "S"},
+            {"AttributeName": "day", "AttributeType": "S"},
+        ],
+    )
+
+
 @pytest.fixture(scope="session")
 def loader() -> Loader:
     """botocore's data, read once for all tests: it is most of what a client takes to make."""
@@ -96,31 +125,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
         deployer.s3.create_bucket(
             Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
-        deployer.dynamodb.create_table(
-            TableName="jobs",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"}
-                for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
-            ],
-            GlobalSecondaryIndexes=[
-                index("by_client", "client_id", "created_at"),
-                index("failed_by_day", "failed_day", "completed_at"),
-            ],
-        )
-        deployer.dynamodb.create_table(
-            TableName="usage",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[
-                {"AttributeName": "client_id", "KeyType": "HASH"},
-                {"AttributeName": "day", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "client_id", "AttributeType": "S"},
-                {"AttributeName": "day", "AttributeType": "S"},
-            ],
-        )
+        make_jobs_tables(deployer)
         deployer.dynamodb.create_table(
             TableName="upstreams",
             BillingMode="PAY_PER_REQUEST",
