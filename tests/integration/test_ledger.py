@@ -26,7 +26,7 @@ from sd3.jobs import JobStore
 from sd3.ledger import booking_of, next_version
 from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus, Quote
 from sd3.money import NOTHING, Booking
-from sd3.ports import Holder, Wanted
+from sd3.ports import Holder
 from sd3.usage_table import UsageTable
 from tests.fakes import NOON
 from tests.integration.conftest import make_jobs_tables
@@ -305,26 +305,15 @@ def take(store: JobStore, job: Job, limits: Limits) -> Holder | None:
     return store.create_once(job, "key", fingerprint="hash", instead_of=None, limits=limits)
 
 
-def test_a_refusal_is_remembered_for_whoever_has_neither_job_nor_key(store: JobStore) -> None:
+def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> None:
     limits = Limits(daily_budget_micros=50_000)
-    wanted = Wanted("c", "ann", None, 30_000)
-    assert take(store, queued("a"), limits) is None
-    store.refuse(wanted, limits=limits, now=NOON)
+    store.create(queued("a"), limits=limits)
+    store.refuse("ann", 30_000, limits=limits, now=NOON)
     with pytest.raises(BudgetExceededError):
         store.create(queued("b"), limits=limits)
-    for micros in (30_000, 40_000):
-        with pytest.raises(BudgetExceededError, match=r"\$0\.02 is left"):
-            store.refuse(wanted._replace(micros=micros), limits=limits, now=NOON)
-    with pytest.raises(BudgetExceededError):
-        store.refuse(wanted._replace(key="another"), limits=limits, now=NOON)
-    for known in (
-        wanted._replace(key="key"),
-        wanted._replace(job_id="a"),
-        wanted._replace(micros=20_000),
-        wanted._replace(client_id="bob"),
-    ):
-        store.refuse(known, limits=limits, now=NOON)
-    store.refuse(wanted, limits=limits, now=NOON + timedelta(seconds=5))
+    with pytest.raises(BudgetExceededError, match=r"takes \$0\.04, .* \$0\.02 is left"):
+        store.refuse("ann", 40_000, limits=limits, now=NOON)
+    store.refuse("bob", 40_000, limits=limits, now=NOON)
 
 
 def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
