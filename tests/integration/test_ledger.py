@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
         self.seen: dict[str, list[Job]] = {}
         self.deleted: list[Job] = []
 
-    @precondition(lambda self: len(self.ids) < JOBS)
+    @precondition(lambda self: len(self.seen) < JOBS)
     @rule(
         key=st.sampled_from([None, "k", "l"]),
         limits=st.sampled_from([NO_LIMITS, BUDGET, BUDGET]),
