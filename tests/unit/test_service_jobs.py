@@ -1,6 +1,6 @@
 """Reading jobs and ending them, over fakes that change them at the worst moment."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,10 +12,11 @@ from sd3.errors import (
     NotFoundError,
     StorageError,
 )
+from sd3.ledger import first_version
 from sd3.models import ChargeOutcome, Job, JobStatus
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime
 from tests.fakes import picture as a_picture
-from tests.unit.changing_jobs import END, FREE, ChangingJobs, drawn, job, running, serve
+from tests.unit.changing_jobs import END, FREE, QUOTE, ChangingJobs, drawn, job, running, serve
 
 
 def test_a_wait_ends_with_the_job() -> None:
@@ -171,6 +172,29 @@ def test_a_job_that_ends_while_it_is_deleted_is_deleted() -> None:
     serve(jobs, images=images).delete("job-1", client_id="ann")
     assert not images.objects
     assert not jobs.items
+
+
+def test_a_job_that_is_put_back_while_it_is_deleted_is_canceled_and_deleted() -> None:
+    class PuttingBack(ChangingJobs):
+        def delete(self, job: Job, *, now: datetime) -> None:
+            self.items.update(back)
+            back.clear()
+            super().delete(job, now=now)
+
+    failed = job(status=JobStatus.FAILED, quote=QUOTE)
+    jobs = PuttingBack(failed)
+    back = {"job-1": first_version(job(quote=QUOTE))}
+    serve(jobs).delete("job-1", client_id="ann")
+    assert jobs.deleted["job-1"].status is JobStatus.CANCELED
+
+
+def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
+    class Restless(ChangingJobs):
+        def delete(self, job: Job, *, now: datetime) -> None:
+            raise LeaseLostError("open again")
+
+    with pytest.raises(StorageError):
+        serve(Restless(drawn())).delete("job-1", client_id="ann")
 
 
 def test_a_picture_is_a_link_signed_now() -> None:
