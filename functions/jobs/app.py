@@ -1,9 +1,10 @@
-"""Everything that reads or ends a job, the form to upload an init image by, usage and health."""
+"""Everything that reads or ends a job, the form to upload an init image by, usage, what is open."""
 
 from typing import Any, Final
 
 from sd3.api import JOB_RETRY_AFTER, Response, handle
 from sd3.bootstrap import service
+from sd3.documents import docs, openapi
 from sd3.gateway import Request
 from sd3.models import HealthAnswer, JobsQuery
 from sd3.uploads import UploadRequest
@@ -26,6 +27,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "POST /uploads": upload,
         "GET /usage": usage,
         "GET /health": health,
+        "GET /openapi.json": openapi,
+        "GET /docs": docs,
     }
     return handle(routes, event, context)
 

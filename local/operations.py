@@ -1,0 +1,259 @@
+"""The HTTP API, operation by operation: what each takes, what it answers, how it can fail."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+
+from sd3.contract import MAX_IMAGES, GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    ForbiddenError,
+    GoneError,
+    IdempotencyMismatchError,
+    InvalidJsonError,
+    InvalidRequestError,
+    NotCancelableError,
+    NotFoundError,
+    Sd3Error,
+    StillRunningError,
+    TooLargeError,
+    UnauthorizedError,
+    UnsupportedMediaTypeError,
+    UpstreamError,
+    UpstreamUnavailableError,
+)
+from sd3.gateway import MAX_KEY, MAX_WAIT_SECONDS
+from sd3.models import JOB_ID, HealthAnswer, JobAnswer, JobsAnswer, JobsQuery
+from sd3.uploads import UploadAnswer, UploadRequest
+
+Schema = Mapping[str, Any]
+
+
+class Parameter(NamedTuple):
+    """A parameter of the path or a header of the request."""
+
+    name: str
+    place: str
+    description: str
+    schema: Schema
+
+
+class Header(NamedTuple):
+    """A header of an answer; one that is not `always` there depends on the case."""
+
+    name: str
+    description: str
+    schema: Schema
+    always: bool = True
+
+
+class Answer(NamedTuple):
+    """An answer that is no error: one of `models`, or text of another type, or no body."""
+
+    status: int
+    description: str
+    models: tuple[type[BaseModel], ...] = ()
+    headers: tuple[Header, ...] = ()
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One route; `errors` have the codes and statuses that it can fail with."""
+
+    method: str
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    query: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    answers: tuple[Answer, ...]
+    errors: tuple[type[Sd3Error], ...]
+    is_open: bool = False
+
+
+TEXT: Final = {"type": "string"}
+
+RETRY_AFTER: Final = Header(
+    "Retry-After", "Seconds until it is worth asking again.", {"type": "integer", "minimum": 0}
+)
+_LOCATION: Final = Header("Location", "Where the job is, relative to this address.", TEXT)
+_LINK: Final = Header("Location", "A link to the picture, signed now.", TEXT)
+_ENTITY_TAG: Final = Header("ETag", "What If-None-Match takes.", TEXT)
+_CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
+_APPLIED: Final = Header("Preference-Applied", "What was followed of Prefer.", TEXT, always=False)
+
+_JOB: Final = Parameter(
+    "id", "path", "The job's id.", {"type": "string", "pattern": f"^{JOB_ID.pattern}$"}
+)
+_INDEX: Final = Parameter(
+    "index",
+    "path",
+    "The picture's index in the job.",
+    {"type": "integer", "minimum": 0, "maximum": MAX_IMAGES - 1},
+)
+_KNOWN: Final = Parameter(
+    "If-None-Match", "header", "Entity tags that are known: one of them is a 304.", TEXT
+)
+_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    "The same key and request are the same job, for 24 hours.",
+    {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY - 2}}}[!-~])?$"},
+)
+_ASYNC: Final = Parameter(
+    "Prefer", "header", "`respond-async`: answer 202 at once.", TEXT | {"examples": ["respond-async"]}
+)
+_WAIT: Final = Parameter(
+    "Prefer",
+    "header",
+    f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass.",
+    TEXT | {"examples": ["wait=1"]},
+)
+
+_ALWAYS: Final = (Sd3Error,)
+_WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *_ALWAYS)
+_WITH_BODY: Final = (
+    InvalidJsonError, TooLargeError, UnsupportedMediaTypeError, InvalidRequestError,
+)  # fmt: skip
+_OF_A_JOB: Final = (NotFoundError, GoneError, *_WITH_TOKEN)
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="post",
+        path="/generate/sd3",
+        id="generate",
+        tag="pictures",
+        summary="Draw pictures",
+        description="Short work is answered with its pictures, long work is queued.",
+        parameters=(_ASYNC, _KEY),
+        body=GenerateRequest,
+        answers=(
+            Answer(
+                200,
+                "The job, which has ended.",
+                (JobAnswer,),
+            ),
+            Answer(
+                202,
+                "The job, which waits or runs.",
+                (JobAnswer,),
+                (_LOCATION, RETRY_AFTER, _APPLIED),
+            ),
+        ),
+        errors=(
+            *_WITH_BODY,
+            ContentPolicyError,
+                    GoneError,
+            IdempotencyMismatchError,
+            *_WITH_TOKEN,
+            UpstreamError,
+            UpstreamUnavailableError,
+            StillRunningError,
+        ),
+    ),
+    Operation(
+        method="post",
+        path="/uploads",
+        id="upload",
+        tag="pictures",
+        summary="Get a form to upload an init image by",
+        body=UploadRequest,
+        answers=(Answer(201, "The form, and the id of what it sends.", (UploadAnswer,), (_CACHE,)),),
+        errors=(*_WITH_BODY, *_WITH_TOKEN),
+    ),
+    Operation(
+        method="get",
+        path="/jobs",
+        id="listJobs",
+        tag="jobs",
+        summary="List jobs, newest first",
+        query=JobsQuery,
+        answers=(Answer(200, "A page of the client's jobs.", (JobsAnswer,), (_CACHE,)),),
+        errors=(InvalidRequestError, *_WITH_TOKEN),
+    ),
+    Operation(
+        method="get",
+        path="/jobs/{id}",
+        id="getJob",
+        tag="jobs",
+        summary="Read a job, with links signed now",
+        parameters=(_JOB, _WAIT, _KNOWN),
+        answers=(
+            Answer(
+                200,
+                "The job.",
+                (JobAnswer,),
+                (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
+            ),
+            Answer(304, "The job is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
+        ),
+        errors=(InvalidRequestError, *_OF_A_JOB),
+    ),
+    Operation(
+        method="delete",
+        path="/jobs/{id}",
+        id="deleteJob",
+        tag="jobs",
+        summary="Remove a job with its pictures",
+        parameters=(_JOB,),
+        answers=(Answer(204, "The job is gone; it was canceled before if it was open."),),
+        errors=_OF_A_JOB,
+    ),
+    Operation(
+        method="post",
+        path="/jobs/{id}/cancel",
+        id="cancelJob",
+        tag="jobs",
+        summary="Cancel a job",
+        parameters=(_JOB,),
+        answers=(Answer(200, "The job, which is canceled.", (JobAnswer,)),),
+        errors=(NotCancelableError, *_OF_A_JOB),
+    ),
+    Operation(
+        method="get",
+        path="/jobs/{id}/images/{index}",
+        id="getImage",
+        tag="jobs",
+        summary="Go to a picture: an address that stays",
+        parameters=(_JOB, _INDEX),
+        answers=(Answer(302, "It is there.", (), (_LINK, _CACHE)),),
+        errors=_OF_A_JOB,
+    ),
+    Operation(
+        method="get",
+        path="/health",
+        id="health",
+        tag="service",
+        summary="Whether the service answers",
+        answers=(Answer(200, "It does.", (HealthAnswer,)),),
+        errors=_ALWAYS,
+        is_open=True,
+    ),
+    *(
+        Operation(
+            method="get",
+            path=path,
+            id=name,
+            tag="service",
+            summary=summary,
+            parameters=(_KNOWN,),
+            answers=(
+                Answer(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
+                Answer(304, "It is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
+            ),
+            errors=_ALWAYS,
+            is_open=True,
+        )
+        for path, name, summary, media_type in (
+            ("/openapi.json", "openapi", "This document", "application/json"),
+            ("/docs", "docs", "This document, to be read by people", "text/html"),
+        )
+    ),
+)
