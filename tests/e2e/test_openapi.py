@@ -1,7 +1,6 @@
 """The deployed API, tried with requests that are made from the document that it serves itself."""
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -22,9 +21,14 @@ from schemathesis.specs.openapi.checks import (
 
 from local.environment import ROOT
 from local.stack import Stack
+from sd3.contract import MAX_IMAGES
+
+AnyCase = Case[Any]
 
 COMMITTED: Final = json.loads((ROOT / "layers/sd3/sd3/openapi.json").read_text())
 ROUTES: Final = [(method, path) for path, item in COMMITTED["paths"].items() for method in item]
+CLOSED: Final = [(m, p) for m, p in ROUTES if COMMITTED["paths"][p][m].get("security") != []]
+UNKNOWN: Final = "sd3_" + "x" * 43
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,
@@ -42,13 +46,13 @@ def cases(request: pytest.FixtureRequest) -> int | None:
 
 
 @pytest.fixture(scope="session")
-def schema(stack: Stack) -> Iterator[BaseSchema]:
+def schema(stack: Stack) -> BaseSchema:
     """The document as it is served."""
     with requests.Session() as session:
         session.trust_env = False
         served = session.get(f"{stack.api_url}/openapi.json")
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
-    yield schemathesis.openapi.from_dict(served.json(), config=config)
+    return schemathesis.openapi.from_dict(served.json(), config=config)
 
 
 @pytest.fixture
@@ -64,30 +68,31 @@ def job_ids(stack: Stack, client: requests.Session) -> list[str]:
     return [answer.json()["id"] for answer in answers]
 
 
-def drawn_soon(case: Case) -> Case:
-    """The case with no more than two pictures, if it asks for a number that is right."""
-    body = case.body
-    if isinstance(body, dict) and type(body.get("num_images")) is int:
-        seeds = body.get("seed")
-        body["num_images"] = min(body["num_images"], 2)
-        if isinstance(seeds, list) and len(seeds) <= 16:
-            body["seed"] = seeds[: body["num_images"]]
-    return case
+def drawn_soon(body: Any) -> Any:
+    """The body with no more than two pictures, if it asks for a number of them that is right."""
+    match body:
+        case {"num_images": int(number), "seed": [*seeds]} if len(seeds) == number:
+            return body | {"num_images": min(number, 2), "seed": seeds[:2]}
+        case {"num_images": int(number)} if number > 2:
+            return body | {"num_images": 2 if number <= MAX_IMAGES else number}
+    return body
 
 
 def requests_to(
     schema: BaseSchema, method: str, path: str, *, job_ids: list[str]
-) -> st.SearchStrategy[Case]:
-    """Right and wrong requests, the half of them that name a job about one that is there."""
+) -> st.SearchStrategy[AnyCase]:
+    """Right and wrong requests; of those that name a job, one half names one that is there."""
     operation = schema[path][method]
     modes = [GenerationMode.POSITIVE]
-    if operation.definition.raw.get("security") != []:  # what is open takes all that can be sent
+    if (method, path) in CLOSED:  # no request to the others is wrong
         modes.append(GenerationMode.NEGATIVE)
 
-    def about(case: Case, job_id: str | None) -> Case:
-        if job_id is not None and "id" in case.path_parameters:
-            case.path_parameters["id"] = job_id
-        return drawn_soon(case)
+    def about(case: AnyCase, job_id: str | None) -> AnyCase:
+        if job_id is not None:
+            there = {"id": job_id, "index": 0}
+            case.path_parameters |= {name: there[name] for name in case.path_parameters}
+        case.body = drawn_soon(case.body)
+        return case
 
     sent = st.one_of([operation.as_strategy(mode) for mode in modes])
     known = st.sampled_from([*job_ids, None, None]) if job_ids else st.none()
@@ -114,12 +119,30 @@ def test_every_answer_is_in_the_document(
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    def answers(case: Case) -> None:
+    def answers(case: AnyCase) -> None:
         case.call_and_validate(
             base_url=stack.api_url, session=client, checks=CHECKS, allow_redirects=False
         )
 
     answers()
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED, ids=[f"{m} {p}" for m, p in CLOSED])
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 401), ({"Authorization": f"Bearer {UNKNOWN}"}, 403)]
+)
+def test_who_is_not_let_in_is_told_so(
+    stack: Stack,
+    http: requests.Session,
+    schema: BaseSchema,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    case = schema[path][method].Case(path_parameters={"id": "x", "index": 0}, headers=headers)
+    answer = case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
+    assert answer.status_code == status
 
 
 def test_the_document_that_is_served_is_the_one_of_this_checkout(

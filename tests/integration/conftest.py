@@ -161,7 +161,8 @@ class Functions:
     ) -> dict[str, Any]:
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(seconds * 1000))
         answer = handler(event, context)
-        return answer | {"json": json.loads(answer["body"] or "null")}
+        is_json = answer["headers"].get("Content-Type") == "application/json"
+        return answer | {"json": json.loads(answer["body"]) if is_json else None}
 
 
 @pytest.fixture

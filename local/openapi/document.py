@@ -1,37 +1,19 @@
-"""python -m local.openapi FOLDER: write what the API says of itself, openapi.json and docs.html.
+"""The OpenAPI document of all routes."""
 
-Schemas are pydantic's, of the models that the functions use; what stands between fields or is
-checked before the models is added here.
-"""
-
-import json
-import re
-import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from itertools import groupby
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
-from local.docs import page
 from local.environment import ROOT
-from local.operations import OPERATIONS, RETRY_AFTER, Answer, Header, Operation, Parameter
-from sd3.contract import (
-    MAX_FIELDS,
-    OCTOAI_OPTIONAL,
-    OTHER_MODELS_FIELDS,
-    OTHER_MODELS_PREFIXES,
-    SIZES,
-    GenerateRequest,
-)
+from local.openapi.operations import Answer, Header, Operation, Parameter
+from local.openapi.routes import OPERATIONS, RETRY_AFTER
+from local.openapi.schemas import NULL, REF, Json, ref, schemas
 from sd3.errors import Sd3Error
 from sd3.models import ErrorAnswer
-
-Json = dict[str, Any]
 
 _DESCRIPTION: Final = (
     "Stable Diffusion 3 pictures: OctoAI's SD3 API, and jobs on top of it. Send `Authorization: "
@@ -44,10 +26,13 @@ _TAGS: Final = {
     "usage": "What it costs.",
     "service": "What is open to everybody.",
 }
-_NULL: Final = {"type": "null"}
-_REF: Final = "#/components/schemas/{model}"
 _CHALLENGE: Final = Header("WWW-Authenticate", "What to send.", {"const": "Bearer"})
-_ERROR_HEADERS: Final = {401: (_CHALLENGE,), 429: (RETRY_AFTER,), 503: (RETRY_AFTER,), 504: (RETRY_AFTER,)}
+_ERROR_HEADERS: Final = {
+    401: (_CHALLENGE,),
+    429: (RETRY_AFTER,),
+    503: (RETRY_AFTER,),
+    504: (RETRY_AFTER,),
+}
 
 
 def document() -> Json:
@@ -72,7 +57,7 @@ def document() -> Json:
         "components": {
             "securitySchemes": {"bearerAuth": {"type": "http", "scheme": "bearer"}},
             "responses": {name: _failure(group) for name, group in sorted(failures.items())},
-            "schemas": _schemas(),
+            "schemas": schemas(),
         },
     }
 
@@ -91,7 +76,7 @@ def _operation(operation: Operation) -> Json:
     if parameters:
         told["parameters"] = parameters
     if operation.body:
-        content = {"application/json": {"schema": _ref(operation.body)}}
+        content = {"application/json": {"schema": ref(operation.body)}}
         told["requestBody"] = {"required": True, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in operation.answers}
     failures = {
@@ -116,9 +101,9 @@ def _query(model: type[BaseModel] | None) -> list[Json]:
     if model is None:
         return []
     parameters = []
-    for name, schema in model.model_json_schema(ref_template=_REF)["properties"].items():
+    for name, schema in model.model_json_schema(ref_template=REF)["properties"].items():
         description = schema.pop("description")
-        kinds = [kind for kind in schema.pop("anyOf", [schema]) if kind != _NULL]
+        kinds = [kind for kind in schema.pop("anyOf", [schema]) if kind != NULL]
         parameters.append(Parameter(name, "query", description, kinds[0]))
     return [_parameter(parameter) for parameter in parameters]
 
@@ -127,9 +112,9 @@ def _answer(answer: Answer) -> Json:
     told: Json = {"description": answer.description}
     if answer.headers:
         told["headers"] = _headers(answer.headers)
-    schemas = [_ref(model) for model in answer.models]
-    if schemas:
-        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    bodies = [ref(model) for model in answer.models]
+    if bodies:
+        schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
         told["content"] = {answer.media_type: {"schema": schema}}
     elif answer.status == HTTPStatus.OK:
         kind = "object" if answer.media_type == "application/json" else "string"
@@ -168,7 +153,7 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
         "content": {
             "application/json": {
                 "schema": {
-                    "allOf": [_ref(ErrorAnswer), {"properties": {"code": code}}],
+                    "allOf": [ref(ErrorAnswer), {"properties": {"code": code}}],
                     "required": required,
                 }
             }
@@ -177,77 +162,3 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
     if status in _ERROR_HEADERS:
         told["headers"] = _headers(_ERROR_HEADERS[status])
     return told
-
-
-def _schemas() -> Json:
-    """Every model by its name, and what it refers to."""
-    bodies = {operation.body for operation in OPERATIONS if operation.body}
-    queries = {operation.query for operation in OPERATIONS if operation.query}
-    answers = {model for each in OPERATIONS for answer in each.answers for model in answer.models}
-    # An answer always has all fields; errors leave out those that are null.
-    taken = [*sorted(bodies | queries | {ErrorAnswer}, key=_name)]
-    _, told = models_json_schema(
-        [(model, "validation") for model in taken]
-        + [(model, "serialization") for model in sorted(answers, key=_name)],
-        ref_template=_REF,
-    )
-    schemas: Json = told["$defs"]
-    for query in queries:
-        del schemas[_name(query)]
-    schemas[_name(GenerateRequest)] = _as_accepted(schemas[_name(GenerateRequest)])
-    return schemas
-
-
-def _as_accepted(schema: Mapping[str, Any]) -> Json:
-    """The request's schema with what is accepted beyond its model, and refused between fields."""
-    fields: Json = {}
-    for name, told in schema["properties"].items():
-        fields[name] = _nullable(told) if name in OCTOAI_OPTIONAL else told
-    for name in sorted(OTHER_MODELS_FIELDS):
-        fields[name] = _NULL | {"description": "Of OctoAI's other models: null only."}
-    prefixes = "|".join(map(re.escape, OTHER_MODELS_PREFIXES))
-    both = {"init_image": {"type": "string"}, "init_image_id": {"type": "string"}}
-    return {
-        **schema,
-        "properties": fields,
-        "patternProperties": {f"^({prefixes})": _NULL},
-        "maxProperties": MAX_FIELDS,
-        "anyOf": [_size(width, height) for width, height in SIZES],
-        "not": {"properties": both, "required": [*both]},
-    }
-
-
-def _nullable(told: Mapping[str, Any]) -> Json:
-    """A field that takes null, for its default."""
-    if _NULL in told.get("anyOf", ()):
-        return dict(told)
-    notes = {name: told[name] for name in ("default", "description", "title")}
-    kind = {name: value for name, value in told.items() if name not in notes}
-    return {"anyOf": [kind, _NULL], **notes}
-
-
-def _size(width: int, height: int) -> Json:
-    """One of the nine sizes. A side that is missing or null is 1024."""
-    sides = {"width": width, "height": height}
-    given = [name for name, side in sides.items() if side != 1024]
-    allowed = {n: {"enum": [side] if n in given else [side, None]} for n, side in sides.items()}
-    return {"properties": allowed} | ({"required": given} if given else {})
-
-
-def _ref(model: type[BaseModel]) -> Json:
-    return {"$ref": _REF.format(model=_name(model))}
-
-
-def _name(model: type[BaseModel]) -> str:
-    return model.__name__
-
-
-def main(folder: Path) -> None:
-    """Write both files."""
-    told = document()
-    (folder / "openapi.json").write_text(json.dumps(told, indent=1) + "\n")
-    (folder / "docs.html").write_text(page(told))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

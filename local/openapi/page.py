@@ -56,6 +56,7 @@ def page(document: Mapping[str, Any]) -> str:
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     access = "open" if operation.get("security") == [] else "with a token"
+    head = f"<code>{method.upper()} {escape(path)}</code>"
     inputs = [
         (f"{told['name']} ({told['in']})", f"{_kind(told['schema'])}. {told['description']}")
         for told in operation.get("parameters", ())
@@ -63,10 +64,10 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     body = operation.get("requestBody", {}).get("content", {})
     inputs += [(f"body: {media}", _kind(told["schema"])) for media, told in body.items()]
     answers = [(status, _answer(told)) for status, told in operation["responses"].items()]
-    text = ". ".join(filter(None, (operation["summary"], operation.get("description"), access)))
+    text = f"{operation['summary']}, {access}. {operation.get('description', '')}"
     return "\n".join(
         (
-            f'<h3 id="{operation["operationId"]}"><code>{method.upper()} {escape(path)}</code></h3>',
+            f'<h3 id="{operation["operationId"]}">{head}</h3>',
             f"<p>{_prose(text)}</p>",
             _table((*inputs, *answers)),
         )

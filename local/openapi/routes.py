@@ -1,11 +1,8 @@
 """The HTTP API, operation by operation: what each takes, what it answers, how it can fail."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from pydantic import BaseModel
-
+from local.openapi.operations import Answer, Header, Operation, Parameter
 from sd3.contract import MAX_IMAGES, GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
@@ -27,55 +24,6 @@ from sd3.errors import (
 from sd3.gateway import MAX_KEY, MAX_WAIT_SECONDS
 from sd3.models import JOB_ID, HealthAnswer, JobAnswer, JobsAnswer, JobsQuery
 from sd3.uploads import UploadAnswer, UploadRequest
-
-Schema = Mapping[str, Any]
-
-
-class Parameter(NamedTuple):
-    """A parameter of the path or a header of the request."""
-
-    name: str
-    place: str
-    description: str
-    schema: Schema
-
-
-class Header(NamedTuple):
-    """A header of an answer; one that is not `always` there depends on the case."""
-
-    name: str
-    description: str
-    schema: Schema
-    always: bool = True
-
-
-class Answer(NamedTuple):
-    """An answer that is no error: one of `models`, or text of another type, or no body."""
-
-    status: int
-    description: str
-    models: tuple[type[BaseModel], ...] = ()
-    headers: tuple[Header, ...] = ()
-    media_type: str = "application/json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation:
-    """One route; `errors` have the codes and statuses that it can fail with."""
-
-    method: str
-    path: str
-    id: str
-    tag: str
-    summary: str
-    description: str = ""
-    parameters: tuple[Parameter, ...] = ()
-    query: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    answers: tuple[Answer, ...]
-    errors: tuple[type[Sd3Error], ...]
-    is_open: bool = False
-
 
 TEXT: Final = {"type": "string"}
 
@@ -107,13 +55,16 @@ _KEY: Final = Parameter(
     {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY - 2}}}[!-~])?$"},
 )
 _ASYNC: Final = Parameter(
-    "Prefer", "header", "`respond-async`: answer 202 at once.", TEXT | {"examples": ["respond-async"]}
+    "Prefer",
+    "header",
+    "`respond-async`: answer 202 at once.",
+    {"anyOf": [{"const": "respond-async"}, TEXT]},
 )
 _WAIT: Final = Parameter(
     "Prefer",
     "header",
     f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass.",
-    TEXT | {"examples": ["wait=1"]},
+    {"anyOf": [TEXT | {"pattern": "^wait=([0-9]|1[0-9]|20)$"}, TEXT]},
 )
 
 _ALWAYS: Final = (Sd3Error,)
@@ -150,7 +101,7 @@ OPERATIONS: Final = (
         errors=(
             *_WITH_BODY,
             ContentPolicyError,
-                    GoneError,
+            GoneError,
             IdempotencyMismatchError,
             *_WITH_TOKEN,
             UpstreamError,
@@ -165,7 +116,9 @@ OPERATIONS: Final = (
         tag="pictures",
         summary="Get a form to upload an init image by",
         body=UploadRequest,
-        answers=(Answer(201, "The form, and the id of what it sends.", (UploadAnswer,), (_CACHE,)),),
+        answers=(
+            Answer(201, "The form, and the id of what it sends.", (UploadAnswer,), (_CACHE,)),
+        ),
         errors=(*_WITH_BODY, *_WITH_TOKEN),
     ),
     Operation(
