@@ -26,6 +26,30 @@ _TAGS: Final = {
     "usage": "What it costs.",
     "service": "What is open to everybody.",
 }
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token that the operator gave out, or a JWT of a trusted issuer.",
+}
+_WHEN: Final = {
+    "invalid_json": "The body is not JSON.",
+    "content_policy": "The upstream will not draw this.",
+    "unauthorized": "No token, or nothing that looks like one.",
+    "budget_exceeded": "It takes more than what is left of the client's budget of the day.",
+    "forbidden": "The token is not known, has ended, or is not for this.",
+    "not_found": "There is no such thing, or it is another client's.",
+    "idempotency_mismatch": "The Idempotency-Key came with another request before.",
+    "not_cancelable": "The job has ended.",
+    "gone": "The job was deleted, up to a day ago.",
+    "too_large": "The body is larger than the service takes.",
+    "unsupported_media_type": "The body is not application/json.",
+    "validation_error": "Something of the request is wrong: `detail` has all of it.",
+    "rate_limited": "Too many requests.",
+    "internal_error": "The service failed.",
+    "upstream_error": "The upstream failed, or its answer cannot be used.",
+    "upstream_unavailable": "The upstream is throttled, down or out of reach; nothing was charged.",
+    "still_running": "The job `job_id` runs on.",
+}
 _CHALLENGE: Final = Header("WWW-Authenticate", "What to send.", {"const": "Bearer"})
 _ERROR_HEADERS: Final = {
     401: (_CHALLENGE,),
@@ -55,7 +79,7 @@ def document() -> Json:
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
-            "securitySchemes": {"bearerAuth": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearerAuth": _BEARER},
             "responses": {name: _failure(group) for name, group in sorted(failures.items())},
             "schemas": schemas(),
         },
@@ -149,7 +173,7 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
     code = {"enum": [error.code for error in errors]}
     required = ["detail"] if status == HTTPStatus.UNPROCESSABLE_ENTITY else []
     told: Json = {
-        "description": " ".join((error.__doc__ or "").partition("\n")[0] for error in errors),
+        "description": " Or: ".join(_WHEN[error.code] for error in errors),
         "content": {
             "application/json": {
                 "schema": {

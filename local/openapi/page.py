@@ -55,7 +55,7 @@ def page(document: Mapping[str, Any]) -> str:
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
-    access = "open" if operation.get("security") == [] else "with a token"
+    access = "Open" if operation.get("security") == [] else "Takes a token"
     head = f"<code>{method.upper()} {escape(path)}</code>"
     inputs = [
         (f"{told['name']} ({told['in']})", f"{_kind(told['schema'])}. {told['description']}")
@@ -64,7 +64,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     body = operation.get("requestBody", {}).get("content", {})
     inputs += [(f"body: {media}", _kind(told["schema"])) for media, told in body.items()]
     answers = [(status, _answer(told)) for status, told in operation["responses"].items()]
-    text = f"{operation['summary']}, {access}. {operation.get('description', '')}"
+    text = f"{operation['summary']}. {access}. {operation.get('description', '')}".strip()
     return "\n".join(
         (
             f'<h3 id="{operation["operationId"]}">{head}</h3>',

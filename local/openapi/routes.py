@@ -64,7 +64,7 @@ _WAIT: Final = Parameter(
     "Prefer",
     "header",
     f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass.",
-    {"anyOf": [TEXT | {"pattern": "^wait=([0-9]|1[0-9]|20)$"}, TEXT]},
+    {"anyOf": [{"enum": [f"wait={seconds}" for seconds in range(MAX_WAIT_SECONDS + 1)]}, TEXT]},
 )
 
 _ALWAYS: Final = (Sd3Error,)
