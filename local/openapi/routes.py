@@ -5,6 +5,7 @@ from typing import Final
 from local.openapi.operations import Answer, Header, Operation, Parameter
 from sd3.contract import MAX_IMAGES, GenerateRequest
 from sd3.errors import (
+    BudgetExceededError,
     ContentPolicyError,
     ForbiddenError,
     GoneError,
@@ -13,6 +14,7 @@ from sd3.errors import (
     InvalidRequestError,
     NotCancelableError,
     NotFoundError,
+    RateLimitedError,
     Sd3Error,
     StillRunningError,
     TooLargeError,
@@ -24,6 +26,7 @@ from sd3.errors import (
 from sd3.gateway import MAX_KEY, MAX_WAIT_SECONDS
 from sd3.models import JOB_ID, HealthAnswer, JobAnswer, JobsAnswer, JobsQuery
 from sd3.uploads import UploadAnswer, UploadRequest
+from sd3.usage import QuoteAnswer, UsageAnswer
 
 TEXT: Final = {"type": "string"}
 
@@ -67,7 +70,7 @@ _WAIT: Final = Parameter(
     {"anyOf": [{"enum": [f"wait={seconds}" for seconds in range(MAX_WAIT_SECONDS + 1)]}, TEXT]},
 )
 
-_ALWAYS: Final = (Sd3Error,)
+_ALWAYS: Final = (RateLimitedError, Sd3Error)
 _WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *_ALWAYS)
 _WITH_BODY: Final = (
     InvalidJsonError, TooLargeError, UnsupportedMediaTypeError, InvalidRequestError,
@@ -88,8 +91,8 @@ OPERATIONS: Final = (
         answers=(
             Answer(
                 200,
-                "The job, which has ended.",
-                (JobAnswer,),
+                "The job, which has ended; with `dry_run` what it would take.",
+                (JobAnswer, QuoteAnswer),
             ),
             Answer(
                 202,
@@ -101,6 +104,7 @@ OPERATIONS: Final = (
         errors=(
             *_WITH_BODY,
             ContentPolicyError,
+            BudgetExceededError,
             GoneError,
             IdempotencyMismatchError,
             *_WITH_TOKEN,
@@ -178,6 +182,15 @@ OPERATIONS: Final = (
         parameters=(_JOB, _INDEX),
         answers=(Answer(302, "It is there.", (), (_LINK, _CACHE)),),
         errors=_OF_A_JOB,
+    ),
+    Operation(
+        method="get",
+        path="/usage",
+        id="getUsage",
+        tag="usage",
+        summary="What the client has used, and may still use",
+        answers=(Answer(200, "Today and the last 30 days.", (UsageAnswer,), (_CACHE,)),),
+        errors=_WITH_TOKEN,
     ),
     Operation(
         method="get",
