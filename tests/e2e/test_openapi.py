@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from local.environment import ROOT
 from local.stack import Stack
 from sd3.contract import MAX_IMAGES
+from tests.e2e.operating import Operator
 
 AnyCase = Case[Any]
 
@@ -143,6 +144,31 @@ def test_who_is_not_let_in_is_told_so(
     case = schema[path][method].Case(path_parameters={"id": "x", "index": 0}, headers=headers)
     answer = case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
     assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "status"),
+    [("poor", {"BUDGET": "0.001"}, 402), ("slow", {"PER_MINUTE": "1"}, 429)],
+)
+def test_who_is_at_a_limit_is_told_so(
+    stack: Stack,
+    operator: Operator,
+    http: requests.Session,
+    schema: BaseSchema,
+    name: str,
+    limit: dict[str, str],
+    status: int,
+) -> None:
+    case = schema["/generate/sd3"]["post"].Case(
+        body={"prompt": "a fox", "steps": 1},
+        media_type="application/json",
+        headers={"Authorization": f"Bearer {operator.token(name, **limit)}"},
+    )
+    answers = [  # three, since a minute can end between two
+        case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
+        for _ in range(3)
+    ]
+    assert {answer.status_code for answer in answers} == {200, status}
 
 
 def test_the_document_that_is_served_is_the_one_of_this_checkout(
