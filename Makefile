@@ -15,7 +15,7 @@ TORCH ?= torch==2.13.0
 # Every command starts Pythons that import much: compiled once, here, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test test-code test-stack test-engine check check-locks audit fmt lock build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test fuzz test-code test-stack test-engine check check-locks check-openapi audit fmt lock openapi build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -33,10 +33,13 @@ test-code:
 test-stack:
 	@$(BIN)/pytest -q tests/e2e
 
+fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Try the API with random requests; CASES=100 for each route, ARGS go to pytest
+	@$(BIN)/pytest -q tests/e2e/test_openapi.py --cases "$(or $(CASES),100)" $(ARGS)
+
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH names the build of torch
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
-check: .venv/.ok check-locks ## Check format, lint, types, imports, the template and the lock files
+check: .venv/.ok check-locks check-openapi ## Check format, lint, types, imports, the template and what is generated
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy layers/sd3 functions model_server local benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
@@ -47,6 +50,11 @@ check-locks: .venv/.ok
 	@$(MAKE) -s lock LOCKS=build/locks
 	@diff -x '*.in' requirements build/locks || (echo "requirements/*.txt are behind *.in: make lock" && exit 1)
 
+check-openapi: .venv/.ok
+	@mkdir -p build/openapi && $(RUN) local.openapi build/openapi
+	@for file in openapi.json docs.html; do cmp -s build/openapi/$$file layers/sd3/sd3/$$file || \
+	  { echo "layers/sd3/sd3/$$file is behind the models: make openapi"; exit 1; }; done
+
 audit: .venv/.ok .tools/audit/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
 	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt
 
@@ -55,6 +63,9 @@ fmt: .venv/.ok ## Format the code and fix what can be fixed
 
 lock: .venv/.ok ## Write requirements/*.txt from *.in; UPGRADE=--upgrade takes newer versions
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
+
+openapi: .venv/.ok ## Write what GET /openapi.json and /docs answer, from the models
+	@$(RUN) local.openapi layers/sd3/sd3
 
 build: .venv/.ok .tools/sam/.ok .tools/audit/.ok ## Build for AWS Lambda (python3.13, arm64) and check what was built
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build

@@ -18,6 +18,12 @@ DynamoDB units that they took."""
 INBOX_FILE = b'{"prompt": "a lighthouse in a storm", "seed": 1, "image_encoding": "png"}'
 """What every object holds that is read."""
 
+_TOKEN = {
+    "token_sha256": {"S": "0" * 64},
+    "client_id": {"S": "bench"},
+    "name": {"S": "bench"},
+    "created_at": {"S": "2026-11-23T00:00:00+00:00"},
+}
 _SERVICES = {
     "DynamoDB_20120810": "dynamodb",
     "AmazonSQS": "sqs",
@@ -72,12 +78,16 @@ def _object(call: Call) -> Reply:
 def _row(
     tables: dict[str, list[dict[str, Any]]], operation: str, values: dict[str, Any]
 ) -> dict[str, Any]:
+    if operation == "TransactWriteItems":
+        for put in _puts(values):
+            _row(tables, "PutItem", put)
+        return {}
     table = tables.setdefault(values.get("TableName", ""), [])
     if operation == "PutItem":
         table[:] = [values["Item"]]  # one request is under way at a time: the last is enough
         return {}
     if operation == "Query":
-        return {"Count": 1, "ScannedCount": 1}  # the one that is made: is there such a client
+        return {"Count": 1, "ScannedCount": 1, "Items": [_TOKEN]}  # a client's tokens
     item = next((row for row in table if values.get("Key", {}).items() <= row.items()), None)
     if item is None:
         return {}
@@ -85,12 +95,26 @@ def _row(
 
 
 def _units(operation: str, values: dict[str, Any], found: dict[str, Any]) -> dict[str, float]:
-    """What a call takes of a table; its indexes take as much again."""
+    """What a call takes of a table, and a put of the indexes; in a transaction a table's is double.
+
+    What is updated is smaller than a unit.
+    """
     if operation == "PutItem":
-        return {"write": math.ceil(_size(values["Item"]) / _WRITE_UNIT)}
+        units = math.ceil(_size(values["Item"]) / _WRITE_UNIT)
+        return {"write": units, "index": units}
+    if operation == "TransactWriteItems":
+        puts = sum(math.ceil(_size(put["Item"]) / _WRITE_UNIT) for put in _puts(values))
+        updates = sum("Update" in part for part in values["TransactItems"])
+        return {"write": 2 * (puts + updates), "index": puts}
+    if operation == "UpdateItem":
+        return {"write": 1}
     size = max(_size(found.get("Item", {})), 1)
     share = 1 if values.get("ConsistentRead") else 0.5
     return {"read": share * math.ceil(size / _READ_UNIT)}
+
+
+def _puts(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part["Put"] for part in values["TransactItems"] if "Put" in part]
 
 
 def _size(item: dict[str, Any]) -> int:

@@ -18,16 +18,15 @@ CALLS: Final = {
     "s3 HeadObject": 0.40e-6,
     "events PutEvents": 1.00e-6,  # an event of up to 64 KB
     "dynamodb PutItem": 0.0,  # by units
+    "dynamodb UpdateItem": 0.0,
+    "dynamodb TransactWriteItems": 0.0,
     "dynamodb GetItem": 0.0,
     "dynamodb Query": 0.0,
 }
 """Dollars for one."""
 
-UNITS: Final = {"write": 0.625e-6, "read": 0.125e-6}
-"""Dollars for one unit of a DynamoDB table."""
-
-INDEXES: Final = 1
-"""Of the jobs table that hold every job whole: each write is one to them, too."""
+UNITS: Final = {"write": 0.625e-6, "index": 0.625e-6, "read": 0.125e-6}
+"""Dollars for one unit of a DynamoDB table: `index` are what its indexes are written."""
 
 WHOLE_CPU_GB: Final = 1769 / 1024
 """Lambda's memory at which a function has one CPU; with less memory it takes as much longer."""
@@ -46,6 +45,5 @@ def compute_price(own_seconds: float, *, waits: bool) -> float:
 
 def calls_price(calls: Mapping[str, int], units: Mapping[str, float]) -> float:
     """Dollars for calls by service and operation, and units; KeyError for one without a price."""
-    writes = units.get("write", 0) * (1 + INDEXES)
-    tables = writes * UNITS["write"] + units.get("read", 0) * UNITS["read"]
+    tables = sum(UNITS[name] * count for name, count in units.items())
     return tables + sum(CALLS[name] * count for name, count in calls.items())

@@ -109,6 +109,7 @@ def _function_environment(upstream: str, aws: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL_EVENTBRIDGE": aws,
         "IMAGES_BUCKET": "images",
         "JOBS_TABLE": "jobs",
+        "USAGE_TABLE": "usage",
         "CLIENTS_TABLE": "clients",
         "QUEUE_URL": f"{aws}/123456789012/jobs",
         "UPSTREAM": "octoai",

@@ -17,6 +17,7 @@ from local.redrive import moment
 from sd3.access import SCOPES, Limits
 from sd3.contract import MAX_IMAGES
 from sd3.errors import StorageError
+from sd3.money import dollars
 from sd3.token_items import Token
 from sd3.tokens import TokenStore
 
@@ -140,12 +141,6 @@ def micros(text: str) -> int:
         msg = f"a budget is dollars with up to 6 decimals, as 5.00: {text!r}"
         raise ArgumentTypeError(msg)
     return int(Decimal(text).scaleb(6))
-
-
-def dollars(micros: int) -> str:
-    """Micro-dollars as dollars, with as many decimals as they need, at least two."""
-    whole, _, fraction = f"{Decimal(micros).scaleb(-6):f}".partition(".")
-    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def up_to(largest: int) -> Callable[[str], int]:

@@ -14,6 +14,7 @@ from sd3.errors import LeaseLostError, StorageError
 from sd3.job_queue import JobQueue
 from sd3.jobs import JobStore
 from sd3.models import Job, JobStatus
+from sd3.ports import Jobs, Queue
 
 _LATE_SECONDS: Final = 60
 """By then a job is written as queued: a worker that saw it failed would drop its message."""
@@ -50,19 +51,21 @@ def redrive(deployed: Deployed, *, since: datetime, until: datetime, now: dateti
     botocore's errors when the stack cannot be found.
     """
     outputs = deployed.outputs()
-    jobs = JobStore(deployed.client("dynamodb"), outputs["JobsTable"])
+    jobs = JobStore(
+        deployed.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
+    )
     sqs = deployed.client("sqs")
     queue = JobQueue(lambda: sqs, outputs["JobsQueue"])
     return sum(
-        _put_back(job, jobs, queue, now=now)
+        put_back(job, jobs, queue, now=now)
         for day in _days(since.date(), until.date())
         for job in jobs.failed_on(day.isoformat(), since=since.isoformat(), until=until.isoformat())
         if job.expires_at > now
     )
 
 
-def _put_back(job: Job, jobs: JobStore, queue: JobQueue, *, now: datetime) -> bool:
-    """Queue one job again; False when somebody else did, or deleted it."""
+def put_back(job: Job, jobs: Jobs, queue: Queue, *, now: datetime) -> bool:
+    """Queue one job again; False when somebody else did, or deleted it. Raises StorageError."""
     # Should this process die in between, the first message still comes; the second saves the wait.
     queue.send(job.id, delay_seconds=_LATE_SECONDS)
     fresh = {

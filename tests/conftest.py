@@ -16,3 +16,10 @@ def _no_account_and_no_proxy() -> Iterator[None]:
         for name in ("NO_PROXY", "no_proxy"):
             environment.setenv(name, "127.0.0.1,localhost")
         yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--cases` is what `make fuzz` asks for."""
+    parser.addoption(
+        "--cases", type=int, help="random requests to each route, instead of the same few"
+    )

@@ -1,13 +1,18 @@
 """Stand-ins that behave: an upstream, the two stores and a clock, all in memory."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from sd3.access import NO_LIMITS, Limits
 from sd3.contract import GenerateRequest
 from sd3.errors import Fault, GoneError, LeaseLostError, NotFoundError, Sd3Error
 from sd3.images import Picture
+from sd3.ledger import booking_of, day_of, first_version, next_version
+from sd3.limits import budget_exceeded, rate_limited
 from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobPage, JobStatus, Link
-from sd3.ports import Holder, Time
+from sd3.money import NOTHING, Booking
+from sd3.ports import Holder, Time, UsedDay
 from sd3.service import Service
 from sd3.settings import Rate, UpstreamSettings
 from sd3.uploads import UploadForm
@@ -101,32 +106,49 @@ def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallb
 
 
 class FakeJobs:
-    """The jobs table as a dict, its conditions included, and the list of all that was written."""
+    """The jobs table as a dict, its conditions included, its ledger, and all that was written."""
 
     def __init__(self) -> None:
         self.items: dict[str, Job] = {}
         self.keys: dict[tuple[str, str], Holder] = {}
-        self.deleted: dict[str, str] = {}
+        self.deleted: dict[str, Job] = {}
         self.writes: list[Job] = []
+        self.ledger: dict[tuple[str, str], Booking] = {}
+        self.minutes: Counter[tuple[str, str]] = Counter()
 
-    def create(self, job: Job) -> bool:
+    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None:
+        """Nothing is remembered here."""
+
+    def create(self, job: Job, *, limits: Limits = NO_LIMITS) -> bool:
         if job.id in self.items or job.id in self.deleted:
             return False
-        self._write(job)
+        self._admit(job, limits)
         return True
 
     def create_once(
-        self, job: Job, key: str, *, fingerprint: str, instead_of: str | None
+        self,
+        job: Job,
+        key: str,
+        *,
+        fingerprint: str,
+        instead_of: str | None,
+        limits: Limits = NO_LIMITS,
     ) -> Holder | None:
         holder = self.keys.get((job.client_id, key))
         if holder and holder.job_id != instead_of:
             return holder
+        self._admit(job, limits)
         self.keys[job.client_id, key] = Holder(job.id, fingerprint)
-        self._write(job)
         return None
 
     def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
         return self.keys.get((client_id, key))
+
+    def days(self, client_id: str, *, since: str, until: str) -> tuple[UsedDay, ...]:
+        own = [
+            UsedDay(day, one) for (client, day), one in self.ledger.items() if client == client_id
+        ]
+        return tuple(sorted((one for one in own if since <= one.day <= until), reverse=True))
 
     def claim(self, job: Job, *, now: datetime) -> None:
         old = self.items.get(job.id)
@@ -135,7 +157,7 @@ class FakeJobs:
         dead = old.status is RUNNING and old.lease_until is not None and old.lease_until < now
         if old.attempt != job.attempt - 1 or not (old.status is QUEUED or dead):
             raise LeaseLostError("taken")
-        self._write(job)
+        self._rewrite(old, job)
 
     def save(self, job: Job) -> None:
         self._replace(job, RUNNING)
@@ -150,11 +172,13 @@ class FakeJobs:
         self._replace(job, JobStatus.FAILED)
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        self.items.pop(job.id, None)
-        self.deleted[job.id] = job.client_id
+        old = self.items.get(job.id)
+        if old and not old.status.is_terminal:
+            raise LeaseLostError("open again")
+        self.deleted.setdefault(job.id, self.items.pop(job.id, job))
 
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
-        if job_id in self.deleted and client_id in {None, self.deleted[job_id]}:
+        if job_id in self.deleted and client_id in {None, self.deleted[job_id].client_id}:
             raise GoneError("The job was deleted.")
         job = self.items.get(job_id)
         if job is None or job.expires_at <= now or client_id not in {None, job.client_id}:
@@ -183,7 +207,31 @@ class FakeJobs:
         old = self.items.get(job.id)
         if old is None or old.status not in expected or old.attempt != job.attempt:
             raise LeaseLostError("changed")
-        self._write(job)
+        self._rewrite(old, job)
+
+    def _admit(self, job: Job, limits: Limits) -> None:
+        now, micros = job.created_at, booking_of(job).committed
+        day, minute = (job.client_id, day_of(now)), (job.client_id, f"{now:%Y-%m-%dT%H:%M}")
+        if limits.daily_budget_micros is not None:
+            left = limits.daily_budget_micros - self.ledger.get(day, NOTHING).committed
+            if micros > left:
+                raise budget_exceeded(micros, limits, left=left, now=now)
+        if limits.requests_per_minute is not None:
+            if self.minutes[minute] >= limits.requests_per_minute:
+                raise rate_limited(limits, now=now)
+            self.minutes[minute] += 1
+        self._book(job, booking_of(job))
+        self._write(first_version(job))
+
+    def _rewrite(self, old: Job, job: Job) -> None:
+        if old.version != job.version:
+            raise LeaseLostError("read too early")
+        self._book(job, booking_of(job) - job.booked)
+        self._write(next_version(job))
+
+    def _book(self, job: Job, change: Booking) -> None:
+        day = (job.client_id, day_of(job.created_at))
+        self.ledger[day] = self.ledger.get(day, NOTHING) + change
 
     def _write(self, job: Job) -> None:
         self.items[job.id] = job
@@ -288,8 +336,10 @@ def make_service(
     clock: FakeTime | None = None,
 ) -> Service:
     """The use cases of clients over fakes."""
+    jobs = jobs or FakeJobs()
     return Service(
-        jobs=jobs or FakeJobs(),
+        jobs=jobs,
+        usages=jobs,
         images=images or FakeImages(),
         uploads=uploads or FakeUploads(),
         queue=queue or FakeQueue(),

@@ -19,6 +19,7 @@ GRANTS: Final[dict[str, Grants]] = {
     "AuthorizerFunction": {"ClientsTable": {"dynamodb:GetItem"}},
     "GenerateFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
         "UpstreamsTable": {"dynamodb:UpdateItem"},
         "ImagesBucket/*": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},
@@ -26,12 +27,14 @@ GRANTS: Final[dict[str, Grants]] = {
     },
     "JobsFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
         "ImagesBucket/_uploads/*": {"s3:PutObject"},
     },
     "WorkerFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UsageTable": {"dynamodb:UpdateItem"},
         "UpstreamsTable": {"dynamodb:UpdateItem"},
         "ImagesBucket/*": {"s3:PutObject", "s3:DeleteObject"},
         "ImagesBucket/*/init.*": {"s3:GetObject"},
@@ -46,11 +49,13 @@ GRANTS: Final[dict[str, Grants]] = {
     },
     "DeadLettersFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UsageTable": {"dynamodb:UpdateItem"},
         "DeadLettersQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
         "AsideQueue": {"sqs:SendMessage"},
     },
     "InboxFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "UsageTable": {"dynamodb:UpdateItem"},
         "ClientsTable/index/by_client_id": {"dynamodb:Query"},
         "InboxBucket": {"s3:ListBucket"},
         "InboxBucket/*": {"s3:GetObject"},

@@ -1,4 +1,4 @@
-"""Bearer token -> client: what API Gateway asks before every route but /health."""
+"""Bearer token -> client: what API Gateway asks before every route that is not open."""
 
 from typing import Any
 

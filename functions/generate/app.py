@@ -14,7 +14,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def generate(request: Request) -> Response:
-    """Answer 200 with the job that drew the request, or 202 with the one that will."""
+    """Answer 200 with the job that drew the request, or 202 with the one that will.
+
+    A dry run is answered with what the request would take.
+    """
     respond_async = request.prefers("respond-async") is not None
     caller = Caller(
         client_id=request.client_id,
@@ -22,8 +25,13 @@ def generate(request: Request) -> Response:
         seconds=request.seconds,
         idempotency_key=request.idempotency_key(),
         respond_async=respond_async,
+        limits=request.limits,
     )
-    answer = service().generate(_parsed(request), caller)
+    wanted = _parsed(request)
+    if wanted.dry_run:
+        quote = service().quote(wanted, client_id=caller.client_id, limits=caller.limits)
+        return Response(200, quote)
+    answer = service().generate(wanted, caller)
     if answer.status.is_terminal:
         return Response(200, answer)
     # Relative to this route: the API's own address has a stage or a path in front of it.

@@ -1,9 +1,10 @@
-"""Everything that reads or ends a job, the form to upload an init image by, and GET /health."""
+"""Everything that reads or ends a job, the form to upload an init image by, usage, what is open."""
 
 from typing import Any, Final
 
 from sd3.api import JOB_RETRY_AFTER, Response, handle
 from sd3.bootstrap import service
+from sd3.documents import docs, openapi
 from sd3.gateway import Request
 from sd3.models import HealthAnswer, JobsQuery
 from sd3.uploads import UploadRequest
@@ -24,7 +25,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "POST /jobs/{id}/cancel": cancel,
         "GET /jobs/{id}/images/{index}": image,
         "POST /uploads": upload,
+        "GET /usage": usage,
         "GET /health": health,
+        "GET /openapi.json": openapi,
+        "GET /docs": docs,
     }
     return handle(routes, event, context)
 
@@ -81,6 +85,11 @@ def upload(request: Request) -> Response:
     """Answer 201 with a form by which a large init image is sent to S3."""
     wanted = request.body(UploadRequest)
     return Response(201, service().upload(wanted, client_id=request.client_id), _NEVER_KEEP)
+
+
+def usage(request: Request) -> Response:
+    """Answer 200 with what the client has used, and may still use today."""
+    return Response(200, service().usage(request.client_id, request.limits), _NEVER_KEEP)
 
 
 def health(_request: Request) -> Response:

@@ -8,6 +8,7 @@ import requests
 
 from local.environment import ROOT
 from local.stack import Stack, running
+from tests.e2e.operating import Api, Operator
 from tests.unit.issuing import AUDIENCE, LoopbackIssuer
 
 
@@ -48,3 +49,13 @@ def client(http: requests.Session, new_token: Callable[[], str]) -> requests.Ses
     """A session that sends a new client's token."""
     http.headers["Authorization"] = f"Bearer {new_token()}"
     return http
+
+
+@pytest.fixture
+def operator(stack: Stack) -> Operator:
+    return Operator(stack)
+
+
+@pytest.fixture
+def api(stack: Stack, http: requests.Session) -> Api:
+    return Api(stack, http)

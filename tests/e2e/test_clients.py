@@ -1,75 +1,17 @@
 """Who may ask, through the deployed stack: tokens by the commands, as their operator runs them."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import requests
 
-from local.environment import ROOT, bare
 from local.stack import Stack
+from tests.e2e.operating import Api, Operator, outcome
 from tests.e2e.waiting import wait_for
 from tests.unit.issuing import LoopbackIssuer, rsa_key
 
 CACHE_SECONDS: Final = 1
-
-
-class Operator:
-    """Runs make for the stack, as for one on AWS: the environment says where that is."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._env = bare(os.environ) | stack.aws
-
-    def make(self, target: str, **said: str) -> list[str]:
-        """The lines that a command prints that works."""
-        done = self.run(target, **said)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    def run(self, target: str, **said: str) -> subprocess.CompletedProcess[str]:
-        arguments = [f"{name}={text}" for name, text in said.items()]
-        return subprocess.run(  # noqa: S603 - as a user runs it
-            ["make", "-s", target, "STACK=sd3", *arguments],  # noqa: S607
-            cwd=ROOT,
-            env=self._env,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-
-    def token(self, client: str, **said: str) -> str:
-        return self.make("token", CLIENT=client, **said)[-1]
-
-
-class Api:
-    """The API, called with one token or another."""
-
-    def __init__(self, stack: Stack, http: requests.Session) -> None:
-        self._url, self._http = stack.api_url, http
-
-    def get(self, token: str, path: str = "/jobs") -> requests.Response:
-        return self._http.get(f"{self._url}{path}", headers=_bearer(token))
-
-    def draw(self, token: str, **body: Any) -> requests.Response:
-        said = {"prompt": "a fox", **body}
-        return self._http.post(f"{self._url}/generate/sd3", json=said, headers=_bearer(token))
-
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-@pytest.fixture
-def operator(stack: Stack) -> Operator:
-    return Operator(stack)
-
-
-@pytest.fixture
-def api(stack: Stack, http: requests.Session) -> Api:
-    return Api(stack, http)
 
 
 @pytest.fixture
@@ -92,11 +34,6 @@ def short_cache(stack: Stack) -> Iterator[None]:
     keep(CACHE_SECONDS)
     yield
     keep(authorizer["authorizerResultTtlInSeconds"])
-
-
-def outcome(answer: requests.Response) -> tuple[int, str | None]:
-    """Status and, of an error, its code."""
-    return answer.status_code, None if answer.ok else answer.json()["code"]
 
 
 def test_a_token_does_what_its_scopes_say(operator: Operator, api: Api) -> None:

@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "POWERTOOLS_SERVICE_NAME": "sd3",
     "IMAGES_BUCKET": "pictures",
     "JOBS_TABLE": "jobs",
+    "USAGE_TABLE": "usage",
     "UPSTREAMS_TABLE": "upstreams",
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
     "ASIDE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
@@ -53,6 +54,35 @@ def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
         ],
         "Projection": {"ProjectionType": "ALL"},
     }
+
+
+def make_jobs_tables(aws: Aws, number: str = "") -> None:
+    """The tables of jobs and of their clients' usage, as the template has them."""
+    aws.dynamodb.create_table(
+        TableName=f"jobs{number}",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"}
+            for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
+        ],
+        GlobalSecondaryIndexes=[
+            index("by_client", "client_id", "created_at"),
+            index("failed_by_day", "failed_day", "completed_at"),
+        ],
+    )
+    aws.dynamodb.create_table(
+        TableName=f"usage{number}",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "client_id", "KeyType": "HASH"},
+            {"AttributeName": "day", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "client_id", "AttributeType": "S"},
+            {"AttributeName": "day", "AttributeType": "S"},
+        ],
+    )
 
 
 @pytest.fixture(scope="session")
@@ -95,19 +125,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
         deployer.s3.create_bucket(
             Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
-        deployer.dynamodb.create_table(
-            TableName="jobs",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"}
-                for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
-            ],
-            GlobalSecondaryIndexes=[
-                index("by_client", "client_id", "created_at"),
-                index("failed_by_day", "failed_day", "completed_at"),
-            ],
-        )
+        make_jobs_tables(deployer)
         deployer.dynamodb.create_table(
             TableName="upstreams",
             BillingMode="PAY_PER_REQUEST",
@@ -143,7 +161,8 @@ class Functions:
     ) -> dict[str, Any]:
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(seconds * 1000))
         answer = handler(event, context)
-        return answer | {"json": json.loads(answer["body"] or "null")}
+        is_json = answer["headers"].get("Content-Type") == "application/json"
+        return answer | {"json": json.loads(answer["body"]) if is_json else None}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ QUEUED, SUCCEEDED, FAILED = JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAI
 
 @pytest.fixture
 def store(aws: Aws) -> JobStore:
-    return JobStore(aws.dynamodb, "jobs")
+    return JobStore(aws.dynamodb, "jobs", usage_table="usage")
 
 
 def everything(**changes: Any) -> dict[str, Any]:

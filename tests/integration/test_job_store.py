@@ -20,7 +20,7 @@ Write = Callable[[JobStore, Job], object]
 
 @pytest.fixture
 def store(aws: Aws) -> JobStore:
-    return JobStore(aws.dynamodb, "jobs")
+    return JobStore(aws.dynamodb, "jobs", usage_table="usage")
 
 
 def test_a_job_is_kept_whole(store: JobStore) -> None:
@@ -44,7 +44,7 @@ def test_a_job_past_its_expiry_is_not_found(store: JobStore) -> None:
 def test_what_can_be_no_jobs_id_is_not_looked_up(aws: Aws) -> None:
     for job_id in ("", "key#ann#x", "x" * 129, "a/b", "ä"):
         with pytest.raises(NotFoundError):
-            JobStore(aws.dynamodb, "nowhere").get(job_id, now=NOON)
+            JobStore(aws.dynamodb, "nowhere", usage_table="nowhere").get(job_id, now=NOON)
 
 
 def claim(store: JobStore, now: Job) -> None:
@@ -107,7 +107,7 @@ def test_a_write_needs_the_attempt_that_it_is_of(store: JobStore) -> None:
 
 
 def test_a_job_that_was_deleted_is_written_no_more(store: JobStore) -> None:
-    store.create(job())
+    store.create(job(status=FAILED))
     store.delete(job(), now=NOON)
     for write in ALLOWED:
         with pytest.raises(LeaseLostError):
@@ -138,7 +138,8 @@ def test_of_many_claims_at_once_one_succeeds(store: JobStore) -> None:
 
 
 def test_a_deleted_job_is_gone_for_a_day_for_its_client_only(store: JobStore) -> None:
-    store.create(job())
+    store.create(job(status=FAILED))
+    store.delete(job(), now=NOON)
     store.delete(job(), now=NOON)
     almost = NOON + timedelta(days=1, seconds=-1)
     with pytest.raises(GoneError):
@@ -199,7 +200,7 @@ def test_of_many_with_a_key_at_once_one_is_written(store: JobStore) -> None:
 
 
 def test_a_table_that_cannot_be_used_is_a_storage_error(aws: Aws) -> None:
-    store = JobStore(aws.dynamodb, "nowhere")
+    store = JobStore(aws.dynamodb, "nowhere", usage_table="nowhere")
     uses: tuple[Callable[[], object], ...] = (
         lambda: store.get("j", now=NOON),
         lambda: store.create(job()),

@@ -26,7 +26,11 @@ class MotoStack(Deployed):
         self._aws = aws
 
     def outputs(self) -> dict[str, str]:
-        return {"JobsTable": ENVIRONMENT["JOBS_TABLE"], "JobsQueue": ENVIRONMENT["QUEUE_URL"]}
+        return {
+            "JobsTable": ENVIRONMENT["JOBS_TABLE"],
+            "UsageTable": ENVIRONMENT["USAGE_TABLE"],
+            "JobsQueue": ENVIRONMENT["QUEUE_URL"],
+        }
 
     def client(self, service: Any) -> Any:
         return getattr(self._aws, service)
@@ -105,7 +109,9 @@ def test_a_job_that_changes_meanwhile_is_left_alone(
 def test_a_job_of_long_ago_gets_its_hours_again(
     aws: Aws, stack: MotoStack, functions: Functions, now: datetime
 ) -> None:
-    store = JobStore(aws.dynamodb, ENVIRONMENT["JOBS_TABLE"])
+    store = JobStore(
+        aws.dynamodb, ENVIRONMENT["JOBS_TABLE"], usage_table=ENVIRONMENT["USAGE_TABLE"]
+    )
     job = store.get(JOB_ID, now=now)
     old = job.model_copy(update={"created_at": now - 2 * DAY})
     aws.dynamodb.delete_item(TableName=ENVIRONMENT["JOBS_TABLE"], Key={"id": {"S": JOB_ID}})

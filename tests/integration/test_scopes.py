@@ -7,7 +7,7 @@ import pytest
 from sd3.aws import Aws
 from tests.integration.conftest import Functions, load_event
 
-READS = ("job", "list_jobs", "image")
+READS = ("job", "list_jobs", "image", "usage")
 GENERATES = ("cancel", "delete")
 
 

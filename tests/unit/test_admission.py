@@ -1,28 +1,28 @@
 """From a request to a job that is kept: its seeds, init image and message."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from sd3.access import Limits
 from sd3.admission import fix_seeds
 from sd3.contract import MAX_SEED
-from sd3.errors import (
-    StorageError,
-)
-from sd3.models import Job, JobStatus
+from sd3.errors import BudgetExceededError, RateLimitedError, StorageError
+from sd3.models import Job, JobStatus, Quote
+from sd3.money import Booking
 from tests.fakes import (
     NOON,
     FakeJobs,
     FakeQueue,
 )
-from tests.unit.admitting import World, caller, request
+from tests.unit.admitting import World, caller, request, with_init_image
 
 
 def test_the_message_is_sent_before_the_job_is_written() -> None:
     class Watching(FakeJobs):
-        def create(self, job: Job) -> bool:
+        def create(self, job: Job, **values: Any) -> bool:
             assert world.queue.sent == [("job-1", 0)]
             return super().create(job)
 
@@ -51,9 +51,54 @@ def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
     assert not world.jobs.keys
 
 
+def test_a_job_is_quoted_and_booked_before_anything_is_paid() -> None:
+    world = World()
+    job = world.admit(request(num_images=2), caller(key=None)).job
+    assert job.status is JobStatus.QUEUED
+    assert job.quote == Quote(upstream="fake", micros=60_000)
+    assert world.jobs.ledger == {("ann", "2026-11-23"): Booking(reserved=60_000)}
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+@pytest.mark.parametrize(
+    "limits", [Limits(daily_budget_micros=50_000), Limits(requests_per_minute=1)]
+)
+def test_what_the_limits_have_no_room_for_keeps_nothing(key: str | None, limits: Limits) -> None:
+    world = World()
+    world.admit(request(), caller(key=None)._replace(limits=limits))
+    with pytest.raises((BudgetExceededError, RateLimitedError)):
+        world.admit(with_init_image(), caller("job-2", key=key)._replace(limits=limits))
+    assert list(world.jobs.items) == ["job-1"]
+    assert world.jobs.ledger == {("ann", "2026-11-23"): Booking(reserved=30_000)}
+    assert not any((world.jobs.keys, world.images.objects))
+
+
+class Refusing(FakeJobs):
+    """Remembers a refusal of everybody."""
+
+    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None:
+        raise RateLimitedError("often", retry_after=9)
+
+
+def test_what_was_just_refused_sends_no_message_and_keeps_no_image() -> None:
+    world = World(Refusing())
+    with pytest.raises(RateLimitedError):
+        world.admit(with_init_image(), caller())
+    assert not any((world.queue.sent, world.images.objects))
+
+
+def test_who_repeats_a_call_is_not_refused_for_another() -> None:
+    for key in (None, "key"):
+        world, refusing = World(), Refusing()
+        made = world.admit(request(), caller(key=key)).job
+        refusing.items, refusing.keys = world.jobs.items, world.jobs.keys
+        world.jobs = refusing
+        assert world.admit(request(), caller(key=key)) == (made, False)
+
+
 def test_a_write_that_finds_itself_is_new() -> None:
     class Repeating(FakeJobs):
-        def create(self, job: Job) -> bool:
+        def create(self, job: Job, **values: Any) -> bool:
             super().create(job)
             return super().create(job)
 

@@ -48,8 +48,8 @@ class World:
             request=GenerateRequest(prompt="a fox", num_images=2),
             seeds=(7, 8),
         )
-        self.job = running(waiting, now=NOON, seconds=60, quote=QUOTE)
-        self.jobs.create(self.job)
+        self.jobs.create(running(waiting, now=NOON, seconds=60, quote=QUOTE))
+        self.job = self.kept
 
     @property
     def kept(self) -> Job:
@@ -160,6 +160,7 @@ def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
 def test_a_deleted_jobs_pictures_are_thrown_away() -> None:
     world = World()
     ended = world.drawn()
+    world.jobs.stop(world.job.model_copy(update={"status": JobStatus.CANCELED}))
     world.jobs.delete(world.job, now=NOON)
     assert not world.attempts.write(ended)
     assert not world.images.objects

@@ -82,6 +82,7 @@ def test_the_same_call_twice_keeps_its_init_image() -> None:
 def test_a_deleted_jobs_key_is_gone_with_it() -> None:
     world = World()
     job = world.admit(request(), caller("job-1")).job
+    world.fail("job-1", "content_policy")
     world.jobs.delete(job, now=NOON)
     with pytest.raises(GoneError):
         world.admit(request(), caller("job-2"))
@@ -108,12 +109,10 @@ def test_a_job_that_failed_for_good_keeps_its_key() -> None:
 
 def test_two_that_take_a_freed_key_at_once_are_one_job() -> None:
     class Overtaken(FakeJobs):
-        def create_once(
-            self, job: Job, key: str, *, fingerprint: str, instead_of: str | None
-        ) -> Holder | None:
-            if instead_of and job.id == "job-2":
+        def create_once(self, job: Job, key: str, **values: Any) -> Holder | None:
+            if values["instead_of"] and job.id == "job-2":
                 assert world.admit(request(), caller("job-3")).is_new
-            return super().create_once(job, key, fingerprint=fingerprint, instead_of=instead_of)
+            return super().create_once(job, key, **values)
 
     world = World(Overtaken())
     world.admit(request(), caller("job-1"))

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-from sd3.access import READ, SCOPES, Client, Limits
+from sd3.access import NO_LIMITS, READ, SCOPES, Client, Limits
 from sd3.admission import Admission
 from sd3.contract import GenerateRequest
-from sd3.errors import RequestError, StorageError
+from sd3.errors import InvalidRequestError, RequestError, StorageError
 from sd3.inbox import MAX_PICTURE_BYTES, Inbox, answer_key
 from sd3.models import InboxOrigin, JobStatus
 from sd3.ports import File, Upload
@@ -29,6 +29,13 @@ from tests.unit.pictures import jpeg, png, webp
 
 METADATA: Final = {"prompt": "a fox"}
 UPLOAD_ID: Final = "0123456789abcdef" * 2
+
+
+LIMITED: Final = {
+    "small": Limits(max_images=2),
+    "thrifty": Limits(daily_budget_micros=50_000),
+    "hasty": Limits(requests_per_minute=1),
+}
 
 
 class FakeFiles:
@@ -61,14 +68,13 @@ class FakeAnswers:
 
 
 class FakeClients:
-    """The clients acme and inbox, and two who may not do all: reader and small."""
+    """The clients acme and inbox, and some who may not do all."""
 
     def get(self, client_id: str) -> Client | None:
-        if client_id not in {"acme", "inbox", "reader", "small"}:
+        if client_id not in {"acme", "inbox", "reader", *LIMITED}:
             return None
         scopes = frozenset([READ]) if client_id == "reader" else SCOPES
-        limits = Limits(max_images=2 if client_id == "small" else None)
-        return Client(client_id, client_id, scopes, limits)
+        return Client(client_id, client_id, scopes, LIMITED.get(client_id, NO_LIMITS))
 
 
 class Door:
@@ -307,6 +313,7 @@ def test_the_same_event_twice_is_one_job(door: Door) -> None:
 def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(door: Door) -> None:
     door.drop("acme/fox.json", {"prompt": "a fox"})
     [job] = door.jobs.items.values()
+    door.jobs.stop(job.model_copy(update={"status": JobStatus.CANCELED}))
     door.jobs.delete(job, now=door.inbox.admission.time.now())
     assert door.receive("acme/fox.json") is None
     assert not door.jobs.items
@@ -415,3 +422,29 @@ def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
     upload = Upload("drop", f"acme/{'x' * 1014}.json", "", "")
     assert len(upload.key) == 1024
     assert answer_key(upload) == f"acme/inbox/{upload.job_id}.json"
+
+
+@pytest.mark.parametrize(
+    ("client_id", "code"), [("thrifty", "budget_exceeded"), ("hasty", "rate_limited")]
+)
+def test_a_file_that_the_limits_have_no_room_for_is_answered_so(
+    door: Door, client_id: str, code: str
+) -> None:
+    door.drop(f"{client_id}/fox.json", {"prompt": "a fox"})
+    refused = door.drop(f"{client_id}/bear.json", {"prompt": "a bear"})
+    assert refused
+    assert door.answer(f"{client_id}/inbox/bear.json")["code"] == refused.code == code
+    assert len(door.jobs.items) == 1
+    door.receive(f"{client_id}/fox.json")
+    assert door.answer(f"{client_id}/inbox/fox.json")["status"] == "queued"
+
+
+@pytest.mark.parametrize("metadata", [None, {"prompt": "a fox", "dry-run": "true"}])
+def test_a_dry_run_is_not_for_files(door: Door, metadata: dict[str, str] | None) -> None:
+    if metadata:
+        refused = door.drop("acme/fox.png", png(), metadata)
+    else:
+        refused = door.drop("acme/fox.json", {"prompt": "a fox", "dry_run": True})
+    assert isinstance(refused, InvalidRequestError)
+    assert refused.faults[0].loc == ("body", "dry_run")
+    assert not door.jobs.items

@@ -1,5 +1,9 @@
-"""Whatever happens, and in whatever order: a job ends, once, and its charges are the calls made."""
+"""Whatever happens, and in whatever order: a job ends, once, and its charges are the calls made.
 
+And the ledger has what the jobs say, at every step; no budget is exceeded by what is admitted.
+"""
+
+from collections import Counter
 from collections.abc import Container
 from typing import Any, Final
 
@@ -7,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from sd3.access import NO_LIMITS, Limits
 from sd3.admission import Caller
 from sd3.contract import GenerateRequest
 from sd3.errors import (
@@ -17,7 +22,7 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.models import ChargeOutcome, JobStatus
+from sd3.models import ChargeOutcome, Job, JobStatus
 from tests.fakes import picture
 from tests.unit.unreliable import Crash, World
 
@@ -36,7 +41,14 @@ FAILURES: Final = (
     lambda: StorageError("no secret"),
 )
 EVENTS: Final = st.sampled_from(
-    ["nothing"] * 50 + ["deliver", "cancel", "delete", "late", "fault", "crash", "give up"]
+    ["nothing"] * 50
+    + ["deliver", "cancel", "delete", "put back", "late", "fault", "crash", "give up"]
+)
+LIMITS: Final = st.builds(
+    Limits,
+    daily_budget_micros=st.sampled_from([None, 60_000, 100_000]),  # a picture takes 30 000
+    requests_per_minute=st.sampled_from([None, 2]),
+    max_images=st.none(),
 )
 SECONDS: Final = st.sampled_from([1, 30, 130, 400, 2000, 30_000])
 
@@ -49,6 +61,7 @@ class JobLife(RuleBasedStateMachine):
         self.world = World(self.happen, self.fails)
         self.data: Any = None
         """Where the next accident is drawn from; None when there are none any more."""
+        self.limits = NO_LIMITS
         self.ends_at: dict[str, float] = {}
         """When the function that makes a job is ended."""
 
@@ -71,6 +84,8 @@ class JobLife(RuleBasedStateMachine):
             self.world.clock.pass_by(self.data.draw(SECONDS))
         elif event in {"cancel", "delete"} and self.world.jobs.items:
             self.stop(event)
+        elif event == "put back" and any(map(has_failed, self.world.jobs.items.values())):
+            self.put_back()
         elif event in {"deliver", "give up"} and self.world.messages:
             self.receive(event)
 
@@ -80,6 +95,10 @@ class JobLife(RuleBasedStateMachine):
         with self.world.during(job_id):
             ask = self.world.service.cancel if event == "cancel" else self.world.service.delete
             ask(job_id, client_id="ann")
+
+    def put_back(self) -> None:
+        failed = [job for job in self.world.jobs.items.values() if has_failed(job)]
+        self.world.put_back(self.data.draw(st.sampled_from(failed)))
 
     def under_way(self, jobs: Container[str]) -> st.SearchStrategy[str]:
         """The jobs that others are in the midst of: where it hurts."""
@@ -100,8 +119,9 @@ class JobLife(RuleBasedStateMachine):
         late = self.world.clock.slept > self.ends_at[job_id]
         return late and job_id not in self.world.jobs.items
 
-    @initialize(data=st.data(), queued=st.booleans())
-    def submit_first(self, data: Any, queued: bool) -> None:
+    @initialize(data=st.data(), queued=st.booleans(), limits=LIMITS)
+    def submit_first(self, data: Any, queued: bool, limits: Limits) -> None:
+        self.limits = limits
         self.submit(data, queued=queued, init=False, key="-")
 
     @rule(data=st.data(), queued=st.booleans(), init=st.booleans(), key=st.sampled_from("-kl"))
@@ -111,7 +131,7 @@ class JobLife(RuleBasedStateMachine):
         self.ends_at[job_id] = self.world.clock.slept + 120
         request = GenerateRequest(prompt=f"a fox, {key}")
         request = request.model_copy(update={"init_image": picture() if init else None})
-        caller = Caller("ann", job_id, seconds=120, respond_async=queued)
+        caller = Caller("ann", job_id, seconds=120, respond_async=queued, limits=self.limits)
         if key != "-":
             caller = caller._replace(idempotency_key=key)
         with self.world.during(job_id):
@@ -129,6 +149,12 @@ class JobLife(RuleBasedStateMachine):
         self.data = data
         self.stop(event)
 
+    @precondition(lambda self: any(map(has_failed, self.world.jobs.items.values())))
+    @rule(data=st.data())
+    def redrive(self, data: Any) -> None:
+        self.data = data
+        self.put_back()
+
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
         self.world.clock.pass_by(seconds)
@@ -137,19 +163,34 @@ class JobLife(RuleBasedStateMachine):
     def nothing_is_published_twice(self) -> None:
         assert set(self.world.jobs.published.values()) <= {1}
 
+    @invariant()
+    def the_ledger_is_the_sum_of_the_jobs(self) -> None:
+        assert self.world.jobs.ledger == self.world.jobs.sums()
+
     def teardown(self) -> None:
         """From here on nothing fails: what is left in the queue brings every job to its end."""
         self.data = None
         world = self.world
-        deliveries = 0
+        deliveries: Counter[int] = Counter()
         most = DELIVERIES * len(world.messages)
         while world.messages:
             message = min(world.messages, key=lambda each: each.visible_at)
-            deliveries += 1
-            assert deliveries <= most
             world.clock.slept = max(world.clock.slept, message.visible_at)
-            world.deliver(message)
+            deliveries[id(message)] += 1
+            assert deliveries.total() <= most
+            if deliveries[id(message)] == DELIVERIES:
+                assert self.lacks_its_image(message.job_id)
+                world.give_up(message)
+            else:
+                world.deliver(message)
+        self.the_ledger_is_the_sum_of_the_jobs()
+        assert all(day.reserved == 0 for day in world.jobs.ledger.values())
         self.check_ends()
+
+    def lacks_its_image(self, job_id: str) -> bool:
+        """Whether a job was put back of which a delete, before it failed, took the init image."""
+        job = self.world.jobs.items[job_id]
+        return job.redriven_at is not None and job.init_image_key not in self.world.images.objects
 
     def check_ends(self) -> None:
         world = self.world
@@ -163,6 +204,10 @@ class JobLife(RuleBasedStateMachine):
             if job.status is JobStatus.CANCELED:
                 kept = {key for key in world.images.objects if key.startswith(f"{job.folder}/")}
                 assert kept <= {job.init_image_key}
+
+
+def has_failed(job: Job) -> bool:
+    return job.status is JobStatus.FAILED
 
 
 TestJobLife = JobLife.TestCase

@@ -1,6 +1,6 @@
 """Reading jobs and ending them, over fakes that change them at the worst moment."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,10 +12,11 @@ from sd3.errors import (
     NotFoundError,
     StorageError,
 )
+from sd3.ledger import first_version
 from sd3.models import ChargeOutcome, Job, JobStatus
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime
 from tests.fakes import picture as a_picture
-from tests.unit.changing_jobs import END, FREE, ChangingJobs, drawn, job, running, serve
+from tests.unit.changing_jobs import END, FREE, QUOTE, ChangingJobs, drawn, job, running, serve
 
 
 def test_a_wait_ends_with_the_job() -> None:
@@ -42,9 +43,10 @@ def test_no_wait_is_one_look(seconds: float) -> None:
 
 def test_a_wait_for_a_job_that_is_deleted_meanwhile_ends() -> None:
     jobs = ChangingJobs(job())
-    jobs.reads = [lambda: None, lambda: jobs.delete(job(), now=NOON)]
+    service = serve(jobs)
+    jobs.reads = [lambda: None, lambda: service.delete("job-1", client_id="ann")]
     with pytest.raises(GoneError):
-        serve(jobs).job("job-1", client_id="ann", wait_seconds=20)
+        service.job("job-1", client_id="ann", wait_seconds=20)
 
 
 def test_who_knows_the_tag_waits_for_another() -> None:
@@ -170,6 +172,29 @@ def test_a_job_that_ends_while_it_is_deleted_is_deleted() -> None:
     serve(jobs, images=images).delete("job-1", client_id="ann")
     assert not images.objects
     assert not jobs.items
+
+
+def test_a_job_that_is_put_back_while_it_is_deleted_is_canceled_and_deleted() -> None:
+    class PuttingBack(ChangingJobs):
+        def delete(self, job: Job, *, now: datetime) -> None:
+            self.items.update(back)
+            back.clear()
+            super().delete(job, now=now)
+
+    failed = job(status=JobStatus.FAILED, quote=QUOTE)
+    jobs = PuttingBack(failed)
+    back = {"job-1": first_version(job(quote=QUOTE))}
+    serve(jobs).delete("job-1", client_id="ann")
+    assert jobs.deleted["job-1"].status is JobStatus.CANCELED
+
+
+def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
+    class Restless(ChangingJobs):
+        def delete(self, job: Job, *, now: datetime) -> None:
+            raise LeaseLostError("open again")
+
+    with pytest.raises(StorageError):
+        serve(Restless(drawn())).delete("job-1", client_id="ann")
 
 
 def test_a_picture_is_a_link_signed_now() -> None:

@@ -174,6 +174,7 @@ def test_a_key_with_another_request_is_a_mismatch_whatever_became_of_its_upload(
 def test_a_deleted_jobs_key_is_gone_with_it_whatever_became_of_its_upload() -> None:
     world = world_with(png())
     job = world.admit(from_upload(), caller("job-1")).job
+    world.fail("job-1", "content_policy")
     world.jobs.delete(job, now=NOON)
     world.clock.pass_by(DAY)
     with pytest.raises(GoneError):

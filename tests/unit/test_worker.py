@@ -79,7 +79,7 @@ def test_a_message_that_is_ahead_of_its_job_by_an_instant_is_not_sent_back() -> 
 
 
 def test_a_message_of_a_deleted_job_is_done() -> None:
-    world = World()
+    world = World(status=JobStatus.FAILED)
     world.jobs.delete(world.job, now=NOON)
     assert world.work() is None
 

@@ -7,6 +7,7 @@ import pytest
 from sd3.attempts import queued_again, running
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError
 from sd3.models import ChargeOutcome, Drawing, Job, JobStatus, Quote
+from sd3.money import Booking
 from tests.fakes import NOON, FakeUpstream
 from tests.unit.waiting_job import World, code, taken
 
@@ -66,6 +67,16 @@ def test_of_two_workers_with_the_same_message_one_draws() -> None:
     assert len(world.upstream.calls) == 1
 
 
+def test_an_attempt_that_went_back_to_the_queue_is_not_charged_by_who_saw_it_run() -> None:
+    world = World(**taken(seconds=-20))
+    read = world.job
+    world.jobs.save(queued_again(read, counted=True))
+    world.jobs.get = lambda *_, **__: read  # type: ignore[method-assign] # read before
+    assert world.work() == 2
+    assert (world.job.status, world.charges) == (JobStatus.QUEUED, [])
+    assert world.jobs.ledger == {("ann", "2026-11-23"): Booking(reserved=30_000)}
+
+
 def test_a_table_that_is_out_of_order_is_told() -> None:
     world = World()
 
@@ -101,7 +112,7 @@ def test_a_dead_letter_of_an_ended_job_changes_nothing(status: JobStatus) -> Non
 
 
 def test_a_dead_letter_of_no_job_is_done() -> None:
-    world = World()
+    world = World(status=JobStatus.FAILED)
     world.worker.end("job-2", GIVEN_UP)
     world.jobs.delete(world.job, now=NOON)
     world.worker.end("job-1", GIVEN_UP)

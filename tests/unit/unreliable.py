@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from local.redrive import put_back
+from sd3.access import Limits
 from sd3.errors import Sd3Error, StorageError
 from sd3.images import Picture
+from sd3.ledger import booking_of, day_of
 from sd3.models import Drawing, Job, JobStatus
+from sd3.money import NOTHING, Booking
 from tests.fakes import (
     NOON,
     FakeImages,
@@ -23,6 +27,13 @@ from tests.fakes import (
 VISIBILITY_SECONDS: Final = 1800
 FAILED_SECONDS: Final = 60
 """After which the worker's function asks for a message again when a use case raised."""
+
+
+FROM_ENDS: Final = {
+    (JobStatus.CANCELED, JobStatus.CANCELED),
+    (JobStatus.FAILED, JobStatus.QUEUED),
+}
+"""Where a job can go from an end: its charge is corrected, or its operator puts it back."""
 
 
 class Happen(Protocol):
@@ -57,7 +68,7 @@ class WatchedJobs(FakeJobs):
         if old:
             assert job.attempt >= old.attempt
             if old.status.is_terminal:
-                assert (job.status, old.status) == (JobStatus.CANCELED, JobStatus.CANCELED)
+                assert (old.status, job.status) in FROM_ENDS
         if job.status is JobStatus.SUCCEEDED:
             self.published[job.id] += 1
         assert job.images == () or job.status in {JobStatus.SUCCEEDED, JobStatus.FAILED}
@@ -65,6 +76,19 @@ class WatchedJobs(FakeJobs):
         assert attempts == sorted(set(attempts)), "one charge for each attempt, in order"
         assert max(attempts, default=0) <= job.attempt
         super()._write(job)
+
+    def _admit(self, job: Job, limits: Limits) -> None:
+        super()._admit(job, limits)
+        committed = self.ledger[job.client_id, day_of(job.created_at)].committed
+        assert limits.daily_budget_micros is None or committed <= limits.daily_budget_micros
+
+    def sums(self) -> dict[tuple[str, str], Booking]:
+        """What the ledger should have, by the jobs, those that were deleted included."""
+        sums: dict[tuple[str, str], Booking] = {}
+        for job in [*self.items.values(), *self.deleted.values()]:
+            day = (job.client_id, day_of(job.created_at))
+            sums[day] = sums.get(day, NOTHING) + booking_of(job)
+        return sums
 
 
 class WatchedImages(FakeImages):
@@ -133,6 +157,7 @@ class World:
             "upstream": self.upstream,
             "clock": self.clock,
         }
+        self.interrupted: Any = ports["jobs"]
         self.service = make_service(queue=Between(self, happen), **ports)  # type: ignore[arg-type] # a port, with interruptions
         self.worker = make_worker(**ports)
 
@@ -168,6 +193,12 @@ class World:
             self.worker.end(message.job_id, Sd3Error("The queue has given up."))
             if message in self.messages:
                 self.messages.remove(message)
+
+    def put_back(self, job: Job) -> None:
+        """Put a failed job back into the queue, as its operator does."""
+        self.disturbed.add(job.id)  # its attempts are counted anew
+        with self.during(job.id):
+            put_back(job, self.interrupted, self, now=self.clock.time().now())
 
     @contextmanager
     def during(self, job_id: str) -> Iterator[None]:

@@ -34,13 +34,16 @@ class Limits(NamedTuple):
         return {name: str(value) for name, value in self._asdict().items() if value is not None}
 
 
+NO_LIMITS: Final = Limits()
+
+
 class Client(NamedTuple):
     """Whoever holds a valid token, and what may be done with it."""
 
     client_id: str
     name: str
     scopes: frozenset[str] = SCOPES
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
 
 
 def require(scope: str, scopes: frozenset[str]) -> None:

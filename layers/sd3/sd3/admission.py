@@ -7,6 +7,7 @@ from datetime import timedelta
 from secrets import randbelow
 from typing import Final, NamedTuple
 
+from sd3.access import NO_LIMITS, Limits
 from sd3.attempts import LEASE_MARGIN_SECONDS, running
 from sd3.contract import MAX_SEED, GenerateRequest
 from sd3.errors import (
@@ -19,7 +20,8 @@ from sd3.errors import (
     TooLargeError,
 )
 from sd3.images import PictureError, check_init_image
-from sd3.models import InboxOrigin, Job, JobStatus
+from sd3.ledger import first_version
+from sd3.models import InboxOrigin, Job, JobStatus, Quote
 from sd3.ports import Holder, Images, Jobs, Queue, Time, Uploads, Upstreams
 from sd3.uploads import MAX_UPLOAD_BYTES
 
@@ -38,6 +40,7 @@ class Caller(NamedTuple):
     idempotency_key: str | None = None
     respond_async: bool = False
     inbox: InboxOrigin | None = None
+    limits: Limits = NO_LIMITS
 
 
 class Admitted(NamedTuple):
@@ -64,31 +67,44 @@ class Admission:
         """Keep a job, queued or taken by the caller, unless one of the same key or id is there.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        draw, IdempotencyMismatchError, GoneError and StorageError.
+        draw, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
+        StorageError.
         """
+        client_id, key, limits = caller.client_id, caller.idempotency_key, caller.limits
         try:
-            request = self._with_upload(request, caller.client_id)
-            self.upstreams.check(request)
-        except InvalidRequestError:
-            # An earlier call can have made the job of it while its upload was still there.
+            request, quote = self.appraise(request, client_id=client_id)
+            self.jobs.refuse(client_id, quote.micros, limits=limits, now=self.time.now())
+        except RequestError:
+            # An earlier call can have made the job of it while its upload, or room, was there.
             made = self._made_before(request, caller)
             if made is None:
                 raise
             return Admitted(made, is_new=False)
-        job = self._new_job(request, caller)
+        job = self._new_job(request, caller, quote)
         # The message comes first: from the moment that the job is written, somebody will end it.
         waits = job.status is JobStatus.QUEUED
         delay = 0 if waits else int(caller.seconds + LEASE_MARGIN_SECONDS) + 1
         self.queue.send(job.id, delay_seconds=delay)
-        key = caller.idempotency_key
         try:
-            kept = self._keep_once(job, key) if key else self._keep(job)
+            admitted = self._keep_once(job, key, caller) if key else self._keep(job, caller)
         except RequestError:
             self._drop(job)
             raise
-        if kept.id != job.id:
+        if admitted.job.id != job.id:
             self._drop(job)
-        return Admitted(kept, kept is job)
+        return admitted
+
+    def appraise(
+        self, request: GenerateRequest, *, client_id: str
+    ) -> tuple[GenerateRequest, Quote]:
+        """The request with its init image, and what it takes; nothing is changed.
+
+        Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
+        draw, and StorageError.
+        """
+        request = self._with_upload(request, client_id)
+        self.upstreams.check(request)
+        return request, self.upstreams.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
         """The request with its upload, if it names one, as its init image."""
@@ -121,7 +137,7 @@ class Admission:
             return None
         return None if key and _frees_its_key(job) else job
 
-    def _new_job(self, request: GenerateRequest, caller: Caller) -> Job:
+    def _new_job(self, request: GenerateRequest, caller: Caller, quote: Quote) -> Job:
         now = self.time.now()
         init = request.init_image
         folder = f"{caller.client_id}/{caller.job_id}"
@@ -135,32 +151,39 @@ class Admission:
             seeds=fix_seeds(request),
             init_image_key=init and self.images.put_init_image(folder, init),
             inbox=caller.inbox,
+            quote=quote,
         )
         too_long = request.num_images * request.steps > self.sync_image_steps
         if caller.respond_async or too_long:
             return job
-        quote = self.upstreams.quote(request, has_image=init is not None)
         return running(job, now=now, seconds=caller.seconds, quote=quote)
 
-    def _keep(self, job: Job) -> Job:
-        if self.jobs.create(job):
-            return job
-        held = self.jobs.get(job.id, client_id=job.client_id, now=self.time.now())
-        # A put whose answer was lost is put again, and then finds itself.
-        return job if held.created_at == job.created_at else held
+    def _keep(self, job: Job, caller: Caller) -> Admitted:
+        if self.jobs.create(job, limits=caller.limits):
+            return Admitted(first_version(job), is_new=True)
+        return self._held(job.id, job)
 
-    def _keep_once(self, job: Job, key: str) -> Job:
+    def _held(self, job_id: str, job: Job) -> Admitted:
+        """The job that is there; a write whose answer was lost is repeated, and finds itself."""
+        held = self.jobs.get(job_id, client_id=job.client_id, now=self.time.now())
+        if (held.id, held.created_at) == (job.id, job.created_at):
+            return Admitted(first_version(job), is_new=True)
+        return Admitted(held, is_new=False)
+
+    def _keep_once(self, job: Job, key: str, caller: Caller) -> Admitted:
         fingerprint = fingerprint_of(job.request)
         instead_of = None
         for _ in range(_TRIES):
-            holder = self.jobs.create_once(job, key, fingerprint=fingerprint, instead_of=instead_of)
+            holder = self.jobs.create_once(
+                job, key, fingerprint=fingerprint, instead_of=instead_of, limits=caller.limits
+            )
             if holder is None:
-                return job
+                return Admitted(first_version(job), is_new=True)
             _check_same(holder, fingerprint)
-            held = self.jobs.get(holder.job_id, client_id=job.client_id, now=self.time.now())
-            if not _frees_its_key(held):
-                return held
-            instead_of = held.id
+            admitted = self._held(holder.job_id, job)
+            if not _frees_its_key(admitted.job):
+                return admitted
+            instead_of = holder.job_id
         raise StorageError("The Idempotency-Key could not be taken.")
 
     def _drop(self, job: Job) -> None:

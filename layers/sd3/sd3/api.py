@@ -19,6 +19,7 @@ from sd3.answers import error_answer
 from sd3.bootstrap import logger
 from sd3.errors import (
     NotFoundError,
+    RateLimitedError,
     Sd3Error,
     StillRunningError,
     UpstreamUnavailableError,
@@ -36,11 +37,12 @@ JOB_RETRY_AFTER: Final = "2"
 
 @dataclass(frozen=True)
 class Response:
-    """What a route answers; without `answer` it has no body."""
+    """What a route answers: `answer` as JSON, else `body` of the Content-Type in `headers`."""
 
     status: int
     answer: BaseModel | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
 
 
 Route = Callable[[Request], Response]
@@ -60,7 +62,7 @@ def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) 
     except Exception as error:  # noqa: BLE001 - the outermost edge: a bug is logged and is a 500
         response = _failed(Sd3Error("Something went wrong here."), error, request)
     headers = {**response.headers, **_cors(request.header("Origin"))}
-    body = ""
+    body = response.body
     if response.answer is not None:
         headers["Content-Type"] = "application/json"
         body = response.answer.model_dump_json(
@@ -92,7 +94,7 @@ def _failed(failure: Sd3Error, cause: Exception, request: Request) -> Response:
         logger().info(failure.code, extra=fields)
     answer = error_answer(failure, request_id=request.id)
     headers = {}
-    if isinstance(failure, UpstreamUnavailableError):
+    if isinstance(failure, UpstreamUnavailableError | RateLimitedError):
         headers["Retry-After"] = str(ceil(failure.retry_after or RETRY_AFTER_SECONDS))
     elif isinstance(failure, StillRunningError):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)

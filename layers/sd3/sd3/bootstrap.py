@@ -25,6 +25,7 @@ from sd3.upstream_keys import UpstreamKeys
 from sd3.upstreams import UPSTREAMS, Options, Upstream
 from sd3.upstreams.calls import PacedUpstream
 from sd3.upstreams.fallback import Fallback
+from sd3.usage_table import UsageTable
 from sd3.worker import Worker
 
 __all__ = [
@@ -71,7 +72,8 @@ def queue() -> JobQueue:
 def build_service(settings: Settings, aws: Aws) -> Service:
     """Put the use cases of clients together. Nothing is called yet."""
     return Service(
-        jobs=JobStore(aws.dynamodb, settings.jobs_table),
+        jobs=_jobs(settings, aws),
+        usages=UsageTable(aws.dynamodb, settings.usage_table),
         images=_images(settings, aws),
         uploads=_uploads(settings, aws),
         queue=_queue(settings, aws),
@@ -86,7 +88,7 @@ def build_service(settings: Settings, aws: Aws) -> Service:
 def build_admission(settings: Settings, aws: Aws) -> Admission:
     """Put together what makes jobs, for callers that never wait for them."""
     return Admission(
-        jobs=JobStore(aws.dynamodb, settings.jobs_table),
+        jobs=_jobs(settings, aws),
         images=_images(settings, aws),
         uploads=_uploads(settings, aws),
         queue=_queue(settings, aws),
@@ -100,12 +102,16 @@ def build_admission(settings: Settings, aws: Aws) -> Admission:
 def build_worker(settings: Settings, aws: Aws) -> Worker:
     """Put the use case of the queue together. Nothing is called yet."""
     return Worker(
-        jobs=JobStore(aws.dynamodb, settings.jobs_table),
+        jobs=_jobs(settings, aws),
         images=_images(settings, aws),
         upstreams=_upstreams(settings, aws),
         time=TIME,
         max_queue=timedelta(hours=settings.max_queue_hours),
     )
+
+
+def _jobs(settings: Settings, aws: Aws) -> JobStore:
+    return JobStore(aws.dynamodb, settings.jobs_table, usage_table=settings.usage_table)
 
 
 def _images(settings: Settings, aws: Aws) -> ImageStore:

@@ -132,6 +132,7 @@ class GenerateRequest(BaseModel):
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 pairs of strings, echoed."
     )
+    dry_run: bool = Field(default=False, description="Answer what it would cost, and draw nothing.")
 
     @classmethod
     def parse(cls, body: bytes | str, *, max_images: int | None = None) -> Self:

@@ -4,6 +4,7 @@ Sd3Error                          500 internal_error
 ├── RequestError                  the caller's fault: nothing was changed, nothing was paid
 │   ├── InvalidJsonError          400 invalid_json
 │   ├── UnauthorizedError         401 unauthorized
+│   ├── BudgetExceededError       402 budget_exceeded
 │   ├── ForbiddenError            403 forbidden
 │   ├── NotFoundError             404 not_found
 │   ├── GoneError                 410 gone
@@ -11,7 +12,8 @@ Sd3Error                          500 internal_error
 │   ├── NotCancelableError        409 not_cancelable
 │   ├── TooLargeError             413 too_large
 │   ├── UnsupportedMediaTypeError 415 unsupported_media_type
-│   └── InvalidRequestError       422 validation_error, with one Fault for each wrong field
+│   ├── InvalidRequestError       422 validation_error, with one Fault for each wrong field
+│   └── RateLimitedError          429 rate_limited
 ├── UpstreamError                 502 upstream_error: it failed, in a way that it may not again
 │   ├── ContentPolicyError        400 content_policy: its 'no' to this prompt or image, final
 │   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (model, schema, credit), final
@@ -73,6 +75,13 @@ class UnauthorizedError(RequestError):
 
     code = "unauthorized"
     status = 401
+
+
+class BudgetExceededError(RequestError):
+    """More than what is left of the client's budget of the day."""
+
+    code = "budget_exceeded"
+    status = 402
 
 
 class ForbiddenError(RequestError):
@@ -137,6 +146,18 @@ class InvalidRequestError(RequestError):
         fields = list(dict.fromkeys(names))
         shown = ", ".join(fields[:10]) + (" and more" if len(fields) > 10 else "")
         super().__init__(message or f"The request is not valid: see detail for {shown}.")
+
+
+class RateLimitedError(RequestError):
+    """One request too many in this minute, which is over after `retry_after` seconds."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UpstreamError(Sd3Error):

@@ -8,7 +8,7 @@ from typing import Final
 
 import pydantic_core
 
-from sd3.access import GENERATE, require
+from sd3.access import GENERATE, Client, Limits, require
 from sd3.admission import Admission, Caller
 from sd3.answers import error_answer
 from sd3.contract import GenerateRequest
@@ -35,7 +35,7 @@ PICTURES: Final = frozenset(("png", "jpg", "jpeg", "webp"))
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
-     "metadata")
+     "metadata", "dry_run")
 )  # fmt: skip
 """Fields that are no strings: S3's metadata has them as JSON."""
 
@@ -60,7 +60,8 @@ class Inbox:
         client_id = upload.key.partition("/")[0]
         origin = InboxOrigin(answer_key=answer_key(upload), sequencer=upload.sequencer)
         try:
-            request = self._request(upload, client_id)
+            client = self._client(client_id)
+            request = self._request(upload, client.limits)
         except RequestError as error:
             return self._refuse(upload, origin, error, first=True)
         if request is None:
@@ -73,7 +74,14 @@ class Inbox:
             metadata=request.metadata,
         )
         self.answers.write(origin, queued.model_dump_json(), first=True)
-        caller = Caller(client_id, upload.job_id, seconds, respond_async=True, inbox=origin)
+        caller = Caller(
+            client_id,
+            upload.job_id,
+            seconds,
+            respond_async=True,
+            inbox=origin,
+            limits=client.limits,
+        )
         try:
             self.admission.admit(request, caller)
         except (GoneError, NotFoundError):
@@ -89,12 +97,20 @@ class Inbox:
         self.answers.write(origin, refusal.model_dump_json(exclude_none=True), first=first)
         return error
 
-    def _request(self, upload: Upload, client_id: str) -> GenerateRequest | None:
+    def _client(self, client_id: str) -> Client:
         client = self.clients.get(client_id)
         if client is None:
             raise NotFoundError("The file's folder has no client's name.")
         require(GENERATE, client.scopes)
-        max_images = client.limits.max_images
+        return client
+
+    def _request(self, upload: Upload, limits: Limits) -> GenerateRequest | None:
+        request = self._read(upload, limits.max_images)
+        if request and request.dry_run:
+            raise InvalidRequestError([_fault("dry_run", "is for HTTP only", "dry_run")])
+        return request
+
+    def _read(self, upload: Upload, max_images: int | None) -> GenerateRequest | None:
         ending = upload.key.rpartition(".")[2].lower()
         if ending == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)

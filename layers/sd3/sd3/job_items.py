@@ -31,6 +31,7 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
         "created_at": {"S": job.created_at.isoformat()},
         "status": {"S": job.status},
         "attempt": {"N": str(job.attempt)},
+        "version": {"N": str(job.version)},
         "ttl": {"N": seconds(job.expires_at)},
         "document": {"S": job.model_dump_json()},
     }

@@ -1,11 +1,12 @@
 """The jobs table: a job's life as conditional writes."""
 
-from collections.abc import Callable, Iterator
+import random
+import time
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from sd3.access import NO_LIMITS, Limits
 from sd3.errors import GoneError, LeaseLostError, NotFoundError, StorageError
 from sd3.job_items import (
     DELETED,
@@ -16,86 +17,100 @@ from sd3.job_items import (
     key_id,
     key_item_from,
     seconds,
-    start_key,
     statuses,
 )
-from sd3.models import JOB_ID, Job, JobPage, JobStatus
+from sd3.job_lists import JobLists
+from sd3.job_table import ConditionFailedError, JobTable
+from sd3.ledger import admit, book, booking_from, booking_of, first_version, next_version
+from sd3.limits import LastRefusals, budget_exceeded, rate_limited
+from sd3.models import JOB_ID, Job, JobStatus
+from sd3.money import NOTHING
 from sd3.ports import Holder
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-BY_CLIENT: Final = "by_client"
-"""The index of jobs by client_id and created_at."""
-FAILED_BY_DAY: Final = "failed_by_day"
-"""The index of failed jobs by the day (UTC, ISO) and the time of their end."""
-_CONDITION: Final = frozenset(("ConditionalCheckFailedException", "TransactionCanceledException"))
-_TRIES: Final = 5
-_MAX_QUERIES: Final = 10
-"""Of one page: a filter that fits few jobs gives a short page and a cursor, not a long wait."""
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
-class JobStore:
+class JobStore(JobLists):
     """Jobs in DynamoDB, one item each, always written whole and on a condition.
 
     `document` is the job as JSON. Beside it stand copies of what conditions and indexes look at,
-    and `ttl`, by which DynamoDB removes the item.
+    and `ttl`, by which DynamoDB removes the item. What a write changes of a job's booking is
+    booked in `usage_table` by the same write.
     """
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
-        self._client = client
-        self._table = table
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        usage_table: str,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(JobTable(client, table, sleep=sleep, jitter=jitter))
+        self._usage_table = usage_table
+        self._refusals = LastRefusals()
 
-    def create(self, job: Job) -> bool:
-        """Write a new job; False when its id is taken. Raises StorageError."""
+    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None:
+        """Refuse again what this process has just refused; nothing is called.
+
+        `micros` is what a job would take. Raises BudgetExceededError and RateLimitedError.
+        """
+        if refusal := self._refusals.find(client_id, micros, limits=limits, now=now):
+            raise refusal
+
+    def create(self, job: Job, *, limits: Limits = NO_LIMITS) -> bool:
+        """Write a new job and book it; False when its id is taken.
+
+        Raises BudgetExceededError and RateLimitedError where the limits have no room for it, and
+        StorageError.
+        """
         try:
-            self._put(item_from(job), ConditionExpression="attribute_not_exists(id)")
-        except _ConditionFailedError:
+            self._admit([self._new(job)], job, limits)
+        except ConditionFailedError:
             return False
         return True
 
     def create_once(
-        self, job: Job, key: str, *, fingerprint: str, instead_of: str | None
+        self,
+        job: Job,
+        key: str,
+        *,
+        fingerprint: str,
+        instead_of: str | None,
+        limits: Limits = NO_LIMITS,
     ) -> Holder | None:
         """Write a new job and its Idempotency-Key, both or neither; None when that was done.
 
         Otherwise the job that holds the key, unless that is `instead_of`, whose place is taken.
-        `fingerprint` is of the request. Raises StorageError.
+        `fingerprint` is of the request; see `create` for what is raised.
         """
-        put_job = {
-            "TableName": self._table,
-            "Item": item_from(job),
-            "ConditionExpression": "attribute_not_exists(id)",
-        }
-        put_key = {
-            "TableName": self._table,
-            "Item": key_item_from(job, key, fingerprint=fingerprint),
-            "ConditionExpression": "attribute_not_exists(id) OR #ttl <= :now OR job_id = :old",
-            "ExpressionAttributeNames": {"#ttl": "ttl"},
-            "ExpressionAttributeValues": {
+        put_key = self._table.put_part(
+            key_item_from(job, key, fingerprint=fingerprint),
+            ConditionExpression="attribute_not_exists(id) OR #ttl <= :now OR job_id = :old",
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues={
                 ":now": {"N": seconds(job.created_at)},
                 ":old": {"S": instead_of or "-"},
             },
-        }
-        for _ in range(_TRIES):  # a call with the same key at the same time cancels both
-            try:
-                self._call(
-                    self._client.transact_write_items,
-                    TransactItems=[{"Put": put_key}, {"Put": put_job}],
-                )
-            except _ConditionFailedError:
-                if holder := self.holder(job.client_id, key, now=job.created_at):
-                    return holder
-            else:
-                return None
-        raise StorageError("The Idempotency-Key could not be taken.")
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        try:
+            self._admit([put_key, self._new(job)], job, limits)
+        except ConditionFailedError as error:
+            if item := error.failed.get(0):
+                return _holder_from(item)
+            raise StorageError("The job's id is taken.") from error
+        return None
 
     def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
         """Who holds a client's Idempotency-Key. Raises StorageError."""
-        item = self._get(key_id(client_id, key))
+        item = self._table.get(key_id(client_id, key))
         if item is None or int(item["ttl"]["N"]) <= now.timestamp():
             return None
-        return Holder(item["job_id"]["S"], item["fingerprint"]["S"])
+        return _holder_from(item)
 
     def claim(self, job: Job, *, now: datetime) -> None:
         """Write the next attempt of a job that waits, or whose attempt has died.
@@ -134,8 +149,19 @@ class JobStore:
         self._write(job, condition="#status = :failed", values=statuses(JobStatus.FAILED))
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        """Leave of an ended job that it was deleted, for a day. Raises StorageError."""
-        self._put(deleted_item_from(job, now=now))
+        """Leave of an ended job that it was deleted, for a day; what it has cost stays booked.
+
+        Raises LeaseLostError when it is open again, and StorageError.
+        """
+        try:
+            self._table.put(
+                deleted_item_from(job, now=now),
+                ConditionExpression="NOT #status IN (:queued, :running)",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=statuses(JobStatus.QUEUED, JobStatus.RUNNING),
+            )
+        except ConditionFailedError as error:
+            raise LeaseLostError("The job has changed meanwhile.") from error
 
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
         """Read a job, of `client_id` if one is given.
@@ -143,7 +169,7 @@ class JobStore:
         Raises NotFoundError, also past its expiry and for another client's, GoneError for the
         client's own that was deleted, and StorageError.
         """
-        item = self._get(job_id) if JOB_ID.fullmatch(job_id) else None
+        item = self._table.get(job_id) if JOB_ID.fullmatch(job_id) else None
         if item is None or int(item["ttl"]["N"]) <= now.timestamp():
             raise NotFoundError("There is no such job.")
         if client_id is not None and item["client_id"]["S"] != client_id:
@@ -152,99 +178,49 @@ class JobStore:
             raise GoneError("The job was deleted.")
         return job_from(item)
 
-    def page(
-        self,
-        client_id: str,
-        *,
-        status: JobStatus | None,
-        limit: int,
-        after: tuple[str, str] | None,
-        now: datetime,
-    ) -> JobPage:
-        """A client's jobs, newest first, after the position of an earlier page."""
-        names = {"#ttl": "ttl"}
-        values: dict[str, Any] = {":client": {"S": client_id}, ":now": {"N": seconds(now)}}
-        conditions = "#ttl > :now"
-        if status:
-            names["#status"], values[":status"] = "status", {"S": status}
-            conditions += " AND #status = :status"
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "IndexName": BY_CLIENT,
-            "KeyConditionExpression": "client_id = :client",
-            "FilterExpression": conditions,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-            "ScanIndexForward": False,
-        }
-        jobs: list[Job] = []
-        position = after
-        for _ in range(_MAX_QUERIES):
-            if position:
-                query["ExclusiveStartKey"] = start_key(client_id, *position)
-            reply = self._call(self._client.query, **query, Limit=limit - len(jobs))
-            jobs += map(job_from, reply["Items"])
-            last = reply.get("LastEvaluatedKey")
-            position = last and (last["created_at"]["S"], last["id"]["S"])
-            if position is None or len(jobs) == limit:
-                break
-        return JobPage(tuple(jobs), position)
+    def _new(self, job: Job) -> "TransactWriteItemTypeDef":
+        item = item_from(first_version(job))
+        return self._table.put_part(item, ConditionExpression="attribute_not_exists(id)")
 
-    def failed_on(self, day: str, *, since: str, until: str) -> Iterator[Job]:
-        """The jobs that failed on a day, from the first of two times (ISO, UTC) to the second."""
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "IndexName": FAILED_BY_DAY,
-            "KeyConditionExpression": "failed_day = :day"
-            " AND completed_at BETWEEN :since AND :until",
-            "ExpressionAttributeValues": {
-                ":day": {"S": day},
-                ":since": {"S": since},
-                ":until": {"S": until},
-            },
-        }
-        while True:
-            reply = self._call(self._client.query, **query)
-            yield from map(job_from, reply["Items"])
-            if "LastEvaluatedKey" not in reply:
-                return
-            query["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
-
-    def _get(self, item_id: str) -> Item | None:
-        reply = self._call(
-            self._client.get_item,
-            TableName=self._table,
-            Key={"id": {"S": item_id}},
-            ConsistentRead=True,
-        )
-        found: Item | None = reply.get("Item")
-        return found
+    def _admit(self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: Limits) -> None:
+        """Write a new job and book it. What is there comes before what there is no room for."""
+        try:
+            self._table.transact([*puts, *admit(self._usage_table, job, limits)])
+        except ConditionFailedError as error:
+            if min(error.failed) < len(puts):
+                raise
+            day = error.failed.get(len(puts))
+            if day is None:
+                self._refusals.note_rate(job.client_id, now=job.created_at)
+                raise rate_limited(limits, now=job.created_at) from error
+            micros = booking_of(job).committed
+            left = (limits.daily_budget_micros or 0) - booking_from(day).committed
+            self._refusals.note_budget(job.client_id, micros, left=left, now=job.created_at)
+            raise budget_exceeded(micros, limits, left=left, now=job.created_at) from error
 
     def _write(
         self, job: Job, *, condition: str, values: dict[str, Any], attempt: int | None = None
     ) -> None:
-        fence = job.attempt if attempt is None else attempt
+        new = next_version(job)
+        on_condition = {
+            "ConditionExpression": f"version = :read AND attempt = :attempt AND {condition}",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {
+                **values,
+                ":read": {"N": str(job.version)},
+                ":attempt": {"N": str(job.attempt if attempt is None else attempt)},
+            },
+        }
+        change = new.booked - job.booked
         try:
-            self._put(
-                item_from(job),
-                ConditionExpression=f"attempt = :attempt AND {condition}",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={**values, ":attempt": {"N": str(fence)}},
-            )
-        except _ConditionFailedError as error:
+            if change == NOTHING:
+                self._table.put(item_from(new), **on_condition)
+            else:
+                put = self._table.put_part(item_from(new), **on_condition)
+                self._table.transact([put, book(self._usage_table, new, change)])
+        except ConditionFailedError as error:
             raise LeaseLostError("The job has changed meanwhile.") from error
 
-    def _put(self, item: Item, **condition: Any) -> None:
-        self._call(self._client.put_item, TableName=self._table, Item=item, **condition)
 
-    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        try:
-            return operation(**arguments)
-        except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _CONDITION:
-                raise _ConditionFailedError from error
-            raise StorageError("The jobs table could not be used.") from error
-
-
-class _ConditionFailedError(Exception):
-    """What was expected of an item did not hold."""
+def _holder_from(item: Item) -> Holder:
+    return Holder(item["job_id"]["S"], item["fingerprint"]["S"])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sd3.contract import GenerateRequest
 from sd3.errors import Sd3Error
 from sd3.images import Picture
+from sd3.money import NOTHING, Booking
 
 JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """What can be the id of a job; other items of its table have ids that cannot."""
@@ -150,7 +151,9 @@ class Job(_Record):
     fence: only the attempt that holds the lease may write what it came to. `failures` are the
     attempts that count towards giving up. `redriven_at` is when the job, having failed, was put
     back into the queue. `expires_at` is when job and pictures are removed. `quote` is what the
-    attempt that took the job may cost; `ignored` are fields that its upstream does not follow.
+    next attempt, or the one that runs, may cost; `ignored` are fields that its upstream does not
+    follow. `version` counts the writes, each of which needs the one that was read; `booked` is
+    what the ledger has for this version.
     """
 
     id: str
@@ -173,6 +176,8 @@ class Job(_Record):
     ignored: tuple[str, ...] = ()
     prediction_time_ms: float = 0.0
     error: JobError | None = None
+    version: int = 0
+    booked: Booking = NOTHING
 
     @property
     def cost_micros(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from sd3.access import Client
+from sd3.access import NO_LIMITS, Client, Limits
 from sd3.contract import GenerateRequest
 from sd3.images import Picture
 from sd3.models import (
@@ -19,6 +19,7 @@ from sd3.models import (
     Outcome,
     Quote,
 )
+from sd3.money import Booking
 from sd3.uploads import UploadForm
 
 
@@ -32,9 +33,16 @@ class Holder(NamedTuple):
 class Jobs(Protocol):
     """Where jobs are kept; jobs.JobStore says what each raises."""
 
-    def create(self, job: Job) -> bool: ...
+    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None: ...
+    def create(self, job: Job, *, limits: Limits = NO_LIMITS) -> bool: ...
     def create_once(
-        self, job: Job, key: str, *, fingerprint: str, instead_of: str | None
+        self,
+        job: Job,
+        key: str,
+        *,
+        fingerprint: str,
+        instead_of: str | None,
+        limits: Limits = NO_LIMITS,
     ) -> Holder | None: ...
     def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None: ...
     def claim(self, job: Job, *, now: datetime) -> None: ...
@@ -53,6 +61,19 @@ class Jobs(Protocol):
         after: tuple[str, str] | None,
         now: datetime,
     ) -> JobPage: ...
+
+
+class UsedDay(NamedTuple):
+    """What the ledger has for a client's day (UTC, ISO)."""
+
+    day: str
+    booking: Booking
+
+
+class Usages(Protocol):
+    """The ledger, as it is read; usage_table.UsageTable says what it raises."""
+
+    def days(self, client_id: str, *, since: str, until: str) -> tuple[UsedDay, ...]: ...
 
 
 class Images(Protocol):
@@ -79,6 +100,7 @@ class Upstreams(Protocol):
 
     def check(self, request: GenerateRequest) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
+    def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]: ...
     def draw(
         self,
         request: GenerateRequest,

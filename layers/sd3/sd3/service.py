@@ -6,6 +6,7 @@ from datetime import timedelta
 from secrets import token_hex
 from typing import Final
 
+from sd3.access import Limits
 from sd3.admission import Admission, Caller
 from sd3.answers import cursor_from, entity_tag, job_answer, position_in
 from sd3.attempts import Attempts, failed, queued_again, with_unknown_charge
@@ -19,9 +20,13 @@ from sd3.errors import (
     StorageError,
     UpstreamTimeoutError,
 )
+from sd3.ledger import day_of
+from sd3.limits import budget_exceeded
 from sd3.models import Job, JobAnswer, JobsAnswer, JobStatus, Link
-from sd3.ports import Images, Jobs, Queue, Time, Uploads, Upstreams
+from sd3.money import MICROS, NOTHING
+from sd3.ports import Images, Jobs, Queue, Time, Uploads, Upstreams, Usages
 from sd3.uploads import MAX_UPLOAD_BYTES, UploadAnswer, UploadRequest
+from sd3.usage import QuoteAnswer, UsageAnswer, first_day, in_dollars, left_of, usage_answer
 
 POLL_SECONDS: Final = 0.5
 """Between two looks at a job that somebody waits for."""
@@ -34,6 +39,7 @@ class Service:
     """The use cases over one set of stores and upstreams."""
 
     jobs: Jobs
+    usages: Usages
     images: Images
     uploads: Uploads
     queue: Queue
@@ -47,21 +53,11 @@ class Service:
         """Draw a request while its caller waits, or queue it where that takes too long.
 
         The answer's job has ended, or waits or runs. Raises InvalidRequestError, GoneError,
-        IdempotencyMismatchError, UpstreamError, StillRunningError and StorageError; a job that
-        failed so is named by the error's `job_id`.
+        BudgetExceededError, RateLimitedError, IdempotencyMismatchError, UpstreamError,
+        StillRunningError and StorageError; a job that failed so is named by the error's `job_id`.
         """
         until = self.time.monotonic() + caller.seconds
-        admission = Admission(
-            jobs=self.jobs,
-            images=self.images,
-            uploads=self.uploads,
-            queue=self.queue,
-            upstreams=self.upstreams,
-            time=self.time,
-            sync_image_steps=self.sync_image_steps,
-            retention=self.retention,
-        )
-        job, is_new = admission.admit(request, caller)
+        job, is_new = self._admission().admit(request, caller)
         if not is_new or job.status is JobStatus.QUEUED:
             return self.answer(job)
         try:
@@ -73,6 +69,34 @@ class Service:
         except Sd3Error as error:
             error.job_id = job.id
             raise
+
+    def quote(self, request: GenerateRequest, *, client_id: str, limits: Limits) -> QuoteAnswer:
+        """What a request would take, and no more: nothing is made, counted or charged.
+
+        Raises InvalidRequestError, BudgetExceededError and StorageError.
+        """
+        request, quote = self._admission().appraise(request, client_id=client_id)
+        left = None
+        if limits.daily_budget_micros is not None:
+            now = self.time.now()
+            today = day_of(now)
+            days = self.usages.days(client_id, since=today, until=today)
+            left = left_of(limits, days[0].booking if days else NOTHING) or 0
+            if quote.micros > left:
+                raise budget_exceeded(quote.micros, limits, left=left, now=now)
+        has_image = request.init_image is not None
+        return QuoteAnswer(
+            cost_usd=quote.micros / MICROS,
+            upstream=quote.upstream,
+            ignored=list(self.upstreams.ignored(request, has_image=has_image)),
+            budget_left_usd=in_dollars(left),
+        )
+
+    def usage(self, client_id: str, limits: Limits) -> UsageAnswer:
+        """What a client has used, and may still use today. Raises StorageError."""
+        now = self.time.now()
+        days = self.usages.days(client_id, since=first_day(now), until=day_of(now))
+        return usage_answer(client_id, days, limits=limits, now=now)
 
     def job(
         self,
@@ -146,12 +170,16 @@ class Service:
 
         Raises NotFoundError, GoneError and StorageError.
         """
-        job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
-        if not job.status.is_terminal:
-            with suppress(NotCancelableError):  # it can end meanwhile
-                self.cancel(job_id, client_id=client_id)
-        self.images.delete_all(job.folder, count=job.request.num_images)
-        self.jobs.delete(job, now=self.time.now())
+        for _ in range(_TRIES):
+            job = self.jobs.get(job_id, client_id=client_id, now=self.time.now())
+            if not job.status.is_terminal:
+                with suppress(NotCancelableError):  # it can end meanwhile
+                    self.cancel(job_id, client_id=client_id)
+            self.images.delete_all(job.folder, count=job.request.num_images)
+            with suppress(LeaseLostError):  # it was put back into the queue meanwhile
+                self.jobs.delete(job, now=self.time.now())
+                return
+        raise StorageError("The job could not be deleted: it changes too fast.")
 
     def image(self, job_id: str, index: str, *, client_id: str) -> Link:
         """A link, signed now, to a picture of a job.
@@ -171,6 +199,18 @@ class Service:
             client_id, upload_id, content_type=request.content_type, now=self.time.now()
         )
         return UploadAnswer(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
+
+    def _admission(self) -> Admission:
+        return Admission(
+            jobs=self.jobs,
+            images=self.images,
+            uploads=self.uploads,
+            queue=self.queue,
+            upstreams=self.upstreams,
+            time=self.time,
+            sync_image_steps=self.sync_image_steps,
+            retention=self.retention,
+        )
 
     def _draw(self, job: Job, *, until: float) -> JobAnswer:
         attempts = Attempts(

@@ -38,6 +38,7 @@ class Settings:
 
     images_bucket: str = ""
     jobs_table: str = ""
+    usage_table: str = ""
     clients_table: str = ""
     upstreams_table: str = ""
     queue_url: str = ""

@@ -15,6 +15,7 @@ from sd3.errors import (
     UpstreamPacedError,
     UpstreamUnavailableError,
 )
+from sd3.ledger import next_version
 from sd3.models import Job, JobStatus
 from sd3.ports import Images, Jobs, Time, Upstreams
 
@@ -118,7 +119,7 @@ class Worker:
         now = self.time.now()
         job = running(job, now=now, seconds=until - self.time.monotonic(), quote=quote)
         self.jobs.claim(job, now=now)
-        result = attempts.make(job, init_image or None, until=until)
+        result = attempts.make(next_version(job), init_image or None, until=until)
         if result.error is None:
             attempts.write(result.job)
             return None

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 from urllib.request import urlopen
 
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from benchmarks.aws_server import COUNTS, INBOX_FILE, aws
 from benchmarks.loopback import serving
+from sd3.token_items import token_from
 
 
 @pytest.fixture
@@ -58,7 +60,27 @@ def test_items_take_units_by_their_size(url: str, size: int, units: int) -> None
         dynamodb.put_item(TableName="jobs", Item=item)
         dynamodb.get_item(TableName="jobs", Key={"id": item["id"]}, ConsistentRead=True)
         dynamodb.get_item(TableName="jobs", Key={"id": {"S": "none"}})
-    assert counted(url)["units"] == {"write": units, "read": 1 + (size > 4096) + 0.5}
+    assert counted(url)["units"] == {
+        "write": units,
+        "index": units,
+        "read": 1 + (size > 4096) + 0.5,
+    }
+
+
+def test_a_transaction_takes_twice_the_units_and_keeps_what_it_puts(url: str) -> None:
+    item = {"id": {"S": "job-1"}, "document": {"S": "x" * 1100}}
+    update = {"Key": {"client_id": {"S": "ann"}}, "UpdateExpression": "ADD spent :one"}
+    one = {"ExpressionAttributeValues": {":one": {"N": "1"}}}
+    with closing(client("dynamodb", url)) as dynamodb:
+        dynamodb.transact_write_items(
+            TransactItems=[
+                {"Put": {"TableName": "jobs", "Item": item}},
+                {"Update": {"TableName": "usage", **update, **one}},
+            ]
+        )
+        dynamodb.update_item(TableName="usage", **update, **one)
+        assert dynamodb.get_item(TableName="jobs", Key={"id": item["id"]})["Item"] == item
+    assert counted(url)["units"] == {"write": 2 * (2 + 1) + 1, "index": 2, "read": 0.5}
 
 
 def test_an_object_is_read_but_not_there_before(url: str) -> None:
@@ -70,6 +92,7 @@ def test_an_object_is_read_but_not_there_before(url: str) -> None:
 
 def test_there_is_such_a_client_and_its_events_are_taken(url: str) -> None:
     with closing(client("dynamodb", url)) as dynamodb, closing(client("events", url)) as events:
-        assert dynamodb.query(TableName="clients", KeyConditionExpression="id = :a")["Count"] == 1
+        [token] = dynamodb.query(TableName="clients", KeyConditionExpression="id = :a")["Items"]
+        assert token_from(token).works(now=datetime.now(UTC))
         answer = events.put_events(Entries=[{"Source": "sd3", "DetailType": "a", "Detail": "{}"}])
     assert (answer["FailedEntryCount"], len(answer["Entries"])) == (0, 1)

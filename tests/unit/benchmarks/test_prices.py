@@ -7,7 +7,8 @@ from benchmarks.table import Note, line
 
 
 def test_calls_and_units_are_added_up_and_indexes_are_written_too() -> None:
-    price = calls_price({"sqs SendMessage": 2, "s3 PutObject": 1}, {"write": 2, "read": 1})
+    units = {"write": 2, "index": 2, "read": 1}
+    price = calls_price({"sqs SendMessage": 2, "s3 PutObject": 1}, units)
     assert price == pytest.approx(2 * 0.4e-6 + 5e-6 + 2 * 2 * 0.625e-6 + 0.125e-6)
 
 

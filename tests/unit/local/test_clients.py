@@ -8,6 +8,7 @@ import pytest
 from local import clients as command
 from local.processes import StackError
 from sd3.errors import StorageError
+from sd3.money import dollars
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from sd3.errors import StorageError
 )
 def test_dollars_are_exact(text: str, micros: int, shown: str) -> None:
     assert command.micros(text) == micros
-    assert command.dollars(micros) == shown
+    assert dollars(micros) == shown
 
 
 @pytest.mark.parametrize(

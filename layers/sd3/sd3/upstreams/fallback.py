@@ -46,11 +46,14 @@ class Fallback:
 
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote:
         """What an attempt costs at the most: every picture by the dearest upstream that can."""
-        able = self._able(request, has_image=has_image) or self.members
-        dearest = max(able, key=lambda member: member.price(request))
+        dearest = self._dearest(request, has_image=has_image)
         return Quote(
             upstream=dearest.upstream.name, micros=dearest.price(request) * request.num_images
         )
+
+    def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]:
+        """Fields that the upstream of the quote does not follow, or not as asked."""
+        return self._dearest(request, has_image=has_image).upstream.ignored(request)
 
     def draw(
         self,
@@ -84,6 +87,10 @@ class Fallback:
         if not results:
             results = dict.fromkeys(todo, UpstreamRefusedError("No upstream can draw this."))
         return _outcome(seeds, results, milliseconds, tuple(expenses), tuple(ignored))
+
+    def _dearest(self, request: GenerateRequest, *, has_image: bool) -> PacedUpstream:
+        able = self._able(request, has_image=has_image) or self.members
+        return max(able, key=lambda member: member.price(request))
 
     def _able(self, request: GenerateRequest, *, has_image: bool) -> list[PacedUpstream]:
         return [

@@ -1,0 +1,188 @@
+"""The OpenAPI document of all routes."""
+
+import tomllib
+from collections.abc import Iterable
+from http import HTTPStatus
+from itertools import groupby
+from typing import Final
+
+from pydantic import BaseModel
+
+from local.environment import ROOT
+from local.openapi.operations import Answer, Header, Operation, Parameter
+from local.openapi.routes import OPERATIONS, RETRY_AFTER
+from local.openapi.schemas import NULL, REF, Json, ref, schemas
+from sd3.errors import Sd3Error
+from sd3.models import ErrorAnswer
+
+_DESCRIPTION: Final = (
+    "Stable Diffusion 3 pictures: OctoAI's SD3 API, and jobs on top of it. Send `Authorization: "
+    "Bearer` and a token; GET takes one with the scope `read`, every other method one with "
+    "`generate`. An address that is not here is a 404 with the code `not_found`."
+)
+_TAGS: Final = {
+    "pictures": "What draws.",
+    "jobs": "What was drawn, or will be.",
+    "usage": "What it costs.",
+    "service": "What is open to everybody.",
+}
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A token that the operator gave out, or a JWT of a trusted issuer.",
+}
+_WHEN: Final = {
+    "invalid_json": "The body is not JSON.",
+    "content_policy": "The upstream will not draw this.",
+    "unauthorized": "No token, or nothing that looks like one.",
+    "budget_exceeded": "It takes more than what is left of the client's budget of the day.",
+    "forbidden": "The token is not known, has ended, or is not for this.",
+    "not_found": "There is no such thing, or it is another client's.",
+    "idempotency_mismatch": "The Idempotency-Key came with another request before.",
+    "not_cancelable": "The job has ended.",
+    "gone": "The job was deleted, up to a day ago.",
+    "too_large": "The body is larger than the service takes.",
+    "unsupported_media_type": "The body is not application/json.",
+    "validation_error": "Something of the request is wrong: `detail` has all of it.",
+    "rate_limited": "Too many requests.",
+    "internal_error": "The service failed.",
+    "upstream_error": "The upstream failed, or its answer cannot be used.",
+    "upstream_unavailable": "The upstream is throttled, down or out of reach; nothing was charged.",
+    "still_running": "The job `job_id` runs on.",
+}
+_CHALLENGE: Final = Header("WWW-Authenticate", "What to send.", {"const": "Bearer"})
+_ERROR_HEADERS: Final = {
+    401: (_CHALLENGE,),
+    429: (RETRY_AFTER,),
+    503: (RETRY_AFTER,),
+    504: (RETRY_AFTER,),
+}
+
+
+def document() -> Json:
+    """The OpenAPI document of all operations."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    paths: dict[str, Json] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    failures = {_codes(group): group for each in OPERATIONS for group in _by_status(each.errors)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SD3 image service",
+            "version": project["version"],
+            "summary": project["description"],
+            "description": _DESCRIPTION,
+        },
+        "servers": [{"url": ".", "description": "Where this document came from."}],
+        "security": [{"bearerAuth": []}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearerAuth": _BEARER},
+            "responses": {name: _failure(group) for name, group in sorted(failures.items())},
+            "schemas": schemas(),
+        },
+    }
+
+
+def _operation(operation: Operation) -> Json:
+    told: Json = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+    }
+    if operation.description:
+        told["description"] = operation.description
+    if operation.is_open:
+        told["security"] = []
+    parameters = [*map(_parameter, operation.parameters), *_query(operation.query)]
+    if parameters:
+        told["parameters"] = parameters
+    if operation.body:
+        content = {"application/json": {"schema": ref(operation.body)}}
+        told["requestBody"] = {"required": True, "content": content}
+    answers = {str(answer.status): _answer(answer) for answer in operation.answers}
+    failures = {
+        str(group[0].status): {"$ref": f"#/components/responses/{_codes(group)}"}
+        for group in _by_status(operation.errors)
+    }
+    return told | {"responses": answers | failures}
+
+
+def _parameter(parameter: Parameter) -> Json:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+
+
+def _query(model: type[BaseModel] | None) -> list[Json]:
+    """The parameters of a query. Their null is to be left out, which no query can say."""
+    if model is None:
+        return []
+    parameters = []
+    for name, schema in model.model_json_schema(ref_template=REF)["properties"].items():
+        description = schema.pop("description")
+        kinds = [kind for kind in schema.pop("anyOf", [schema]) if kind != NULL]
+        parameters.append(Parameter(name, "query", description, kinds[0]))
+    return [_parameter(parameter) for parameter in parameters]
+
+
+def _answer(answer: Answer) -> Json:
+    told: Json = {"description": answer.description}
+    if answer.headers:
+        told["headers"] = _headers(answer.headers)
+    bodies = [ref(model) for model in answer.models]
+    if bodies:
+        schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
+        told["content"] = {answer.media_type: {"schema": schema}}
+    elif answer.status == HTTPStatus.OK:
+        kind = "object" if answer.media_type == "application/json" else "string"
+        told["content"] = {answer.media_type: {"schema": {"type": kind}}}
+    return told
+
+
+def _headers(headers: Iterable[Header]) -> Json:
+    return {
+        header.name: {
+            "description": header.description,
+            "required": header.always,
+            "schema": header.schema,
+        }
+        for header in headers
+    }
+
+
+def _by_status(errors: Iterable[type[Sd3Error]]) -> list[tuple[type[Sd3Error], ...]]:
+    ordered = sorted(errors, key=lambda error: error.status)
+    return [tuple(group) for _, group in groupby(ordered, key=lambda error: error.status)]
+
+
+def _codes(errors: Iterable[type[Sd3Error]]) -> str:
+    """What such errors are called together."""
+    return "_or_".join(error.code for error in errors)
+
+
+def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
+    """The answer to errors of one status."""
+    status = errors[0].status
+    code = {"enum": [error.code for error in errors]}
+    required = ["detail"] if status == HTTPStatus.UNPROCESSABLE_ENTITY else []
+    told: Json = {
+        "description": " Or: ".join(_WHEN[error.code] for error in errors),
+        "content": {
+            "application/json": {
+                "schema": {
+                    "allOf": [ref(ErrorAnswer), {"properties": {"code": code}}],
+                    "required": required,
+                }
+            }
+        },
+    }
+    if status in _ERROR_HEADERS:
+        told["headers"] = _headers(_ERROR_HEADERS[status])
+    return told

@@ -1,0 +1,140 @@
+"""What clients may spend and how often they may ask, through the deployed stack."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+import requests
+
+from local.stack import Stack
+from tests.e2e.operating import Api, Operator, outcome
+from tests.e2e.waiting import wait_for
+
+PRICE: Final = 0.03
+"""Of a sketch with 30 steps."""
+
+
+def today(api: Api, token: str) -> dict[str, Any]:
+    answer = api.get(token, "/usage")
+    assert outcome(answer) == (200, None)
+    found: dict[str, Any] = answer.json()["today"]
+    return found
+
+
+@contextmanager
+def resting_worker(stack: Stack) -> Iterator[None]:
+    """Have nobody read the queue, so that its jobs wait."""
+    functions = stack.deployed.client("lambda")
+    mapping = stack.deployed.resource("WorkerMessages")
+    functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+    try:
+        yield
+    finally:
+        functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+
+
+def test_a_budget_is_kept_and_says_what_is_left_and_when_it_resets(
+    operator: Operator, api: Api
+) -> None:
+    token = operator.token("thrifty", BUDGET="0.05")
+    assert outcome(api.draw(token)) == (200, None)
+    refused = api.draw(token)
+    assert outcome(refused) == (402, "budget_exceeded")
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
+    message = refused.json()["message"]
+    assert "takes $0.03" in message
+    assert "$0.02 is left" in message
+    assert f"{midnight:%Y-%m-%dT%H:%M:%SZ}" in message
+    assert outcome(api.draw(token, steps=20)) == (200, None)
+    assert today(api, token) == {
+        "date": datetime.now(UTC).date().isoformat(),
+        "pictures": 2,
+        "cost_usd": 0.05,
+        "reserved_usd": 0,
+        "budget_usd": 0.05,
+        "left_usd": 0,
+        "resets_at": f"{midnight:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def test_what_fails_without_a_charge_is_refunded(operator: Operator, api: Api) -> None:
+    token = operator.token("refunded", BUDGET="0.05")
+    assert outcome(api.draw(token, prompt="sketch-forbidden")) == (400, "content_policy")
+    assert today(api, token)["left_usd"] == 0.05
+    assert outcome(api.draw(token)) == (200, None)
+
+
+def test_a_dry_run_tells_the_price_and_takes_nothing(operator: Operator, api: Api) -> None:
+    token = operator.token("asking", BUDGET="0.05", PER_MINUTE="1")
+    for _ in range(3):
+        answer = api.draw(token, dry_run=True)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {
+                "dry_run": True,
+                "cost_usd": PRICE,
+                "upstream": "octoai",
+                "ignored": [],
+                "budget_left_usd": 0.05,
+            },
+        )
+    assert outcome(api.draw(token, dry_run=True, num_images=2)) == (402, "budget_exceeded")
+    assert outcome(api.draw(token, dry_run=True, steps=0)) == (422, "validation_error")
+    assert api.get(token, "/jobs").json()["jobs"] == []
+    assert outcome(api.draw(token)) == (200, None)
+
+
+def test_a_queued_jobs_reservation_is_settled_when_it_ends(
+    operator: Operator, api: Api, stack: Stack
+) -> None:
+    token = operator.token("waiting", BUDGET="1")
+    with resting_worker(stack):
+        drawn, canceled = (api.draw(token, prefer="respond-async").json()["id"] for _ in range(2))
+        waiting = today(api, token)
+        assert (waiting["cost_usd"], waiting["reserved_usd"]) == (0, 2 * PRICE)
+        assert waiting["left_usd"] == pytest.approx(1 - 2 * PRICE)
+        assert outcome(api.post(token, f"/jobs/{canceled}/cancel")) == (200, None)
+        assert today(api, token)["reserved_usd"] == PRICE
+    wait_for(
+        lambda: api.get(token, f"/jobs/{drawn}").json()["status"] == "succeeded", what="picture"
+    )
+    ended = today(api, token)
+    assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (PRICE, 0, 1)
+
+
+def test_a_client_that_asks_too_often_is_told_when_to_ask_again(
+    operator: Operator, api: Api
+) -> None:
+    token = operator.token("hasty", PER_MINUTE="2")
+    answers = [api.draw(token) for _ in range(5)]  # a minute can end between two of them
+    assert [outcome(answer) for answer in answers[:2]] == [(200, None)] * 2
+    refused = [answer for answer in answers[2:] if not answer.ok]
+    assert {outcome(answer) for answer in refused} == {(429, "rate_limited")}
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in refused)
+    assert outcome(api.get(token, "/usage")) == (200, None)
+
+
+def test_requests_at_once_never_exceed_a_budget(operator: Operator, api: Api, stack: Stack) -> None:
+    token = operator.token("eager", BUDGET="0.10")
+
+    def draw(_: int) -> tuple[int, str | None]:
+        with requests.Session() as http:
+            http.trust_env = False
+            return outcome(Api(stack, http).draw(token))
+
+    with ThreadPoolExecutor(10) as threads:
+        answers = Counter(threads.map(draw, range(10)))
+    assert answers == {(200, None): 3, (402, "budget_exceeded"): 7}
+    used = today(api, token)
+    assert (used["cost_usd"], used["reserved_usd"], used["pictures"]) == (0.09, 0, 3)
+
+
+def test_whoever_has_no_limits_is_booked_all_the_same(new_token: Any, api: Api) -> None:
+    token = new_token()
+    assert outcome(api.draw(token, num_images=2)) == (200, None)
+    used = today(api, token)
+    assert (used["cost_usd"], used["budget_usd"], used["left_usd"]) == (2 * PRICE, None, None)

@@ -1,0 +1,187 @@
+"""The deployed API, tried with requests that are made from the document that it serves itself."""
+
+import json
+from typing import Any, Final
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from local.environment import ROOT
+from local.stack import Stack
+from sd3.contract import MAX_IMAGES
+from tests.e2e.operating import Operator
+
+AnyCase = Case[Any]
+
+COMMITTED: Final = json.loads((ROOT / "layers/sd3/sd3/openapi.json").read_text())
+ROUTES: Final = [(method, path) for path, item in COMMITTED["paths"].items() for method in item]
+CLOSED: Final = [(m, p) for m, p in ROUTES if COMMITTED["paths"][p][m].get("security") != []]
+UNKNOWN: Final = "sd3_" + "x" * 43
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="session")
+def cases(request: pytest.FixtureRequest) -> int | None:
+    """How many requests each route is to get; None to send the same few every time."""
+    wanted: int | None = request.config.getoption("cases")
+    return wanted
+
+
+@pytest.fixture(scope="session")
+def schema(stack: Stack) -> BaseSchema:
+    """The document as it is served."""
+    with requests.Session() as session:
+        session.trust_env = False
+        served = session.get(f"{stack.api_url}/openapi.json")
+    config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
+    return schemathesis.openapi.from_dict(served.json(), config=config)
+
+
+@pytest.fixture
+def job_ids(stack: Stack, client: requests.Session) -> list[str]:
+    """Two of the client's jobs: one that was drawn, one that waits or runs or was drawn too."""
+    answers = [
+        client.post(
+            f"{stack.api_url}/generate/sd3", json={"prompt": "a fox", "steps": 1}, headers=headers
+        )
+        for headers in ({}, {"Prefer": "respond-async"})
+    ]
+    assert [answer.status_code for answer in answers] == [200, 202]
+    return [answer.json()["id"] for answer in answers]
+
+
+def drawn_soon(body: Any) -> Any:
+    """The body with no more than two pictures, if it asks for a number of them that is right."""
+    match body:
+        case {"num_images": int(number), "seed": [*seeds]} if len(seeds) == number:
+            return body | {"num_images": min(number, 2), "seed": seeds[:2]}
+        case {"num_images": int(number)} if number > 2:
+            return body | {"num_images": 2 if number <= MAX_IMAGES else number}
+    return body
+
+
+def requests_to(
+    schema: BaseSchema, method: str, path: str, *, job_ids: list[str]
+) -> st.SearchStrategy[AnyCase]:
+    """Right and wrong requests; of those that name a job, one half names one that is there."""
+    operation = schema[path][method]
+    modes = [GenerationMode.POSITIVE]
+    if (method, path) in CLOSED:  # no request to the others is wrong
+        modes.append(GenerationMode.NEGATIVE)
+
+    def about(case: AnyCase, job_id: str | None) -> AnyCase:
+        if job_id is not None:
+            there = {"id": job_id, "index": 0}
+            case.path_parameters |= {name: there[name] for name in case.path_parameters}
+        case.body = drawn_soon(case.body)
+        return case
+
+    sent = st.one_of([operation.as_strategy(mode) for mode in modes])
+    known = st.sampled_from([*job_ids, None, None]) if job_ids else st.none()
+    return st.builds(about, sent, known)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
+def test_every_answer_is_in_the_document(
+    stack: Stack,
+    client: requests.Session,
+    schema: BaseSchema,
+    request: pytest.FixtureRequest,
+    cases: int | None,
+    method: str,
+    path: str,
+) -> None:
+    job_ids = request.getfixturevalue("job_ids") if "{id}" in path else []
+
+    @given(requests_to(schema, method, path, job_ids=job_ids))
+    @settings(
+        max_examples=cases or 8,
+        derandomize=cases is None,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def answers(case: AnyCase) -> None:
+        case.call_and_validate(
+            base_url=stack.api_url, session=client, checks=CHECKS, allow_redirects=False
+        )
+
+    answers()
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED, ids=[f"{m} {p}" for m, p in CLOSED])
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 401), ({"Authorization": f"Bearer {UNKNOWN}"}, 403)]
+)
+def test_who_is_not_let_in_is_told_so(
+    stack: Stack,
+    http: requests.Session,
+    schema: BaseSchema,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    status: int,
+) -> None:
+    case = schema[path][method].Case(path_parameters={"id": "x", "index": 0}, headers=headers)
+    answer = case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "status"),
+    [("poor", {"BUDGET": "0.001"}, 402), ("slow", {"PER_MINUTE": "1"}, 429)],
+)
+def test_who_is_at_a_limit_is_told_so(
+    stack: Stack,
+    operator: Operator,
+    http: requests.Session,
+    schema: BaseSchema,
+    name: str,
+    limit: dict[str, str],
+    status: int,
+) -> None:
+    case = schema["/generate/sd3"]["post"].Case(
+        body={"prompt": "a fox", "steps": 1},
+        media_type="application/json",
+        headers={"Authorization": f"Bearer {operator.token(name, **limit)}"},
+    )
+    answers = [  # three, since a minute can end between two
+        case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
+        for _ in range(3)
+    ]
+    assert {answer.status_code for answer in answers} == {200, status}
+
+
+def test_the_document_that_is_served_is_the_one_of_this_checkout(
+    stack: Stack, http: requests.Session
+) -> None:
+    answer = http.get(f"{stack.api_url}/openapi.json")
+    assert answer.json() == COMMITTED
+    known = {"If-None-Match": answer.headers["ETag"]}
+    assert http.get(f"{stack.api_url}/openapi.json", headers=known).status_code == 304
+
+
+def test_the_page_needs_nothing_else(stack: Stack, http: requests.Session) -> None:
+    answer = http.get(f"{stack.api_url}/docs")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "POST /generate/sd3" in answer.text

@@ -1,0 +1,80 @@
+"""DynamoDB's answers when much happens at once, or gets lost, over a client that knows neither."""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+TRANSACTION_SECONDS: Final = 0.01
+LOST: Final = ConnectionClosedError(endpoint_url="https://dynamodb.test")
+
+
+class Contended:
+    """An item that is in a transaction is refused to every other, as in DynamoDB."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self.conflicts = 0
+
+    def transact_write_items(self, TransactItems: Any) -> Any:  # noqa: N803 - botocore's name
+        items = [_named(part) for part in TransactItems]
+        with self._lock:
+            if self._busy.intersection(items):
+                self.conflicts += 1
+                raise conflict([item in self._busy for item in items])
+            self._busy.update(items)
+        time.sleep(TRANSACTION_SECONDS)
+        with self._lock:
+            self._busy.difference_update(items)
+            return self._client.transact_write_items(TransactItems=TransactItems)
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            with self._lock:
+                return getattr(self._client, name)(**arguments)
+
+        return call
+
+
+class Unreliable:
+    """A connection; `fate` is what becomes of the next write."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.fate = "done"
+
+    def __getattr__(self, name: str) -> Any:
+        operation = getattr(self._client, name)
+        if name not in {"put_item", "transact_write_items"}:
+            return operation
+
+        def call(**arguments: Any) -> Any:
+            fate, self.fate = self.fate, "done"
+            if fate == "not sent":
+                raise LOST
+            answer = operation(**arguments)
+            if fate == "answer lost":
+                raise LOST
+            return operation(**arguments) if fate == "repeated" else answer
+
+        return call
+
+
+def conflict(taken: list[bool]) -> ClientError:
+    """What a transaction is told of which some items are in another."""
+    codes = ["TransactionConflict" if one else "None" for one in taken]
+    answer: Any = {
+        "Error": {"Code": "TransactionCanceledException", "Message": str(codes)},
+        "CancellationReasons": [{"Code": code} for code in codes],
+    }
+    return ClientError(answer, "TransactWriteItems")
+
+
+def _named(part: Mapping[str, Any]) -> str:
+    [(verb, write)] = part.items()
+    key = {"id": write["Item"]["id"]} if verb == "Put" else write["Key"]
+    return f"{write['TableName']} {key}"

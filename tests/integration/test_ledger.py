@@ -1,0 +1,333 @@
+"""The ledger on moto: whatever is written, in whatever order, it has what the jobs say."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from itertools import count
+from typing import Any, Final, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from sd3.access import NO_LIMITS, Limits
+from sd3.attempts import failed, queued_again, running, with_unknown_charge
+from sd3.aws import Aws
+from sd3.errors import BudgetExceededError, LeaseLostError, RateLimitedError, Sd3Error, StorageError
+from sd3.jobs import JobStore
+from sd3.ledger import booking_of, next_version
+from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus, Quote
+from sd3.money import NOTHING, Booking
+from sd3.ports import Holder
+from sd3.usage_table import UsageTable
+from tests.fakes import NOON
+from tests.integration.conftest import make_jobs_tables
+from tests.integration.contended import Contended, Unreliable
+from tests.integration.kept_jobs import job as any_job
+
+DAY: Final = NOON.date().isoformat()
+BUDGET: Final = Limits(daily_budget_micros=100_000)
+QUOTE: Final = Quote(upstream="fake", micros=30_000)
+LATE: Final = NOON + timedelta(hours=1)
+JOBS: Final = 3
+FATES: Final = st.sampled_from(["done"] * 4 + ["not sent", "answer lost", "repeated"])
+
+
+def queued(job_id: str = "a", **changes: Any) -> Job:
+    waiting = {"status": JobStatus.QUEUED, "attempt": 0, "lease_until": None, "quote": QUOTE}
+    return any_job(job_id, **(waiting | changes))
+
+
+def charged(job: Job, micros: int) -> Job:
+    charge = Charge(
+        attempt=job.attempt, upstream="fake", outcome=ChargeOutcome.CHARGED, micros=micros
+    )
+    return job.model_copy(update={"charges": (*job.charges, charge)})
+
+
+def drawn(job: Job) -> Job:
+    records = (ImageRecord(index=0, seed=1, key="0.jpg"), ImageRecord(index=1, seed=2))
+    return charged(job, 30_000).model_copy(
+        update={"status": JobStatus.SUCCEEDED, "completed_at": NOON, "images": records}
+    )
+
+
+def canceled(job: Job) -> Job:
+    end = {"status": JobStatus.CANCELED, "completed_at": NOON, "lease_until": None}
+    stopped = with_unknown_charge(job) if job.status is JobStatus.RUNNING else job
+    return stopped.model_copy(update=end)
+
+
+def dearer(job: Job) -> Job:
+    return running(job, now=NOON, seconds=0, quote=Quote(upstream="dear", micros=80_000))
+
+
+WRITES: Final[dict[str, Callable[[JobStore, Job], None]]] = {
+    "claim": lambda store, job: store.claim(
+        running(job, now=NOON, seconds=0, quote=QUOTE), now=LATE
+    ),
+    "claim dearer": lambda store, job: store.claim(dearer(job), now=LATE),
+    "take over": lambda store, job: store.claim(
+        running(
+            queued_again(with_unknown_charge(job), counted=True), now=NOON, seconds=0, quote=QUOTE
+        ),
+        now=LATE,
+    ),
+    "draw": lambda store, job: store.save(drawn(job)),
+    "put back": lambda store, job: store.save(queued_again(charged(job, 30_000), counted=True)),
+    "fail": lambda store, job: store.save(failed(job, Sd3Error("no"), now=NOON)),
+    "cancel": lambda store, job: store.stop(canceled(job), was=job.status),
+    "correct": lambda store, job: store.correct(charged(job, 10_000)),
+    "redrive": lambda store, job: store.redrive(
+        job.model_copy(update={"status": JobStatus.QUEUED, "completed_at": None})
+    ),
+}
+
+
+FITTING: Final = {
+    JobStatus.QUEUED: ["claim", "claim dearer", "cancel"],
+    JobStatus.RUNNING: ["take over", "draw", "put back", "put back", "fail", "cancel"],
+    JobStatus.SUCCEEDED: ["cancel"],
+    JobStatus.FAILED: ["redrive"],
+    JobStatus.CANCELED: ["correct"],
+}
+"""What is done to a job, as far as is known."""
+
+
+class Histories(RuleBasedStateMachine):
+    """Clients, workers and operators who write what they have read, sooner or later."""
+
+    def __init__(self, aws: Aws, number: str) -> None:
+        super().__init__()
+        make_jobs_tables(aws, number)
+        self.connection = Unreliable(aws.dynamodb)
+        self.store = JobStore(
+            cast("Any", self.connection), f"jobs{number}", usage_table=f"usage{number}"
+        )
+        self.usages = UsageTable(aws.dynamodb, f"usage{number}")
+        self.ids: list[str] = []
+        self.seen: dict[str, list[Job]] = {}
+        self.deleted: list[Job] = []
+
+    @precondition(lambda self: len(self.seen) < JOBS)
+    @rule(
+        key=st.sampled_from([None, "k", "l"]),
+        limits=st.sampled_from([NO_LIMITS, BUDGET, BUDGET]),
+        micros=st.sampled_from([30_000, 60_000, 110_000]),
+        fate=FATES,
+    )
+    def create(self, key: str | None, limits: Limits, micros: int, fate: str) -> None:
+        quote = Quote(upstream="fake", micros=micros)
+        job = queued(f"j-{len(self.ids)}", quote=quote)
+        self.ids.append(job.id)
+        before = self.booked().committed
+        self.connection.fate = fate
+        try:
+            done = self.made(job, key, limits)
+        except BudgetExceededError:
+            assert before + micros > 100_000
+        except StorageError:
+            pass
+        else:
+            assert not (done and limits is BUDGET and before + micros > 100_000)
+
+    def made(self, job: Job, key: str | None, limits: Limits) -> bool:
+        if key is None:
+            return self.store.create(job, limits=limits)
+        holder = self.store.create_once(
+            job, key, fingerprint="hash", instead_of=None, limits=limits
+        )
+        return holder is None
+
+    @precondition(lambda self: self.seen)
+    @rule(data=st.data(), fate=FATES, late=st.booleans())
+    def write(self, data: Any, fate: str, late: bool) -> None:
+        job = self.read_by_somebody(data, late=late)
+        write = data.draw(st.sampled_from(FITTING[job.status]))
+        self.connection.fate = fate
+        with suppress(LeaseLostError, StorageError):
+            WRITES[write](self.store, job)
+
+    @precondition(lambda self: self.seen)
+    @rule(data=st.data(), fate=FATES, late=st.booleans())
+    def delete(self, data: Any, fate: str, late: bool) -> None:
+        job = self.read_by_somebody(data, late=late)
+        kept = self.kept(job.id)
+        self.connection.fate = fate
+        with suppress(LeaseLostError, StorageError):
+            self.store.delete(job, now=NOON)
+        self.connection.fate = "done"
+        if kept and not self.kept(job.id):
+            self.deleted.append(kept)
+
+    def read_by_somebody(self, data: Any, *, late: bool) -> Job:
+        """A job as it is, or as somebody who comes late has seen it."""
+        versions = self.seen[data.draw(st.sampled_from(sorted(self.seen)))]
+        return data.draw(st.sampled_from(versions)) if late else versions[-1]
+
+    def kept(self, job_id: str) -> Job | None:
+        try:
+            return self.store.get(job_id, now=NOON)
+        except Sd3Error:
+            return None
+
+    def booked(self) -> Booking:
+        days = self.usages.days("ann", since=DAY, until=DAY)
+        return days[0].booking if days else NOTHING
+
+    @invariant()
+    def the_ledger_is_the_sum_of_the_jobs(self) -> None:
+        self.connection.fate = "done"
+        jobs = [job for job_id in self.ids if (job := self.kept(job_id))]
+        for job in jobs:
+            versions = self.seen.setdefault(job.id, [])
+            if job not in versions:
+                versions.append(job)
+        assert all(job.booked == booking_of(job) for job in jobs)
+        total = NOTHING
+        for job in [*jobs, *self.deleted]:
+            total += booking_of(job)
+        assert self.booked() == total
+
+
+def test_the_ledger_is_the_sum_of_the_jobs_after_every_history(aws: Aws) -> None:
+    numbers = count(1)
+
+    class OfThisTest(Histories):
+        def __init__(self) -> None:
+            super().__init__(aws, str(next(numbers)))
+
+    run_state_machine_as_test(
+        OfThisTest,
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=20,
+            deadline=None,
+            phases=(Phase.explicit, Phase.reuse, Phase.generate),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+
+
+@pytest.fixture
+def store(aws: Aws) -> JobStore:
+    return JobStore(aws.dynamodb, "jobs", usage_table="usage")
+
+
+def booked(aws: Aws, day: str = DAY) -> Booking:
+    days = UsageTable(aws.dynamodb, "usage").days("ann", since=day, until=day)
+    return days[0].booking if days else NOTHING
+
+
+def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
+    aws: Aws, store: JobStore
+) -> None:
+    store.create(queued())
+    WRITES["claim"](store, store.get("a", now=NOON))
+    seen = store.get("a", now=NOON)
+    WRITES["put back"](store, seen)
+    with pytest.raises(LeaseLostError):
+        WRITES["take over"](store, seen)
+    assert booked(aws) == Booking(reserved=30_000, spent=30_000)
+
+
+def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
+    aws: Aws, store: JobStore
+) -> None:
+    store.create(queued(created_at=NOON - timedelta(hours=13)))
+    WRITES["claim"](store, store.get("a", now=NOON))
+    WRITES["draw"](store, store.get("a", now=NOON))
+    assert booked(aws) == NOTHING
+    assert booked(aws, "2026-11-22") == Booking(spent=30_000, pictures=1)
+
+
+def test_a_job_that_nobody_has_a_quote_for_is_booked_when_it_is_claimed(
+    aws: Aws, store: JobStore
+) -> None:
+    store.create(queued(quote=None))
+    assert booked(aws) == NOTHING
+    WRITES["claim"](store, store.get("a", now=NOON))
+    assert booked(aws) == Booking(reserved=30_000)
+
+
+def test_a_budget_that_is_too_small_for_the_first_job_of_a_day_refuses_it(
+    aws: Aws, store: JobStore
+) -> None:
+    with pytest.raises(BudgetExceededError, match=r"takes \$0\.03, .* \$0\.02 is left"):
+        store.create(queued(), limits=Limits(daily_budget_micros=20_000))
+    assert booked(aws) == NOTHING
+    assert store.create(queued(), limits=Limits(daily_budget_micros=30_000))
+
+
+def test_a_minute_has_its_requests_and_the_next_one_has_them_again(
+    aws: Aws, store: JobStore
+) -> None:
+    limits = Limits(requests_per_minute=2)
+    at_last = NOON + timedelta(seconds=48)
+    for job_id in "ab":
+        assert store.create(queued(job_id), limits=limits)
+    with pytest.raises(RateLimitedError) as caught:
+        store.create(queued("c", created_at=at_last), limits=limits)
+    assert caught.value.retry_after == 12
+    assert booked(aws) == Booking(reserved=60_000)
+    assert store.create(queued("c", created_at=NOON + timedelta(minutes=1)), limits=limits)
+    assert store.create(queued("d", client_id="bob"), limits=limits)
+
+
+def test_what_does_not_fit_the_budget_does_not_count_for_the_minute(store: JobStore) -> None:
+    limits = Limits(daily_budget_micros=50_000, requests_per_minute=2)
+    store.create(queued("a"), limits=limits)
+    with pytest.raises(BudgetExceededError):
+        store.create(queued("b"), limits=limits)
+    assert store.create(queued("c", quote=None), limits=limits)
+
+
+def test_what_is_there_comes_before_what_there_is_no_room_for(store: JobStore) -> None:
+    limits = Limits(daily_budget_micros=30_000, requests_per_minute=1)
+    assert take(store, queued("a"), limits) is None
+    assert take(store, queued("b"), limits) == Holder("a", "hash")
+    assert not store.create(queued("a"), limits=limits)
+    with pytest.raises(BudgetExceededError):
+        store.create(queued("c"), limits=limits)
+    with pytest.raises(RateLimitedError):
+        store.create(queued("c", quote=None), limits=limits)
+
+
+def take(store: JobStore, job: Job, limits: Limits) -> Holder | None:
+    return store.create_once(job, "key", fingerprint="hash", instead_of=None, limits=limits)
+
+
+def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> None:
+    limits = Limits(daily_budget_micros=50_000)
+    store.create(queued("a"), limits=limits)
+    store.refuse("ann", 30_000, limits=limits, now=NOON)
+    with pytest.raises(BudgetExceededError):
+        store.create(queued("b"), limits=limits)
+    with pytest.raises(BudgetExceededError, match=r"takes \$0\.04, .* \$0\.02 is left"):
+        store.refuse("ann", 40_000, limits=limits, now=NOON)
+    store.refuse("bob", 40_000, limits=limits, now=NOON)
+
+
+def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
+    contended = Contended(aws.dynamodb)
+    store = JobStore(cast("Any", contended), "jobs", usage_table="usage")
+
+    def live(n: int) -> None:
+        store.create(queued(f"j-{n}"))
+        claimed = running(queued(f"j-{n}"), now=NOON, seconds=60, quote=QUOTE)
+        claimed = claimed.model_copy(update={"booked": booking_of(claimed)})
+        store.claim(claimed, now=NOON)
+        store.save(drawn(next_version(claimed)))
+
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(live, range(20)))
+    assert contended.conflicts > 0
+    assert booked(aws) == Booking(spent=600_000, pictures=20)

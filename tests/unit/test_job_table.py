@@ -1,0 +1,109 @@
+"""The jobs table's calls: what is tried again, and what a transaction was canceled for."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from sd3.errors import StorageError
+from sd3.job_table import ConditionFailedError, JobTable
+
+ITEM = {"job_id": {"S": "a"}}
+
+
+class Scripted:
+    """Raises these errors, one a call, and then answers."""
+
+    def __init__(self, errors: Sequence[Exception]) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def transact_write_items(self, **_: Any) -> Any:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return {}
+
+    put_item = transact_write_items
+
+
+class Table:
+    """A table whose client raises these errors, and how long was waited in between."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.client = Scripted(errors)
+        self.waits: list[float] = []
+        self.table = JobTable(
+            cast("Any", self.client), "jobs", sleep=self.waits.append, jitter=lambda: 0.5
+        )
+
+    def transact(self) -> None:
+        self.table.transact([])
+
+
+def canceled(*codes: str, item: Any = None) -> ClientError:
+    reasons = [{"Code": code, **({"Item": item} if item else {})} for code in codes]
+    answer: Any = {
+        "Error": {"Code": "TransactionCanceledException", "Message": ""},
+        "CancellationReasons": reasons,
+    }
+    return ClientError(answer, "TransactWriteItems")
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "PutItem")
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [
+        canceled("None", "TransactionConflict"),
+        canceled("ConditionalCheckFailed", "TransactionConflict"),
+        canceled("ThrottlingError"),
+        refused("TransactionConflictException"),
+    ],
+)
+def test_what_is_busy_is_tried_again_after_ever_longer_waits(busy: ClientError) -> None:
+    table = Table(busy, busy, busy)
+    table.transact()
+    assert table.client.calls == 4
+    assert table.waits == [0.02, 0.04, 0.08]
+
+
+def test_what_stays_busy_is_given_up() -> None:
+    table = Table(*[canceled("TransactionConflict")] * 20)
+    with pytest.raises(StorageError, match="too busy"):
+        table.transact()
+    assert table.client.calls == 12
+    assert sum(table.waits) < 5
+    assert max(table.waits) == 0.5
+
+
+def test_conditions_that_failed_are_told_by_position_with_what_is_there() -> None:
+    table = Table(canceled("None", "ConditionalCheckFailed", "ConditionalCheckFailed", item=ITEM))
+    with pytest.raises(ConditionFailedError) as caught:
+        table.transact()
+    assert caught.value.failed == {1: ITEM, 2: ITEM}
+    assert table.client.calls == 1
+
+
+def test_a_condition_of_a_put_is_the_first_one() -> None:
+    with pytest.raises(ConditionFailedError) as caught:
+        Table(refused("ConditionalCheckFailedException")).table.put({})
+    assert caught.value.failed == {0: {}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        canceled("ValidationError", "None"),
+        refused("AccessDeniedException"),
+        EndpointConnectionError(endpoint_url="https://dynamodb.test"),
+    ],
+)
+def test_every_other_failure_is_one_of_storage(error: Exception) -> None:
+    table = Table(error)
+    with pytest.raises(StorageError):
+        table.transact()
+    assert table.client.calls == 1

@@ -1,0 +1,109 @@
+"""What the ledger is to have for a job, in every state, and where it is booked."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from sd3.access import NO_LIMITS, Limits
+from sd3.ledger import (
+    admit,
+    booking_from,
+    booking_of,
+    day_of,
+    first_version,
+    next_day,
+    next_minute,
+    next_version,
+)
+from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus
+from sd3.money import NOTHING, Booking
+from tests.fakes import NOON
+from tests.unit.changing_jobs import QUOTE, job
+
+CHARGES = tuple(
+    Charge(attempt=attempt, upstream="fake", outcome=outcome, micros=micros)
+    for attempt, (outcome, micros) in enumerate(
+        [(ChargeOutcome.UNKNOWN, 20_000), (ChargeOutcome.FREE, 0), (ChargeOutcome.CHARGED, 30_000)]
+    )
+)
+RECORDS = (
+    ImageRecord(index=0, seed=1, key="0.jpg"),
+    ImageRecord(index=1, seed=2, removed_for_safety=True),
+    ImageRecord(index=2, seed=3, key="2.jpg"),
+)
+
+
+def quoted(**changes: Any) -> Job:
+    return job(quote=QUOTE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kept", "booking"),
+    [
+        (job(), NOTHING),
+        (quoted(), Booking(reserved=30_000)),
+        (quoted(charges=CHARGES[:1]), Booking(reserved=30_000, spent=20_000)),
+        (quoted(status=JobStatus.RUNNING), Booking(reserved=30_000)),
+        (quoted(status=JobStatus.FAILED), NOTHING),
+        (quoted(status=JobStatus.FAILED, images=RECORDS[1:2]), NOTHING),
+        (quoted(status=JobStatus.CANCELED, charges=CHARGES), Booking(spent=50_000)),
+        (
+            quoted(status=JobStatus.SUCCEEDED, charges=CHARGES, images=RECORDS),
+            Booking(spent=50_000, pictures=2),
+        ),
+    ],
+)
+def test_a_booking_follows_from_the_job_alone(kept: Job, booking: Booking) -> None:
+    assert booking_of(kept) == booking
+
+
+def test_a_version_carries_what_is_booked_for_it() -> None:
+    first = first_version(quoted(version=7, booked=Booking(spent=1)))
+    assert (first.version, first.booked) == (0, Booking(reserved=30_000))
+    ended = next_version(first.model_copy(update={"status": JobStatus.FAILED}))
+    assert (ended.version, ended.booked) == (1, NOTHING)
+
+
+def test_days_are_utc() -> None:
+    late = datetime(2026, 11, 24, 1, 30, 5, 7, tzinfo=timezone(timedelta(hours=2)))
+    assert day_of(late) == "2026-11-23"
+    assert next_day(late) == datetime(2026, 11, 24, tzinfo=UTC)
+    assert next_minute(late) - late == timedelta(seconds=54, microseconds=999_993)
+
+
+@pytest.mark.parametrize(
+    ("budget", "condition", "room"),
+    [
+        (100_000, "attribute_not_exists(committed) OR committed <= :room", "70000"),
+        (30_000, "attribute_not_exists(committed) OR committed <= :room", "0"),
+        (29_999, "committed <= :room", "-1"),
+    ],
+)
+def test_a_new_job_is_booked_where_its_budget_has_room(
+    budget: int, condition: str, room: str
+) -> None:
+    [part] = admit("usage", quoted(), Limits(daily_budget_micros=budget))
+    update: Any = part["Update"]
+    assert update["ConditionExpression"] == condition
+    assert update["ExpressionAttributeValues"][":room"] == {"N": room}
+    assert update["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
+
+
+def test_without_a_budget_a_job_is_booked_on_no_condition() -> None:
+    [part] = admit("usage", quoted(), NO_LIMITS)
+    assert "ConditionExpression" not in part["Update"]
+    assert part["Update"]["Key"] == {"client_id": {"S": "ann"}, "day": {"S": "2026-11-23"}}
+
+
+def test_a_minute_is_counted_where_there_is_a_rate() -> None:
+    _, part = admit("usage", quoted(), Limits(requests_per_minute=2))
+    update: Any = part["Update"]
+    assert update["Key"]["day"] == {"S": "minute#2026-11-23T12:00"}
+    ttl = update["ExpressionAttributeValues"][":ttl"]["N"]
+    assert int(ttl) == (NOON + timedelta(minutes=5)).timestamp()
+
+
+def test_a_day_without_bookings_has_nothing() -> None:
+    assert booking_from({}) == NOTHING
+    assert booking_from({"spent": {"N": "5"}, "committed": {"N": "5"}}) == Booking(spent=5)
