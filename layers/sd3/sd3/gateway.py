@@ -1,7 +1,6 @@
 """A request as API Gateway hands it to a function: its client, path, query, headers and body."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -159,7 +158,7 @@ class Request:
             return body
         try:
             return base64.b64decode(body, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidJsonError("The body is not JSON.") from error
 
 
