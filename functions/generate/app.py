@@ -39,7 +39,7 @@ def _job_id(request: Request) -> str:
     """The gateway's id of the request, which a client may choose: it sends X-Amzn-RequestId."""
     if JOB_ID.fullmatch(request.id):
         return request.id
-    msg = "should be 1 to 128 letters, digits, dots, underscores and hyphens"
+    msg = "should be 1 to 128 of A-Z, a-z, 0-9, dot, _ and -, beginning with a letter or digit"
     raise InvalidRequestError([Fault(("header", "X-Amzn-RequestId"), msg, "request_id")])
 
 
