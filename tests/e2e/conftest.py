@@ -48,3 +48,8 @@ def client(http: requests.Session, new_token: Callable[[], str]) -> requests.Ses
     """A session that sends a new client's token."""
     http.headers["Authorization"] = f"Bearer {new_token()}"
     return http
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The logs are read last: all tests have written to them by then."""
+    items.sort(key=lambda item: item.path.name == "test_logs.py")

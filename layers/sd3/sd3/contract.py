@@ -1,10 +1,8 @@
 """What a client sends: OctoAI's SD3 request, checked."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-import pydantic_core
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -19,7 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from sd3.errors import Fault, InvalidJsonError, InvalidRequestError
+from sd3.bodies import read_json
+from sd3.errors import Fault, InvalidRequestError
 from sd3.images import Picture, decode_init_image
 
 SIZES: Final = (
@@ -138,18 +137,9 @@ class GenerateRequest(BaseModel):
     def parse(cls, body: bytes | str, *, max_images: int | None = None) -> Self:
         """Read the JSON body of a request, of a client who may ask for so many pictures.
 
-        Raises InvalidJsonError, also for a field that is there twice: which one counts is up to
-        each parser, and whoever looked at the request before may have looked at the other one.
-        Raises InvalidRequestError with every fault at once.
+        Raises InvalidJsonError, or InvalidRequestError with every fault at once.
         """
-        try:
-            values = pydantic_core.from_json(body, allow_inf_nan=False)
-            written = json.loads(body, object_pairs_hook=len, parse_int=str)
-        except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
-            raise InvalidJsonError(f"The body is not JSON: {error}.") from error
-        if isinstance(values, dict) and written != len(values):
-            raise InvalidJsonError("The body has a field twice.")
-        return cls.from_values(values, max_images=max_images)
+        return cls.from_values(read_json(body), max_images=max_images)
 
     @classmethod
     def from_values(cls, values: object, *, max_images: int | None = None) -> Self:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 from sd3.access import SCOPES, Limits
+from sd3.bodies import read_json
 from sd3.errors import (
     Fault,
     InvalidJsonError,
@@ -90,10 +90,7 @@ class Request:
 
         Raises what json_body does, and InvalidRequestError with every fault at once.
         """
-        try:
-            values = pydantic_core.from_json(self.json_body(), allow_inf_nan=False)
-        except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
-            raise InvalidJsonError(f"The body is not JSON: {error}.") from error
+        values = read_json(self.json_body())
         if not isinstance(values, dict) or len(values) > _MAX_FIELDS:
             msg = f"Input should be an object of at most {_MAX_FIELDS} fields"
             raise InvalidRequestError([Fault(("body",), msg, "dict_type")])
