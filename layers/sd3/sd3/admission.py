@@ -88,6 +88,8 @@ class Admission:
             raise
         if kept.id != job.id:
             self._drop(job)
+        elif kept is not job:
+            _check_same_request(kept, request)
         return Admitted(kept, kept is job)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
@@ -193,6 +195,12 @@ def fingerprint_of(request: GenerateRequest) -> str:
 def _check_same(holder: Holder, fingerprint: str) -> None:
     if holder.fingerprint != fingerprint:
         raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
+
+
+def _check_same_request(job: Job, request: GenerateRequest) -> None:
+    """Clients can choose the gateway's id of a request, and so a job's that is there."""
+    if job.request.model_dump_json() != request.model_dump_json():
+        raise IdempotencyMismatchError("The job of this request's id is of another request.")
 
 
 def _frees_its_key(job: Job) -> bool:
