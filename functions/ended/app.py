@@ -3,6 +3,7 @@
 from typing import Any
 
 from sd3.background import announcer, logger
+from sd3.errors import StorageError
 from sd3.job_items import Item, job_from
 from sd3.models import Job, JobStatus
 
@@ -28,7 +29,7 @@ def _just_ended(change: dict[str, Any]) -> Job | None:
         return None
     try:
         return job_from(new)
-    except ValueError:  # its text quotes the prompt; and to repeat it would hold up all others
+    except StorageError:  # to repeat it would hold up all others
         logger().error("an ended job cannot be read", extra={"job_id": new["id"]["S"]})
         return None
 

@@ -5,7 +5,9 @@ from typing import Any
 from sd3.api import JOB_RETRY_AFTER, Response, handle
 from sd3.bootstrap import Caller, service
 from sd3.contract import GenerateRequest
+from sd3.errors import Fault, InvalidRequestError
 from sd3.gateway import Request
+from sd3.models import JOB_ID
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def generate(request: Request) -> Response:
     respond_async = request.prefers("respond-async") is not None
     caller = Caller(
         client_id=request.client_id,
-        job_id=request.id,
+        job_id=_job_id(request),
         seconds=request.seconds,
         idempotency_key=request.idempotency_key(),
         respond_async=respond_async,
@@ -39,6 +41,14 @@ def generate(request: Request) -> Response:
     if respond_async:
         headers["Preference-Applied"] = "respond-async"
     return Response(202, answer, headers)
+
+
+def _job_id(request: Request) -> str:
+    """The gateway's id of the request, which a client may choose: it sends X-Amzn-RequestId."""
+    if JOB_ID.fullmatch(request.id):
+        return request.id
+    msg = "should be 1 to 128 of A-Z, a-z, 0-9, dot, _ and -, beginning with a letter or digit"
+    raise InvalidRequestError([Fault(("header", "X-Amzn-RequestId"), msg, "request_id")])
 
 
 def _parsed(request: Request) -> GenerateRequest:

@@ -59,3 +59,8 @@ def operator(stack: Stack) -> Operator:
 @pytest.fixture
 def api(stack: Stack, http: requests.Session) -> Api:
     return Api(stack, http)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The logs are read last: all tests have written to them by then."""
+    items.sort(key=lambda item: item.path.name == "test_logs.py")

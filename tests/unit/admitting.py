@@ -22,8 +22,8 @@ def request(**values: Any) -> GenerateRequest:
     return GenerateRequest.from_values({"prompt": "a fox", **values})
 
 
-def with_init_image() -> GenerateRequest:
-    return request().model_copy(update={"init_image": picture()})
+def with_init_image(**values: Any) -> GenerateRequest:
+    return request(**values).model_copy(update={"init_image": picture()})
 
 
 def caller(job_id: str = "job-1", *, key: str | None = "key", client_id: str = "ann") -> Caller:

@@ -9,7 +9,13 @@ import pytest
 from sd3.access import Limits
 from sd3.admission import fix_seeds
 from sd3.contract import MAX_SEED
-from sd3.errors import BudgetExceededError, RateLimitedError, StorageError
+from sd3.errors import (
+    BudgetExceededError,
+    IdempotencyMismatchError,
+    NotFoundError,
+    RateLimitedError,
+    StorageError,
+)
 from sd3.models import Job, JobStatus, Quote
 from sd3.money import Booking
 from tests.fakes import (
@@ -103,6 +109,25 @@ def test_a_write_that_finds_itself_is_new() -> None:
             return super().create(job)
 
     assert World(Repeating()).admit(request(), caller(key=None)).is_new
+
+
+def test_a_request_id_with_another_request_is_refused_and_spoils_nothing() -> None:
+    world = World()
+    world.admit(with_init_image(), caller(key=None))
+    world.clock.pass_by(1)
+    for other in (request(seed=7), with_init_image(seed=7)):
+        with pytest.raises(IdempotencyMismatchError):
+            world.admit(other, caller(key=None))
+    assert world.jobs.items["job-1"].request.seed is None
+    assert list(world.images.objects) == ["ann/job-1/init.jpg"]
+
+
+def test_a_request_id_of_another_clients_job_is_not_found() -> None:
+    world = World()
+    world.admit(request(), caller(key=None))
+    with pytest.raises(NotFoundError):
+        world.admit(request(), caller(key=None, client_id="bob"))
+    assert world.jobs.items["job-1"].client_id == "ann"
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,36 @@ def test_a_number_beyond_float_is_a_fault(field: str) -> None:
     assert caught.value.faults[0][::2] == (("body", field), "finite_number")
 
 
-def test_the_last_of_two_equal_names_counts() -> None:
-    assert GenerateRequest.parse(b'{"prompt": "x", "prompt": "y"}').prompt == "y"
+@pytest.mark.parametrize("name", ["prompt", "\\u0070rompt"])
+@pytest.mark.parametrize("value", ['"y"', "null", '{"a": 1, "a": 1}', "9" * 4300])
+def test_a_field_that_is_there_twice_is_an_invalid_json_error(name: str, value: str) -> None:
+    body = f'{{"{name}": {value}, "seed": 1, "prompt": "x"}}'
+    for sent in (body, body.encode()):
+        with pytest.raises(InvalidJsonError, match=r"^The body has a field twice\.$"):
+            GenerateRequest.parse(sent)
+
+
+def test_of_two_equal_names_in_metadata_the_last_counts() -> None:
+    request = GenerateRequest.parse('{"prompt": "x", "metadata": {"a": "1", "b": "2", "a": "3"}}')
+    assert request.metadata == {"a": "3", "b": "2"}  # it is only echoed
+
+
+@pytest.mark.parametrize("field", ["seed", "steps", "num_images", "width", "cfg_scale", "strength"])
+@pytest.mark.parametrize("number", ["9" * 4000, "-" + "9" * 4000, "1e400", "-1e400", "0.1e-400"])
+def test_a_huge_number_is_a_fault_of_its_field(field: str, number: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        GenerateRequest.parse(f'{{"prompt": "x", "{field}": {number}}}')
+    assert [fault.loc for fault in caught.value.faults] == [("body", field)]
+
+
+@pytest.mark.parametrize("field", ["metadata", "seed", "prompt", "loras"])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("depth", [100, 10_000])
+def test_a_field_of_any_depth_is_refused(field: str, opened: str, closed: str, depth: int) -> None:
+    kind = InvalidRequestError if depth == 100 else InvalidJsonError
+    body = f'{{"prompt": "x", "{field}": {opened * depth}1{closed * depth}}}'
+    with pytest.raises(kind):
+        GenerateRequest.parse(body.replace('"prompt": "x", "prompt"', '"prompt"'))
 
 
 @pytest.mark.parametrize("name", ["\ud800", "controlnet\ud800"])

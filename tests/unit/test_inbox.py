@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sd3.access import NO_LIMITS, READ, SCOPES, Client, Limits
 from sd3.admission import Admission
@@ -224,6 +226,13 @@ def test_a_wrong_field_of_a_picture_is_named(
     assert not door.queue.sent
 
 
+def test_a_field_of_a_picture_that_is_there_twice_is_a_fault(door: Door) -> None:
+    door.drop("acme/cat.png", png(), METADATA | {"num-images": "1", "num_images": "2"})
+    [fault] = door.answer("acme/inbox/cat.json")["detail"]
+    assert (fault["loc"], fault["type"]) == (["body"], "duplicate")
+    assert not door.jobs.items
+
+
 def test_a_client_who_may_only_read_is_answered_so(door: Door) -> None:
     assert door.drop("reader/fox.json", {"prompt": "x"})
     answer = door.answer("reader/inbox/fox.json")
@@ -416,6 +425,15 @@ def test_an_empty_folder_is_no_file(door: Door) -> None:
 )
 def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
     assert answer_key(Upload("drop", key, "", "")) == answer
+
+
+@given(st.text())
+@example("../bob/fox.json")
+@example("%2e%2e/bob/fox.json")
+@example("/fox.json")
+@example("x\0\n/fox.json")
+def test_an_answer_stays_in_its_clients_folder(name: str) -> None:
+    assert answer_key(Upload("drop", f"acme/{name}", "", "")).startswith("acme/inbox/")
 
 
 def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:

@@ -92,6 +92,8 @@ class Admission:
             raise
         if admitted.job.id != job.id:
             self._drop(job)
+        elif not admitted.is_new:
+            _check_same_request(admitted.job, request)
         return admitted
 
     def appraise(
@@ -216,6 +218,12 @@ def fingerprint_of(request: GenerateRequest) -> str:
 def _check_same(holder: Holder, fingerprint: str) -> None:
     if holder.fingerprint != fingerprint:
         raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
+
+
+def _check_same_request(job: Job, request: GenerateRequest) -> None:
+    """Clients can choose the gateway's id of a request, and so a job's that is there."""
+    if job.request.model_dump_json() != request.model_dump_json():
+        raise IdempotencyMismatchError("The job of this request's id is of another request.")
 
 
 def _frees_its_key(job: Job) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-import pydantic_core
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,7 +17,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from sd3.errors import Fault, InvalidJsonError, InvalidRequestError
+from sd3.bodies import read_json
+from sd3.errors import Fault, InvalidRequestError
 from sd3.images import Picture, decode_init_image
 
 SIZES: Final = (
@@ -140,11 +140,7 @@ class GenerateRequest(BaseModel):
 
         Raises InvalidJsonError, or InvalidRequestError with every fault at once.
         """
-        try:
-            values = pydantic_core.from_json(body, allow_inf_nan=False)
-        except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
-            raise InvalidJsonError(f"The body is not JSON: {error}.") from error
-        return cls.from_values(values, max_images=max_images)
+        return cls.from_values(read_json(body), max_images=max_images)
 
     @classmethod
     def from_values(cls, values: object, *, max_images: int | None = None) -> Self:

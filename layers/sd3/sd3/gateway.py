@@ -1,16 +1,15 @@
 """A request as API Gateway hands it to a function: its client, path, query, headers and body."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import pydantic_core
 from pydantic import BaseModel, ValidationError
 
 from sd3.access import SCOPES, Limits
+from sd3.bodies import read_json
 from sd3.errors import (
     Fault,
     InvalidJsonError,
@@ -91,10 +90,7 @@ class Request:
 
         Raises what json_body does, and InvalidRequestError with every fault at once.
         """
-        try:
-            values = pydantic_core.from_json(self.json_body(), allow_inf_nan=False)
-        except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
-            raise InvalidJsonError(f"The body is not JSON: {error}.") from error
+        values = read_json(self.json_body())
         if not isinstance(values, dict) or len(values) > _MAX_FIELDS:
             msg = f"Input should be an object of at most {_MAX_FIELDS} fields"
             raise InvalidRequestError([Fault(("body",), msg, "dict_type")])
@@ -159,7 +155,7 @@ class Request:
             return body
         try:
             return base64.b64decode(body, validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise InvalidJsonError("The body is not JSON.") from error
 
 

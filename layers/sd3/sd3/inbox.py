@@ -145,6 +145,8 @@ def request_from(file: File, *, max_images: int | None = None) -> GenerateReques
     Raises InvalidRequestError.
     """
     values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
+    if len(values) < len(file.metadata):
+        raise InvalidRequestError([Fault(("body",), "a field is there twice", "duplicate")])
     if faults := [
         _fault(name, "is the file itself", "init_image")
         for name in ("init_image", "init_image_id")

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
+from sd3.errors import StorageError
 from sd3.models import Job, JobStatus
 
 if TYPE_CHECKING:
@@ -19,8 +22,15 @@ KEEP_KEY: Final = timedelta(days=1)
 
 
 def job_from(item: Item) -> Job:
-    """The job that an item holds, also one from the table's stream."""
-    return Job.model_validate_json(item["document"]["S"])
+    """The job that an item holds, also one from the table's stream.
+
+    Raises StorageError for one that cannot be read, perhaps since a later version wrote it.
+    """
+    try:
+        return Job.model_validate_json(item["document"]["S"])
+    except ValidationError:
+        # Its text quotes the prompt, and would be logged.
+        raise StorageError("A job in the table cannot be read.") from None
 
 
 def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":

@@ -12,7 +12,7 @@ from sd3.errors import Sd3Error
 from sd3.images import Picture
 from sd3.money import NOTHING, Booking
 
-JOB_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What can be the id of a job; other items of its table have ids that cannot."""
 
 

@@ -206,7 +206,9 @@ def test_turns_are_waited_for_by_each_call() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "patience"), [(300, 20), (25, 12.5), (10, 5), (3, 1.5)])
-def test_turn_is_waited_for_by_half_of_the_time_at_the_most(seconds: float, patience: float) -> None:
+def test_turn_is_waited_for_by_half_of_the_time_at_the_most(
+    seconds: float, patience: float
+) -> None:
     paced = Paced(gate=NarrowGate(1))
     paced.draw(seconds=seconds)
     assert isinstance(paced.gate, NarrowGate)

@@ -1,0 +1,197 @@
+"""Events that no gateway should make, and requests that no client would send by mistake."""
+
+import base64
+import json
+from typing import Any, Final
+
+import pytest
+
+from sd3.aws import Aws
+from sd3.errors import UpstreamAnswerError
+from sd3.job_items import item_from
+from tests.fakes import FakeUpstream
+from tests.integration.conftest import Functions, load_event
+from tests.integration.kept_jobs import job
+
+ROUTES: Final = ("job", "cancel", "delete", "image")
+FORGED: Final = '\n{"level":"ERROR","forged":true}\r\n\x1b[2J\x00'
+"""A line of its own, were it logged as it is."""
+
+
+def kept(aws: Aws) -> list[str]:
+    """Ids of all that is in the jobs table, and keys of all that is in the bucket."""
+    items = aws.dynamodb.scan(TableName="jobs")["Items"]
+    objects = aws.s3.list_objects_v2(Bucket="pictures").get("Contents", [])
+    return [item["id"]["S"] for item in items] + [one["Key"] for one in objects]
+
+
+def encoded(body: bytes) -> str:
+    return base64.b64encode(body).decode()
+
+
+def of_depth(depth: int) -> str:
+    return '{"prompt": "x", "metadata": ' + '{"a": ' * depth + "1" + "}" * depth + "}"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_base64", "status"),
+    [
+        (of_depth(10_000), False, 400),
+        (of_depth(100), False, 422),
+        ('{"prompt": "x", "seed": ' + "[" * 10_000 + "]" * 10_000 + "}", False, 400),
+        ('{"prompt": "x", "prompt": "y"}', False, 400),
+        ('{"prompt": "x", "seed": 1e400}', False, 422),
+        ('{"prompt": "x", "seed": ' + "9" * 5000 + "}", False, 400),
+        ('{"prompt": "x", "cfg_scale": NaN}', False, 400),
+        ('{"prompt": "\\ud800"}', False, 400),
+        ('{"prompt": "\ud800"}', False, 400),
+        (None, False, 400),
+        (None, True, 400),
+        ("\x00", False, 400),
+        ("%", True, 400),
+        ("e30", True, 400),
+        ("é", True, 400),
+        ("\ud800", True, 400),
+        (encoded(b"\x1f\x8b\x08\x00"), True, 400),
+        (encoded(b'{"prompt": "\xff"}'), True, 400),
+        (encoded(of_depth(10_000).encode()), True, 400),
+        (encoded(b"{}"), True, 422),
+        (encoded(b'{"prompt": "x"}'), False, 400),
+        ('{"prompt": "x"}', True, 400),
+    ],
+)
+def test_a_hostile_body_is_refused_and_leaves_nothing(
+    functions: Functions, aws: Aws, body: str | None, is_base64: bool, status: int
+) -> None:
+    event = load_event("generate") | {"body": body, "isBase64Encoded": is_base64}
+    answer = functions.generate(event)
+    code = {400: "invalid_json", 422: "validation_error"}[status]
+    assert (answer["statusCode"], answer["json"]["code"]) == (status, code)
+    assert kept(aws) == []
+
+
+def test_no_length_or_coding_that_a_client_claims_is_believed(functions: Functions) -> None:
+    event = load_event("generate")
+    claims = {"Content-Length": "0", "Transfer-Encoding": "chunked", "Content-Encoding": "gzip"}
+    event["headers"] |= claims
+    event["multiValueHeaders"] |= {name: [text, "7"] for name, text in claims.items()}
+    assert functions.generate(event)["statusCode"] == 200
+
+
+def test_an_event_without_headers_is_read(functions: Functions) -> None:
+    event = load_event("generate") | {"headers": None, "multiValueHeaders": None}
+    assert functions.generate(event)["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Idempotency-Key": ["a", "b"]},
+        {"Idempotency-Key": ["a"], "IDEMPOTENCY-KEY": ["a"]},
+        {"idempotency-key": [FORGED]},
+        {"Idempotency-Key": ["x" * 256]},
+    ],
+)
+def test_keys_that_say_two_things_are_refused(
+    functions: Functions, aws: Aws, headers: dict[str, list[str]]
+) -> None:
+    event = load_event("generate")
+    event["headers"] |= {name: values[-1] for name, values in headers.items()}
+    event["multiValueHeaders"] |= headers
+    answer = functions.generate(event)
+    assert answer["json"]["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert kept(aws) == []
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    ["", "..", "../ann", "a/b", "x" * 129, "key#ann#" + "0" * 64, "%2e%2e", "a b", "ä", FORGED],
+)
+def test_a_request_id_of_a_clients_own_choice_can_be_no_other_items_key(
+    functions: Functions, aws: Aws, request_id: str
+) -> None:
+    event = load_event("generate")
+    event["requestContext"]["requestId"] = request_id
+    answer = functions.generate(event)
+    assert answer["json"]["detail"][0]["loc"] == ["header", "X-Amzn-RequestId"]
+    assert kept(aws) == []
+
+
+@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize(
+    "job_id",
+    ["", "../x", "%2e%2e", "..%2f..", "x\x00", "%00", "x" * 3000, "key#demo#" + "0" * 64, "\ud800"],
+)
+def test_a_path_is_no_way_to_another_item(functions: Functions, name: str, job_id: str) -> None:
+    event = load_event(name)
+    event["pathParameters"]["id"] = job_id
+    answer = functions.jobs(event)
+    assert (answer["statusCode"], answer["json"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "index",
+    ["", "00", "+0", "-0", " 0", "0.0", "\u0660", "0\x00", "../0", "%30", "init", "9" * 5000],
+)
+def test_only_the_index_itself_leads_to_a_picture(functions: Functions, index: str) -> None:
+    functions.generate(load_event("generate"))
+    event = load_event("image")
+    event["pathParameters"]["index"] = index
+    assert functions.jobs(event)["statusCode"] == 404
+
+
+def test_texts_of_any_characters_are_kept_and_echoed(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    metadata = {FORGED: FORGED, "\x00": "\u202e\U0010ffff"}
+    answer = functions.generate(load_event("generate", prompt=FORGED, metadata=metadata))
+    assert answer["statusCode"] == 200
+    assert upstream.calls[0].prompt == FORGED
+    assert functions.jobs(load_event("job"))["json"]["metadata"] == metadata
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    """A log's lines, each of which has to be JSON."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_nothing_that_a_client_sends_makes_a_line_of_the_log(
+    functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = {"prompt": FORGED, "negative_prompt": FORGED, "metadata": {FORGED: FORGED}}
+    for error in (None, UpstreamAnswerError("cut off")):
+        upstream.errors = [error] if error else []
+        for body in ("{", json.dumps(sent), json.dumps(sent | {FORGED: 1})):
+            event = load_event("generate") | {"body": body}
+            for name in ("User-Agent", "Origin", "X-Forwarded-For", "Traceparent", "Prefer"):
+                event["headers"][name] = FORGED
+                event["multiValueHeaders"][name] = [FORGED]
+            event["requestContext"]["requestId"] = f"{len(body)}-{bool(error)}"
+            functions.generate(event)
+    forged_id = load_event("generate")
+    forged_id["requestContext"]["requestId"] = FORGED
+    functions.generate(forged_id)
+    logged = lines(capsys.readouterr().out)
+    assert [line.get("code") for line in logged] == [
+        "invalid_json", "validation_error",
+        "invalid_json", "upstream_error", "validation_error",
+        "validation_error",
+    ]  # fmt: skip
+    assert logged[-1]["request_id"] == FORGED
+    assert not any("forged" in line for line in logged)
+    assert "forged" not in json.dumps([line | {"request_id": ""} for line in logged])
+
+
+@pytest.mark.parametrize("name", [*ROUTES, "list_jobs"])
+def test_a_job_that_cannot_be_read_is_not_quoted(
+    functions: Functions, aws: Aws, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    item = item_from(job(load_event("job")["pathParameters"]["id"], client_id="demo"))
+    item |= {"status": {"S": "succeeded"}, "ttl": {"N": "9999999999"}}
+    item |= {"document": {"S": '{"request": {"prompt": "canary"}, "seeds": "canary"}'}}
+    aws.dynamodb.put_item(TableName="jobs", Item=item)
+    answer = functions.jobs(load_event(name))
+    logged = capsys.readouterr().out
+    assert (answer["statusCode"], answer["json"]["code"]) == (500, "internal_error")
+    assert "cannot be read" in logged
+    assert "canary" not in logged + answer["body"]
