@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,7 +19,10 @@ from local.environment import ROOT
 from local.stack import Stack
 from sd3.job_items import job_from
 from sd3.job_queue import message_body
+from sd3.ledger import booking_of
 from sd3.models import Job
+from sd3.money import NOTHING, Booking
+from sd3.usage_table import UsageTable
 from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 PICTURES: Final = 2
@@ -213,3 +217,14 @@ def test_a_message_delivered_twenty_times_at_once_is_one_call(
 ) -> None:
     job, answer, paid = outcomes["redelivered", ""]
     assert (answer["status"], job.attempt, len(job.charges), paid) == ("succeeded", 1, 1, 1)
+
+
+def test_the_ledger_is_the_sum_of_the_jobs_whoever_has_died(
+    stack: Stack, outcomes: dict[tuple[str, str], Outcome]
+) -> None:
+    jobs = [outcome.job for outcome in outcomes.values()]
+    usages = UsageTable(stack.deployed.client("dynamodb"), stack.deployed.outputs()["UsageTable"])
+    days = usages.days(jobs[0].client_id, since="2026-01-01", until="2099-12-31")
+    booked = reduce(Booking.__add__, (day.booking for day in days), NOTHING)
+    assert booked == reduce(Booking.__add__, map(booking_of, jobs), NOTHING)
+    assert (booked.reserved, booked.pictures) == (0, len(jobs) * PICTURES)

@@ -63,6 +63,8 @@ def test_a_failed_job_is_drawn_after_all(
     stack: MotoStack, functions: Functions, now: datetime
 ) -> None:
     assert redriven(stack, now, since=now - DAY, until=now) == 1
+    used = functions.jobs(load_event("usage"))["json"]["today"]
+    assert (used["reserved_usd"], used["cost_usd"]) == (0.03, 0)
     waiting = functions.jobs(load_event("job"))["json"]
     assert (waiting["status"], waiting["error"], waiting["completed_at"]) == ("queued", None, None)
     event = load_event("worker")

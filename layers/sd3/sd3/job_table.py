@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _TRIES: Final = 12
 _BACKOFF_SECONDS: Final = 0.02
 _MAX_BACKOFF_SECONDS: Final = 1.0
-"""All tries together wait for some 3 s: long enough for others, and well within what an attempt
+"""All tries together wait for some 4 s: long enough for others, and well within what an attempt
 keeps back to write its end."""
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
