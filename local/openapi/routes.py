@@ -67,7 +67,7 @@ _WAIT: Final = Parameter(
     "Prefer",
     "header",
     f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass.",
-    {"anyOf": [{"enum": [f"wait={seconds}" for seconds in range(MAX_WAIT_SECONDS + 1)]}, TEXT]},
+    {"anyOf": [TEXT | {"pattern": f"^wait=(1?[0-9]|{MAX_WAIT_SECONDS})$"}, TEXT]},
 )
 
 _ALWAYS: Final = (RateLimitedError, Sd3Error)
