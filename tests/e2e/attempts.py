@@ -13,6 +13,15 @@ OWN_NAME: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Service and operation of actions that IAM calls by another name."""
 
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "JobsTable": ("id",),
+    "UsageTable": ("client_id", "day"),
+    "ClientsTable": ("token_sha256",),
+    "UpstreamsTable": ("id",),
+    "AnotherTable": ("id",),
+}
+"""The attributes that are the key of an item, by table."""
+
 
 class Attempt(NamedTuple):
     """One call, and what it asks IAM for."""
@@ -33,14 +42,14 @@ class Attempt(NamedTuple):
 
 def on_tables(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Read, write and delete items, and whole tables."""
-    for table in ("JobsTable", "ClientsTable", "UpstreamsTable", "AnotherTable"):
-        key = {"token_sha256" if table == "ClientsTable" else "id": {"S": "probe"}}
+    for table, attributes in KEYS.items():
+        key = {attribute: {"S": "probe"} for attribute in attributes}
         named: dict[str, Any] = {"TableName": names[table]}
         never: dict[str, Any] = {"ConditionExpression": "attribute_exists(nothing)"}
         failed = "ConditionalCheckFailedException"
         by_key = {
             "KeyConditionExpression": "#k = :v",
-            "ExpressionAttributeNames": {"#k": next(iter(key))},
+            "ExpressionAttributeNames": {"#k": attributes[0]},
             "ExpressionAttributeValues": {":v": {"S": "probe"}},
         }
         yield Attempt("dynamodb:GetItem", table, named | {"Key": key})
