@@ -137,6 +137,8 @@ class Admission:
             job = self.jobs.get(job_id, client_id=caller.client_id, now=now)
         except NotFoundError:
             return None
+        if not key:
+            _check_same_request(job, request)
         return None if key and _frees_its_key(job) else job
 
     def _new_job(self, request: GenerateRequest, caller: Caller, quote: Quote) -> Job:
