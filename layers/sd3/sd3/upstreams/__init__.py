@@ -1,14 +1,16 @@
 """The SD3 upstreams: one Protocol, and a plain dict of the ones that there are."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sd3.contract import GenerateRequest
 from sd3.errors import Fault
-from sd3.http import Key, Sign
 from sd3.images import Picture
 from sd3.models import Drawing
 from sd3.settings import Rate, Settings
+
+if TYPE_CHECKING:  # with it comes `requests`, which only those pay that call an upstream
+    from sd3.http import Key, Sign
 
 
 class Upstream(Protocol):
@@ -52,9 +54,9 @@ class Options(NamedTuple):
 
     base_url: str
     """Empty for the vendor's own."""
-    key: Key
+    key: "Key"
     settings: Settings
-    sign: Sign
+    sign: "Sign"
 
 
 def _octoai(options: Options) -> Upstream:
