@@ -12,6 +12,7 @@ from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
     UpstreamAnswerError,
+    UpstreamFailedError,
     UpstreamRefusedError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
@@ -123,6 +124,23 @@ def test_an_upstreams_failure_is_answered_with_its_code_and_job(
         "job_id": JOB_ID,
     }
     assert answer["headers"].get("Retry-After") == retry_after
+
+
+def test_an_upstream_that_keeps_failing_is_not_called_and_that_is_said_at_once(
+    functions: Functions, upstream: FakeUpstream
+) -> None:
+    upstream.errors = [UpstreamFailedError("500")] * 9
+
+    def ask(number: int) -> dict[str, Any]:
+        event = load_event("generate")
+        event["requestContext"]["requestId"] = f"job-{number}"
+        return functions.generate(event)
+
+    assert [ask(number)["statusCode"] for number in range(5)] == [502] * 5
+    refused = ask(5)
+    assert (refused["statusCode"], refused["json"]["code"]) == (503, "upstream_unavailable")
+    assert 1 <= int(refused["headers"]["Retry-After"]) <= 5
+    assert len(upstream.calls) == 5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,13 @@ from datetime import timedelta
 import pytest
 
 from sd3.aws import Aws
-from sd3.errors import GoneError, LeaseLostError, NotFoundError, StorageError
+from sd3.errors import (
+    GoneError,
+    IdempotencyMismatchError,
+    LeaseLostError,
+    NotFoundError,
+    StorageError,
+)
 from sd3.jobs import JobStore
 from sd3.models import Job, JobStatus
 from sd3.ports import Holder
@@ -185,7 +191,7 @@ def test_a_key_is_taken_from_the_job_that_was_named_only(store: JobStore) -> Non
 
 def test_a_job_whose_id_is_taken_takes_no_key(store: JobStore) -> None:
     store.create(job("a"))
-    with pytest.raises(StorageError):
+    with pytest.raises(IdempotencyMismatchError):
         take(store, job("a"))
     assert take(store, job("b")) is None
 

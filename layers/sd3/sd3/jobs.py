@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sd3.access import NO_LIMITS, Limits
-from sd3.errors import GoneError, LeaseLostError, NotFoundError, StorageError
+from sd3.errors import GoneError, IdempotencyMismatchError, LeaseLostError, NotFoundError
 from sd3.job_items import (
     DELETED,
     Item,
@@ -85,7 +85,8 @@ class JobStore(JobLists):
         """Write a new job and its Idempotency-Key, both or neither; None when that was done.
 
         Otherwise the job that holds the key, unless that is `instead_of`, whose place is taken.
-        `fingerprint` is of the request; see `create` for what is raised.
+        `fingerprint` is of the request. Raises IdempotencyMismatchError when the id is another
+        job's, and what `create` does.
         """
         put_key = self._table.put_part(
             key_item_from(job, key, fingerprint=fingerprint),
@@ -102,7 +103,7 @@ class JobStore(JobLists):
         except ConditionFailedError as error:
             if item := error.failed.get(0):
                 return _holder_from(item)
-            raise StorageError("The job's id is taken.") from error
+            raise IdempotencyMismatchError("This request's id is another one's.") from error
         return None
 
     def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
