@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from sd3.settings import Settings
+from sd3.upstreams import UPSTREAMS
+from sd3.upstreams.stability import PRICES
 from tests.unit.translated_template import (
     ROOT,
     Resources,
@@ -234,3 +236,16 @@ def test_only_the_authorizer_knows_the_issuer() -> None:
         if "JWT_ISSUER" in function["Properties"]["Environment"]["Variables"]
     }
     assert knowing == {"AuthorizerFunction"}
+
+
+def test_the_upstreams_that_may_be_chosen_are_those_that_there_are() -> None:
+    pattern = source()["Parameters"]["Upstream"]["AllowedPattern"]
+    for order in (*UPSTREAMS, ",".join(UPSTREAMS)):
+        assert re.fullmatch(pattern, order)
+    assert set(re.findall("[a-z]+", pattern)) == set(UPSTREAMS)
+    for wrong in ("", "dalle", "octoai,", ",octoai", "octoai, bedrock"):
+        assert not re.fullmatch(pattern, wrong)
+
+
+def test_stabilitys_models_are_those_with_a_price() -> None:
+    assert set(source()["Parameters"]["StabilityModel"]["AllowedValues"]) == set(PRICES)
