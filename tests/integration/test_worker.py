@@ -103,7 +103,8 @@ def test_a_throttled_upstream_leaves_the_message(
     upstream.errors = [UpstreamUnavailableError("busy", retry_after=30)] * 3
     event = received()
     assert work(event) == left(event)
-    assert [wait > 30 for wait in waits] == [True]
+    # It may come back a little before the pause is over, and waits for its turn then.
+    assert [25 < wait <= 46 for wait in waits] == [True]
     assert job(functions)["status"] == JobStatus.QUEUED
 
 
