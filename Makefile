@@ -52,8 +52,8 @@ check-locks: .venv/.ok
 
 check-openapi: .venv/.ok
 	@mkdir -p build/openapi && $(RUN) local.openapi build/openapi
-	@for file in openapi.json docs.html; do cmp -s build/openapi/$$file layers/sd3/sd3/$$file || \
-	  { echo "layers/sd3/sd3/$$file is behind the models: make openapi"; exit 1; }; done
+	@for file in openapi.json docs.html; do cmp -s build/openapi/$$file layers/sd3/sd3/api/$$file || \
+	  { echo "layers/sd3/sd3/api/$$file is behind the models: make openapi"; exit 1; }; done
 
 audit: .venv/.ok .tools/audit/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
 	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt
@@ -65,7 +65,7 @@ lock: .venv/.ok ## Write requirements/*.txt from *.in; UPGRADE=--upgrade takes n
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
 
 openapi: .venv/.ok ## Write what GET /openapi.json and /docs answer, from the models
-	@$(RUN) local.openapi layers/sd3/sd3
+	@$(RUN) local.openapi layers/sd3/sd3/api
 
 build: .venv/.ok .tools/sam/.ok .tools/audit/.ok ## Build for AWS Lambda (python3.13, arm64) and check what was built
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build

@@ -12,9 +12,9 @@ from unittest.mock import patch
 from benchmarks.gate_item import GateItem
 from benchmarks.vendor import Vendor, VendorUpstream
 from benchmarks.virtual_time import Pool, VirtualTime
-from sd3.contract import GenerateRequest
-from sd3.models import Job, JobStatus
-from sd3.upstreams import calls
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import GenerateRequest
+from sd3.upstreams import dispatch as calls
 
 EPOCH: Final = datetime(2026, 11, 23, tzinfo=UTC)
 """When virtual time begins."""

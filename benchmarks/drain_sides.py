@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from benchmarks.drain import EPOCH, Work, World
 from benchmarks.vendor import BLOCK_SECONDS, RATE
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import UpstreamThrottledError
-from sd3.gate_table import GateTable
-from sd3.models import DrawnPicture, ImageRecord, Job, JobStatus
-from sd3.pacing import SharedGate
-from sd3.ports import Images, Jobs, Time
+from sd3.services.ports import Images, Jobs, Time
+from sd3.services.worker import Worker
 from sd3.settings import UpstreamSettings
-from sd3.turns import Bounds
-from sd3.upstreams.calls import PacedUpstream
+from sd3.upstreams.dispatch import PacedUpstream
 from sd3.upstreams.fallback import Fallback
-from sd3.worker import Worker
+from sd3.upstreams.rate_limit.limiter import SharedGate
+from sd3.upstreams.rate_limit.schedule import Bounds
+from sd3.upstreams.rate_limit.table import GateTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -8,7 +8,7 @@ from benchmarks.drain import World, drain
 from benchmarks.drain_sides import naive_work, our_work
 from benchmarks.table import Note, Row
 from benchmarks.vendor import BLOCK_SECONDS, RATE
-from sd3.models import JobStatus
+from sd3.domain.job import JobStatus
 
 USED_AIM: Final = 0.95
 REFUSED_AIM: Final = 0.01

@@ -7,10 +7,10 @@ from random import Random
 from typing import Final
 
 from benchmarks.virtual_time import VirtualTime
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Fault, UpstreamThrottledError
-from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture
 from sd3.settings import Rate
 
 RATE: Final = Rate(150, 10)

@@ -14,12 +14,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.deployed import chosen
 from local.processes import StackError
 from local.redrive import moment
-from sd3.access import SCOPES, Limits
-from sd3.contract import MAX_IMAGES
+from sd3.adapters.dynamodb.token_admin import TokenStore
+from sd3.domain.billing import dollars
+from sd3.domain.client import SCOPES, Limits, Token
+from sd3.domain.request import MAX_IMAGES
 from sd3.errors import StorageError
-from sd3.money import dollars
-from sd3.token_items import Token
-from sd3.tokens import TokenStore
 
 ID_DIGITS: Final = 8
 """Of a token's hash: they name it, and open nothing."""

@@ -11,7 +11,7 @@ from botocore.config import Config
 
 from local.environment import ROOT, read_env
 from local.processes import StackError
-from sd3.tokens import TokenStore
+from sd3.adapters.dynamodb.token_admin import TokenStore
 
 STACK_NAME = "sd3"
 """Name of the stack in the embedded AWS."""

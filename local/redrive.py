@@ -10,11 +10,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.deployed import Deployed, chosen
 from local.processes import StackError
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.adapters.sqs import JobQueue
+from sd3.domain.job import Job, JobStatus
 from sd3.errors import LeaseLostError, StorageError
-from sd3.job_queue import JobQueue
-from sd3.jobs import JobStore
-from sd3.models import Job, JobStatus
-from sd3.ports import Jobs, Queue
+from sd3.services.ports import Jobs, Queue
 
 _LATE_SECONDS: Final = 60
 """By then a job is written as queued: a worker that saw it failed would drop its message."""

@@ -4,21 +4,28 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sd3.access import NO_LIMITS, Limits
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import NOTHING, Booking, UsedDay, budget_exceeded, day_of, rate_limited
+from sd3.domain.client import NO_LIMITS, Limits
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Link, Picture, UploadForm
+from sd3.domain.job import (
+    Holder,
+    ImageRecord,
+    Job,
+    JobPage,
+    JobStatus,
+    booking_of,
+    first_version,
+    next_version,
+)
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Fault, GoneError, LeaseLostError, NotFoundError, Sd3Error
-from sd3.images import Picture
-from sd3.ledger import booking_of, day_of, first_version, next_version
-from sd3.limits import budget_exceeded, rate_limited
-from sd3.models import Drawing, DrawnPicture, ImageRecord, Job, JobPage, JobStatus, Link
-from sd3.money import NOTHING, Booking
-from sd3.ports import Holder, Time, UsedDay
-from sd3.service import Service
+from sd3.services.jobs import Service
+from sd3.services.ports import Time
+from sd3.services.worker import Worker
 from sd3.settings import Rate, UpstreamSettings
-from sd3.uploads import UploadForm
-from sd3.upstreams.calls import PacedUpstream, Permit
+from sd3.upstreams.dispatch import PacedUpstream, Permit
 from sd3.upstreams.fallback import Fallback
-from sd3.worker import Worker
 
 QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

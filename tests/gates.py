@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from sd3.gate_table import GateTable
-from sd3.pacing import SharedGate
 from sd3.settings import Rate
-from sd3.turns import Bounds
-from sd3.upstreams.calls import Permit
+from sd3.upstreams.dispatch import Permit
+from sd3.upstreams.rate_limit.limiter import SharedGate
+from sd3.upstreams.rate_limit.schedule import Bounds
+from sd3.upstreams.rate_limit.table import GateTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

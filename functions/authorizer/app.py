@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sd3.access import Client
-from sd3.clients import clients, issuer
+from sd3.bootstrap import clients, issuer
+from sd3.domain.client import Client
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from sd3.bootstrap import job_id_in, logger, queue, worker
+from sd3.adapters.sqs import job_id_in
+from sd3.bootstrap import queue, worker
 from sd3.errors import Sd3Error
+from sd3.observability import logger
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

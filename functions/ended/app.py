@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sd3.background import announcer, logger
+from sd3.adapters.dynamodb.job_items import Item, job_from
+from sd3.bootstrap import announcer
+from sd3.domain.job import Job, JobStatus
 from sd3.errors import StorageError
-from sd3.job_items import Item, job_from
-from sd3.models import Job, JobStatus
+from sd3.observability import logger
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:

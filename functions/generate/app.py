@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sd3.api import JOB_RETRY_AFTER, Response, handle
-from sd3.bootstrap import Caller, service
-from sd3.contract import GenerateRequest
+from sd3.api.app import JOB_RETRY_AFTER, Response, handle
+from sd3.api.request import Request
+from sd3.bootstrap import service
+from sd3.domain.client import Caller
+from sd3.domain.job import JOB_ID
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Fault, InvalidRequestError
-from sd3.gateway import Request
-from sd3.models import JOB_ID
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

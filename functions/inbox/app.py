@@ -3,7 +3,9 @@
 from typing import Any
 from urllib.parse import unquote_plus
 
-from sd3.background import Upload, inbox, logger
+from sd3.bootstrap import inbox
+from sd3.domain.inbox import Upload
+from sd3.observability import logger
 
 
 def handler(event: dict[str, Any], context: Any) -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any, Final
 
-from sd3.api import JOB_RETRY_AFTER, Response, handle
+from sd3.api.app import JOB_RETRY_AFTER, Response, handle
+from sd3.api.openapi import docs, openapi
+from sd3.api.request import Request
 from sd3.bootstrap import service
-from sd3.documents import docs, openapi
-from sd3.gateway import Request
-from sd3.models import HealthAnswer, JobsQuery
-from sd3.uploads import UploadRequest
+from sd3.domain.job import JobsQuery
+from sd3.domain.request import UploadRequest
+from sd3.responses.models import HealthAnswer
 
 _ANSWER_SECONDS: Final = 3.0
 """Kept back from the function's time when somebody waits for a job."""

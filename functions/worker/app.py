@@ -4,8 +4,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sd3.bootstrap import job_id_in, logger, queue, worker
+from sd3.adapters.sqs import job_id_in
+from sd3.bootstrap import queue, worker
 from sd3.errors import Sd3Error
+from sd3.observability import logger
 
 _AGAIN_SECONDS: Final = 60
 """After a failure of ours: by itself a message would come again after half an hour."""

@@ -13,7 +13,7 @@ from local.openapi.operations import Answer, Header, Operation, Parameter
 from local.openapi.routes import OPERATIONS, RETRY_AFTER
 from local.openapi.schemas import NULL, REF, Json, ref, schemas
 from sd3.errors import Sd3Error
-from sd3.models import ErrorAnswer
+from sd3.responses.models import ErrorAnswer
 
 _DESCRIPTION: Final = (
     "Stable Diffusion 3 pictures: OctoAI's SD3 API, and jobs on top of it. Send `Authorization: "

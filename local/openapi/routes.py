@@ -3,7 +3,9 @@
 from typing import Final
 
 from local.openapi.operations import Answer, Header, Operation, Parameter
-from sd3.contract import MAX_IMAGES, GenerateRequest
+from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
+from sd3.domain.job import JOB_ID, JobsQuery
+from sd3.domain.request import MAX_IMAGES, GenerateRequest, UploadRequest
 from sd3.errors import (
     BudgetExceededError,
     ContentPolicyError,
@@ -23,10 +25,14 @@ from sd3.errors import (
     UpstreamError,
     UpstreamUnavailableError,
 )
-from sd3.gateway import MAX_KEY, MAX_WAIT_SECONDS
-from sd3.models import JOB_ID, HealthAnswer, JobAnswer, JobsAnswer, JobsQuery
-from sd3.uploads import UploadAnswer, UploadRequest
-from sd3.usage import QuoteAnswer, UsageAnswer
+from sd3.responses.models import (
+    HealthAnswer,
+    JobAnswer,
+    JobsAnswer,
+    QuoteAnswer,
+    UploadAnswer,
+    UsageAnswer,
+)
 
 TEXT: Final = {"type": "string"}
 

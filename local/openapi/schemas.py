@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from local.openapi.routes import OPERATIONS
-from sd3.contract import (
+from sd3.domain.request import (
     MAX_FIELDS,
     OCTOAI_OPTIONAL,
     OTHER_MODELS_FIELDS,
@@ -16,7 +16,7 @@ from sd3.contract import (
     SIZES,
     GenerateRequest,
 )
-from sd3.models import ErrorAnswer
+from sd3.responses.models import ErrorAnswer
 
 Json = dict[str, Any]
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from functions.worker import app
-from sd3 import attempts
-from sd3.jobs import JobStore
-from sd3.models import DrawnPicture, ImageRecord, Job
-from sd3.storage import ImageStore
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.adapters.s3.images import ImageStore
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.job import ImageRecord, Job
+from sd3.services import execution as attempts
 from sd3.upstreams.octoai import OctoaiUpstream
 
 _claimed: list[Job] = []

@@ -12,8 +12,9 @@ import requests
 
 from local.environment import free_port
 from local.stack import Stack
-from sd3.job_items import job_from
-from sd3.models import ChargeOutcome, Job, JobStatus
+from sd3.adapters.dynamodb.job_items import job_from
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.job import Job, JobStatus
 from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200

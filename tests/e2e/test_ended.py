@@ -11,9 +11,9 @@ import pytest
 import requests
 
 from local.stack import Stack
-from sd3.contract import GenerateRequest
-from sd3.job_items import item_from
-from sd3.models import Job, JobStatus
+from sd3.adapters.dynamodb.job_items import item_from
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import GenerateRequest
 from tests.e2e.waiting import wait_for
 
 

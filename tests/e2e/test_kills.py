@@ -17,12 +17,11 @@ import requests
 
 from local.environment import ROOT
 from local.stack import Stack
-from sd3.job_items import job_from
-from sd3.job_queue import message_body
-from sd3.ledger import booking_of
-from sd3.models import Job
-from sd3.money import NOTHING, Booking
-from sd3.usage_table import UsageTable
+from sd3.adapters.dynamodb.job_items import job_from
+from sd3.adapters.dynamodb.ledger import UsageTable
+from sd3.adapters.sqs import message_body
+from sd3.domain.billing import NOTHING, Booking
+from sd3.domain.job import Job, booking_of
 from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 PICTURES: Final = 2

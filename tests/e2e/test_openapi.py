@@ -21,12 +21,12 @@ from schemathesis.specs.openapi.checks import (
 
 from local.environment import ROOT
 from local.stack import Stack
-from sd3.contract import MAX_IMAGES
+from sd3.domain.request import MAX_IMAGES
 from tests.e2e.operating import Operator
 
 AnyCase = Case[Any]
 
-COMMITTED: Final = json.loads((ROOT / "layers/sd3/sd3/openapi.json").read_text())
+COMMITTED: Final = json.loads((ROOT / "layers/sd3/sd3/api/openapi.json").read_text())
 ROUTES: Final = [(method, path) for path, item in COMMITTED["paths"].items() for method in item]
 CLOSED: Final = [(m, p) for m, p in ROUTES if COMMITTED["paths"][p][m].get("security") != []]
 UNKNOWN: Final = "sd3_" + "x" * 43

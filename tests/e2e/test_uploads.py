@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from local.stack import Stack
-from sd3.upload_store import UploadStore
+from sd3.adapters.s3.uploads import UploadStore
 from tests.e2e.waiting import wait_for
 from tests.unit.pictures import black_png, flat, jpeg, png
 

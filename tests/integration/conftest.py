@@ -14,11 +14,12 @@ from botocore.loaders import Loader
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
-import sd3.aws
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
-from sd3 import api, bootstrap
-from sd3.aws import Aws
+from sd3 import bootstrap, observability
+from sd3.adapters import aws as aws_clients
+from sd3.adapters.aws import Aws
+from sd3.api import app as api
 from sd3.upstreams import UPSTREAMS
 from tests.fakes import FakeUpstream
 
@@ -88,7 +89,7 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
 @pytest.fixture(scope="session")
 def loader() -> Loader:
     """botocore's data, read once for all tests: it is most of what a client takes to make."""
-    return sd3.aws._Loader(include_default_search_paths=True)
+    return aws_clients._Loader(include_default_search_paths=True)
 
 
 def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,7 +116,7 @@ def deployer() -> Aws:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Iterator[Aws]:
     """What the template deploys, on moto, with clients to look at it."""
-    monkeypatch.setattr(sd3.aws, "_Loader", lambda **_: loader)
+    monkeypatch.setattr(aws_clients, "_Loader", lambda **_: loader)
     monkeypatch.setattr(DynamoHandler, "call_action", one_at_a_time(DynamoHandler.call_action))
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -142,7 +143,8 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
 def upstream(monkeypatch: pytest.MonkeyPatch) -> FakeUpstream:
     """The upstream that the functions call."""
     fake = FakeUpstream()
-    monkeypatch.setattr(bootstrap, "TIME", bootstrap.TIME._replace(sleep=lambda _: None))
+    clock = bootstrap.clock()._replace(sleep=lambda _: None)
+    monkeypatch.setattr(bootstrap, "clock", lambda: clock)
     monkeypatch.setitem(UPSTREAMS, "fake", lambda _options: fake)
     return fake
 
@@ -165,22 +167,21 @@ class Functions:
         return answer | {"json": json.loads(answer["body"]) if is_json else None}
 
 
+def forget_process() -> None:
+    """Have the functions start anew: what they keep for a process is gone."""
+    for module in (bootstrap, observability, api):
+        for cached in vars(module).values():
+            if hasattr(cached, "cache_clear"):
+                cached.cache_clear()
+
+
 @pytest.fixture
 def functions(aws: Aws, upstream: FakeUpstream) -> Iterator[Functions]:
     """Fresh functions: what they cache for a process is forgotten around each test."""
-    caches = (
-        bootstrap.service,
-        bootstrap.worker,
-        bootstrap.queue,
-        bootstrap.logger,
-        api._allowed_origins,
-    )
-    for cached in caches:
-        cached.cache_clear()
+    forget_process()
     logging.Logger.manager.loggerDict.pop("sd3", None)  # it holds on to the last test's stdout
     yield Functions()
-    for cached in caches:
-        cached.cache_clear()
+    forget_process()
 
 
 def load_event(name: str, **body: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sd3.models import Job, JobStatus
+from sd3.domain.job import Job, JobStatus
 from tests.fakes import NOON
 
 

@@ -14,11 +14,11 @@ import pytest
 from moto import mock_aws
 
 from functions.authorizer import app
-from sd3.access import READ
-from sd3.clients import clients, issuer
+from sd3.adapters.dynamodb.token_admin import TokenStore
+from sd3.auth.jwt import client_id_of
+from sd3.bootstrap import clients, issuer
+from sd3.domain.client import READ
 from sd3.errors import IssuerError, StorageError
-from sd3.issuer import client_id_of
-from sd3.tokens import TokenStore
 from tests.unit.issuing import AUDIENCE, DISCOVERY, LoopbackIssuer
 from tests.unit.upstreams.misbehaving import answer as reply
 
@@ -190,11 +190,14 @@ def test_without_an_issuer_a_jwt_is_denied(
 
 
 def test_what_only_a_jwt_needs_is_not_imported() -> None:
-    code = "import sys, functions.authorizer.app as app; print(*sorted(sys.modules))"
+    code = "import sys, functions.authorizer.app as app; app.clients(); print(*sorted(sys.modules))"
     path = ":".join(sys.path)
     done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", code], env={"PYTHONPATH": path}, stdout=subprocess.PIPE, check=True
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": path, "AWS_DEFAULT_REGION": "eu-central-1"},
+        stdout=subprocess.PIPE,
+        check=True,
     )
     loaded = set(done.stdout.decode().split())
-    assert "sd3.clients" in loaded
-    assert not loaded & {"jwt", "cryptography", "requests", "pydantic", "sd3.issuer"}
+    assert "sd3.adapters.dynamodb.tokens" in loaded
+    assert not loaded & {"jwt", "cryptography", "requests", "pydantic", "sd3.auth.jwt"}

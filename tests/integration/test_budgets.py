@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.worker import app as worker_app
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from sd3.errors import ContentPolicyError, UpstreamAnswerError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from functions.dead_letters import app
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from sd3.errors import StorageError
-from sd3.worker import Worker
+from sd3.services.worker import Worker
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 
 DONE: dict[str, Any] = {"batchItemFailures": []}

@@ -9,13 +9,13 @@ import pytest
 from botocore.stub import Stubber
 
 from functions.ended import app
-from sd3 import background
-from sd3.aws import Aws
-from sd3.event_bus import EventBus
-from sd3.job_items import deleted_item_from, item_from, job_from, key_item_from
-from sd3.models import Job, JobStatus
+from sd3 import bootstrap
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.job_items import deleted_item_from, item_from, job_from, key_item_from
+from sd3.adapters.eventbridge import EventBus
+from sd3.domain.job import Job, JobStatus
 from tests.fakes import NOON
-from tests.integration.conftest import Functions, load_event
+from tests.integration.conftest import Functions, forget_process, load_event
 
 DONE: Final[dict[str, Any]] = {"batchItemFailures": []}
 ANSWER: Final = "acme/inbox/für Oma+Opa.json"
@@ -24,7 +24,7 @@ Received = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def received(aws: Aws) -> Iterator[Received]:
+def received(functions: Functions) -> Iterator[Received]:
     """The entries that the bus was given since it was last asked, their details read."""
     entries: list[dict[str, Any]] = []
 
@@ -36,11 +36,11 @@ def received(aws: Aws) -> Iterator[Received]:
         entries.clear()
         return got
 
-    background.announcer.cache_clear()
-    client = background.announcer().bus._client  # type: ignore[attr-defined]
+    forget_process()
+    client = bootstrap.announcer().bus._client  # type: ignore[attr-defined]
     client.meta.events.register("provide-client-params.events.PutEvents", note)
     yield receive
-    background.announcer.cache_clear()
+    forget_process()
 
 
 def the_job() -> Job:
@@ -171,8 +171,8 @@ def test_an_end_that_cannot_be_read_holds_nothing_up(
 def test_a_bus_that_is_not_there_has_all_come_again(
     received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background.announcer().bus, "_name", "arn:aws:nothing")
-    with Stubber(background.announcer().bus._client) as events:  # type: ignore[attr-defined]
+    monkeypatch.setattr(bootstrap.announcer().bus, "_name", "arn:aws:nothing")
+    with Stubber(bootstrap.announcer().bus._client) as events:  # type: ignore[attr-defined]
         events.add_client_error("put_events", "InternalFailure")
         assert app.handler(ends(3), None) == {"batchItemFailures": [{"itemIdentifier": "0"}]}
 
@@ -182,7 +182,7 @@ def test_the_first_event_that_the_bus_did_not_take_is_where_it_begins_again(
 ) -> None:
     failed = {"ErrorCode": "ThrottlingException", "ErrorMessage": "x"}
     results: list[Any] = [{"EventId": "1"}, failed, {"EventId": "3"}]
-    with Stubber(background.announcer().bus._client) as events:  # type: ignore[attr-defined]
+    with Stubber(bootstrap.announcer().bus._client) as events:  # type: ignore[attr-defined]
         events.add_response("put_events", {"FailedEntryCount": 1, "Entries": results})
         assert app.handler(ends(3), None) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
@@ -192,7 +192,7 @@ def test_an_answer_that_was_not_written_has_its_record_come_again(
 ) -> None:
     records = [change(1, new=item()), *load_event("ended")["Records"], change(3, new=item())]
     number = records[1]["dynamodb"]["SequenceNumber"]
-    with Stubber(background.announcer().answers._client) as s3:  # type: ignore[attr-defined]
+    with Stubber(bootstrap.announcer().answers._client) as s3:  # type: ignore[attr-defined]
         s3.add_client_error("head_object", "SlowDown")
         answer = app.handler({"Records": records}, None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": number}]}

@@ -7,9 +7,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from benchmarks.gate_item import GateItem
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from sd3.errors import Sd3Error, UpstreamFailedError, UpstreamPacedError, UpstreamThrottledError
-from sd3.upstreams.calls import Permit
+from sd3.upstreams.dispatch import Permit
 from tests.gates import STABILITY, Gates
 
 ERRORS: tuple[Sd3Error | None, ...] = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,

@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event

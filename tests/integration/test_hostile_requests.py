@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.job_items import item_from
 from sd3.errors import UpstreamAnswerError
-from sd3.job_items import item_from
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
 from tests.integration.kept_jobs import job

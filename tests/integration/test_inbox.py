@@ -13,17 +13,16 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from functions.inbox import app
-from sd3 import background
-from sd3.access import READ, SCOPES, Client, Limits
-from sd3.aws import Aws
-from sd3.clients import ClientStore
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.token_admin import TokenStore
+from sd3.adapters.dynamodb.tokens import ClientStore
+from sd3.adapters.s3.inbox import AnswerStore, FileStore
+from sd3.domain.client import READ, SCOPES, Client, Limits
+from sd3.domain.inbox import Upload
+from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
-from sd3.inbox_store import AnswerStore, FileStore
-from sd3.models import InboxOrigin
-from sd3.ports import Upload
-from sd3.tokens import TokenStore
 from tests.fakes import FakeUpstream
-from tests.integration.conftest import ENVIRONMENT, Functions, load_event
+from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
 from tests.unit.pictures import jpeg
 
 INBOX: Final = "sd3-inbox-123456789012-eu-central-1"
@@ -54,9 +53,9 @@ def inbox(aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> 
         ],
     )
     TokenStore(aws.dynamodb, "clients").issue("acme", name="Acme")
-    background.inbox.cache_clear()
+    forget_process()
     yield aws
-    background.inbox.cache_clear()
+    forget_process()
 
 
 def dropped(aws: Aws, data: bytes, *, ending: str = "json", **metadata: str) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def test_a_failing_table_has_the_event_come_again(
     with pytest.raises(StorageError):
         receive(event)
     monkeypatch.setenv("JOBS_TABLE", "jobs")
-    background.inbox.cache_clear()
+    forget_process()
     receive(event)
     assert inbox.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 1
     assert answer(inbox)["status"] == "queued"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sd3.aws import Aws
-from sd3.jobs import JobStore
-from sd3.models import JobError, JobStatus
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.domain.job import JobError, JobStatus
 from tests.fakes import NOON
 from tests.integration.kept_jobs import job
 

@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.domain.job import Holder, Job, JobStatus
 from sd3.errors import (
     GoneError,
     IdempotencyMismatchError,
@@ -14,9 +16,6 @@ from sd3.errors import (
     NotFoundError,
     StorageError,
 )
-from sd3.jobs import JobStore
-from sd3.models import Job, JobStatus
-from sd3.ports import Holder
 from tests.fakes import NOON
 from tests.integration.kept_jobs import job
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sd3.aws import Aws
-from sd3.storage import ImageStore
+from sd3.adapters.aws import Aws
+from sd3.adapters.s3.images import ImageStore
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
 

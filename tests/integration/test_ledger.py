@@ -18,16 +18,24 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from sd3.access import NO_LIMITS, Limits
-from sd3.attempts import failed, queued_again, running, with_unknown_charge
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.adapters.dynamodb.ledger import UsageTable
+from sd3.domain.billing import NOTHING, Booking, Charge, ChargeOutcome, Quote
+from sd3.domain.client import NO_LIMITS, Limits
+from sd3.domain.job import (
+    Holder,
+    ImageRecord,
+    Job,
+    JobStatus,
+    booking_of,
+    failed,
+    next_version,
+    queued_again,
+    running,
+    with_unknown_charge,
+)
 from sd3.errors import BudgetExceededError, LeaseLostError, RateLimitedError, Sd3Error, StorageError
-from sd3.jobs import JobStore
-from sd3.ledger import booking_of, next_version
-from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus, Quote
-from sd3.money import NOTHING, Booking
-from sd3.ports import Holder
-from sd3.usage_table import UsageTable
 from tests.fakes import NOON
 from tests.integration.conftest import make_jobs_tables
 from tests.integration.contended import Contended, Unreliable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from sd3.errors import (
     Sd3Error,
     StorageError,
@@ -15,9 +15,15 @@ from sd3.errors import (
     UpstreamPacedError,
     UpstreamThrottledError,
 )
-from sd3.gate_table import PLACE_SECONDS, PROBE_SECONDS
-from sd3.pacing import FAILURES, FULL_SECONDS, MAX_PAUSE_SECONDS, OPEN_SECONDS, SharedGate
-from sd3.turns import MICROS, Bounds
+from sd3.upstreams.rate_limit.limiter import (
+    FAILURES,
+    FULL_SECONDS,
+    MAX_PAUSE_SECONDS,
+    OPEN_SECONDS,
+    SharedGate,
+)
+from sd3.upstreams.rate_limit.schedule import MICROS, Bounds
+from sd3.upstreams.rate_limit.table import PLACE_SECONDS, PROBE_SECONDS
 from tests.gates import STABILITY, Gates
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from functions.worker import app as worker_app
 from local import redrive as command
 from local.deployed import Deployed
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.errors import LeaseLostError, UpstreamRefusedError
-from sd3.jobs import JobStore
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 

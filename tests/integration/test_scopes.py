@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
 from tests.integration.conftest import Functions, load_event
 
 READS = ("job", "list_jobs", "image", "usage")

@@ -9,11 +9,11 @@ import pytest
 
 from local import clients as command
 from local.deployed import Deployed
-from sd3.access import READ, SCOPES, Client, Limits
-from sd3.aws import Aws
-from sd3.clients import ClientStore
+from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.token_admin import MAX_TOKENS, TokenStore
+from sd3.adapters.dynamodb.tokens import ClientStore
+from sd3.domain.client import READ, SCOPES, Client, Limits
 from sd3.errors import StorageError
-from sd3.tokens import MAX_TOKENS, TokenStore
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TABLE = "clients"

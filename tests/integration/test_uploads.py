@@ -11,10 +11,10 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.s3.uploads import UploadStore
+from sd3.domain.image import MAX_UPLOAD_BYTES
 from sd3.errors import NotFoundError, StorageError, TooLargeError
-from sd3.upload_store import UploadStore
-from sd3.uploads import MAX_UPLOAD_BYTES
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
 from tests.unit.pictures import flat, png

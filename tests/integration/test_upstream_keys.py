@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.secrets import UpstreamKeys
 from sd3.errors import StorageError, UpstreamKeyError
-from sd3.upstream_keys import UpstreamKeys
 
 
 class Clock:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from functions.worker import app
-from sd3.aws import Aws
+from sd3.adapters.aws import Aws
+from sd3.adapters.sqs import JobQueue
+from sd3.domain.job import JobStatus
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError, UpstreamUnavailableError
-from sd3.job_queue import JobQueue
-from sd3.models import JobStatus
-from sd3.worker import Worker
+from sd3.services.worker import Worker
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 

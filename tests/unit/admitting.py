@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from sd3.admission import Admission, Admitted, Caller
-from sd3.contract import GenerateRequest
-from sd3.models import Job, JobStatus
+from sd3.domain.client import Caller
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import GenerateRequest
+from sd3.services.submission import Admission, Admitted
 from tests.fakes import (
     FakeImages,
     FakeJobs,

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus
-from sd3.service import Service
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.job import ImageRecord, Job, JobStatus
+from sd3.services.jobs import Service
 from tests.fakes import NOON, FakeJobs, make_service
 
 END: dict[str, Any] = {"status": JobStatus.SUCCEEDED, "completed_at": NOON}

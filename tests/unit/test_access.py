@@ -2,7 +2,7 @@
 
 import pytest
 
-from sd3.access import GENERATE, READ, SCOPES, Limits, require
+from sd3.domain.client import GENERATE, READ, SCOPES, Limits, require
 from sd3.errors import ForbiddenError
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from sd3.access import Limits
-from sd3.admission import fix_seeds
-from sd3.contract import MAX_SEED
+from sd3.domain.billing import Booking, Quote
+from sd3.domain.client import Limits
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import MAX_SEED, fix_seeds
 from sd3.errors import (
     BudgetExceededError,
     IdempotencyMismatchError,
@@ -16,8 +17,6 @@ from sd3.errors import (
     RateLimitedError,
     StorageError,
 )
-from sd3.models import Job, JobStatus, Quote
-from sd3.money import Booking
 from tests.fakes import (
     NOON,
     FakeJobs,

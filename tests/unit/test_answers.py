@@ -7,16 +7,12 @@ from typing import Any
 
 import pytest
 
-from sd3.answers import (
-    ANSWER_BYTES,
-    cursor_from,
-    entity_tag,
-    inline_base64,
-    job_answer,
-    position_in,
-)
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import InvalidRequestError
-from sd3.models import Charge, ChargeOutcome, DrawnPicture, ImageRecord, Job, JobStatus
+from sd3.responses.pagination import cursor_from, position_in
+from sd3.responses.render import ANSWER_BYTES, entity_tag, inline_base64, job_answer
 from tests.fakes import NOON, FakeImages, picture
 
 POSITION = (NOON.isoformat(), "job-1")
@@ -132,7 +128,7 @@ def test_an_answer_names_what_a_job_cost_and_why_it_failed() -> None:
     charge = Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=30_000)
     error = {"code": "upstream_error", "message": "It broke."}
     broken = job(status=JobStatus.FAILED, charges=(charge, charge), error=error)
-    answer = job_answer(broken, FakeImages(), now=NOON)
+    answer = job_answer(broken, lambda key: FakeImages().sign(key, now=NOON))
     assert answer.cost_usd == 0.06
     assert answer.error is not None
     assert answer.error.model_dump() == error

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sd3.attempts import Attempts, failed, queued_again, running, with_unknown_charge
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import Charge, ChargeOutcome, Quote
+from sd3.domain.job import Job, JobStatus, failed, queued_again, running, with_unknown_charge
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     LeaseLostError,
@@ -19,7 +20,7 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.models import Charge, ChargeOutcome, Job, JobStatus, Quote
+from sd3.services.execution import Attempts
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, fallback, picture
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sd3.access import GENERATE, READ, SCOPES, Client, Limits
-from sd3.clients import ClientStore, sha256_of
+from sd3.adapters.dynamodb.tokens import ClientStore, item_from, sha256_of, token_from
+from sd3.domain.client import GENERATE, READ, SCOPES, Client, Limits, Token
 from sd3.errors import StorageError
-from sd3.token_items import Token, item_from, token_from
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TOKEN = "sd3_" + "x" * 43

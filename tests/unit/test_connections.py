@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sd3 import connections
 from sd3.errors import (
     UpstreamError,
     UpstreamFailedError,
@@ -15,7 +14,8 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.http import HttpSession
+from sd3.http import transport as connections
+from sd3.http.session import HttpSession
 from tests.unit.upstreams.calling import LIMITS, SECRET, FakeTime, Serve
 from tests.unit.upstreams.misbehaving import Wire, answer, dripping, head, raw, silent
 

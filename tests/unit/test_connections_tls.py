@@ -11,11 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sd3.errors import (
-    UpstreamTimeoutError,
-    UpstreamUnavailableError,
-)
-from sd3.http import HttpSession
+from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
+from sd3.http.session import HttpSession
 from tests.unit.upstreams.calling import LIMITS, FakeTime
 from tests.unit.upstreams.misbehaving import (
     MisbehavingServer,

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from sd3.contract import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.image import encode_base64
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import Fault, InvalidRequestError
-from sd3.images import encode_base64
-from sd3.models import Charge, ChargeOutcome, Job, JobStatus
 from tests.unit.pictures import flat, png
 
 PNG = png()

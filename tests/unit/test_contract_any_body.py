@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sd3.contract import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import Fault, InvalidJsonError, InvalidRequestError, RequestError
 
 SEEDS = st.integers(1, MAX_SEED)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sd3.formats import PictureError, check_png_pixels, read_format
+from sd3.domain.image_formats import PictureError, check_png_pixels, read_format
 from tests.unit.pictures import (
     KINDS_OF_PNG,
     black_png,

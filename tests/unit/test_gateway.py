@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sd3.access import SCOPES, Limits
+from sd3.api.request import Request
+from sd3.domain.client import SCOPES, Limits
+from sd3.domain.job import JobsQuery, JobStatus
+from sd3.domain.request import UploadRequest
 from sd3.errors import InvalidJsonError, InvalidRequestError
-from sd3.gateway import Request
-from sd3.models import JobsQuery, JobStatus
-from sd3.uploads import UploadRequest
 
 
 def request(

@@ -15,8 +15,8 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.http import Answer, Limits, with_key
-from sd3.refusals import Refusal
+from sd3.http.error_response import Refusal
+from sd3.http.session import Answer, Limits, with_key
 from tests.unit.upstreams.calling import SECRET, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, chunked, head, raw
 

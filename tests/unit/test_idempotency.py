@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sd3.admission import fingerprint_of
+from sd3.domain.job import Holder, Job, JobStatus
+from sd3.domain.request import fingerprint_of
 from sd3.errors import (
     ContentPolicyError,
     GoneError,
@@ -14,8 +15,6 @@ from sd3.errors import (
     UpstreamAnswerError,
     UpstreamUnavailableError,
 )
-from sd3.models import Job, JobStatus
-from sd3.ports import Holder
 from tests.fakes import (
     NOON,
     FakeImages,

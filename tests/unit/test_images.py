@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from sd3.images import (
+from sd3.domain.image import (
     MAX_INIT_BYTES,
     Picture,
-    PictureError,
     check_init_image,
     decode_base64,
     decode_init_image,
@@ -19,6 +18,7 @@ from sd3.images import (
     extension,
     read_picture,
 )
+from sd3.domain.image_formats import PictureError
 from tests.unit.pictures import black_png, flat, jpeg, picture, png, webp
 
 FILES = {"image/png": png(), "image/jpeg": jpeg(), "image/webp": webp()}

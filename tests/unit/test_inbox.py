@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sd3.access import NO_LIMITS, READ, SCOPES, Client, Limits
-from sd3.admission import Admission
-from sd3.contract import GenerateRequest
+from sd3.domain.client import NO_LIMITS, READ, SCOPES, Client, Limits
+from sd3.domain.inbox import MAX_PICTURE_BYTES, File, Upload, answer_key
+from sd3.domain.job import InboxOrigin, JobStatus
+from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidRequestError, RequestError, StorageError
-from sd3.inbox import MAX_PICTURE_BYTES, Inbox, answer_key
-from sd3.models import InboxOrigin, JobStatus
-from sd3.ports import File, Upload
+from sd3.services.inbox import Inbox
+from sd3.services.submission import Admission
 from tests.fakes import (
     NOON,
     FakeImages,

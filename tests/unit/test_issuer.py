@@ -13,11 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sd3.access import GENERATE, READ, SCOPES, Client, Limits
-from sd3.clients import CLIENT_ID
+from sd3.auth.jwks import IssuerKeys
+from sd3.auth.jwt import Issuer, client_id_of
+from sd3.domain.client import CLIENT_ID, GENERATE, READ, SCOPES, Client, Limits
 from sd3.errors import IssuerError
-from sd3.issuer import Issuer, client_id_of
-from sd3.issuer_keys import IssuerKeys
 from tests.unit.issuing import (
     AUDIENCE,
     DISCOVERY,
@@ -306,7 +305,7 @@ def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
 def test_an_issuer_that_answers_for_ever_is_no_verdict(
     server: LoopbackIssuer, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sd3.issuer_keys._SECONDS", 0.3)
+    monkeypatch.setattr("sd3.auth.jwks._SECONDS", 0.3)
     server.pages[ELSEWHERE] = dripping(head(200) + b" " * 100_000)
     with pytest.raises(IssuerError):
         issuer.find(server.token())

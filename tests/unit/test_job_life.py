@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sd3.access import NO_LIMITS, Limits
-from sd3.admission import Caller
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.client import NO_LIMITS, Caller, Limits
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     StorageError,
@@ -22,7 +23,6 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.models import ChargeOutcome, Job, JobStatus
 from tests.fakes import picture
 from tests.unit.unreliable import Crash, World
 

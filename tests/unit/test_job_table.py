@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from sd3.adapters.dynamodb.table import ConditionFailedError, JobTable
 from sd3.errors import StorageError
-from sd3.job_table import ConditionFailedError, JobTable
 
 ITEM = {"job_id": {"S": "a"}}
 

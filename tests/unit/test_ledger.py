@@ -5,19 +5,18 @@ from typing import Any
 
 import pytest
 
-from sd3.access import NO_LIMITS, Limits
-from sd3.ledger import (
-    admit,
-    booking_from,
-    booking_of,
+from sd3.adapters.dynamodb.ledger import admit, booking_from
+from sd3.domain.billing import (
+    NOTHING,
+    Booking,
+    Charge,
+    ChargeOutcome,
     day_of,
-    first_version,
     next_day,
     next_minute,
-    next_version,
 )
-from sd3.models import Charge, ChargeOutcome, ImageRecord, Job, JobStatus
-from sd3.money import NOTHING, Booking
+from sd3.domain.client import NO_LIMITS, Limits
+from sd3.domain.job import ImageRecord, Job, JobStatus, booking_of, first_version, next_version
 from tests.fakes import NOON
 from tests.unit.changing_jobs import QUOTE, job
 

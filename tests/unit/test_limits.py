@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from sd3.access import NO_LIMITS, Limits
+from sd3.adapters.dynamodb.ledger import LastRefusals
+from sd3.domain.billing import budget_exceeded, rate_limited
+from sd3.domain.client import NO_LIMITS, Limits
 from sd3.errors import BudgetExceededError, RateLimitedError
-from sd3.limits import LastRefusals, budget_exceeded, rate_limited
 from tests.fakes import NOON
 
 LIMITS = Limits(daily_budget_micros=50_000, requests_per_minute=2)

@@ -15,10 +15,10 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.gate_table import GateTable
-from sd3.pacing import SharedGate
 from sd3.settings import Rate
-from sd3.turns import MICROS, Bounds
+from sd3.upstreams.rate_limit.limiter import SharedGate
+from sd3.upstreams.rate_limit.schedule import MICROS, Bounds
+from sd3.upstreams.rate_limit.table import GateTable
 from tests.gates import STABILITY, Gates
 
 if TYPE_CHECKING:

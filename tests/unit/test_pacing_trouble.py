@@ -19,9 +19,15 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.gate_table import PLACE_SECONDS
-from sd3.pacing import FAILURES, FULL_SECONDS, MAX_OPEN_SECONDS, OPEN_SECONDS, SharedGate
-from sd3.turns import MICROS
+from sd3.upstreams.rate_limit.limiter import (
+    FAILURES,
+    FULL_SECONDS,
+    MAX_OPEN_SECONDS,
+    OPEN_SECONDS,
+    SharedGate,
+)
+from sd3.upstreams.rate_limit.schedule import MICROS
+from sd3.upstreams.rate_limit.table import PLACE_SECONDS
 from tests.gates import Gates
 
 if TYPE_CHECKING:

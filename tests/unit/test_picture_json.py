@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from sd3.domain.image import read_picture
 from sd3.errors import UpstreamAnswerError
-from sd3.images import read_picture
-from sd3.picture_json import read_json, read_picture_at, split_long_strings, with_picture
+from sd3.http.base64_json import read_json, read_picture_at, split_long_strings, with_picture
 from tests.unit.pictures import png
 from tests.unit.upstreams.octoai_answers import b64
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from sd3 import resizing
+from sd3.domain.image import MAX_SIDE, Picture, read_picture
 from sd3.errors import InvalidRequestError
-from sd3.images import MAX_SIDE, Picture, read_picture
-from sd3.resizing import Resizer, resized
+from sd3.upstreams import resize as resizing
+from sd3.upstreams.resize import Resizer, resized
 from tests.unit.pictures import (
     black_png,
     chunk,

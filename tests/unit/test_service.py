@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from sd3.admission import Caller
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.client import Caller
+from sd3.domain.job import JobStatus
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     NotFoundError,
@@ -15,8 +17,8 @@ from sd3.errors import (
     UpstreamAnswerError,
     UpstreamUnavailableError,
 )
-from sd3.models import ChargeOutcome, JobAnswer, JobStatus
-from sd3.service import Service
+from sd3.responses.models import JobAnswer
+from sd3.services.jobs import Service
 from tests.fakes import (
     NOON,
     FakeImages,

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 
-from sd3.admission import Caller
-from sd3.contract import GenerateRequest
-from sd3.errors import (
-    GoneError,
-    StillRunningError,
-    UpstreamTimeoutError,
-)
-from sd3.models import ChargeOutcome, JobStatus
-from sd3.service import Service
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.client import Caller
+from sd3.domain.job import JobStatus
+from sd3.domain.request import GenerateRequest
+from sd3.errors import GoneError, StillRunningError, UpstreamTimeoutError
+from sd3.services.jobs import Service
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeQueue, FakeUpstream, make_service
 
 

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.job import Job, JobStatus, first_version
 from sd3.errors import (
     GoneError,
     InvalidRequestError,
@@ -12,8 +14,6 @@ from sd3.errors import (
     NotFoundError,
     StorageError,
 )
-from sd3.ledger import first_version
-from sd3.models import ChargeOutcome, Job, JobStatus
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime
 from tests.fakes import picture as a_picture
 from tests.unit.changing_jobs import END, FREE, QUOTE, ChangingJobs, drawn, job, running, serve

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sd3.upload_store import FOLDER, KEEP
+from sd3.adapters.s3.uploads import FOLDER, KEEP
 from tests.unit.translated_template import source
 
 

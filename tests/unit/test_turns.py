@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from benchmarks.gate_item import GateItem
 from sd3.errors import UpstreamPacedError
 from sd3.settings import Rate
-from sd3.turns import MICROS, Bounds, State, count_of, starts
-from sd3.upstreams.calls import Permit
+from sd3.upstreams.dispatch import Permit
+from sd3.upstreams.rate_limit.schedule import MICROS, Bounds, State, count_of, starts
 from tests.gates import STABILITY, Gates
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from sd3.admission import fingerprint_of
+from sd3.domain.image import MAX_UPLOAD_BYTES, read_picture
+from sd3.domain.request import UploadRequest, fingerprint_of
 from sd3.errors import Fault, GoneError, IdempotencyMismatchError, InvalidRequestError
-from sd3.images import read_picture
-from sd3.uploads import MAX_UPLOAD_BYTES, UploadRequest
 from sd3.upstreams.octoai import request_body
 from tests.fakes import NOON, FakeImages, FakeUploads, FakeUpstream, make_service
 from tests.unit.admitting import World, caller, request

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from sd3.access import NO_LIMITS, Limits
+from sd3.domain.billing import Booking, UsedDay, first_day
+from sd3.domain.client import NO_LIMITS, Limits
 from sd3.errors import BudgetExceededError, InvalidRequestError
-from sd3.money import Booking
-from sd3.ports import UsedDay
-from sd3.usage import first_day, usage_answer
+from sd3.responses.render import usage_answer
 from tests.fakes import NOON, FakeJobs, FakeQueue, FakeUpstream, make_service
 from tests.unit.admitting import caller, request
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.job import JobStatus
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
@@ -16,7 +18,6 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.models import ChargeOutcome, JobStatus
 from tests.fakes import NOON, FakeImages, FakeTime, FakeUpstream, make_worker, picture
 from tests.unit.waiting_job import World, code, taken
 

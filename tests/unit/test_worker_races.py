@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sd3.attempts import queued_again, running
+from sd3.domain.billing import Booking, ChargeOutcome, Quote
+from sd3.domain.generation import Drawing
+from sd3.domain.job import Job, JobStatus, queued_again, running
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError
-from sd3.models import ChargeOutcome, Drawing, Job, JobStatus, Quote
-from sd3.money import Booking
 from tests.fakes import NOON, FakeUpstream
 from tests.unit.waiting_job import World, code, taken
 

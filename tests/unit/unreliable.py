@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from local.redrive import put_back
-from sd3.access import Limits
+from sd3.domain.billing import NOTHING, Booking, day_of
+from sd3.domain.client import Limits
+from sd3.domain.generation import Drawing
+from sd3.domain.image import Picture
+from sd3.domain.job import Job, JobStatus, booking_of
 from sd3.errors import Sd3Error, StorageError
-from sd3.images import Picture
-from sd3.ledger import booking_of, day_of
-from sd3.models import Drawing, Job, JobStatus
-from sd3.money import NOTHING, Booking
 from tests.fakes import (
     NOON,
     FakeImages,

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from sd3.contract import GenerateRequest
-from sd3.models import ChargeOutcome, Job, JobStatus, Quote
-from sd3.worker import Worker
+from sd3.domain.billing import ChargeOutcome, Quote
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import GenerateRequest
+from sd3.services.worker import Worker
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, make_worker
 
 

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.http import Sign
+from sd3.http.session import Sign
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.pictures import drawn, size_of
 from tests.vendors.serving import KEY, TEXT, Call, VendorServer, json_answer

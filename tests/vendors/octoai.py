@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pybase64
 
-from sd3.contract import SIZES
+from sd3.domain.request import SIZES
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.pictures import drawn, size_of
 from tests.vendors.serving import TEXT, Call, VendorServer, json_answer

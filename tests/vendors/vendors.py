@@ -13,8 +13,8 @@ from sd3.errors import (
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
-from sd3.http import HttpSession, Key
-from sd3.upstreams import Upstream
+from sd3.http.session import HttpSession, Key
+from sd3.upstreams.base import Upstream
 from sd3.upstreams.bedrock import BedrockUpstream
 from sd3.upstreams.octoai import OctoaiUpstream
 from sd3.upstreams.openai import OpenaiUpstream

@@ -1,120 +1,170 @@
-"""Where the concrete classes meet: settings, AWS, the upstreams and the log."""
+"""The composition root: the only place where settings, AWS clients and use cases meet.
+
+Each builder imports what it builds, so that a function pays at its cold start for its own parts
+only. Everything is made when it is first asked for, and once for each process.
+"""
 
 import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger
-
-from sd3.admission import Admission, Caller
-from sd3.aws import POOL_SIZE, Aws
-from sd3.gate_table import GateTable
-from sd3.job_queue import JobQueue, job_id_in
-from sd3.jobs import JobStore
-from sd3.pacing import SharedGate
-from sd3.ports import Time
-from sd3.service import Service
+from sd3.adapters.aws import POOL_SIZE, Aws
 from sd3.settings import Settings, UpstreamSettings
-from sd3.storage import ImageStore
-from sd3.turns import Bounds
-from sd3.upload_store import UploadStore
-from sd3.upstream_keys import UpstreamKeys
-from sd3.upstreams import UPSTREAMS, Options, Upstream
-from sd3.upstreams.calls import PacedUpstream
-from sd3.upstreams.fallback import Fallback
-from sd3.usage_table import UsageTable
-from sd3.worker import Worker
 
-__all__ = [
-    "Caller",
-    "build_admission",
-    "build_service",
-    "build_worker",
-    "job_id_in",
-    "logger",
-    "queue",
-    "service",
-    "worker",
-]
-
-TIME: Final = Time(
-    now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=time.sleep, jitter=random.random
-)
+if TYPE_CHECKING:
+    from sd3.adapters.dynamodb.jobs import JobStore
+    from sd3.adapters.dynamodb.tokens import ClientStore
+    from sd3.adapters.s3.images import ImageStore
+    from sd3.adapters.secrets import UpstreamKeys
+    from sd3.adapters.sqs import JobQueue
+    from sd3.auth.jwt import Issuer
+    from sd3.services.inbox import Inbox
+    from sd3.services.jobs import Service
+    from sd3.services.notifications import Announcer
+    from sd3.services.ports import Time
+    from sd3.services.submission import Admission
+    from sd3.services.worker import Worker
+    from sd3.upstreams.base import Upstream
+    from sd3.upstreams.dispatch import PacedUpstream
+    from sd3.upstreams.fallback import Fallback
+    from sd3.upstreams.rate_limit.limiter import SharedGate
 
 
 @cache
-def logger() -> Logger:
-    """The structured log; it never holds tokens, prompts, links or pictures."""
-    return Logger()
+def clients() -> "ClientStore":
+    """Build the clients of this deployment, by their tokens."""
+    from sd3.adapters.dynamodb.tokens import ClientStore
+
+    return ClientStore(_aws().dynamodb, _settings().clients_table)
 
 
 @cache
-def service() -> Service:
-    """The use cases of clients in this process, from its environment."""
-    return build_service(Settings.from_env(os.environ), Aws())
+def issuer() -> "Issuer | None":
+    """Build the check of JWTs, if this deployment takes any."""
+    settings = _settings()
+    if not settings.jwt_issuer:
+        return None
+    from sd3.auth.jwt import Issuer
+
+    return Issuer(settings.jwt_issuer, audience=settings.jwt_audience)
 
 
 @cache
-def worker() -> Worker:
-    """The use case of the queue in this process, from its environment."""
-    return build_worker(Settings.from_env(os.environ), Aws())
+def service() -> "Service":
+    """Build the use cases of clients."""
+    from sd3.adapters.dynamodb.ledger import UsageTable
+    from sd3.adapters.s3.uploads import UploadStore
+    from sd3.services.jobs import Service
 
-
-@cache
-def queue() -> JobQueue:
-    """The queue of jobs, from this process's environment."""
-    return _queue(Settings.from_env(os.environ), Aws())
-
-
-def build_service(settings: Settings, aws: Aws) -> Service:
-    """Put the use cases of clients together. Nothing is called yet."""
+    settings, aws = _settings(), _aws()
     return Service(
-        jobs=_jobs(settings, aws),
+        jobs=_jobs(),
         usages=UsageTable(aws.dynamodb, settings.usage_table),
-        images=_images(settings, aws),
-        uploads=_uploads(settings, aws),
-        queue=_queue(settings, aws),
-        upstreams=_upstreams(settings, aws),
-        time=TIME,
+        images=_images(),
+        uploads=UploadStore(
+            aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry
+        ),
+        queue=queue(),
+        upstreams=_upstreams(),
+        time=clock(),
         sync_image_steps=settings.sync_image_steps,
         retention=timedelta(days=settings.image_retention_days),
         url_ttl_seconds=settings.url_ttl_seconds,
     )
 
 
-def build_admission(settings: Settings, aws: Aws) -> Admission:
-    """Put together what makes jobs, for callers that never wait for them."""
-    return Admission(
-        jobs=_jobs(settings, aws),
-        images=_images(settings, aws),
-        uploads=_uploads(settings, aws),
-        queue=_queue(settings, aws),
-        upstreams=_upstreams(settings, aws),
-        time=TIME,
-        sync_image_steps=0,
-        retention=timedelta(days=settings.image_retention_days),
-    )
+@cache
+def worker() -> "Worker":
+    """Build the use case of the queue."""
+    from sd3.services.worker import Worker
 
-
-def build_worker(settings: Settings, aws: Aws) -> Worker:
-    """Put the use case of the queue together. Nothing is called yet."""
     return Worker(
-        jobs=_jobs(settings, aws),
-        images=_images(settings, aws),
-        upstreams=_upstreams(settings, aws),
-        time=TIME,
-        max_queue=timedelta(hours=settings.max_queue_hours),
+        jobs=_jobs(),
+        images=_images(),
+        upstreams=_upstreams(),
+        time=clock(),
+        max_queue=timedelta(hours=_settings().max_queue_hours),
     )
 
 
-def _jobs(settings: Settings, aws: Aws) -> JobStore:
-    return JobStore(aws.dynamodb, settings.jobs_table, usage_table=settings.usage_table)
+@cache
+def queue() -> "JobQueue":
+    """Build the queue of jobs."""
+    from sd3.adapters.sqs import JobQueue
+
+    settings, aws = _settings(), _aws()
+    return JobQueue(lambda: aws.sqs, settings.queue_url, aside_url=settings.aside_queue_url)
 
 
-def _images(settings: Settings, aws: Aws) -> ImageStore:
+@cache
+def inbox() -> "Inbox":
+    """Build the use case of the inbox."""
+    from sd3.adapters.dynamodb.tokens import ClientStore
+    from sd3.adapters.s3.inbox import AnswerStore, FileStore
+    from sd3.services.inbox import Inbox
+
+    settings, aws = _settings(), _aws()
+    return Inbox(
+        admission=_admission(),
+        clients=ClientStore(aws.dynamodb, settings.clients_table),
+        files=FileStore(aws.s3),
+        answers=AnswerStore(aws.s3, settings.images_bucket),
+    )
+
+
+@cache
+def announcer() -> "Announcer":
+    """Build the use case of a job's end."""
+    from sd3.adapters.eventbridge import EventBus
+    from sd3.adapters.s3.inbox import AnswerStore
+    from sd3.services.notifications import Announcer
+
+    settings, aws = _settings(), _aws()
+    return Announcer(
+        bus=EventBus(aws.events, settings.event_bus),
+        answers=AnswerStore(aws.s3, settings.images_bucket),
+        bucket=settings.images_bucket,
+    )
+
+
+@cache
+def clock() -> "Time":
+    """Build the clock of this process."""
+    from sd3.services.ports import Time
+
+    return Time(
+        now=lambda: datetime.now(UTC),
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+        jitter=random.random,
+    )
+
+
+def _settings() -> Settings:
+    return Settings.from_env(os.environ)
+
+
+@cache
+def _aws() -> Aws:
+    return Aws()
+
+
+@cache
+def _jobs() -> "JobStore":
+    from sd3.adapters.dynamodb.jobs import JobStore
+
+    settings = _settings()
+    return JobStore(_aws().dynamodb, settings.jobs_table, usage_table=settings.usage_table)
+
+
+@cache
+def _images() -> "ImageStore":
+    from sd3.adapters.s3.images import ImageStore
+
+    settings, aws = _settings(), _aws()
     return ImageStore(
         aws.s3,
         settings.images_bucket,
@@ -124,32 +174,54 @@ def _images(settings: Settings, aws: Aws) -> ImageStore:
     )
 
 
-def _uploads(settings: Settings, aws: Aws) -> UploadStore:
-    return UploadStore(aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry)
+def _admission() -> "Admission":
+    """Build what makes jobs, for callers that never wait for them."""
+    from sd3.adapters.s3.uploads import UploadStore
+    from sd3.services.submission import Admission
+
+    settings, aws = _settings(), _aws()
+    return Admission(
+        jobs=_jobs(),
+        images=_images(),
+        uploads=UploadStore(
+            aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry
+        ),
+        queue=queue(),
+        upstreams=_upstreams(),
+        time=clock(),
+        sync_image_steps=0,
+        retention=timedelta(days=settings.image_retention_days),
+    )
 
 
-def _queue(settings: Settings, aws: Aws) -> JobQueue:
-    return JobQueue(lambda: aws.sqs, settings.queue_url, aside_url=settings.aside_queue_url)
+@cache
+def _upstreams() -> "Fallback":
+    from sd3.upstreams.fallback import Fallback
+
+    return Fallback(make_members=_members)
 
 
-def _upstreams(settings: Settings, aws: Aws) -> Fallback:
-    def members() -> tuple[PacedUpstream, ...]:
-        chosen = settings.upstreams()
-        # Bedrock can do without a key, so a plain one is of whoever stands beside it.
-        keyed = [one.name for one in chosen if one.name != "bedrock" or len(chosen) == 1]
-        keys = UpstreamKeys(
-            lambda: aws.secrets,
-            settings.upstream_secret,
-            plain_for=keyed[0] if len(keyed) == 1 else None,
-        )
-        return tuple(_member(one, settings, aws, keys) for one in chosen)
+def _members() -> "tuple[PacedUpstream, ...]":
+    from sd3.adapters.secrets import UpstreamKeys
 
-    return Fallback(make_members=members)
+    settings, aws = _settings(), _aws()
+    chosen = settings.upstreams()
+    # Bedrock can do without a key, so a plain one is of whoever stands beside it.
+    keyed = [one.name for one in chosen if one.name != "bedrock" or len(chosen) == 1]
+    keys = UpstreamKeys(
+        lambda: aws.secrets,
+        settings.upstream_secret,
+        plain_for=keyed[0] if len(keyed) == 1 else None,
+    )
+    return tuple(_member(one, keys) for one in chosen)
 
 
-def _member(
-    one: UpstreamSettings, settings: Settings, aws: Aws, keys: UpstreamKeys
-) -> PacedUpstream:
+def _member(one: UpstreamSettings, keys: "UpstreamKeys") -> "PacedUpstream":
+    from sd3.upstreams import UPSTREAMS
+    from sd3.upstreams.base import Options
+    from sd3.upstreams.dispatch import PacedUpstream
+
+    settings = _settings()
     if one.name not in UPSTREAMS:
         msg = f"UPSTREAM names {one.name!r}, which is none of {', '.join(UPSTREAMS)}"
         raise ValueError(msg)
@@ -157,25 +229,29 @@ def _member(
         base_url=one.url,
         key=keys.of(one.name),
         settings=settings,
-        sign=aws.signer("bedrock", settings.bedrock_region),
+        sign=_aws().signer("bedrock", settings.bedrock_region),
     )
-
-    def gate(upstream: Upstream) -> SharedGate:
-        return SharedGate(
-            GateTable(aws.dynamodb, settings.upstreams_table, one.name),
-            bounds=Bounds(
-                rate=one.rate or upstream.rate,
-                concurrency=one.concurrency,
-                pause_seconds=upstream.pause_seconds,
-            ),
-            clock=time.time,
-        )
-
     return PacedUpstream(
         settings=one,
         make=lambda: UPSTREAMS[one.name](options),
-        make_gate=gate,
-        clock=TIME.monotonic,
-        sleep=TIME.sleep,
-        jitter=TIME.jitter,
+        make_gate=lambda upstream: _gate(one, upstream),
+        clock=clock().monotonic,
+        sleep=clock().sleep,
+        jitter=clock().jitter,
+    )
+
+
+def _gate(one: UpstreamSettings, upstream: "Upstream") -> "SharedGate":
+    from sd3.upstreams.rate_limit.limiter import SharedGate
+    from sd3.upstreams.rate_limit.schedule import Bounds
+    from sd3.upstreams.rate_limit.table import GateTable
+
+    return SharedGate(
+        GateTable(_aws().dynamodb, _settings().upstreams_table, one.name),
+        bounds=Bounds(
+            rate=one.rate or upstream.rate,
+            concurrency=one.concurrency,
+            pause_seconds=upstream.pause_seconds,
+        ),
+        clock=time.time,
     )

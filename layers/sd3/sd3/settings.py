@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Final, NamedTuple, Self
 
 _RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,4})")
+
 _PRICE: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
+
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from benchmarks.aws_server import COUNTS, INBOX_FILE, aws
 from benchmarks.loopback import serving
-from sd3.token_items import token_from
+from sd3.adapters.dynamodb.tokens import token_from
 
 
 @pytest.fixture

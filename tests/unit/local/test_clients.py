@@ -7,8 +7,8 @@ import pytest
 
 from local import clients as command
 from local.processes import StackError
+from sd3.domain.billing import dollars
 from sd3.errors import StorageError
-from sd3.money import dollars
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler.openapi.models import OpenAPI
 
 from local.openapi.document import document
 from local.openapi.page import page
-from sd3.contract import SIZES, GenerateRequest
+from sd3.domain.request import SIZES, GenerateRequest
 from sd3.errors import InvalidRequestError, Sd3Error
 from tests.unit.translated_template import api_body
 

@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 from sd3.errors import UpstreamError
-from sd3.http import Answer, HttpSession, Limits
-from sd3.refusals import Refusal
+from sd3.http.error_response import Refusal
+from sd3.http.session import Answer, HttpSession, Limits
 from tests.unit.upstreams.misbehaving import MisbehavingServer, Reply
 
 LIMITS: Final = Limits(max_bytes=4_000_000, min_seconds=0)

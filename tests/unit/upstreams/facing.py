@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import pytest
 
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
-from sd3.http import HttpSession, Limits
-from sd3.images import Picture
-from sd3.models import DrawnPicture
+from sd3.http.session import HttpSession, Limits
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.calls import Calls, Order, PacedUpstream, Result
+from sd3.upstreams.dispatch import Calls, Order, PacedUpstream, Result
 from tests.fakes import OpenGate
 from tests.unit.upstreams.calling import FakeKey
 from tests.vendors.serving import KEY

@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Fault, Sd3Error
-from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture
 from sd3.settings import Rate
-from sd3.upstreams.calls import Permit
+from sd3.upstreams.dispatch import Permit
 from tests.fakes import picture
 
 Script = Mapping[int, Sequence[Sd3Error | None]]

@@ -10,8 +10,9 @@ import botocore.session
 import pytest
 from botocore.config import Config
 
-from sd3.aws import Aws
-from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.adapters.aws import Aws
+from sd3.domain.image import Picture, read_picture
+from sd3.domain.request import MAX_SEED, GenerateRequest
 from sd3.errors import (
     Sd3Error,
     StorageError,
@@ -22,7 +23,6 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.images import Picture, read_picture
 from sd3.upstreams.bedrock import BedrockUpstream
 from tests.unit.pictures import flat, png
 from tests.unit.upstreams.calling import FakeKey

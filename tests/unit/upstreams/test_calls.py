@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import ChargeOutcome, Expense
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
@@ -20,10 +23,8 @@ from sd3.errors import (
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
-from sd3.images import Picture
-from sd3.models import ChargeOutcome, Drawing, DrawnPicture, Expense
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.calls import Calls, Order, PacedUpstream
+from sd3.upstreams.dispatch import Calls, Order, PacedUpstream
 from tests.fakes import OpenGate, picture
 from tests.unit.upstreams.calling import FakeTime
 from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream

@@ -5,7 +5,10 @@ from operator import attrgetter
 
 import pytest
 
-from sd3.contract import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.image import read_picture
+from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import (
     Sd3Error,
     UpstreamAnswerError,
@@ -16,11 +19,9 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.http import HttpSession
-from sd3.images import read_picture
-from sd3.models import ChargeOutcome, DrawnPicture
+from sd3.http.session import HttpSession
 from sd3.upstreams import UPSTREAMS
-from sd3.upstreams.calls import Result
+from sd3.upstreams.dispatch import Result
 from tests.unit.pictures import jpeg
 from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face

@@ -5,7 +5,11 @@ from typing import Any
 
 import pytest
 
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import ChargeOutcome, Expense, Quote
+from sd3.domain.generation import DrawnPicture, Outcome
+from sd3.domain.image import Picture
+from sd3.domain.job import JobError
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,
@@ -22,10 +26,8 @@ from sd3.errors import (
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
-from sd3.images import Picture
-from sd3.models import ChargeOutcome, DrawnPicture, Expense, JobError, Outcome, Quote
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.calls import PacedUpstream
+from sd3.upstreams.dispatch import PacedUpstream
 from sd3.upstreams.fallback import Fallback
 from tests.fakes import OpenGate, picture
 from tests.unit.upstreams.calling import FakeTime

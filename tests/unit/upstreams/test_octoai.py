@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import Drawing
+from sd3.domain.image import Picture, read_picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     UpstreamAnswerError,
@@ -19,8 +21,6 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.images import Picture, read_picture
-from sd3.models import Drawing
 from sd3.upstreams.octoai import OctoaiUpstream, request_body
 from tests.unit.pictures import png
 from tests.unit.upstreams.calling import Caller, FakeKey, Serve

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from sd3.domain.generation import Drawing
 from sd3.errors import UpstreamAnswerError
-from sd3.models import Drawing
 from sd3.upstreams.octoai import read_answer
 from tests.unit.pictures import png
 from tests.unit.upstreams.octoai_answers import b64, image, images

@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import pytest
 
-from sd3.contract import MAX_SEED, GenerateRequest
+from sd3.domain.request import MAX_SEED, GenerateRequest
 from sd3.errors import Sd3Error, UpstreamAnswerError, UpstreamRefusedError
-from sd3.http import HttpSession
+from sd3.http.session import HttpSession
 from sd3.upstreams.openai import OpenaiUpstream
 from tests.unit.pictures import flat
 from tests.unit.upstreams.calling import FakeKey

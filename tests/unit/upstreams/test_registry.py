@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sd3.settings import Settings
-from sd3.upstreams import UPSTREAMS, Options, Upstream
+from sd3.upstreams import UPSTREAMS
+from sd3.upstreams.base import Options, Upstream
 from tests.unit.upstreams.calling import FakeKey
 from tests.vendors.bedrock import signer
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sd3.contract import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.image import Picture, read_picture
+from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,
@@ -14,8 +16,6 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnchargedError,
 )
-from sd3.images import Picture, read_picture
-from sd3.models import DrawnPicture
 from sd3.settings import Rate
 from sd3.upstreams.stability import StabilityUpstream
 from tests.unit.pictures import flat, jpeg, png

@@ -11,7 +11,9 @@ from urllib.parse import quote
 import pydantic_core
 from pydantic import BaseModel, ConfigDict
 
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     Fault,
     UpstreamAnswerError,
@@ -21,20 +23,22 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.http import HttpSession, Key, Sign, with_key
-from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture
-from sd3.picture_json import read_json, read_picture_at, with_picture
-from sd3.refusals import Refusal
-from sd3.resizing import Resizer
+from sd3.http.base64_json import read_json, read_picture_at, with_picture
+from sd3.http.error_response import Refusal
+from sd3.http.session import HttpSession, Key, Sign, with_key
 from sd3.settings import Rate
-from sd3.stable_image import answered_seed, drawable, request_fields
+from sd3.upstreams.resize import Resizer
+from sd3.upstreams.stability_common import answered_seed, drawable, request_fields
 
 MICROS: Final = 80_000
 """Of a picture, as of 2026-11. Other sources have $0.065: the dearer one breaks no budget."""
+
 _FILTERED: Final = "Filter reason"
+
 _THROTTLED: Final = frozenset(("ThrottlingException", "ServiceQuotaExceededException"))
+
 _UNAVAILABLE: Final = frozenset(("ServiceUnavailableException", "ModelNotReadyException"))
+
 _FAILED: Final = frozenset(("ModelErrorException", "ModelTimeoutException"))
 
 

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from sd3.contract import GenerateRequest
+from sd3.domain.billing import Expense, Quote
+from sd3.domain.generation import DrawnPicture, Outcome
+from sd3.domain.image import Picture
+from sd3.domain.job import JobError
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,
@@ -13,9 +17,7 @@ from sd3.errors import (
     UpstreamRefusedError,
     UpstreamTimeoutError,
 )
-from sd3.images import Picture
-from sd3.models import DrawnPicture, Expense, JobError, Outcome, Quote
-from sd3.upstreams.calls import Order, PacedUpstream, Result
+from sd3.upstreams.dispatch import Order, PacedUpstream, Result
 
 TRIES: Final = 3
 """Of a call that the last upstream is too busy for; from the others on it is the next one's."""

@@ -7,20 +7,24 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.contract import MAX_IMAGES, MAX_SEED, GenerateRequest
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
 from sd3.errors import ContentPolicyError, Fault, UpstreamAnswerError, UpstreamError
-from sd3.http import HttpSession, Key, with_key
-from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture
-from sd3.picture_json import Places, read_json, read_picture_at, with_picture
-from sd3.refusals import Refusal
+from sd3.http.base64_json import Places, read_json, read_picture_at, with_picture
+from sd3.http.error_response import Refusal
+from sd3.http.session import HttpSession, Key, with_key
 from sd3.settings import Rate
 
 PATH: Final = "/generate/sd3"
+
 MICROS_PER_STEP: Final = 1_000
 """$0.03 for an image of 30 steps, and in proportion."""
+
 _POLICY: Final = b"Acceptable Use Policy"
+
 _NULL: Final = "null"  # what an old page of OctoAI's documentation has in place of null
+
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

@@ -10,18 +10,20 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
 from sd3.errors import ContentPolicyError, Fault, UpstreamAnswerError, UpstreamError
-from sd3.http import HttpSession, Key, with_key
-from sd3.images import Picture
-from sd3.models import Drawing, DrawnPicture
-from sd3.picture_json import read_json, read_picture_at
-from sd3.refusals import Refusal
+from sd3.http.base64_json import read_json, read_picture_at
+from sd3.http.error_response import Refusal
+from sd3.http.session import HttpSession, Key, with_key
 from sd3.settings import Rate
 
 PATH: Final = "/v1/images/generations"
+
 MAX_GUIDANCE_SCALE: Final = 20.0
 """vLLM-Omni refuses more, and no model of SD3 wants more."""
+
 _POLICY: Final = frozenset(("content_policy_violation", "moderation_blocked"))
 
 

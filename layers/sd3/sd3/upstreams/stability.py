@@ -6,7 +6,10 @@ from typing import Final
 
 from urllib3 import encode_multipart_formdata
 
-from sd3.contract import GenerateRequest
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture, extension, read_picture
+from sd3.domain.image_formats import PictureError
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     Fault,
@@ -14,16 +17,16 @@ from sd3.errors import (
     UpstreamError,
     UpstreamUnchargedError,
 )
-from sd3.http import Answer, HttpSession, Key, with_key
-from sd3.images import Picture, PictureError, extension, read_picture
-from sd3.models import Drawing, DrawnPicture
-from sd3.refusals import Refusal
-from sd3.resizing import Resizer
+from sd3.http.error_response import Refusal
+from sd3.http.session import Answer, HttpSession, Key, with_key
 from sd3.settings import Rate
-from sd3.stable_image import answered_seed, drawable, request_fields
+from sd3.upstreams.resize import Resizer
+from sd3.upstreams.stability_common import answered_seed, drawable, request_fields
 
 BASE_URL: Final = "https://api.stability.ai"
+
 PATH: Final = "/v2beta/stable-image/generate/sd3"
+
 PRICES: Final = MappingProxyType({
     "sd3.5-large": 65_000,
     "sd3.5-large-turbo": 40_000,
@@ -31,7 +34,9 @@ PRICES: Final = MappingProxyType({
     "sd3.5-flash": 25_000,
 })  # fmt: skip
 """Micro-dollars of a picture by model: credits of $0.01, as of 2026-11."""
+
 _CFG_SCALES: Final = (1.0, 10.0)
+
 _FINAL: Final = MappingProxyType({
     (403, "content_moderation"): "stability's moderation flagged this prompt or image.",
     (422, "public_figure"): "stability sees a public figure in the init image.",

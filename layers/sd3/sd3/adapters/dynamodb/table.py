@@ -1,0 +1,128 @@
+"""The jobs table's calls: what a condition did not hold for, and what is worth trying again."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sd3.adapters.dynamodb.job_items import Item
+from sd3.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+_TRIES: Final = 12
+
+_BACKOFF_SECONDS: Final = 0.02
+
+_MAX_BACKOFF_SECONDS: Final = 1.0
+"""All tries together wait for some 4 s: long enough for others, and well within what an attempt
+keeps back to write its end."""
+
+_BUSY: Final = frozenset(
+    ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
+)
+"""Why a transaction was canceled that can be tried again: another was under way on an item."""
+
+
+class ConditionFailedError(Exception):
+    """What was expected of items did not hold; nothing was written.
+
+    `failed` has, by its position in the transaction, what each of them is; nothing of one that is
+    not there, or was not asked for.
+    """
+
+    def __init__(self, failed: Mapping[int, Item]) -> None:
+        super().__init__()
+        self.failed = failed
+
+
+class JobTable:
+    """One table, and transactions that begin in it."""
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        name: str,
+        *,
+        sleep: Callable[[float], None],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._client, self._name = client, name
+        self._sleep, self._jitter = sleep, jitter
+
+    def get(self, item_id: str) -> Item | None:
+        """An item as it is now; None when it is not there. Raises StorageError."""
+        reply = self._call(
+            self._client.get_item,
+            TableName=self._name,
+            Key={"id": {"S": item_id}},
+            ConsistentRead=True,
+        )
+        found: Item | None = reply.get("Item")
+        return found
+
+    def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
+        """Write an item. Raises ConditionFailedError and StorageError."""
+        self._call(self._client.put_item, TableName=self._name, Item=item, **condition)
+
+    def put_part(
+        self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any
+    ) -> "TransactWriteItemTypeDef":
+        """The part of a transaction that writes an item."""
+        put: Any = {"TableName": self._name, "Item": item, **condition}
+        return {"Put": put}
+
+    def transact(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
+        """Write all of the parts, or none. Raises ConditionFailedError and StorageError.
+
+        Each call has a token of botocore's own: when its answer is lost, DynamoDB knows it again.
+        """
+        self._call(self._client.transact_write_items, TransactItems=parts)
+
+    def query(self, **query: Any) -> Any:
+        """Read a page. Raises StorageError."""
+        return self._call(self._client.query, TableName=self._name, **query)
+
+    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        for tried in range(_TRIES):
+            if tried:
+                longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
+                self._sleep(self._jitter() * longest)
+            try:
+                return operation(**arguments)
+            except (BotoCoreError, ClientError) as error:
+                if not _is_busy(error):
+                    if failed := _failed_conditions(error):
+                        raise ConditionFailedError(failed) from error
+                    raise StorageError("The jobs table could not be used.") from error
+        raise StorageError("The jobs table is too busy.")
+
+
+def _is_busy(error: BotoCoreError | ClientError) -> bool:
+    if not isinstance(error, ClientError):
+        return False
+    if error.response["Error"]["Code"] == "TransactionConflictException":
+        return True
+    return any(reason["Code"] in _BUSY for reason in _reasons(error))
+
+
+def _failed_conditions(error: BotoCoreError | ClientError) -> dict[int, Item]:
+    """The conditions that did not hold, by position; none for every other error."""
+    if not isinstance(error, ClientError):
+        return {}
+    if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+        return {0: {}}
+    return {
+        position: reason.get("Item", {})
+        for position, reason in enumerate(_reasons(error))
+        if reason["Code"] == "ConditionalCheckFailed"
+    }
+
+
+def _reasons(error: ClientError) -> Sequence[Mapping[str, Any]]:
+    """Why a transaction was canceled, in the order of its parts."""
+    response: Mapping[str, Any] = error.response
+    reasons: Sequence[Mapping[str, Any]] = response.get("CancellationReasons", ())
+    return reasons

@@ -1,0 +1,171 @@
+"""The tokens of clients, as their operator makes, lists and revokes them; no function needs it."""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sd3.adapters.dynamodb.tokens import item_from, sha256_of, token_from
+from sd3.domain.client import CLIENT_ID, SCOPES, Limits, Token
+from sd3.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef, UpdateTypeDef
+
+MAX_TOKENS: Final = 100
+"""That work, of one client: what one transaction writes."""
+
+_TOKEN_BYTES: Final = 32
+
+_PREFIX: Final = re.compile(r"[0-9a-f]{1,64}")
+
+
+class TokenStore:
+    """The clients' table, read whole and as it is now: what an operator does once in a while."""
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def issue(
+        self,
+        client_id: str,
+        *,
+        name: str | None = None,
+        scopes: frozenset[str] = SCOPES,
+        expires_at: datetime | None = None,
+        limits: Mapping[str, int | None] | None = None,
+    ) -> str:
+        """Make a new token for a client; it cannot be read again.
+
+        The client's name and limits stay what they are but for those given (None lifts a limit),
+        which are from now on those of all its tokens that work. All of it is written, or nothing.
+        Raises ValueError for what cannot be, StorageError when it was not kept.
+        """
+        now = self._now()
+        _check(client_id, expires_at, now=now)
+        held = sorted(self._read(client_id), key=lambda token: token.created_at)
+        working = [token for token in held if token.works(now=now)]
+        if len(working) >= MAX_TOKENS:
+            msg = f"a client has at most {MAX_TOKENS} tokens that work: revoke some first"
+            raise ValueError(msg)
+        token = f"sd3_{secrets.token_urlsafe(_TOKEN_BYTES)}"
+        new = Token(
+            sha256=sha256_of(token),
+            client_id=client_id,
+            name=name or (held[-1].name if held else client_id),
+            created_at=now,
+            expires_at=expires_at,
+            scopes=scopes,
+            limits=(held[-1].limits if held else Limits())._replace(**(limits or {})),
+        )
+        self._write(new, [t for t in working if (t.name, t.limits) != (new.name, new.limits)])
+        return token
+
+    def all(self) -> list[Token]:
+        """Every token, by client and then by age; raises StorageError."""
+        return sorted(self._read(), key=lambda token: (token.client_id, token.created_at))
+
+    def revoke(self, client_id: str, prefix: str | None = None) -> int:
+        """End a client's tokens, or the one whose hash begins with `prefix`; how many worked.
+
+        Raises ValueError when there is no such client or token, or more than one of that prefix,
+        and StorageError: then the same call again does the rest.
+        """
+        if prefix is not None and not _PREFIX.fullmatch(prefix):
+            # It may be the token itself, so it is not quoted.
+            raise ValueError("a token is named by the id that it is listed with")
+        held = list(self._read(client_id))
+        if not held:
+            msg = f"there is no client {client_id!r}"
+            raise ValueError(msg)
+        chosen = [token for token in held if token.sha256.startswith(prefix or "")]
+        if prefix and len(chosen) != 1:
+            msg = f"{len(chosen)} tokens of {client_id} begin with {prefix}"
+            raise ValueError(msg)
+        now = self._now()
+        ended = [token for token in chosen if token.works(now=now)]
+        for token in ended:
+            self._revoke(token, now=now)
+        return len(ended)
+
+    def _read(self, client_id: str | None = None) -> Iterator[Token]:
+        """Read the table itself: its index may not know yet what was written just now."""
+        chosen: dict[str, Any] = {}
+        if client_id is not None:
+            chosen = {
+                "FilterExpression": "client_id = :client",
+                "ExpressionAttributeValues": {":client": {"S": client_id}},
+            }
+        try:
+            pages = self._client.get_paginator("scan").paginate(
+                TableName=self._table, ConsistentRead=True, **chosen
+            )
+            for page in pages:
+                yield from map(token_from, page["Items"])
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("The clients' table could not be read.") from error
+
+    def _write(self, new: Token, behind: list[Token]) -> None:
+        """Put a token, and its client's name and limits on the tokens that are behind."""
+        items: list[TransactWriteItemTypeDef] = [
+            {"Update": self._catching_up(token, new)} for token in behind
+        ]
+        put: PutTypeDef = {
+            "TableName": self._table,
+            "Item": item_from(new),
+            "ConditionExpression": "attribute_not_exists(token_sha256)",
+        }
+        try:
+            self._client.transact_write_items(TransactItems=[{"Put": put}, *items])
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("The token could not be stored.") from error
+
+    def _catching_up(self, token: Token, new: Token) -> "UpdateTypeDef":
+        told = new.limits.told()
+        lifted = [name for name in Limits._fields if name not in told]
+        sets = ["#name = :name", *(f"{name} = :{name}" for name in told)]
+        removes = f" REMOVE {', '.join(lifted)}" if lifted else ""
+        return {
+            "TableName": self._table,
+            "Key": {"token_sha256": {"S": token.sha256}},
+            "UpdateExpression": f"SET {', '.join(sets)}{removes}",
+            "ConditionExpression": "attribute_exists(token_sha256)",
+            "ExpressionAttributeNames": {"#name": "name"},  # a reserved word
+            "ExpressionAttributeValues": {
+                ":name": {"S": new.name},
+                **{f":{name}": {"N": text} for name, text in told.items()},
+            },
+        }
+
+    def _revoke(self, token: Token, *, now: datetime) -> None:
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"token_sha256": {"S": token.sha256}},
+                UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :now)",
+                ConditionExpression="attribute_exists(token_sha256)",
+                ExpressionAttributeValues={":now": {"S": now.isoformat()}},
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("Not every token could be revoked.") from error
+
+
+def _check(client_id: str, expires_at: datetime | None, *, now: datetime) -> None:
+    if not CLIENT_ID.fullmatch(client_id):
+        msg = f"a client id is 1 to 63 of a-z, 0-9 and -, not starting with -: {client_id!r}"
+        raise ValueError(msg)
+    if expires_at and expires_at <= now:
+        msg = f"{expires_at.isoformat()} is past"
+        raise ValueError(msg)

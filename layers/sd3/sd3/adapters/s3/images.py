@@ -1,0 +1,142 @@
+"""The images bucket: pictures are put in parallel, and links are signed when they are read."""
+
+import base64
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from sd3.domain.generation import DrawnPicture
+from sd3.domain.image import EXTENSIONS, Link, Picture, extension, read_picture
+from sd3.domain.job import ImageRecord
+from sd3.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_logger = logging.getLogger(__name__)
+
+
+class ImageStore:
+    """Pictures in S3 under `{client}/{job}/{index}.{ext}`: a second write is the same write."""
+
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        *,
+        url_ttl: timedelta,
+        credentials_expiry: Callable[[], datetime | None],
+        parallel: int,
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._url_ttl = url_ttl
+        self._credentials_expiry = credentials_expiry
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="put")
+
+    def put_init_image(self, folder: str, picture: Picture) -> str:
+        """Keep the picture that a job starts from; its key. Raises StorageError."""
+        key = f"{folder}/init.{extension(picture.content_type)}"
+        self._put(key, picture)
+        return key
+
+    def get_init_image(self, key: str) -> Picture:
+        """Read back the picture that a job starts from. Raises StorageError."""
+        try:
+            data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except (BotoCoreError, ClientError, HTTPError) as error:
+            raise StorageError("The init image could not be read.") from error
+        return read_picture(data)
+
+    def delete_all(self, folder: str, *, count: int) -> None:
+        """Remove all that a job of `count` pictures can have kept. Raises StorageError.
+
+        Their names are known, so nothing has to be listed, and what is not there is no fault.
+        """
+        names = ("init", *map(str, range(count)))
+        keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
+        try:
+            reply = self._client.delete_objects(
+                Bucket=self._bucket,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("The pictures could not be removed.") from error
+        if reply.get("Errors"):
+            raise StorageError("Some pictures could not be removed.")
+
+    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
+        """Keep the pictures of a job, all at once; one record for each, in order.
+
+        A picture that S3 does not take has a record without a key: the others are not lost for
+        it. Raises StorageError when not one of them could be kept.
+        """
+        puts = self._pool.map(lambda pair: self._keep(folder, *pair), enumerate(drawn))
+        records = tuple(puts)
+        wanted = any(one.picture for one in drawn)
+        if wanted and not any(record.key for record in records):
+            raise StorageError("The pictures could not be stored.")
+        return records
+
+    def sign(self, key: str, *, now: datetime) -> Link:
+        """A link to fetch `key`, and when it ends: never after the credentials that sign it."""
+        ends = now + self._url_ttl
+        expiry = self._credentials_expiry()
+        if expiry and expiry < ends:
+            ends = expiry
+        url = self._client.generate_presigned_url(
+            "get_object",
+            Params={"Bucket": self._bucket, "Key": key},
+            ExpiresIn=max(int((ends - now).total_seconds()), 1),
+        )
+        return Link(url, ends)
+
+    def _keep(self, folder: str, index: int, drawn: DrawnPicture) -> ImageRecord:
+        picture = drawn.picture
+        record = ImageRecord(
+            index=index,
+            seed=drawn.seed,
+            upstream=drawn.upstream,
+            removed_for_safety=picture is None and drawn.error is None,
+            safety_score=drawn.safety_score,
+            error=drawn.error,
+        )
+        if picture is None:
+            return record
+        key = f"{folder}/{index}.{extension(picture.content_type)}"
+        try:
+            digest = self._put(key, picture)
+        except StorageError as error:
+            _logger.warning("picture not stored", exc_info=error, extra={"key": key})
+            return record
+        return record.model_copy(
+            update={
+                "key": key,
+                "content_type": picture.content_type,
+                "width": picture.width,
+                "height": picture.height,
+                "bytes": len(picture.data),
+                "sha256": digest.hex(),
+            }
+        )
+
+    def _put(self, key: str, picture: Picture) -> bytes:
+        digest = hashlib.sha256(picture.data).digest()
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=picture.data,
+                ContentType=picture.content_type,
+                # The digest that the answer names; S3 checks it, and botocore need not hash again.
+                ChecksumSHA256=base64.b64encode(digest).decode(),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("A picture could not be stored.") from error
+        return digest

@@ -1,0 +1,86 @@
+"""Uploads in S3: the forms that clients send pictures by, and what they sent."""
+
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from sd3.domain.image import MAX_UPLOAD_BYTES, UploadForm
+from sd3.errors import NotFoundError, StorageError, TooLargeError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+FOLDER: Final = "_uploads"
+"""No client's name begins with _, so no client's pictures are removed with uploads."""
+
+FORM_TTL: Final = timedelta(minutes=15)
+
+KEEP: Final = timedelta(days=1)
+
+_ABSENT: Final = frozenset(("AccessDenied", "NoSuchKey"))
+"""What S3 says of a key that is not there: the first one to who may not list the bucket."""
+
+
+class UploadStore:
+    """Uploads under `_uploads/{client}/{upload}`: who asks for another client's finds nothing."""
+
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        *,
+        credentials_expiry: Callable[[], datetime | None],
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._credentials_expiry = credentials_expiry
+
+    def form(
+        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+    ) -> UploadForm:
+        """A form whose signed policy fixes bucket, key, type, and a size of 1 byte to 20 MB.
+
+        It ends after 15 minutes, or with the credentials that sign it. Nothing is called.
+        """
+        ends = min(filter(None, (now + FORM_TTL, self._credentials_expiry())))
+        signed = self._client.generate_presigned_post(
+            Bucket=self._bucket,
+            Key=_key(client_id, upload_id),
+            Fields={"Content-Type": content_type},
+            Conditions=[
+                {"Content-Type": content_type},
+                ["content-length-range", 1, MAX_UPLOAD_BYTES],
+            ],
+            ExpiresIn=max(int((ends - now).total_seconds()), 1),
+        )
+        # The policy has whole seconds.
+        return UploadForm(signed["url"], signed["fields"], ends.replace(microsecond=0))
+
+    def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes:
+        """Read what was sent.
+
+        Raises NotFoundError, also a day after it was sent, since S3 removes things late;
+        TooLargeError before anything is read; and StorageError.
+        """
+        try:
+            reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
+            with closing(reply["Body"]) as body:
+                if reply["LastModified"] + KEEP <= now:
+                    raise NotFoundError("The upload has expired.")
+                if reply["ContentLength"] > MAX_UPLOAD_BYTES:
+                    raise TooLargeError(f"The upload has more than {MAX_UPLOAD_BYTES} bytes.")
+                return body.read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _ABSENT:
+                raise NotFoundError("There is no such upload.") from error
+            raise StorageError("The upload could not be read.") from error
+        except (BotoCoreError, HTTPError) as error:
+            raise StorageError("The upload could not be read.") from error
+
+
+def _key(client_id: str, upload_id: str) -> str:
+    return f"{FOLDER}/{client_id}/{upload_id}"

@@ -1,0 +1,148 @@
+"""Money: whole micro-dollars inside, dollars at the edge; what calls cost, what clients used."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from sd3.domain.client import Limits
+from sd3.domain.record import Record
+from sd3.errors import BudgetExceededError, RateLimitedError, RequestError
+
+
+class ChargeOutcome(StrEnum):
+    """What a call to the upstream did to the operator's bill."""
+
+    CHARGED = "charged"
+    UNKNOWN = "unknown"
+    FREE = "free"
+
+
+class Expense(NamedTuple):
+    """What calls to an upstream cost, or may have cost, in micro-dollars."""
+
+    upstream: str
+    outcome: ChargeOutcome
+    micros: int
+
+
+class Charge(Record):
+    """What an attempt's calls to an upstream cost, or may have cost, in micro-dollars."""
+
+    attempt: int
+    upstream: str
+    outcome: ChargeOutcome
+    micros: int
+
+
+class Quote(Record):
+    """What an attempt can cost at the most, in micro-dollars, and by which upstream."""
+
+    upstream: str
+    micros: int
+
+
+MICROS = 1_000_000
+"""Of a dollar."""
+
+
+class Booking(BaseModel):
+    """What the ledger has for a job, or for a client's day: micro-dollars, and pictures.
+
+    `reserved` may still be charged; `spent` was charged, or may have been.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reserved: int = 0
+    spent: int = 0
+    pictures: int = 0
+
+    @property
+    def committed(self) -> int:
+        """What a budget must hold."""
+        return self.reserved + self.spent
+
+    def __add__(self, other: Self) -> "Booking":
+        return Booking(
+            reserved=self.reserved + other.reserved,
+            spent=self.spent + other.spent,
+            pictures=self.pictures + other.pictures,
+        )
+
+    def __sub__(self, other: Self) -> "Booking":
+        return Booking(
+            reserved=self.reserved - other.reserved,
+            spent=self.spent - other.spent,
+            pictures=self.pictures - other.pictures,
+        )
+
+
+NOTHING = Booking()
+
+
+def dollars(micros: int) -> str:
+    """Micro-dollars as dollars, with as many decimals as they need, at least two."""
+    whole, _, fraction = f"{Decimal(micros).scaleb(-6):f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def day_of(time: datetime) -> str:
+    """The day that is booked, as ISO has it."""
+    return time.astimezone(UTC).date().isoformat()
+
+
+def next_day(time: datetime) -> datetime:
+    """When the day is over."""
+    return _midnight(time) + timedelta(days=1)
+
+
+def next_minute(time: datetime) -> datetime:
+    """When the minute is over."""
+    return time.replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+
+def _midnight(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def budget_exceeded(micros: int, limits: Limits, *, left: int, now: datetime) -> RequestError:
+    """The refusal of what takes `micros` of a budget that has `left`."""
+    return BudgetExceededError(
+        f"This takes ${dollars(micros)}, and of the budget of"
+        f" ${dollars(limits.daily_budget_micros or 0)} a day ${dollars(max(left, 0))} is left;"
+        f" it resets at {next_day(now):%Y-%m-%dT%H:%M:%SZ}."
+    )
+
+
+def rate_limited(limits: Limits, *, now: datetime) -> RequestError:
+    """The refusal of one request too many in this minute."""
+    left = (next_minute(now) - now).total_seconds()
+    return RateLimitedError(
+        f"Only {limits.requests_per_minute} requests a minute are taken from this client.",
+        retry_after=left,
+    )
+
+
+DAYS: Final = 30
+"""That a client is told of, today among them."""
+
+
+def first_day(now: datetime) -> str:
+    """The first day that a client is told of."""
+    return day_of(now - timedelta(days=DAYS - 1))
+
+
+def left_of(limits: Limits, booking: Booking) -> int | None:
+    """Micro-dollars that are left of a day's budget; None without one."""
+    budget = limits.daily_budget_micros
+    return None if budget is None else max(budget - booking.committed, 0)
+
+
+class UsedDay(NamedTuple):
+    """What the ledger has for a client's day (UTC, ISO)."""
+
+    day: str
+    booking: Booking

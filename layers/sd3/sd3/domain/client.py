@@ -1,0 +1,98 @@
+"""Clients: what their tokens allow, how much they may use, and how one of them asks.
+
+Without pydantic: the authorizer, whose cold start is a part of every other's, needs no more.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
+
+from sd3.errors import ForbiddenError
+
+if TYPE_CHECKING:
+    from sd3.domain.job import InboxOrigin
+
+GENERATE: Final = "generate"
+"""To have pictures drawn, and to end and remove what was."""
+
+READ: Final = "read"
+"""To look at jobs and pictures."""
+
+SCOPES: Final = frozenset((GENERATE, READ))
+
+
+class Limits(NamedTuple):
+    """What a client may use; None is no limit."""
+
+    daily_budget_micros: int | None = None
+    """Micro-dollars a day."""
+    requests_per_minute: int | None = None
+    max_images: int | None = None
+    """The largest num_images of a request."""
+
+    @classmethod
+    def read(cls, told: Mapping[str, str]) -> Self:
+        """Read the limits that `told` names, in decimal; what it does not name is no limit."""
+        return cls(**{name: int(told[name]) for name in cls._fields if name in told})
+
+    def told(self) -> dict[str, str]:
+        """The limits that there are, by their names, in decimal."""
+        return {name: str(value) for name, value in self._asdict().items() if value is not None}
+
+
+NO_LIMITS: Final = Limits()
+
+
+class Client(NamedTuple):
+    """Whoever holds a valid token, and what may be done with it."""
+
+    client_id: str
+    name: str
+    scopes: frozenset[str] = SCOPES
+    limits: Limits = NO_LIMITS
+
+
+def require(scope: str, scopes: frozenset[str]) -> None:
+    """Raise ForbiddenError unless `scope` is one of `scopes`."""
+    if scope not in scopes:
+        raise ForbiddenError(f"This takes a token with the scope {scope}.")
+
+
+CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""It is a part of object keys, so it holds neither slashes nor dots."""
+
+
+class Token(NamedTuple):
+    """One of a client's tokens, by its hash. Times are UTC.
+
+    The limits are the client's: each of its tokens that works has a copy of the same ones, so that
+    the authorizer finds all it needs in one item.
+    """
+
+    sha256: str
+    client_id: str
+    name: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    scopes: frozenset[str] = SCOPES
+    limits: Limits = Limits()
+
+    def works(self, *, now: datetime) -> bool:
+        """Whether it was neither revoked nor has it expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class Caller(NamedTuple):
+    """Who asks for a picture, and how."""
+
+    client_id: str
+    job_id: str
+    """The id that a job made for this call gets."""
+    seconds: float
+    """How long the caller's function lives on."""
+    idempotency_key: str | None = None
+    respond_async: bool = False
+    inbox: "InboxOrigin | None" = None
+    limits: Limits = NO_LIMITS

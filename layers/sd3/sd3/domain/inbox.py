@@ -1,0 +1,119 @@
+"""Files of the inbox, and the requests that they hold."""
+
+import hashlib
+from collections.abc import Mapping
+from email.errors import HeaderParseError
+from email.header import decode_header
+from typing import Final, NamedTuple
+
+import pydantic_core
+
+from sd3.domain.image import check_init_image
+from sd3.domain.image_formats import PictureError
+from sd3.domain.request import GenerateRequest
+from sd3.errors import Fault, InvalidRequestError
+
+
+class Upload(NamedTuple):
+    """What S3 says of one file that was put into the inbox."""
+
+    bucket: str
+    key: str
+    etag: str
+    sequencer: str
+    version_id: str = ""
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that is made of it: the same one, however often S3 says it."""
+        said = f"{self.bucket}/{self.key}/{self.version_id}/{self.sequencer}"
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+class File(NamedTuple):
+    """A file from the inbox: its bytes, and its metadata by name, as S3 tells them."""
+
+    data: bytes
+    metadata: Mapping[str, str]
+
+
+MAX_JSON_BYTES: Final = 6 * 1024 * 1024
+"""As over HTTP."""
+
+MAX_PICTURE_BYTES: Final = 20_000_000
+
+MAX_KEY_BYTES: Final = 1024
+"""S3's longest key."""
+
+PICTURES: Final = frozenset(("png", "jpg", "jpeg", "webp"))
+
+_JSON_FIELDS: Final = frozenset(
+    ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
+     "metadata", "dry_run")
+)  # fmt: skip
+"""Fields that are no strings: S3's metadata has them as JSON."""
+
+
+def answer_key(upload: Upload) -> str:
+    """Where a file is answered: `{client}/inbox/{name}.json` for `{client}/{name}.{ending}`.
+
+    A name that has no room for that is answered by its job's id.
+    """
+    folder, _, name = upload.key.rpartition("/")
+    client_id, _, inner = folder.partition("/")
+    stem = name.rpartition(".")[0] or name
+    key = "/".join(filter(None, (client_id, "inbox", inner, f"{stem}.json")))
+    if len(key.encode()) > MAX_KEY_BYTES:
+        return f"{client_id}/inbox/{upload.job_id}.json"
+    return key
+
+
+def request_from(file: File, *, max_images: int | None = None) -> GenerateRequest:
+    """The request of a picture with metadata: the picture's own bytes say what it is.
+
+    `max_images` is as for GenerateRequest. A field is spelled with _ or, as headers are, with -.
+    Raises InvalidRequestError.
+    """
+    values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
+    if len(values) < len(file.metadata):
+        raise InvalidRequestError([Fault(("body",), "a field is there twice", "duplicate")])
+    if faults := [
+        _fault(name, "is the file itself", "init_image")
+        for name in ("init_image", "init_image_id")
+        if name in values
+    ]:
+        raise InvalidRequestError(faults)
+    request = GenerateRequest.from_values(
+        {name: _value(name, text) for name, text in values.items()}, max_images=max_images
+    )
+    try:
+        picture = check_init_image(file.data, max_bytes=MAX_PICTURE_BYTES)
+    except PictureError as error:
+        raise InvalidRequestError([_fault("init_image", str(error), "picture")]) from error
+    return request.model_copy(update={"init_image": picture})
+
+
+def _value(name: str, text: str) -> object:
+    if name not in _JSON_FIELDS:
+        return _decoded(name, text)
+    try:
+        return pydantic_core.from_json(_decoded(name, text), allow_inf_nan=False)
+    except ValueError:
+        return text  # the contract says what it should be
+
+
+def _decoded(name: str, text: str) -> str:
+    """Undo RFC 2047, in which S3 answers metadata that is not ASCII."""
+    try:
+        return "".join(
+            part if isinstance(part, str) else part.decode(charset or "ascii")
+            for part, charset in decode_header(text)
+        )
+    except (HeaderParseError, LookupError, ValueError) as error:
+        raise InvalidRequestError(
+            [_fault(name, "is not encoded by RFC 2047", "encoding")]
+        ) from error
+
+
+def _fault(name: str, msg: str, kind: str) -> Fault:
+    return Fault(("body", name), msg, kind)

@@ -1,0 +1,267 @@
+"""What a client sends: OctoAI's SD3 request, checked."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from secrets import randbelow
+from typing import Annotated, Any, Final, Literal, Self
+
+import pydantic_core
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from sd3.domain.image import Picture, decode_init_image
+from sd3.errors import Fault, InvalidJsonError, InvalidRequestError
+
+SIZES: Final = (
+    (1536, 640), (768, 1344), (832, 1216), (1344, 768), (1152, 896),
+    (640, 1536), (1216, 832), (896, 1152), (1024, 1024),
+)  # fmt: skip
+
+MAX_SEED: Final = 2**32 - 1
+
+MAX_IMAGES: Final = 16
+
+MAX_METADATA: Final = 16
+
+MAX_FIELDS: Final = 100  # the contract has some 40 names; more are one fault, not one each
+
+OTHER_MODELS_FIELDS: Final = frozenset(
+    ("sampler", "style_preset", "loras", "mask_image", "checkpoint", "vae", "clip_skip",
+     "prompt_2", "negative_prompt_2", "use_refiner", "high_noise_frac", "outpainting",
+     "textual_inversions", "transfer_images")
+)  # fmt: skip
+
+OTHER_MODELS_PREFIXES: Final = ("controlnet", "inpaint_")
+"""Fields of OctoAI's other models. Its SDK can send them as null, so null is no fault."""
+
+OCTOAI_OPTIONAL: Final = frozenset(
+    ("negative_prompt", "cfg_scale", "steps", "num_images", "seed", "width", "height",
+     "image_encoding", "init_image", "strength", "log_prompt")
+)  # fmt: skip
+"""Null means the default here: OctoAI's documentation says so, and its SDK sends it."""
+
+Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
+
+SeedList = Annotated[list[Seed | None], Field(max_length=MAX_IMAGES)]
+
+Seeds = Annotated[
+    Annotated[Seed, Tag("one")] | Annotated[SeedList, Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list) else "one"),
+]
+
+InitImage = Annotated[
+    Picture,
+    PlainValidator(decode_init_image),
+    PlainSerializer(lambda _: None),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
+
+MetadataValue = Annotated[str, Field(max_length=512)]
+
+
+def _small(value: object) -> object:
+    """Refuse a huge object as one fault, before pydantic makes a fault of each of its entries."""
+    if isinstance(value, dict) and len(value) > MAX_METADATA:
+        raise PydanticCustomError("too_long", "Object should have at most 16 pairs")
+    return value
+
+
+Metadata = Annotated[
+    dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA), BeforeValidator(_small)
+]
+
+
+class GenerateRequest(BaseModel):
+    """POST /generate/sd3: OctoAI's SD3 request, and what is ours on top."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    prompt: str = Field(min_length=1, max_length=10_000, repr=False, description="What to draw.")
+    negative_prompt: str | None = Field(
+        default=None,
+        max_length=10_000,
+        repr=False,
+        description="What the picture should not show.",
+    )
+    cfg_scale: float = Field(
+        default=12,
+        gt=0,
+        le=50,
+        allow_inf_nan=False,
+        description="How closely the picture follows the prompt.",
+    )
+    steps: int = Field(
+        default=30, ge=1, le=200, description="Diffusion steps; price and time grow with them."
+    )
+    num_images: int = Field(default=1, ge=1, le=MAX_IMAGES, description="Pictures to draw.")
+    seed: Seeds | None = Field(
+        default=None,
+        description="One seed (the pictures take seed, seed+1, ...), or one for each picture. "
+        "What is null is drawn by the service; the answer names every seed.",
+    )
+    width: int = Field(default=1024, description="Pixels; one of the nine sizes with height.")
+    height: int = Field(default=1024, description="Pixels; one of the nine sizes with width.")
+    image_encoding: Literal["jpeg", "png"] = Field(default="jpeg", description="File format.")
+    init_image: InitImage | None = Field(
+        default=None,
+        repr=False,
+        description="Base64 of a PNG, JPEG or WebP to start from, plain or as a data: URI; "
+        "64 to 4096 pixels a side, 4.5 MB at most.",
+    )
+    init_image_id: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{32}$",
+        description="The id of an upload to start from, in place of init_image: POST /uploads "
+        "answers it with a form by which a picture of up to 20 MB is sent.",
+    )
+    strength: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How far the picture may leave the init image; 1 ignores it.",
+    )
+    log_prompt: bool = Field(
+        default=False, description="Accepted for old clients; prompts are never logged."
+    )
+    response_format: Literal["url", "b64_json"] = Field(
+        default="url",
+        description="b64_json also fills image_b64, in order, for as many pictures as fit 4.5 MB.",
+    )
+    metadata: Metadata = Field(
+        default_factory=dict, description="Up to 16 pairs of strings, echoed."
+    )
+    dry_run: bool = Field(default=False, description="Answer what it would cost, and draw nothing.")
+
+    @classmethod
+    def parse(cls, body: bytes | str, *, max_images: int | None = None) -> Self:
+        """Read the JSON body of a request, of a client who may ask for so many pictures.
+
+        Raises InvalidJsonError, or InvalidRequestError with every fault at once.
+        """
+        return cls.from_values(read_json(body), max_images=max_images)
+
+    @classmethod
+    def from_values(cls, values: object, *, max_images: int | None = None) -> Self:
+        """Check a request that has been read from JSON; raises InvalidRequestError."""
+        if not isinstance(values, dict):
+            raise InvalidRequestError([_fault((), "Input should be an object", "dict_type")])
+        if len(values) > MAX_FIELDS:
+            msg = f"Object should have at most {MAX_FIELDS} fields"
+            raise InvalidRequestError([_fault((), msg, "too_long")])
+        faults = [
+            _fault((name,), "not supported on SD3", "not_supported")
+            for name, value in values.items()
+            if _of_other_models(name) and value is not None
+        ]
+        own = {
+            name: value
+            for name, value in values.items()
+            if not _of_other_models(name) and not (value is None and name in OCTOAI_OPTIONAL)
+        }
+        request = None
+        try:
+            request = cls.model_validate(own)
+        except ValidationError as error:
+            faults += [
+                _fault(e["loc"], e["msg"], e["type"])
+                for e in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+        wrong = {part for fault in faults for part in fault.loc[1:2]}
+        faults += _faults_between_fields(own, wrong, max_images or MAX_IMAGES)
+        if request is None or faults:
+            raise InvalidRequestError(faults)
+        return request
+
+
+def _of_other_models(name: str) -> bool:
+    return name in OTHER_MODELS_FIELDS or name.startswith(OTHER_MODELS_PREFIXES)
+
+
+def _faults_between_fields(
+    values: Mapping[str, Any], wrong: set[str | int], max_images: int
+) -> Iterator[Fault]:
+    """Check the fields that belong together or to a client, as far as each is right by itself."""
+    size = (values.get("width", 1024), values.get("height", 1024))
+    if not wrong & {"width", "height"} and size not in SIZES:
+        field = "height" if size[0] in {width for width, _ in SIZES} else "width"
+        yield _fault((field,), f"width x height should be one of {_SIZES_TEXT}", "size")
+    seed, count = values.get("seed"), values.get("num_images", 1)
+    if "num_images" not in wrong and count > max_images:
+        msg = f"Input should be less than or equal to {max_images} for this client"
+        yield _fault(("num_images",), msg, "less_than_equal")
+    if not wrong & {"seed", "num_images"} and isinstance(seed, list) and len(seed) != count:
+        yield _fault(("seed",), f"a list should have num_images ({count}) entries", "seed_count")
+    images = {name for name in ("init_image", "init_image_id") if values.get(name) is not None}
+    if len(images - wrong) == 2:
+        yield _fault(("init_image_id",), "not together with init_image", "init_image_id")
+
+
+_SIZES_TEXT: Final = ", ".join(f"{width}x{height}" for width, height in SIZES)
+
+
+def _fault(loc: tuple[str | int, ...], msg: str, kind: str) -> Fault:
+    if loc[:1] == ("seed",):
+        loc = loc[:1] + loc[2:]  # without the union's tag
+    shown = (part[:64] if isinstance(part, str) else part for part in loc)
+    return Fault(("body", *shown), msg, kind)
+
+
+def read_json(body: bytes | str) -> object:
+    """Read a body, of which no field is there twice: parsers differ in which one counts.
+
+    Whoever checked the request on its way here may have checked the other one. Raises
+    InvalidJsonError, also for what is nested too deeply and for NaN and Infinity.
+    """
+    try:
+        values = pydantic_core.from_json(body, allow_inf_nan=False)
+        written = json.loads(body, object_pairs_hook=len, parse_int=str)
+    except (ValueError, TypeError) as error:  # TypeError: a str that has no UTF-8
+        raise InvalidJsonError(f"The body is not JSON: {error}.") from error
+    if isinstance(values, dict) and written != len(values):
+        raise InvalidJsonError("The body has a field twice.")
+    return values
+
+
+class UploadRequest(BaseModel):
+    """POST /uploads: what will be sent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    content_type: Literal["image/png", "image/jpeg", "image/webp"] = Field(
+        description="The Content-Type that the form sends the picture with."
+    )
+
+
+def fix_seeds(request: GenerateRequest) -> tuple[int, ...]:
+    """One seed for each picture: counted on from one, wrapping inside 1..2^32-1; null is drawn."""
+    seed = request.seed
+    if isinstance(seed, int):
+        return tuple((seed - 1 + index) % MAX_SEED + 1 for index in range(request.num_images))
+    each = seed or [None] * request.num_images
+    return tuple(one if one is not None else randbelow(MAX_SEED) + 1 for one in each)
+
+
+def fingerprint_of(request: GenerateRequest) -> str:
+    """A hash of all that a client asked for, its init image included.
+
+    An upload is its id: whoever repeats a call may do so after the upload has expired.
+    """
+    digest = hashlib.sha256(request.model_dump_json().encode())
+    if request.init_image and request.init_image_id is None:
+        digest.update(hashlib.sha256(request.init_image.data).digest())
+    return digest.hexdigest()

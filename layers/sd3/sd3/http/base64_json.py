@@ -1,0 +1,116 @@
+"""JSON with pictures in it, written and read without copying their base64 more than once."""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from sd3.domain.image import Picture, decode_base64, encode_base64, read_picture
+from sd3.domain.image_formats import PictureError
+from sd3.errors import UpstreamAnswerError
+
+_LONG: Final = 1024
+
+_MAX_STRINGS: Final = 1024  # 16 pictures with their keys are some 80
+
+Places = Mapping[str, slice]
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+def with_picture(body: bytes, name: str, picture: Picture) -> bytes:
+    """Add a picture's base64 to a JSON object, which has other fields already."""
+    encoded = encode_base64(picture.data).encode("ascii")
+    return b"".join((body[:-1], b',"', name.encode("ascii"), b'":"', encoded, b'"}'))
+
+
+def read_json(body: bytearray, kind: type[_Answer]) -> tuple[_Answer, Places]:
+    """Read the body of a 200 as JSON of this kind.
+
+    A long string in it is a placeholder, for `read_picture_at`. Raises UpstreamAnswerError.
+    """
+    skeleton, places = split_long_strings(body)
+    try:
+        return kind.model_validate_json(skeleton), places
+    except ValidationError as error:
+        raise UpstreamAnswerError(_fault(error)) from None  # its text quotes the answer
+
+
+def read_picture_at(text: str, body: bytearray, places: Places, *, index: int = 0) -> Picture:
+    """Decode the picture that a string of `read_json` is or stands for; `index` is for the error.
+
+    `body` is used up: it is cut off there, so that the pictures and their base64 are never held
+    whole side by side. The last picture is to be read first. Raises UpstreamAnswerError.
+    """
+    try:
+        return read_picture(_cut_off(body, places[text]) if text in places else decode_base64(text))
+    except PictureError as error:
+        raise UpstreamAnswerError(f"The upstream's picture {index}: {error}.") from error
+
+
+def split_long_strings(body: bytearray) -> tuple[bytes, Places]:
+    """Cut the long strings out of a JSON text, so that a parser need not copy them.
+
+    Returns the text with a placeholder for each, and by placeholder where in `body` it was.
+    A string that is short, or that has escapes, stays where it is. A placeholder cannot be
+    forged, being random, and is a string where a string was: the text is JSON if it was before.
+    """
+    nonce = secrets.token_hex(16)
+    pieces: list[bytes | bytearray] = []
+    places: dict[str, slice] = {}
+    at = 0
+    for start, end in _long_strings(body):
+        placeholder = f"{nonce}{len(places)}"
+        places[placeholder] = slice(start, end)
+        pieces += (body[at:start], placeholder.encode())
+        at = end
+    pieces.append(body[at:])
+    return b"".join(pieces), places
+
+
+def _long_strings(body: bytearray) -> Iterator[tuple[int, int]]:
+    """Find where long strings without escapes begin and end, between their quotes.
+
+    In JSON a quote outside of a string begins one, so finding quotes is enough: no byte of a
+    picture is looked at by Python.
+    """
+    end = -1
+    for _ in range(_MAX_STRINGS):
+        start = body.find(b'"', end + 1) + 1
+        end = _closing_quote(body, start) if start else -1
+        if end < 0:
+            return
+        if end - start >= _LONG and body.find(b"\\", start, end) < 0:
+            yield start, end
+
+
+def _closing_quote(body: bytearray, start: int) -> int:
+    end = body.find(b'"', start)
+    while end > 0 and _is_escaped(body, end):
+        end = body.find(b'"', end + 1)
+    return end
+
+
+def _is_escaped(body: bytearray, at: int) -> bool:
+    first = at
+    while body[first - 1] == ord("\\"):
+        first -= 1
+    return (at - first) % 2 == 1
+
+
+def _cut_off(body: bytearray, place: slice) -> bytes:
+    """Decode what stands at `place`, and cut `body` off there."""
+    with memoryview(body) as whole, whole[place] as text:
+        data = decode_base64(text)
+    del body[place.start :]
+    return data
+
+
+def _fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if fault["type"] == "json_invalid":
+        cut_off = "EOF" in fault["msg"]
+        return f"The upstream's answer is {'cut off' if cut_off else 'not JSON'}."
+    where = ".".join(map(str, fault["loc"])) or "body"
+    return f"The upstream's answer is not as agreed: {where}: {fault['msg']}."

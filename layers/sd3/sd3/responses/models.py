@@ -1,0 +1,163 @@
+"""What clients read: the JSON of every response, of events and of inbox results."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from sd3.domain.job import JobError, JobStatus
+
+
+class UploadAnswer(BaseModel):
+    """A form for one picture, and the id by which requests name it then."""
+
+    id: str = Field(description="What init_image_id takes once the picture is sent.")
+    url: str = Field(description="Where to POST the form.")
+    fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
+    expires_at: datetime = Field(description="Until when the form is taken.")
+    max_bytes: int = Field(description="What the picture may have, at most.")
+
+
+class ImageAnswer(BaseModel):
+    """A picture as the client sees it: OctoAI's four fields, and where to fetch it."""
+
+    index: int
+    image_b64: str | None = None
+    url: str | None = None
+    expires_at: datetime | None = None
+    seed: int
+    removed_for_safety: bool
+    safety_score: float | None
+    width: int | None
+    height: int | None
+    content_type: str | None
+    bytes: int | None
+    sha256: str | None
+    upstream: str | None
+    error: JobError | None
+
+
+class JobAnswer(BaseModel):
+    """A job as the client sees it: OctoAI's `images` and `prediction_time_ms`, and the rest."""
+
+    id: str
+    status: JobStatus
+    created_at: datetime
+    completed_at: datetime | None
+    images: list[ImageAnswer]
+    prediction_time_ms: float
+    cost_usd: float
+    upstream: str | None = Field(description="Who drew it.")
+    ignored: list[str] = Field(description="Fields that this upstream did not follow as asked.")
+    metadata: dict[str, str]
+    error: JobError | None
+
+
+class JobsAnswer(BaseModel):
+    """GET /jobs: a page of a client's jobs."""
+
+    jobs: list[JobAnswer]
+    next_cursor: str | None
+
+
+class HealthAnswer(BaseModel):
+    """GET /health."""
+
+    status: Literal["ok"] = "ok"
+
+
+class FaultAnswer(BaseModel):
+    """One wrong field of a 422, in FastAPI's shape."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer that is not a 2xx."""
+
+    code: str
+    message: str
+    request_id: str
+    job_id: str | None = None
+    detail: list[FaultAnswer] | None = None
+
+
+class DayAnswer(BaseModel):
+    """A day (UTC): all that the jobs cost which were made on it."""
+
+    date: str
+    pictures: int
+    cost_usd: float = Field(description="What was charged, or may have been.")
+    reserved_usd: float = Field(description="What jobs that have not ended may still cost.")
+
+
+class TodayAnswer(DayAnswer):
+    """This day; `budget_usd` and `left_usd` are null for a client without a budget."""
+
+    budget_usd: float | None
+    left_usd: float | None
+    resets_at: datetime
+
+
+class PastAnswer(BaseModel):
+    """The last days together, and those of them that have bookings, newest first."""
+
+    pictures: int
+    cost_usd: float
+    days: list[DayAnswer]
+
+
+class UsageAnswer(BaseModel):
+    """GET /usage."""
+
+    client_id: str
+    today: TodayAnswer
+    last_30_days: PastAnswer
+
+
+class QuoteAnswer(BaseModel):
+    """POST /generate/sd3 with `dry_run`: what the request would take, at the most."""
+
+    dry_run: Literal[True] = True
+    cost_usd: float
+    upstream: str = Field(description="The dearest that may draw it.")
+    ignored: list[str] = Field(description="Fields that this upstream would not follow as asked.")
+    budget_left_usd: float | None = Field(description="Of today's, before this request.")
+
+
+class ImageReport(BaseModel):
+    """A picture and where it is kept; `url` is its `s3://` address, which never ends."""
+
+    index: int
+    seed: int
+    removed_for_safety: bool
+    safety_score: float | None
+    bucket: str | None
+    key: str | None
+    url: str | None
+    content_type: str | None
+    width: int | None
+    height: int | None
+    bytes: int | None
+    sha256: str | None
+    upstream: str | None
+    error: JobError | None
+
+
+class JobReport(BaseModel):
+    """A job as its client sees it, without its prompt and without links."""
+
+    id: str
+    client_id: str
+    status: JobStatus
+    created_at: datetime
+    completed_at: datetime | None = None
+    images: list[ImageReport] = []
+    prediction_time_ms: float = 0
+    cost_usd: float = 0
+    upstream: str | None = None
+    ignored: list[str] = []
+    metadata: dict[str, str]
+    error: JobError | None = None

@@ -1,0 +1,112 @@
+"""The use case of the inbox: a file that was dropped becomes a job, and is answered."""
+
+import codecs
+from dataclasses import dataclass
+
+from sd3.domain.client import GENERATE, Caller, Client, Limits, require
+from sd3.domain.inbox import (
+    MAX_JSON_BYTES,
+    MAX_PICTURE_BYTES,
+    PICTURES,
+    Upload,
+    _fault,
+    answer_key,
+    request_from,
+)
+from sd3.domain.job import InboxOrigin, JobStatus
+from sd3.domain.request import GenerateRequest
+from sd3.errors import (
+    GoneError,
+    InvalidRequestError,
+    NotFoundError,
+    RequestError,
+    UnsupportedMediaTypeError,
+)
+from sd3.responses.models import JobReport
+from sd3.responses.render import error_answer
+from sd3.services.ports import Answers, Clients, Files
+from sd3.services.submission import Admission
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inbox:
+    """Makes jobs of files `{client}/{name}.json`, or of a picture with metadata."""
+
+    admission: Admission
+    clients: Clients
+    files: Files
+    answers: Answers
+
+    def receive(self, upload: Upload, *, seconds: float) -> RequestError | None:
+        """Queue the job of a file, or answer what is wrong with it, which is returned.
+
+        The answer comes first, so that it never takes the place of what the job came to. Raises
+        StorageError; the same upload again is the same job, however far the first one came.
+        """
+        if upload.key.endswith("/"):
+            return None  # how consoles show a folder that is empty
+        client_id = upload.key.partition("/")[0]
+        origin = InboxOrigin(answer_key=answer_key(upload), sequencer=upload.sequencer)
+        try:
+            client = self._client(client_id)
+            request = self._request(upload, client.limits)
+        except RequestError as error:
+            return self._refuse(upload, origin, error, first=True)
+        if request is None:
+            return None
+        queued = JobReport(
+            id=upload.job_id,
+            client_id=client_id,
+            status=JobStatus.QUEUED,
+            created_at=self.admission.time.now(),
+            metadata=request.metadata,
+        )
+        self.answers.write(origin, queued.model_dump_json(), first=True)
+        caller = Caller(
+            client_id,
+            upload.job_id,
+            seconds,
+            respond_async=True,
+            inbox=origin,
+            limits=client.limits,
+        )
+        try:
+            self.admission.admit(request, caller)
+        except (GoneError, NotFoundError):
+            pass  # it ended and was deleted before this repetition
+        except RequestError as error:
+            return self._refuse(upload, origin, error, first=False)
+        return None
+
+    def _refuse(
+        self, upload: Upload, origin: InboxOrigin, error: RequestError, *, first: bool
+    ) -> RequestError:
+        refusal = error_answer(error, request_id=upload.job_id)
+        self.answers.write(origin, refusal.model_dump_json(exclude_none=True), first=first)
+        return error
+
+    def _client(self, client_id: str) -> Client:
+        client = self.clients.get(client_id)
+        if client is None:
+            raise NotFoundError("The file's folder has no client's name.")
+        require(GENERATE, client.scopes)
+        return client
+
+    def _request(self, upload: Upload, limits: Limits) -> GenerateRequest | None:
+        request = self._read(upload, limits.max_images)
+        if request and request.dry_run:
+            raise InvalidRequestError([_fault("dry_run", "is for HTTP only", "dry_run")])
+        return request
+
+    def _read(self, upload: Upload, max_images: int | None) -> GenerateRequest | None:
+        ending = upload.key.rpartition(".")[2].lower()
+        if ending == "json":
+            file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
+            return file and GenerateRequest.parse(
+                file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
+            )
+        if ending in PICTURES:
+            file = self.files.read(upload, max_bytes=MAX_PICTURE_BYTES)
+            return file and request_from(file, max_images=max_images)
+        endings = ", ".join(sorted(("json", *PICTURES)))
+        raise UnsupportedMediaTypeError(f"The file's name should end in one of {endings}.")

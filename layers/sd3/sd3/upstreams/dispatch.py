@@ -1,0 +1,224 @@
+"""The calls to one upstream: parallel, as its gate lets them, each picture with its own outcome."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from sd3.domain.billing import ChargeOutcome, Expense
+from sd3.domain.generation import Drawing, DrawnPicture
+from sd3.domain.image import Picture
+from sd3.domain.request import GenerateRequest
+from sd3.errors import Sd3Error, UpstreamPacedError, UpstreamUnavailableError
+from sd3.settings import UpstreamSettings
+from sd3.upstreams.base import Upstream
+
+BACKOFF_SECONDS: Final = 1.0
+
+MIN_CALL_SECONDS: Final = 10.0
+"""Kept for the call itself when its turn is waited for by who has drawn a part already."""
+
+PATIENCE_SECONDS: Final = 20.0
+"""How long a turn is waited for: with its call it should end before the gateway's 29 s, and longer
+waits belong to the queue, where they cost nothing."""
+
+Result = DrawnPicture | Sd3Error
+"""What became of one picture."""
+
+Batch = tuple[int, ...]
+"""The pictures of one call, by their indexes."""
+
+
+class Permit(NamedTuple):
+    """What a gate allows: one call for each wait, in seconds from now."""
+
+    waits: tuple[float, ...]
+    holder: str = ""
+    """Whom the places of calls under way belong to, where these are bounded."""
+    is_troubled: bool = False
+    """Whether calls have failed of late, so that one that does not is news."""
+    is_probe: bool = False
+    """Whether the upstream is given up, but for this visit."""
+
+
+class Gate(Protocol):
+    """Paces the calls of all functions to one upstream; pacing.SharedGate is the real one."""
+
+    def enter(self, calls: int, *, patience: float) -> Permit:
+        """Take turns for up to `calls` calls, at least one, the first within `patience` seconds.
+
+        Raises UpstreamPacedError when that cannot be, and StorageError.
+        """
+
+    def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+        """Tell what became of the calls; raises nothing."""
+
+
+class Order(NamedTuple):
+    """What is to be drawn, and until when by the monotonic clock."""
+
+    request: GenerateRequest
+    seeds: Mapping[int, int]
+    """By the index of the picture."""
+    init_image: Picture | None
+    deadline: float
+
+
+@dataclass
+class Calls:
+    """What calls to one upstream have come to so far."""
+
+    results: dict[int, Result] = field(default_factory=dict)
+    milliseconds: float = 0.0
+    were_made: bool = False
+    """Whether the upstream was asked at all."""
+
+    @property
+    def has_drawn(self) -> bool:
+        """Whether a picture is there."""
+        return any(isinstance(result, DrawnPicture) for result in self.results.values())
+
+    def add(self, batch: Batch, answer: Drawing | Sd3Error) -> None:
+        """Note what one call came to."""
+        if isinstance(answer, Sd3Error):
+            self.results |= dict.fromkeys(batch, answer)
+            return
+        self.results |= dict(zip(batch, answer.pictures, strict=True))
+        self.milliseconds = max(self.milliseconds, answer.prediction_time_ms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacedUpstream:
+    """An upstream behind its gate; both are made when they are first used."""
+
+    settings: UpstreamSettings
+    make: Callable[[], Upstream]
+    make_gate: Callable[[Upstream], Gate]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    jitter: Callable[[], float]
+
+    @cached_property
+    def upstream(self) -> Upstream:
+        """The upstream itself; raises ValueError for settings of which none can be made."""
+        return self.make()
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Its gate, which all functions share."""
+        return self.make_gate(self.upstream)
+
+    def price(self, request: GenerateRequest) -> int:
+        """What one picture costs, in micro-dollars."""
+        if self.settings.price_micros is not None:
+            return self.settings.price_micros
+        return self.upstream.price(request)
+
+    def draw(self, order: Order, *, tries: int) -> Calls:
+        """Draw what is ordered; a call that the upstream is too busy for is tried so often."""
+        made, failed = Calls(), 0
+        todo = _batches(order.seeds, self.upstream.pictures_per_call)
+        while todo:
+            # Where nobody else draws the rest, it should not be lost to those who come now.
+            is_patient = made.has_drawn and tries > 1
+            try:
+                permit = self._enter(len(todo), order, is_patient=is_patient)
+            except Sd3Error as error:
+                for batch in todo:
+                    made.add(batch, error)
+                break
+            now, todo = todo[: len(permit.waits)], todo[len(permit.waits) :]
+            busy = self._make(order, now, permit, made)
+            if not busy:
+                continue
+            failed += 1
+            wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
+            if failed == tries or wait > self._patience(order, is_patient=made.has_drawn):
+                for batch in todo:  # it would be the same for them
+                    made.results |= dict.fromkeys(batch, made.results[busy[0][0]])
+                break
+            todo = busy + todo
+            self.sleep(wait)
+        return made
+
+    def expenses(self, made: Calls, request: GenerateRequest) -> Iterator[Expense]:
+        """What the calls cost, summed by outcome; nothing when none was made."""
+        counts = Counter(_charge_outcome(result) for result in made.results.values())
+        paid = [one for one in (ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN) if counts[one]]
+        for outcome in paid:
+            yield Expense(self.upstream.name, outcome, self.price(request) * counts[outcome])
+        if made.were_made and not paid:
+            yield Expense(self.upstream.name, ChargeOutcome.FREE, 0)
+
+    def _enter(self, calls: int, order: Order, *, is_patient: bool) -> Permit:
+        """Take turns; who is patient waits for them as long as the order allows."""
+        while True:
+            patience = self._patience(order, is_patient=is_patient)
+            try:
+                return self.gate.enter(calls, patience=patience)
+            except UpstreamPacedError as error:
+                wait = (error.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
+                if not is_patient or wait > patience:
+                    raise
+            self.sleep(wait)
+
+    def _patience(self, order: Order, *, is_patient: bool) -> float:
+        """For how long a turn may be waited for: what is left then is the call's own."""
+        left = max(0.0, order.deadline - self.clock())
+        if is_patient:
+            return max(left - MIN_CALL_SECONDS, left / 2)
+        return min(PATIENCE_SECONDS, left / 2)
+
+    def _make(
+        self, order: Order, batches: Sequence[Batch], permit: Permit, made: Calls
+    ) -> list[Batch]:
+        """Call for each batch, all at once; those that the upstream was too busy for."""
+
+        def call(batch: Batch, wait: float) -> Drawing | Sd3Error:
+            if wait:
+                self.sleep(wait)
+            try:
+                return self._call(order, batch)
+            except Sd3Error as error:
+                return error
+
+        made.were_made = True
+        if len(batches) == 1:
+            answers = [call(batches[0], permit.waits[0])]
+        else:
+            with ThreadPoolExecutor(len(batches), thread_name_prefix="draw") as pool:
+                answers = list(pool.map(call, batches, permit.waits))
+        errors = [one if isinstance(one, Sd3Error) else None for one in answers]
+        self.gate.leave(permit, errors)
+        for batch, answer in zip(batches, answers, strict=True):
+            made.add(batch, answer)
+        busy = zip(batches, errors, strict=True)
+        return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
+
+    def _call(self, order: Order, batch: Batch) -> Drawing:
+        started = self.clock()
+        drawing = self.upstream.draw(
+            order.request,
+            seeds=[order.seeds[index] for index in batch],
+            init_image=order.init_image,
+            deadline=order.deadline,
+        )
+        name = self.upstream.name
+        return Drawing(
+            tuple(picture._replace(upstream=name) for picture in drawing.pictures),
+            drawing.prediction_time_ms or (self.clock() - started) * 1000,
+        )
+
+
+def _batches(indexes: Mapping[int, int], size: int) -> list[Batch]:
+    left = iter(indexes)
+    return [batch for _ in range(0, len(indexes), size) if (batch := tuple(islice(left, size)))]
+
+
+def _charge_outcome(result: Result) -> ChargeOutcome:
+    if isinstance(result, DrawnPicture):
+        return ChargeOutcome.CHARGED
+    return ChargeOutcome.UNKNOWN if result.may_have_charged else ChargeOutcome.FREE

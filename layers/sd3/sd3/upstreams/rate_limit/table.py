@@ -1,0 +1,157 @@
+"""The table of the gates, one item each: conditional writes, and what an item says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sd3.errors import StorageError
+from sd3.upstreams.rate_limit.schedule import MICROS, Bounds, State, early_until
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PROBE_SECONDS: Final = 60
+"""Until the next one probes: longer than most calls."""
+
+PLACE_SECONDS: Final = 320
+"""Beyond the longest call: the worker's 300 s."""
+
+_CHANGED: Final = "ConditionalCheckFailedException"
+
+_NUMBERS: Final = ("turn_at", "idle_since", "idle_until", "failures", "open_until")
+
+
+class ChangedError(Exception):
+    """The item is not as it was expected."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__()
+        self.state = state
+
+
+@dataclass
+class Update:
+    """A conditional write in the making; values are integers, or a map of them."""
+
+    sets: list[str] = field(default_factory=list)
+    removes: list[str] = field(default_factory=list)
+    adds: list[str] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
+    values: dict[str, int | dict[str, int]] = field(default_factory=dict)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of UpdateItem."""
+        clauses = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds}
+        expression = " ".join(f"{verb} {', '.join(each)}" for verb, each in clauses.items() if each)
+        arguments: dict[str, Any] = {"UpdateExpression": expression}
+        if self.conditions:
+            arguments["ConditionExpression"] = " AND ".join(self.conditions)
+        if self.values:
+            arguments["ExpressionAttributeValues"] = {
+                name: _value(value) for name, value in self.values.items()
+            }
+        return arguments
+
+
+class GateTable:
+    """The item of one upstream's gate."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, name: str) -> None:
+        self._client, self._table = client, table
+        self.name = name
+
+    def update(self, update: Update) -> State:
+        """Write; what the item was before.
+
+        Raises StorageError, and ChangedError when the condition does not hold.
+        """
+        try:
+            reply = self._client.update_item(
+                TableName=self._table,
+                Key={"id": {"S": self.name}},
+                ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **update.arguments(),
+            )
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] == _CHANGED:
+                item = cast("Mapping[str, Any]", error.response.get("Item", {}))
+                raise ChangedError(_state(item)) from error
+            raise StorageError("The upstreams table could not be used.") from error
+        return _state(reply.get("Attributes", {}))
+
+
+def visit(
+    state: State, bounds: Bounds, count: int, *, now: int, latest: int, holder: str
+) -> Update:
+    """The write that takes turns until `latest`, on condition that the gate is as `state` has it.
+
+    `holder` is who takes places as well, where calls are bounded; else it is empty.
+    """
+    turn = bounds.turn
+    update = Update()
+    if state.open_until:  # it was seen so: this caller is the probe
+        first = max(state.turn_at, now)
+        update.conditions.append("open_until = :seen_open")
+        update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :first)")
+        update.sets += ["open_until = :probe", "turn_at = :next"]
+        update.values |= {":seen_open": state.open_until, ":first": first}
+        update.values |= {":probe": now + PROBE_SECONDS * MICROS, ":next": first + turn}
+    elif state.turn_at > now:
+        early = early_until(state, bounds, now)
+        update.conditions += ["attribute_not_exists(open_until)", "turn_at > :now"]
+        update.conditions.append("turn_at <= :last")
+        update.sets.append("turn_at = turn_at + :turns")
+        last = max(latest, early) - (count - 1) * turn
+        update.values |= {":now": now, ":last": last, ":turns": count * turn}
+        if early > latest:
+            update.conditions.append("idle_until = :idle_until")
+            update.values[":idle_until"] = state.idle_until
+    else:
+        # Who needs no idle time to be in time need not know how long it was.
+        needs_idle_time = (count - 1) * turn > latest - now
+        update.conditions.append("attribute_not_exists(open_until)")
+        update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :since)")
+        update.sets.append("idle_since = if_not_exists(turn_at, :never)")
+        update.sets += ["idle_until = :now", "turn_at = :next"]
+        update.values |= {":never": 0, ":now": now, ":next": now + count * turn}
+        update.values[":since"] = state.turn_at if needs_idle_time else now
+    if holder:
+        names = [f"{holder}{number}" for number in range(count)]
+        _take_places(update, state, names, room=(bounds.concurrency or 0) - count, now=now)
+    return update
+
+
+def _take_places(
+    update: Update, state: State, names: Sequence[str], *, room: int, now: int
+) -> None:
+    until = now + PLACE_SECONDS * MICROS
+    if state.places is None:
+        update.conditions.append("attribute_not_exists(places)")
+        update.sets.append("places = :places")
+        update.values[":places"] = dict.fromkeys(names, until)
+        return
+    dead = state.dead_places(now)
+    for number, (name, was) in enumerate(dead.items()):
+        update.conditions.append(f"places.{name} = :dead{number}")
+        update.values[f":dead{number}"] = was
+        update.removes.append(f"places.{name}")
+    update.conditions += ["attribute_exists(places)", "size(places) <= :room"]
+    update.values[":room"] = room + len(dead)
+    update.sets += [f"places.{name} = :until" for name in names]
+    update.values[":until"] = until
+
+
+def _value(value: int | dict[str, int]) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {"M": {name: _value(one) for name, one in value.items()}}
+    return {"N": str(value)}
+
+
+def _state(item: Mapping[str, Any]) -> State:
+    numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
+    places = item.get("places")
+    known = places and {name: int(until["N"]) for name, until in places["M"].items()}
+    return State(**numbers, places=known)
