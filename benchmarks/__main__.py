@@ -18,7 +18,7 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "queued_time": queued_time.measure,
 }
 BY_NAME = frozenset(("queued_time",))
-"""Measures that are run when they are named only: this one starts the whole service."""
+"""Measures that are run when they are named only: this one start_times the whole service."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,12 +7,12 @@ from statistics import median
 from typing import Final
 
 from benchmarks.doors import DOORS, Step
-from benchmarks.prices import UPSTREAM_PICTURE, calls_price, compute_price
+from benchmarks.prices import UPSTREAM_IMAGE, calls_price, compute_price
 from benchmarks.stage import running, stage
 from benchmarks.table import Note
 
 AIM: Final = 4
-"""Calls until a request is answered, and one PUT for its picture."""
+"""Calls until a request is answered, and one PUT for its image."""
 
 LATENCIES_MS: Final = {"s3_ms": 30, "table_ms": 5}
 
@@ -50,7 +50,7 @@ def _notes(door: str, walks: Sequence[Sequence[Step]]) -> Iterator[Note]:
     yield Note(f"AWS calls, {door} door, until it answers", in_time + verdict)
     for step in steps:
         yield Note(f"  {step.function}", _listed(step.calls))
-    yield Note(f"  1000 pictures, {door} door", _price(door, steps, own))
+    yield Note(f"  1000 images, {door} door", _price(door, steps, own))
 
 
 def _price(door: str, steps: Sequence[Step], own: float) -> str:
@@ -61,7 +61,7 @@ def _price(door: str, steps: Sequence[Step], own: float) -> str:
         units.update(step.units)
     called = 1000 * calls_price(calls, units)
     computed = 1000 * compute_price(own, waits=True)
-    upstream = 1000 * UPSTREAM_PICTURE
+    upstream = 1000 * UPSTREAM_IMAGE
     share = 100 * (called + computed) / upstream
     return (
         f"${called + computed:.2f} (calls {called:.2f}, Lambda {computed:.2f}),"

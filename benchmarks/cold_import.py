@@ -39,7 +39,7 @@ print(perf_counter() - start)
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Compare each function with boto3 and the same clients, in fresh interpreters, in turn."""
+    """Compare each function with boto3 and the same clients, in fresh interpreters, in slot."""
     with stage() as environ:
         for app in sorted((ROOT / "functions").glob("*/app.py")):
             yield _cold_import(app.parent, environ, rounds)
@@ -79,4 +79,4 @@ def _first_request(environ: Mapping[str, str], rounds: int) -> Row:
                 sample = process.handle(1)
                 seen.append(sample.loading + sample.seconds)
     ours, naive = (1000 * median(taken[name][1:]) for name in ("ours", "naive"))
-    return Row("  cold generate with its first request, 1 picture", ours, naive, "ms")
+    return Row("  cold generate with its first request, 1 image", ours, naive, "ms")

@@ -41,7 +41,7 @@ def walk(door: str) -> list[Step]:
         if door == "queued":
             request["headers"]["Prefer"] = "respond-async"
         first = _step("generate", request)
-    return [first, _step("worker", _message(job_id)), _step("ended", _change(job_id))]
+    return [first, _step("worker", _message(job_id)), _step("notifications", _change(job_id))]
 
 
 def _step(function: str, told: dict[str, Any]) -> Step:

@@ -31,7 +31,7 @@ class World:
     vendor: Vendor
     random: Random
     time: VirtualTime = field(default_factory=VirtualTime)
-    gate: GateItem = field(default_factory=GateItem)
+    limiter: GateItem = field(default_factory=GateItem)
     jobs: dict[str, Job] = field(default_factory=dict)
     receives: int = 0
     """How often a message was taken from the queue."""
@@ -43,8 +43,8 @@ class World:
         """The vendor, as each worker calls it."""
         return VendorUpstream(self.vendor, self.time, self.random)
 
-    def put(self, pictures: int) -> None:
-        """Have a job of so many pictures wait."""
+    def put(self, images: int) -> None:
+        """Have a job of so many images wait."""
         number = len(self.jobs)
         self.jobs[str(number)] = Job(
             id=str(number),
@@ -52,8 +52,8 @@ class World:
             status=JobStatus.QUEUED,
             created_at=EPOCH,
             expires_at=EPOCH + timedelta(days=30),
-            request=GenerateRequest(prompt="a lighthouse", num_images=pictures),
-            seeds=tuple(range(1, pictures + 1)),
+            request=GenerateRequest(prompt="a lighthouse", num_images=images),
+            seeds=tuple(range(1, images + 1)),
         )
         heapq.heappush(self._messages, (0.0, number, 0))
 
@@ -79,10 +79,10 @@ def drain(
     is_harsh: bool,
     seed: int,
 ) -> World:
-    """Drain jobs, each of so many pictures, and return what the world is like then."""
+    """Drain jobs, each of so many images, and return what the world is like then."""
     world = World(Vendor(is_harsh=is_harsh), Random(seed))  # noqa: S311 - nothing secret
-    for pictures in jobs:
-        world.put(pictures)
+    for images in jobs:
+        world.put(images)
     for _ in range(workers):
         world.time.start(partial(world.serve, make_work(world)))
     with patch.object(calls, "ThreadPoolExecutor", lambda *_, **__: Pool(world.time)):

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from benchmarks.drain import EPOCH, Work, World
 from benchmarks.vendor import BLOCK_SECONDS, RATE
-from sd3.domain.generation import DrawnPicture
+from sd3.domain.generation import GeneratedImage
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import UpstreamThrottledError
-from sd3.services.ports import Images, Jobs, Time
+from sd3.services.ports import Clock, ImageStorage, JobRepository
 from sd3.services.worker import Worker
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.dispatch import PacedUpstream
+from sd3.upstreams.dispatch import RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
-from sd3.upstreams.rate_limit.limiter import SharedGate
-from sd3.upstreams.rate_limit.schedule import Bounds
-from sd3.upstreams.rate_limit.table import GateTable
+from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
+from sd3.upstreams.rate_limit.schedule import RateBounds
+from sd3.upstreams.rate_limit.table import RateLimitTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,7 +34,7 @@ NAIVE_BACKOFF_SECONDS: Final = (1, 60)
 
 @dataclass(frozen=True)
 class DistantGate:
-    """The table of the gates, some milliseconds away."""
+    """The table of the limiters, some milliseconds away."""
 
     world: World
 
@@ -42,7 +42,7 @@ class DistantGate:
         """As GateItem's, when others have had their time to write as well."""
         self._travel()
         try:
-            return self.world.gate.update_item(**arguments)
+            return self.world.limiter.update_item(**arguments)
         finally:
             self._travel()
 
@@ -76,8 +76,8 @@ class KeptJobs:
 class NoImages:
     """What a worker needs of the bucket, and no bucket."""
 
-    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
-        """The records of pictures that are not kept."""
+    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
+        """The records of images that are not kept."""
         return tuple(
             ImageRecord(
                 index=index,
@@ -86,34 +86,36 @@ class NoImages:
                 error=one.error,
                 removed_for_safety=False,
                 safety_score=None,
-                key=f"{folder}/{index}" if one.picture else None,
+                key=f"{folder}/{index}" if one.image else None,
             )
-            for index, one in enumerate(drawn)
+            for index, one in enumerate(generated)
         )
 
 
 def our_work(world: World) -> Work:
     """One of our workers, as the function has it: in a process and with a clock of its own."""
     skew = timedelta(seconds=world.random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
-    time = Time(
+    time = Clock(
         now=lambda: EPOCH + timedelta(seconds=world.time.now) + skew,
         monotonic=lambda: world.time.now,
         sleep=world.time.sleep,
         jitter=world.random.random,
     )
-    table = GateTable(cast("DynamoDBClient", DistantGate(world)), "upstreams", "vendor")
-    bounds = Bounds(rate=RATE, pause_seconds=BLOCK_SECONDS)
-    member = PacedUpstream(
+    table = RateLimitTable(cast("DynamoDBClient", DistantGate(world)), "upstreams", "vendor")
+    bounds = RateBounds(rate=RATE, pause_seconds=BLOCK_SECONDS)
+    member = RateLimitedUpstream(
         settings=UpstreamSettings(name="vendor"),
         make=lambda: world.upstream,
-        make_gate=lambda _: SharedGate(table, bounds=bounds, clock=lambda: time.now().timestamp()),
+        make_limiter=lambda _: SharedRateLimiter(
+            table, bounds=bounds, clock=lambda: time.now().timestamp()
+        ),
         clock=time.monotonic,
         sleep=time.sleep,
         jitter=time.jitter,
     )
     worker = Worker(
-        jobs=cast("Jobs", KeptJobs(world.jobs)),
-        images=cast("Images", NoImages()),
+        jobs=cast("JobRepository", KeptJobs(world.jobs)),
+        images=cast("ImageStorage", NoImages()),
         upstreams=Fallback(make_members=lambda: [member]),
         time=time,
         max_queue=timedelta(hours=6),
@@ -129,11 +131,11 @@ def naive_work(world: World) -> Work:
     """Call at once, and after a 429 again, by exponential backoff with full jitter, for ever."""
     first, longest = NAIVE_BACKOFF_SECONDS
 
-    def draw(job: Job, seed: int) -> None:
+    def generate(job: Job, seed: int) -> None:
         backoff = first
         while True:
             try:
-                world.upstream.draw(job.request, seeds=[seed], init_image=None, deadline=0)
+                world.upstream.generate(job.request, seeds=[seed], init_image=None, deadline=0)
             except UpstreamThrottledError:
                 world.time.sleep(world.random.random() * backoff)
                 backoff = min(2 * backoff, longest)
@@ -142,6 +144,6 @@ def naive_work(world: World) -> Work:
 
     def work(job_id: str, _receives: int) -> None:
         job = world.jobs[job_id]
-        world.time.gather([partial(draw, job, seed) for seed in job.seeds])
+        world.time.gather([partial(generate, job, seed) for seed in job.seeds])
 
     return work

@@ -1,4 +1,4 @@
-"""One item of a DynamoDB table in memory: as much of UpdateItem as the gates use."""
+"""One item of a DynamoDB table in memory: as much of UpdateItem as the limiters use."""
 
 import operator
 import re
@@ -42,7 +42,7 @@ class GateItem:
         """Write at once; the reply has the item as it was before.
 
         Raises ClientError when the condition does not hold, and AttributeError or LookupError for
-        an expression that the gates do not use.
+        an expression that the limiters do not use.
         """
         self.writes += 1
         given = {name: _plain(value) for name, value in (ExpressionAttributeValues or {}).items()}

@@ -17,16 +17,16 @@ session = requests.Session()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Draw, store the pictures one after another, answer with presigned URLs."""
+    """Generate, store the images one after another, answer with presigned URLs."""
     request = json.loads(event["body"])
     headers = {"Authorization": f"Bearer {TOKEN}"}
     reply = session.post(URL, json=request, headers=headers, timeout=60).json()
     urls = []
     for index, image in enumerate(reply["images"]):
         key = f"{context.aws_request_id}/{index}.png"
-        picture = base64.b64decode(image["image_b64"])
-        s3.put_object(Bucket=BUCKET, Key=key, Body=picture, ContentType="image/png")
-        place = {"Bucket": BUCKET, "Key": key}
-        urls.append(s3.generate_presigned_url("get_object", Params=place, ExpiresIn=3600))
+        data = base64.b64decode(image["image_b64"])
+        s3.put_object(Bucket=BUCKET, Key=key, Body=data, ContentType="image/png")
+        lease = {"Bucket": BUCKET, "Key": key}
+        urls.append(s3.generate_presigned_url("get_object", Params=lease, ExpiresIn=3600))
     answer = json.dumps({"images": urls})
     return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": answer}

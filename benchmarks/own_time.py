@@ -1,4 +1,4 @@
-"""Own time of a warm request: all but the fetch of the pictures, which nobody can save."""
+"""Own time of a warm request: all but the fetch of the images, which nobody can save."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -22,22 +22,22 @@ WARM_UP = 2
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Time ours and naive in turn, at 1, 4 and 16 pictures of 1.5 MB."""
+    """Time ours and naive in slot, at 1, 4 and 16 images of 1.5 MB."""
     for s3_ms, table_ms in LATENCIES_MS:
         with ExitStack() as stack:
             environ = stack.enter_context(stage(s3_ms=s3_ms, table_ms=table_ms))
             sides = {name: stack.enter_context(side(name, environ)) for name in NAMES}
-            for pictures, aim in AIMS.items():
-                times = _times(sides, pictures, rounds * REPEATS[pictures])
+            for images, aim in AIMS.items():
+                times = _times(sides, images, rounds * REPEATS[images])
                 ours, naive, floor = (1000 * times[name] for name in NAMES)
-                what = f"{pictures:2} x 1.5 MB, S3 {s3_ms:2} ms, DynamoDB {table_ms:2} ms"
+                what = f"{images:2} x 1.5 MB, S3 {s3_ms:2} ms, DynamoDB {table_ms:2} ms"
                 own_aim = None if table_ms else aim
                 yield Row(f"own time, {what}", ours - floor, naive - floor, "ms", own_aim)
                 yield Row(f"  in all, with the fetch ({floor:.1f} ms)", ours, naive, "ms")
 
 
-def _times(sides: Mapping[str, Side], pictures: int, rounds: int) -> dict[str, float]:
-    """Seconds of a request on each side: the median of rounds in which all take their turn.
+def _times(sides: Mapping[str, Side], images: int, rounds: int) -> dict[str, float]:
+    """Seconds of a request on each side: the median of rounds in which all take their slot.
 
     The order changes from round to round: who comes next finds caches as the last one left them,
     which alone is worth a tenth.
@@ -46,5 +46,5 @@ def _times(sides: Mapping[str, Side], pictures: int, rounds: int) -> dict[str, f
     orders = cycle(permutations(sides))
     for order in islice(orders, WARM_UP + rounds):
         for name in order:
-            taken[name].append(sides[name].handle(pictures).seconds)
+            taken[name].append(sides[name].handle(images).seconds)
     return {name: median(seconds[WARM_UP:]) for name, seconds in taken.items()}

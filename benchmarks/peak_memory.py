@@ -1,4 +1,4 @@
-"""Peak memory of a fresh process that handles one request for 16 pictures."""
+"""Peak memory of a fresh process that handles one request for 16 images."""
 
 from collections.abc import Iterator
 from statistics import median
@@ -7,7 +7,7 @@ from benchmarks.stage import side, stage
 from benchmarks.table import Row
 
 AIM = 0.8
-PICTURES = 16
+IMAGES = 16
 
 
 def measure(rounds: int) -> Iterator[Row]:
@@ -17,6 +17,6 @@ def measure(rounds: int) -> Iterator[Row]:
         for _ in range(rounds):
             for name, seen in peaks.items():
                 with side(name, environ) as process:
-                    seen.append(process.handle(PICTURES).peak)
+                    seen.append(process.handle(IMAGES).peak)
     ours, naive = (median(peaks[name]) / 2**20 for name in ("ours", "naive"))
-    yield Row(f"peak memory, {PICTURES} pictures", ours, naive, "MiB", AIM)
+    yield Row(f"peak memory, {IMAGES} images", ours, naive, "MiB", AIM)

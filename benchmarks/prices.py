@@ -31,10 +31,10 @@ UNITS: Final = {"write": 0.625e-6, "index": 0.625e-6, "read": 0.125e-6}
 WHOLE_CPU_GB: Final = 1769 / 1024
 """Lambda's memory at which a function has one CPU; with less memory it takes as much longer."""
 
-UPSTREAM_PICTURE: Final = 0.03
+UPSTREAM_IMAGE: Final = 0.03
 """OctoAI, at 30 steps; Stability AI's and Bedrock's SD3.5 large are 0.065 and 0.08."""
 UPSTREAM_SECONDS: Final = 3.5
-"""How long a function waits, and is paid, for such a picture."""
+"""How long a function waits, and is paid, for such an image."""
 
 
 def compute_price(own_seconds: float, *, waits: bool) -> float:

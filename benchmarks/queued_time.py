@@ -26,13 +26,13 @@ def measure(_rounds: int) -> Iterator[Note]:
     ):
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {stack.deployed.issue_token('bench')}"
-        _job(session, stack)  # starts the functions
+        _job(session, stack)  # start_times the functions
         taken: list[tuple[float, float]] = []
         end = perf_counter() + MAX_SECONDS
         while len(taken) < JOBS and perf_counter() < end:
             taken.append(_job(session, stack))
-    done, drawn = (median(each) * 1000 for each in zip(*taken, strict=True))
-    text = f"{done:.0f} ms, of which {drawn:.0f} ms are the upstream's ({len(taken)} jobs)"
+    done, generated = (median(each) * 1000 for each in zip(*taken, strict=True))
+    text = f"{done:.0f} ms, of which {generated:.0f} ms are the upstream's ({len(taken)} jobs)"
     yield Note("from 202 to done, embedded AWS (no benchmark of AWS)", text)
 
 

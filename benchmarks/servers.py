@@ -17,9 +17,9 @@ NOISY_ROWS = 512
 
 
 @cache
-def picture() -> bytes:
-    """Draw the picture that every call gets: a whole 1024x1024 PNG of 1.5 MB, always the same."""
-    noise = random.Random(0)  # noqa: S311 - the same picture in every run, no secret
+def image() -> bytes:
+    """Generate the image that every call gets: a whole 1024x1024 PNG of 1.5 MB, always the same."""
+    noise = random.Random(0)  # noqa: S311 - the same image in every run, no secret
     row = SIDE * 3
     rows = [b"\0" + noise.randbytes(row) for _ in range(NOISY_ROWS)]
     rows += [bytes(row + 1)] * (SIDE - NOISY_ROWS)
@@ -38,12 +38,12 @@ def sd3() -> Answer:
 
     @cache
     def body(count: int) -> bytes:
-        image = {
-            "image_b64": base64.b64encode(picture()).decode(),
+        one = {
+            "image_b64": base64.b64encode(image()).decode(),
             "removed_for_safety": False,
             "safety_score": None,
         }
-        images = [image | {"seed": 1 + index} for index in range(count)]
+        images = [one | {"seed": 1 + index} for index in range(count)]
         return json.dumps({"images": images, "prediction_time_ms": 1.0}).encode()
 
     def answer(call: Call) -> Reply:

@@ -33,9 +33,9 @@ class Side:
         self._asked = asked
         self._answered = answered
 
-    def handle(self, pictures: int) -> Sample:
-        """Handle one request for so many pictures; raises RuntimeError if the handler failed."""
-        print(pictures, file=self._asked, flush=True)
+    def handle(self, images: int) -> Sample:
+        """Handle one request for so many images; raises RuntimeError if the handler failed."""
+        print(images, file=self._asked, flush=True)
         line = self._answered.readline()
         if not line:
             raise RuntimeError("the handler failed: see its traceback above")

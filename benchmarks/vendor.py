@@ -7,10 +7,10 @@ from random import Random
 from typing import Final
 
 from benchmarks.virtual_time import VirtualTime
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Fault, UpstreamThrottledError
+from sd3.errors import FieldError, UpstreamThrottledError
 from sd3.settings import Rate
 
 RATE: Final = Rate(150, 10)
@@ -18,8 +18,8 @@ RATE: Final = Rate(150, 10)
 BLOCK_SECONDS: Final = 60
 WAY_SECONDS: Final = (0.02, 0.15)
 """From a caller to the vendor, and back."""
-DRAWING_SECONDS: Final = (2.0, 4.0)
-_PICTURE: Final = Picture(b"a picture", "image/png", 1024, 1024)
+GENERATEING_SECONDS: Final = (2.0, 4.0)
+_IMAGE: Final = Image(b"an image", "image/png", 1024, 1024)
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Vendor:
     """Counts the calls of every window of its rate; one that is harsh counts refused ones too."""
 
     is_harsh: bool
-    drawn: int = 0
+    generated: int = 0
     refused: int = 0
     first_at: float | None = None
     last_at: float = 0.0
@@ -39,15 +39,15 @@ class Vendor:
     def share_used(self) -> float:
         """Of the rate, from the first call to the last."""
         seconds = self.last_at - (self.first_at or 0.0)
-        return self.drawn / (RATE.calls / RATE.seconds * seconds)
+        return self.generated / (RATE.calls / RATE.seconds * seconds)
 
     @property
     def share_refused(self) -> float:
         """Of all calls."""
-        return self.refused / (self.drawn + self.refused)
+        return self.refused / (self.generated + self.refused)
 
     def admits(self, now: float) -> bool:
-        """Whether a call that comes now is drawn."""
+        """Whether a call that comes now is generated."""
         if self.first_at is None:
             self.first_at = now
         while self._window and self._window[0] <= now - RATE.seconds:
@@ -60,16 +60,16 @@ class Vendor:
             if not self.is_harsh:
                 self._window.pop()
             return False
-        self.drawn += 1
+        self.generated += 1
         self.last_at = now
         return True
 
 
 class VendorUpstream:
-    """The vendor as an upstream that draws one picture a call, some way away."""
+    """The vendor as an upstream that generates one image a call, some way away."""
 
     name = "vendor"
-    pictures_per_call = 1
+    images_per_call = 1
     rate: Rate | None = RATE
     pause_seconds = BLOCK_SECONDS
 
@@ -77,36 +77,36 @@ class VendorUpstream:
         self.vendor, self.time, self.random = vendor, time, random
 
     def price(self, request: GenerateRequest) -> int:  # noqa: ARG002 - the Protocol's, as below
-        """Micro-dollars of a picture."""
+        """Micro-dollars of an image."""
         return 65_000
 
-    def faults(
+    def unsupported(
         self,
         request: GenerateRequest,  # noqa: ARG002
         *,
         has_image: bool,  # noqa: ARG002
-    ) -> Sequence[Fault]:
-        """It draws everything."""
+    ) -> Sequence[FieldError]:
+        """It generates everything."""
         return ()
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:  # noqa: ARG002
         """It follows every field."""
         return ()
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,  # noqa: ARG002
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,  # noqa: ARG002
+        init_image: Image | None,  # noqa: ARG002
         deadline: float,  # noqa: ARG002
-    ) -> Drawing:
-        """Draw in some seconds; raises UpstreamThrottledError."""
+    ) -> UpstreamResult:
+        """Generate in some seconds; raises UpstreamThrottledError."""
         self.time.sleep(self.random.uniform(*WAY_SECONDS))
-        is_drawn = self.vendor.admits(self.time.now)
-        if is_drawn:
-            self.time.sleep(self.random.uniform(*DRAWING_SECONDS))
+        is_generated = self.vendor.admits(self.time.now)
+        if is_generated:
+            self.time.sleep(self.random.uniform(*GENERATEING_SECONDS))
         self.time.sleep(self.random.uniform(*WAY_SECONDS))
-        if not is_drawn:
+        if not is_generated:
             raise UpstreamThrottledError("The vendor is asked too often.")
-        return Drawing(tuple(DrawnPicture(seed, _PICTURE) for seed in seeds), 0.0)
+        return UpstreamResult(tuple(GeneratedImage(seed, _IMAGE) for seed in seeds), 0.0)

@@ -27,10 +27,10 @@ class VirtualTime:
 
     def start(self, work: Callable[[], object]) -> None:
         """Have a new task begin now."""
-        turn = self._turn(self.now)
+        slot = self._turn(self.now)
 
         def run() -> None:
-            turn.acquire()
+            slot.acquire()
             try:
                 work()
             except BaseException as error:  # noqa: BLE001 - whatever it is, run raises it
@@ -50,9 +50,9 @@ class VirtualTime:
 
     def sleep(self, seconds: float) -> None:
         """Wait so long: others run meanwhile."""
-        turn = self._turn(self.now + seconds)
+        slot = self._turn(self.now + seconds)
         self._hand_over()
-        turn.acquire()
+        slot.acquire()
 
     def gather(self, works: Sequence[Callable[[], object]]) -> list[Any]:
         """Run these as tasks of their own, and wait for what they return."""
@@ -73,20 +73,20 @@ class VirtualTime:
 
     def _turn(self, at: float) -> Lock:
         """A lock that is held until `at`."""
-        turn = Lock()
-        turn.acquire()
-        self._open(turn, at)
-        return turn
+        slot = Lock()
+        slot.acquire()
+        self._open(slot, at)
+        return slot
 
-    def _open(self, turn: Lock, at: float) -> None:
+    def _open(self, slot: Lock, at: float) -> None:
         """Those of one moment are opened in the order in which this was called."""
-        heapq.heappush(self._due, (at, next(self._numbers), turn))
+        heapq.heappush(self._due, (at, next(self._numbers), slot))
 
     def _hand_over(self) -> None:
         """Wake who is due next; nobody is when all have ended, or one has failed."""
         if self._due and self._due[0][0] <= self._until and not self._failures:
-            self.now, _, turn = heapq.heappop(self._due)
-            turn.release()
+            self.now, _, slot = heapq.heappop(self._due)
+            slot.release()
         else:
             with suppress(RuntimeError):  # the tasks after one that failed
                 self._end.release()

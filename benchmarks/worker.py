@@ -1,4 +1,4 @@
-"""One side as a process: it handles a request for each number of pictures on standard input."""
+"""One side as a process: it handles a request for each number of images on standard input."""
 
 import json
 import os
@@ -35,10 +35,10 @@ class Context:
         return 60_000
 
 
-def event(pictures: int) -> dict[str, Any]:
-    """Make the API Gateway proxy event of a new request for so many pictures."""
-    steps = min(30, 120 // pictures)  # more would be queued, not answered
-    request = {"prompt": "a lighthouse in a storm", "num_images": pictures, "steps": steps,
+def event(images: int) -> dict[str, Any]:
+    """Make the API Gateway proxy event of a new request for so many images."""
+    steps = min(30, 120 // images)  # more would be queued, not answered
+    request = {"prompt": "a lighthouse in a storm", "num_images": images, "steps": steps,
                "seed": 1, "image_encoding": "png"}  # fmt: skip
     headers = {"Content-Type": "application/json", "Accept": "*/*", "Host": "api.example.com"}
     path = "/generate/sd3"
@@ -76,7 +76,7 @@ def _ours() -> Handler:
 
 
 def _floor() -> Handler:
-    """Only fetch the pictures, into memory that is there already: nobody can be faster."""
+    """Only fetch the images, into memory that is there already: nobody can be faster."""
     import http.client  # noqa: PLC0415 - a side must find nothing imported that it did not import
 
     host = os.environ["UPSTREAM_URL"].removeprefix("http://")
@@ -89,8 +89,8 @@ def _floor() -> Handler:
             at = 0
             while size := response.readinto(room[at:]):
                 at += size
-        pictures = json.loads(event["body"])["num_images"]
-        return {"statusCode": response.status, "body": SIGNATURE * pictures}
+        images = json.loads(event["body"])["num_images"]
+        return {"statusCode": response.status, "body": SIGNATURE * images}
 
     return handler
 
@@ -101,7 +101,7 @@ SIDES = {"naive": _naive, "ours": _ours, "floor": _floor}
 def main(name: str) -> None:
     """Handle requests until standard input ends, answering each with its Sample as JSON.
 
-    Raises RuntimeError when a handler did not store and link every picture. What the handler
+    Raises RuntimeError when a handler did not store and link every image. What the handler
     prints is dropped: Lambda takes it away as cheaply.
     """
     answers = os.fdopen(os.dup(1), "w")
@@ -110,14 +110,14 @@ def main(name: str) -> None:
     handler = SIDES[name]()
     loading = perf_counter() - start
     for line in sys.stdin:
-        pictures = int(line)
-        request, context = event(pictures), Context()
+        images = int(line)
+        request, context = event(images), Context()
         start = perf_counter()
         answer = handler(request, context)
         seconds = perf_counter() - start
         linked = answer["body"].count(SIGNATURE)
-        if linked != pictures:
-            msg = f"{name} linked {linked} of {pictures}: {answer['statusCode']} {answer['body']}"
+        if linked != images:
+            msg = f"{name} linked {linked} of {images}: {answer['statusCode']} {answer['body']}"
             raise RuntimeError(msg)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT
         print(json.dumps([seconds, peak, loading]), file=answers, flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from local.environment import ROOT, write_env
-from local.picture import draw
+from local.image import generate
 from local.processes import StackError, locked
 from local.stack import Stack, running
 from local.upstream import Chosen, choose
@@ -58,11 +58,11 @@ def _run(state: Path, upstream: Chosen) -> NoReturn:
         env = state / "env"
         try:
             token = stack.deployed.issue_token(_CLIENT)
-            say("drawing a first picture" + (", which is paid" if upstream.is_real else ""))
-            picture = state / "first.jpg"
-            picture.write_bytes(draw(stack.api_url, token, prompt="a lighthouse at dusk"))
+            say("generating a first image" + (", which is paid" if upstream.is_real else ""))
+            image = state / "first.jpg"
+            image.write_bytes(generate(stack.api_url, token, prompt="a lighthouse at dusk"))
             write_env(env, _published(stack, token))
-            say(_READY.format(url=stack.api_url, token=token, picture=picture.relative_to(ROOT)))
+            say(_READY.format(url=stack.api_url, token=token, image=image.relative_to(ROOT)))
             while True:
                 stack.check()
                 time.sleep(_CHECK_SECONDS)
@@ -89,7 +89,7 @@ def _end(_number: int, _frame: Any) -> NoReturn:
 _READY = """
 URL    {url}
 token  {token}
-drawn  {picture}
+generated  {image}
 
 curl {url}/generate/sd3 -H 'Authorization: Bearer {token}' \
 -H 'Content-Type: application/json' -d '{{"prompt": "a lighthouse at dusk"}}'

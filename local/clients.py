@@ -16,7 +16,7 @@ from local.processes import StackError
 from local.redrive import moment
 from sd3.adapters.dynamodb.token_admin import TokenStore
 from sd3.domain.billing import dollars
-from sd3.domain.client import SCOPES, Limits, Token
+from sd3.domain.client import SCOPES, ClientLimits, Token
 from sd3.domain.request import MAX_IMAGES
 from sd3.errors import StorageError
 
@@ -56,7 +56,7 @@ def _issue(store: TokenStore, options: argparse.Namespace) -> None:
         name=options.name,
         scopes=options.scopes,
         expires_at=options.expires,
-        limits={name: given[name] for name in Limits._fields if name in given},
+        limits={name: given[name] for name in ClientLimits._fields if name in given},
     )
     print("It is shown this once; only its hash is kept.", file=sys.stderr)
     print(token)

@@ -11,10 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.deployed import Deployed, chosen
 from local.processes import StackError
 from sd3.adapters.dynamodb.jobs import JobStore
-from sd3.adapters.sqs import JobQueue
+from sd3.adapters.sqs import SqsJobQueue
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import LeaseLostError, StorageError
-from sd3.services.ports import Jobs, Queue
+from sd3.services.ports import JobRepository, MessageQueue
 
 _LATE_SECONDS: Final = 60
 """By then a job is written as queued: a worker that saw it failed would drop its message."""
@@ -55,7 +55,7 @@ def redrive(deployed: Deployed, *, since: datetime, until: datetime, now: dateti
         deployed.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
     )
     sqs = deployed.client("sqs")
-    queue = JobQueue(lambda: sqs, outputs["JobsQueue"])
+    queue = SqsJobQueue(lambda: sqs, outputs["JobsQueue"])
     return sum(
         put_back(job, jobs, queue, now=now)
         for day in _days(since.date(), until.date())
@@ -64,7 +64,7 @@ def redrive(deployed: Deployed, *, since: datetime, until: datetime, now: dateti
     )
 
 
-def put_back(job: Job, jobs: Jobs, queue: Queue, *, now: datetime) -> bool:
+def put_back(job: Job, jobs: JobRepository, queue: MessageQueue, *, now: datetime) -> bool:
     """Queue one job again; False when somebody else did, or deleted it. Raises StorageError."""
     # Should this process die in between, the first message still comes; the second saves the wait.
     queue.send(job.id, delay_seconds=_LATE_SECONDS)

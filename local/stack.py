@@ -50,7 +50,7 @@ def running(
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
 
-    Without an `upstream` the model server draws. `parameters` are more of the template's.
+    Without an `upstream` the model server generates. `parameters` are more of the template's.
 
     Ports that are taken, or 0, become free ones. Raises StackError.
     """

@@ -4,43 +4,50 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from sd3.domain.billing import NOTHING, Booking, UsedDay, budget_exceeded, day_of, rate_limited
-from sd3.domain.client import NO_LIMITS, Limits
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Link, Picture, UploadForm
+from sd3.domain.billing import (
+    NO_USAGE,
+    DailyUsage,
+    UsageEntry,
+    budget_exceeded,
+    day_of,
+    rate_limited,
+)
+from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.job import (
-    Holder,
+    IdempotencyRecord,
     ImageRecord,
     Job,
     JobPage,
     JobStatus,
-    booking_of,
     first_version,
     next_version,
+    usage_of,
 )
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Fault, GoneError, LeaseLostError, NotFoundError, Sd3Error
-from sd3.services.jobs import Service
-from sd3.services.ports import Time
+from sd3.errors import FieldError, GoneError, LeaseLostError, NotFoundError, Sd3Error
+from sd3.services.jobs import JobService
+from sd3.services.ports import Clock
 from sd3.services.worker import Worker
 from sd3.settings import Rate, UpstreamSettings
-from sd3.upstreams.dispatch import PacedUpstream, Permit
+from sd3.upstreams.dispatch import Permit, RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
 
 QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def picture(index: int = 0, *, size: int = 3000) -> Picture:
-    """A picture that nobody decodes."""
-    return Picture(bytes([index]) * size, "image/jpeg", 1024, 1024)
+def sample_image(index: int = 0, *, size: int = 3000) -> Image:
+    """An image that nobody decodes."""
+    return Image(bytes([index]) * size, "image/jpeg", 1024, 1024)
 
 
 class FakeUpstream:
-    """Draws at once; `errors` are raised first, in order; `removed` are the filtered indexes."""
+    """Generates at once. `errors` are raised first, in order; `removed` are filtered indexes."""
 
     name = "fake"
-    pictures_per_call = 16
+    images_per_call = 16
     rate: Rate | None = None
     pause_seconds = 1
 
@@ -48,38 +55,38 @@ class FakeUpstream:
         self.errors = list(errors)
         self.removed = set(removed)
         self.calls: list[GenerateRequest] = []
-        self.init_images: list[Picture | None] = []
+        self.init_images: list[Image | None] = []
         self.deadlines: list[float] = []
 
     def price(self, request: GenerateRequest) -> int:
         return 1000 * request.steps
 
-    def faults(self, request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:
+    def unsupported(self, request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:
         return ()
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
         return ()
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,
+        init_image: Image | None,
         deadline: float,
-    ) -> Drawing:
+    ) -> UpstreamResult:
         self.calls.append(request)
         self.init_images.append(init_image)
         self.deadlines.append(deadline)
         if self.errors:
             raise self.errors.pop(0)
-        drawn = (
-            DrawnPicture(seed, None, 0.99)
+        generated = (
+            GeneratedImage(seed, None, 0.99)
             if index in self.removed
-            else DrawnPicture(seed, picture(index))
+            else GeneratedImage(seed, sample_image(index))
             for index, seed in enumerate(seeds)
         )
-        return Drawing(tuple(drawn), 1234.5)
+        return UpstreamResult(tuple(generated), 1234.5)
 
 
 class OpenGate:
@@ -88,21 +95,21 @@ class OpenGate:
     def __init__(self) -> None:
         self.told: list[Sequence[Sd3Error | None]] = []
 
-    def enter(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float) -> Permit:
         return Permit((0.0,) * calls)
 
-    def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         self.told.append(errors)
 
 
 def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallback:
-    """Upstreams in this order, each asked once, behind open gates."""
+    """Upstreams in this order, each asked once, behind open limiters."""
     time = (clock or FakeTime()).time()
     members = [
-        PacedUpstream(
+        RateLimitedUpstream(
             settings=UpstreamSettings(name=upstream.name),
             make=lambda upstream=upstream: upstream,  # type: ignore[misc] # bound in the loop
-            make_gate=lambda _: OpenGate(),
+            make_limiter=lambda _: OpenGate(),
             clock=time.monotonic,
             sleep=time.sleep,
             jitter=time.jitter,
@@ -117,16 +124,16 @@ class FakeJobs:
 
     def __init__(self) -> None:
         self.items: dict[str, Job] = {}
-        self.keys: dict[tuple[str, str], Holder] = {}
+        self.keys: dict[tuple[str, str], IdempotencyRecord] = {}
         self.deleted: dict[str, Job] = {}
         self.writes: list[Job] = []
-        self.ledger: dict[tuple[str, str], Booking] = {}
+        self.ledger: dict[tuple[str, str], UsageEntry] = {}
         self.minutes: Counter[tuple[str, str]] = Counter()
 
-    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None:
+    def refuse(self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime) -> None:
         """Nothing is remembered here."""
 
-    def create(self, job: Job, *, limits: Limits = NO_LIMITS) -> bool:
+    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> bool:
         if job.id in self.items or job.id in self.deleted:
             return False
         self._admit(job, limits)
@@ -139,21 +146,23 @@ class FakeJobs:
         *,
         fingerprint: str,
         instead_of: str | None,
-        limits: Limits = NO_LIMITS,
-    ) -> Holder | None:
+        limits: ClientLimits = NO_LIMITS,
+    ) -> IdempotencyRecord | None:
         holder = self.keys.get((job.client_id, key))
         if holder and holder.job_id != instead_of:
             return holder
         self._admit(job, limits)
-        self.keys[job.client_id, key] = Holder(job.id, fingerprint)
+        self.keys[job.client_id, key] = IdempotencyRecord(job.id, fingerprint)
         return None
 
-    def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
+    def holder(self, client_id: str, key: str, *, now: datetime) -> IdempotencyRecord | None:
         return self.keys.get((client_id, key))
 
-    def days(self, client_id: str, *, since: str, until: str) -> tuple[UsedDay, ...]:
+    def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]:
         own = [
-            UsedDay(day, one) for (client, day), one in self.ledger.items() if client == client_id
+            DailyUsage(day, one)
+            for (client, day), one in self.ledger.items()
+            if client == client_id
         ]
         return tuple(sorted((one for one in own if since <= one.day <= until), reverse=True))
 
@@ -216,29 +225,29 @@ class FakeJobs:
             raise LeaseLostError("changed")
         self._rewrite(old, job)
 
-    def _admit(self, job: Job, limits: Limits) -> None:
-        now, micros = job.created_at, booking_of(job).committed
+    def _admit(self, job: Job, limits: ClientLimits) -> None:
+        now, micros = job.created_at, usage_of(job).committed
         day, minute = (job.client_id, day_of(now)), (job.client_id, f"{now:%Y-%m-%dT%H:%M}")
         if limits.daily_budget_micros is not None:
-            left = limits.daily_budget_micros - self.ledger.get(day, NOTHING).committed
+            left = limits.daily_budget_micros - self.ledger.get(day, NO_USAGE).committed
             if micros > left:
                 raise budget_exceeded(micros, limits, left=left, now=now)
         if limits.requests_per_minute is not None:
             if self.minutes[minute] >= limits.requests_per_minute:
                 raise rate_limited(limits, now=now)
             self.minutes[minute] += 1
-        self._book(job, booking_of(job))
+        self._book(job, usage_of(job))
         self._write(first_version(job))
 
     def _rewrite(self, old: Job, job: Job) -> None:
         if old.version != job.version:
             raise LeaseLostError("read too early")
-        self._book(job, booking_of(job) - job.booked)
+        self._book(job, usage_of(job) - job.recorded)
         self._write(next_version(job))
 
-    def _book(self, job: Job, change: Booking) -> None:
+    def _book(self, job: Job, change: UsageEntry) -> None:
         day = (job.client_id, day_of(job.created_at))
-        self.ledger[day] = self.ledger.get(day, NOTHING) + change
+        self.ledger[day] = self.ledger.get(day, NO_USAGE) + change
 
     def _write(self, job: Job) -> None:
         self.items[job.id] = job
@@ -264,8 +273,8 @@ class FakeTime:
     def pass_by(self, seconds: float) -> None:
         self.slept += seconds
 
-    def time(self) -> Time:
-        return Time(
+    def time(self) -> Clock:
+        return Clock(
             now=lambda: NOON + timedelta(seconds=self.slept),
             monotonic=lambda: 1000.0 + self.slept,
             sleep=self.pass_by,
@@ -277,40 +286,40 @@ class FakeImages:
     """The bucket as a dict; `error` is what a put raises."""
 
     def __init__(self, *, error: Sd3Error | None = None) -> None:
-        self.objects: dict[str, Picture] = {}
+        self.objects: dict[str, Image] = {}
         self.error = error
 
-    def put_init_image(self, folder: str, picture: Picture) -> str:
-        return self._put(f"{folder}/init.jpg", picture)
+    def save_init_image(self, folder: str, image: Image) -> str:
+        return self._put(f"{folder}/init.jpg", image)
 
-    def get_init_image(self, key: str) -> Picture:
+    def get_init_image(self, key: str) -> Image:
         return self.objects[key]
 
     def delete_all(self, folder: str, *, count: int) -> None:
         for key in [key for key in self.objects if key.startswith(f"{folder}/")]:
             del self.objects[key]
 
-    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
+    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
         return tuple(
             ImageRecord(
                 index=index,
                 seed=one.seed,
                 upstream=one.upstream,
                 error=one.error,
-                removed_for_safety=one.picture is None and one.error is None,
+                removed_for_safety=one.image is None and one.error is None,
                 safety_score=one.safety_score,
-                key=one.picture and self._put(f"{folder}/{index}.jpg", one.picture),
+                key=one.image and self._put(f"{folder}/{index}.jpg", one.image),
             )
-            for index, one in enumerate(drawn)
+            for index, one in enumerate(generated)
         )
 
     def sign(self, key: str, *, now: datetime) -> Link:
         return Link(f"https://images.test/{key}", now + timedelta(hours=1))
 
-    def _put(self, key: str, picture: Picture) -> str:
+    def _put(self, key: str, image: Image) -> str:
         if self.error:
             raise self.error
-        self.objects[key] = picture
+        self.objects[key] = image
         return key
 
 
@@ -341,10 +350,10 @@ def make_service(
     uploads: FakeUploads | None = None,
     queue: FakeQueue | None = None,
     clock: FakeTime | None = None,
-) -> Service:
+) -> JobService:
     """The use cases of clients over fakes."""
     jobs = jobs or FakeJobs()
-    return Service(
+    return JobService(
         jobs=jobs,
         usages=jobs,
         images=images or FakeImages(),

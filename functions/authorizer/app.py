@@ -36,4 +36,4 @@ def holder(token: str) -> Client | None:
 def told(client: Client) -> dict[str, str]:
     """What the functions get to know of a client: the gateway passes on text only."""
     scopes = " ".join(sorted(client.scopes))
-    return {"client_id": client.client_id, "scopes": scopes, **client.limits.told()}
+    return {"client_id": client.client_id, "scopes": scopes, **client.limits.to_context()}

@@ -20,7 +20,7 @@ def _done(record: dict[str, Any]) -> bool:
     fields = {"message_id": record["messageId"], "job_id": job_id}
     try:
         if job_id is None:
-            queue().set_aside(record["body"])
+            queue().send_unprocessable(record["body"])
             logger().error("dead letter set aside: it names no job", extra=fields)
         else:
             worker().end(job_id, Sd3Error("The job's workers died or failed too often."))

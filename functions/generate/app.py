@@ -1,14 +1,14 @@
-"""POST /generate/sd3: draw a request and answer with its pictures."""
+"""POST /generate/sd3: generate a request and answer with its images."""
 
 from typing import Any
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, handle
 from sd3.api.request import Request
 from sd3.bootstrap import service
-from sd3.domain.client import Caller
+from sd3.domain.client import RequestContext
 from sd3.domain.job import JOB_ID
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Fault, InvalidRequestError
+from sd3.errors import FieldError, InvalidRequestError
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def generate(request: Request) -> Response:
     A dry run is answered with what the request would take.
     """
     respond_async = request.prefers("respond-async") is not None
-    caller = Caller(
+    caller = RequestContext(
         client_id=request.client_id,
         job_id=_job_id(request),
         seconds=request.seconds,
@@ -49,7 +49,7 @@ def _job_id(request: Request) -> str:
     if JOB_ID.fullmatch(request.id):
         return request.id
     msg = "should be 1 to 128 of A-Z, a-z, 0-9, dot, _ and -, beginning with a letter or digit"
-    raise InvalidRequestError([Fault(("header", "X-Amzn-RequestId"), msg, "request_id")])
+    raise InvalidRequestError([FieldError(("header", "X-Amzn-RequestId"), msg, "request_id")])
 
 
 def _parsed(request: Request) -> GenerateRequest:

@@ -1,10 +1,10 @@
-"""S3 ObjectCreated: a request or a picture that was dropped into the inbox becomes a job."""
+"""S3 ObjectCreated: a request or an image that was dropped into the inbox becomes a job."""
 
 from typing import Any
 from urllib.parse import unquote_plus
 
 from sd3.bootstrap import inbox
-from sd3.domain.inbox import Upload
+from sd3.domain.inbox import InboxObject
 from sd3.observability import logger
 
 
@@ -23,10 +23,10 @@ def handler(event: dict[str, Any], context: Any) -> None:
         )
 
 
-def upload_from(told: dict[str, Any]) -> Upload:
+def upload_from(told: dict[str, Any]) -> InboxObject:
     """Read what S3 says of a file. Its key comes encoded as in a form: a space is a plus sign."""
     file = told["object"]
-    return Upload(
+    return InboxObject(
         bucket=told["bucket"]["name"],
         key=unquote_plus(file["key"]),
         etag=file["eTag"],

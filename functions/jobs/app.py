@@ -8,7 +8,7 @@ from sd3.api.request import Request
 from sd3.bootstrap import service
 from sd3.domain.job import JobsQuery
 from sd3.domain.request import UploadRequest
-from sd3.responses.models import HealthAnswer
+from sd3.responses.models import HealthResponse
 
 _ANSWER_SECONDS: Final = 3.0
 """Kept back from the function's time when somebody waits for a job."""
@@ -71,13 +71,13 @@ def cancel(request: Request) -> Response:
 
 
 def delete(request: Request) -> Response:
-    """Answer 204: the job is gone with its pictures, and canceled before if it was open."""
+    """Answer 204: the job is gone with its images, and canceled before if it was open."""
     service().delete(request.path["id"], client_id=request.client_id)
     return Response(204)
 
 
 def image(request: Request) -> Response:
-    """Answer 302 to a link signed now: this address lasts as long as the picture does."""
+    """Answer 302 to a link signed now: this address lasts as long as the image does."""
     link = service().image(request.path["id"], request.path["index"], client_id=request.client_id)
     return Response(302, headers={"Location": link.url, **_NEVER_KEEP})
 
@@ -95,4 +95,4 @@ def usage(request: Request) -> Response:
 
 def health(_request: Request) -> Response:
     """Answer 200, having touched nothing."""
-    return Response(200, HealthAnswer())
+    return Response(200, HealthResponse())

@@ -44,7 +44,7 @@ def _work(record: dict[str, Any], fields: dict[str, Any], *, seconds: float) -> 
     """None when nothing is left to do, else after how many seconds to look again."""
     job_id = job_id_in(record["body"])
     if job_id is None:
-        queue().set_aside(record["body"])
+        queue().send_unprocessable(record["body"])
         logger().error("message set aside: it names no job", extra=fields)
         return None
     fields["job_id"] = job_id

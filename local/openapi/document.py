@@ -13,16 +13,16 @@ from local.openapi.operations import Answer, Header, Operation, Parameter
 from local.openapi.routes import OPERATIONS, RETRY_AFTER
 from local.openapi.schemas import NULL, REF, Json, ref, schemas
 from sd3.errors import Sd3Error
-from sd3.responses.models import ErrorAnswer
+from sd3.responses.models import ErrorBody
 
 _DESCRIPTION: Final = (
-    "Stable Diffusion 3 pictures: OctoAI's SD3 API, and jobs on top of it. Send `Authorization: "
+    "Stable Diffusion 3 images: OctoAI's SD3 API, and jobs on top of it. Send `Authorization: "
     "Bearer` and a token; GET takes one with the scope `read`, every other method one with "
     "`generate`. An address that is not here is a 404 with the code `not_found`."
 )
 _TAGS: Final = {
-    "pictures": "What draws.",
-    "jobs": "What was drawn, or will be.",
+    "images": "What generates.",
+    "jobs": "What was generated, or will be.",
     "usage": "What it costs.",
     "service": "What is open to everybody.",
 }
@@ -33,7 +33,7 @@ _BEARER: Final = {
 }
 _WHEN: Final = {
     "invalid_json": "The body is not JSON.",
-    "content_policy": "The upstream will not draw this.",
+    "content_policy": "The upstream will not generate this.",
     "unauthorized": "No token, or nothing that looks like one.",
     "budget_exceeded": "It takes more than what is left of the client's budget of the day.",
     "forbidden": "The token is not known, has ended, or is not for this.",
@@ -177,7 +177,7 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
         "content": {
             "application/json": {
                 "schema": {
-                    "allOf": [ref(ErrorAnswer), {"properties": {"code": code}}],
+                    "allOf": [ref(ErrorBody), {"properties": {"code": code}}],
                     "required": required,
                 }
             }

@@ -26,12 +26,12 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.responses.models import (
-    HealthAnswer,
-    JobAnswer,
-    JobsAnswer,
-    QuoteAnswer,
-    UploadAnswer,
-    UsageAnswer,
+    HealthResponse,
+    JobListResponse,
+    JobResponse,
+    QuoteResponse,
+    UploadResponse,
+    UsageResponse,
 )
 
 TEXT: Final = {"type": "string"}
@@ -40,7 +40,7 @@ RETRY_AFTER: Final = Header(
     "Retry-After", "Seconds until it is worth asking again.", {"type": "integer", "minimum": 0}
 )
 _LOCATION: Final = Header("Location", "Where the job is, relative to this address.", TEXT)
-_LINK: Final = Header("Location", "A link to the picture, signed now.", TEXT)
+_LINK: Final = Header("Location", "A link to the image, signed now.", TEXT)
 _ENTITY_TAG: Final = Header("ETag", "What If-None-Match takes.", TEXT)
 _CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
 _APPLIED: Final = Header("Preference-Applied", "What was followed of Prefer.", TEXT, always=False)
@@ -51,7 +51,7 @@ _JOB: Final = Parameter(
 _INDEX: Final = Parameter(
     "index",
     "path",
-    "The picture's index in the job.",
+    "The image's index in the job.",
     {"type": "integer", "minimum": 0, "maximum": MAX_IMAGES - 1},
 )
 _KNOWN: Final = Parameter(
@@ -89,21 +89,21 @@ OPERATIONS: Final = (
         method="post",
         path="/generate/sd3",
         id="generate",
-        tag="pictures",
-        summary="Draw pictures",
-        description="Short work is answered with its pictures, long work is queued.",
+        tag="images",
+        summary="Generate images",
+        description="Short work is answered with its images, long work is queued.",
         parameters=(_ASYNC, _KEY),
         body=GenerateRequest,
         answers=(
             Answer(
                 200,
                 "The job, which has ended; with `dry_run` what it would take.",
-                (JobAnswer, QuoteAnswer),
+                (JobResponse, QuoteResponse),
             ),
             Answer(
                 202,
                 "The job, which waits or runs.",
-                (JobAnswer,),
+                (JobResponse,),
                 (_LOCATION, RETRY_AFTER, _APPLIED),
             ),
         ),
@@ -123,11 +123,11 @@ OPERATIONS: Final = (
         method="post",
         path="/uploads",
         id="upload",
-        tag="pictures",
+        tag="images",
         summary="Get a form to upload an init image by",
         body=UploadRequest,
         answers=(
-            Answer(201, "The form, and the id of what it sends.", (UploadAnswer,), (_CACHE,)),
+            Answer(201, "The form, and the id of what it sends.", (UploadResponse,), (_CACHE,)),
         ),
         errors=(*_WITH_BODY, *_WITH_TOKEN),
     ),
@@ -138,7 +138,7 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="List jobs, newest first",
         query=JobsQuery,
-        answers=(Answer(200, "A page of the client's jobs.", (JobsAnswer,), (_CACHE,)),),
+        answers=(Answer(200, "A page of the client's jobs.", (JobListResponse,), (_CACHE,)),),
         errors=(InvalidRequestError, *_WITH_TOKEN),
     ),
     Operation(
@@ -152,7 +152,7 @@ OPERATIONS: Final = (
             Answer(
                 200,
                 "The job.",
-                (JobAnswer,),
+                (JobResponse,),
                 (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
             ),
             Answer(304, "The job is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
@@ -164,7 +164,7 @@ OPERATIONS: Final = (
         path="/jobs/{id}",
         id="deleteJob",
         tag="jobs",
-        summary="Remove a job with its pictures",
+        summary="Remove a job with its images",
         parameters=(_JOB,),
         answers=(Answer(204, "The job is gone; it was canceled before if it was open."),),
         errors=_OF_A_JOB,
@@ -176,7 +176,7 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="Cancel a job",
         parameters=(_JOB,),
-        answers=(Answer(200, "The job, which is canceled.", (JobAnswer,)),),
+        answers=(Answer(200, "The job, which is canceled.", (JobResponse,)),),
         errors=(NotCancelableError, *_OF_A_JOB),
     ),
     Operation(
@@ -184,7 +184,7 @@ OPERATIONS: Final = (
         path="/jobs/{id}/images/{index}",
         id="getImage",
         tag="jobs",
-        summary="Go to a picture: an address that stays",
+        summary="Go to an image: an address that stays",
         parameters=(_JOB, _INDEX),
         answers=(Answer(302, "It is there.", (), (_LINK, _CACHE)),),
         errors=_OF_A_JOB,
@@ -195,7 +195,7 @@ OPERATIONS: Final = (
         id="getUsage",
         tag="usage",
         summary="What the client has used, and may still use",
-        answers=(Answer(200, "Today and the last 30 days.", (UsageAnswer,), (_CACHE,)),),
+        answers=(Answer(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
         errors=_WITH_TOKEN,
     ),
     Operation(
@@ -204,7 +204,7 @@ OPERATIONS: Final = (
         id="health",
         tag="service",
         summary="Whether the service answers",
-        answers=(Answer(200, "It does.", (HealthAnswer,)),),
+        answers=(Answer(200, "It does.", (HealthResponse,)),),
         errors=_ALWAYS,
         is_open=True,
     ),

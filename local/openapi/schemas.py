@@ -16,7 +16,7 @@ from sd3.domain.request import (
     SIZES,
     GenerateRequest,
 )
-from sd3.responses.models import ErrorAnswer
+from sd3.responses.models import ErrorBody
 
 Json = dict[str, Any]
 
@@ -30,7 +30,7 @@ def schemas() -> Json:
     queries = {operation.query for operation in OPERATIONS if operation.query}
     answers = {model for each in OPERATIONS for answer in each.answers for model in answer.models}
     # An answer always has all fields; errors leave out those that are null.
-    taken = [*sorted(bodies | queries | {ErrorAnswer}, key=_name)]
+    taken = [*sorted(bodies | queries | {ErrorBody}, key=_name)]
     _, told = models_json_schema(
         [(model, "validation") for model in taken]
         + [(model, "serialization") for model in sorted(answers, key=_name)],

@@ -13,7 +13,7 @@ from typing import Any
 from functions.worker import app
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.s3.images import ImageStore
-from sd3.domain.generation import DrawnPicture
+from sd3.domain.generation import GeneratedImage
 from sd3.domain.job import ImageRecord, Job
 from sd3.services import execution as attempts
 from sd3.upstreams.octoai import OctoaiUpstream
@@ -61,11 +61,11 @@ def claim(store: JobStore, job: Job, **named: Any) -> None:
     die(job, "after the claim")
 
 
-def keep(images: ImageStore, folder: str, index: int, drawn: DrawnPicture) -> ImageRecord:
-    """ImageStore._keep, of which the second picture's dies."""
+def keep(images: ImageStore, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
+    """ImageStore._keep, of which the second image's dies."""
     if index == 1:
-        die(_claimed[-1], "amid the pictures")
-    return _KEEP(images, folder, index, drawn)
+        die(_claimed[-1], "amid the images")
+    return _KEEP(images, folder, index, generated)
 
 
 _CLAIM, _KEEP = JobStore.claim, ImageStore._keep
@@ -74,8 +74,12 @@ for owner, name, replacement in (
     (JobStore, "claim", claim),
     (JobStore, "save", dying_after("after the final write", JobStore.save)),
     (ImageStore, "_keep", keep),
-    (ImageStore, "put_all", dying_after("after the pictures", ImageStore.put_all)),
-    (OctoaiUpstream, "draw", dying_after("after the upstream's answer", OctoaiUpstream.draw)),
+    (ImageStore, "save_all", dying_after("after the images", ImageStore.save_all)),
+    (
+        OctoaiUpstream,
+        "generate",
+        dying_after("after the upstream's answer", OctoaiUpstream.generate),
+    ),
     # So that nobody waits for minutes.
     (attempts, "LEASE_MARGIN_SECONDS", 0),
     (attempts, "STORE_SECONDS", 3),

@@ -14,7 +14,7 @@ import requests
 
 FAILURES: Final = ("throttled", "broken", "cut off", "slow", "hung up")
 """What a call that fails comes to, each as likely as the others."""
-MAY_BE_PAID: Final = frozenset(("drawn", "broken", "cut off", "slow", "hung up"))
+MAY_BE_PAID: Final = frozenset(("generated", "broken", "cut off", "slow", "hung up"))
 """Calls after which nobody who made them knows that they were free."""
 
 
@@ -22,7 +22,7 @@ class MisbehavingSd3(ThreadingHTTPServer):
     """Passes POST /generate/sd3 on, or not; GET /counts tells of the calls by seed and outcome.
 
     Of all calls `share` fail, always the same ones: what becomes of the n-th call with a seed
-    is drawn from both. A slow call is drawn and answered after `slow_seconds`.
+    is generated from both. A slow call is generated and answered after `slow_seconds`.
     """
 
     daemon_threads = True
@@ -40,7 +40,7 @@ class MisbehavingSd3(ThreadingHTTPServer):
         """Count a call, by what is to become of it."""
         with self._lock:
             chance = Random(f"{seed}-{self.counts[seed].total()}")  # noqa: S311 - no secret
-            outcome = chance.choice(FAILURES) if chance.random() < self.share else "drawn"
+            outcome = chance.choice(FAILURES) if chance.random() < self.share else "generated"
             self.counts[seed][outcome] += 1
             return outcome
 
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(500, b"{}")
         elif outcome == "cut off":
             self._answer(200, b'{"images": [', missing=1000)
-        elif outcome in {"drawn", "slow"}:
+        elif outcome in {"generated", "slow"}:
             answer = self._passed_on(body)
             if answer.status_code == 429:  # the SD3 server itself was busy
                 self.server.correct(seed, outcome, "throttled")

@@ -46,7 +46,7 @@ class Api:
     def get(self, token: str, path: str = "/jobs") -> requests.Response:
         return self._http.get(f"{self._url}{path}", headers=_bearer(token))
 
-    def draw(self, token: str, *, prefer: str | None = None, **body: Any) -> requests.Response:
+    def generate(self, token: str, *, prefer: str | None = None, **body: Any) -> requests.Response:
         said = {"prompt": "a fox", **body}
         headers = _bearer(token) | ({"Prefer": prefer} if prefer else {})
         return self._http.post(f"{self._url}/generate/sd3", json=said, headers=headers)

@@ -41,15 +41,15 @@ def test_a_budget_is_kept_and_says_what_is_left_and_when_it_resets(
     operator: Operator, api: Api
 ) -> None:
     token = operator.token("thrifty", BUDGET="0.05")
-    assert outcome(api.draw(token)) == (200, None)
-    refused = api.draw(token)
+    assert outcome(api.generate(token)) == (200, None)
+    refused = api.generate(token)
     assert outcome(refused) == (402, "budget_exceeded")
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
     message = refused.json()["message"]
     assert "takes $0.03" in message
     assert "$0.02 is left" in message
     assert f"{midnight:%Y-%m-%dT%H:%M:%SZ}" in message
-    assert outcome(api.draw(token, steps=20)) == (200, None)
+    assert outcome(api.generate(token, steps=20)) == (200, None)
     assert today(api, token) == {
         "date": datetime.now(UTC).date().isoformat(),
         "pictures": 2,
@@ -63,15 +63,15 @@ def test_a_budget_is_kept_and_says_what_is_left_and_when_it_resets(
 
 def test_what_fails_without_a_charge_is_refunded(operator: Operator, api: Api) -> None:
     token = operator.token("refunded", BUDGET="0.05")
-    assert outcome(api.draw(token, prompt="sketch-forbidden")) == (400, "content_policy")
+    assert outcome(api.generate(token, prompt="sketch-forbidden")) == (400, "content_policy")
     assert today(api, token)["left_usd"] == 0.05
-    assert outcome(api.draw(token)) == (200, None)
+    assert outcome(api.generate(token)) == (200, None)
 
 
 def test_a_dry_run_tells_the_price_and_takes_nothing(operator: Operator, api: Api) -> None:
     token = operator.token("asking", BUDGET="0.05", PER_MINUTE="1")
     for _ in range(3):
-        answer = api.draw(token, dry_run=True)
+        answer = api.generate(token, dry_run=True)
         assert (answer.status_code, answer.json()) == (
             200,
             {
@@ -82,10 +82,10 @@ def test_a_dry_run_tells_the_price_and_takes_nothing(operator: Operator, api: Ap
                 "budget_left_usd": 0.05,
             },
         )
-    assert outcome(api.draw(token, dry_run=True, num_images=2)) == (402, "budget_exceeded")
-    assert outcome(api.draw(token, dry_run=True, steps=0)) == (422, "validation_error")
+    assert outcome(api.generate(token, dry_run=True, num_images=2)) == (402, "budget_exceeded")
+    assert outcome(api.generate(token, dry_run=True, steps=0)) == (422, "validation_error")
     assert api.get(token, "/jobs").json()["jobs"] == []
-    assert outcome(api.draw(token)) == (200, None)
+    assert outcome(api.generate(token)) == (200, None)
 
 
 def test_a_queued_jobs_reservation_is_settled_when_it_ends(
@@ -93,14 +93,16 @@ def test_a_queued_jobs_reservation_is_settled_when_it_ends(
 ) -> None:
     token = operator.token("waiting", BUDGET="1")
     with resting_worker(stack):
-        drawn, canceled = (api.draw(token, prefer="respond-async").json()["id"] for _ in range(2))
+        generated, canceled = (
+            api.generate(token, prefer="respond-async").json()["id"] for _ in range(2)
+        )
         waiting = today(api, token)
         assert (waiting["cost_usd"], waiting["reserved_usd"]) == (0, 2 * PRICE)
         assert waiting["left_usd"] == pytest.approx(1 - 2 * PRICE)
         assert outcome(api.post(token, f"/jobs/{canceled}/cancel")) == (200, None)
         assert today(api, token)["reserved_usd"] == PRICE
     wait_for(
-        lambda: api.get(token, f"/jobs/{drawn}").json()["status"] == "succeeded", what="picture"
+        lambda: api.get(token, f"/jobs/{generated}").json()["status"] == "succeeded", what="picture"
     )
     ended = today(api, token)
     assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (PRICE, 0, 1)
@@ -110,7 +112,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_ask_again(
     operator: Operator, api: Api
 ) -> None:
     token = operator.token("hasty", PER_MINUTE="2")
-    answers = [api.draw(token) for _ in range(5)]  # a minute can end between two of them
+    answers = [api.generate(token) for _ in range(5)]  # a minute can end between two of them
     assert [outcome(answer) for answer in answers[:2]] == [(200, None)] * 2
     refused = [answer for answer in answers[2:] if not answer.ok]
     assert {outcome(answer) for answer in refused} == {(429, "rate_limited")}
@@ -121,13 +123,13 @@ def test_a_client_that_asks_too_often_is_told_when_to_ask_again(
 def test_requests_at_once_never_exceed_a_budget(operator: Operator, api: Api, stack: Stack) -> None:
     token = operator.token("eager", BUDGET="0.10")
 
-    def draw(_: int) -> tuple[int, str | None]:
+    def generate(_: int) -> tuple[int, str | None]:
         with requests.Session() as http:
             http.trust_env = False
-            return outcome(Api(stack, http).draw(token))
+            return outcome(Api(stack, http).generate(token))
 
     with ThreadPoolExecutor(10) as threads:
-        answers = Counter(threads.map(draw, range(10)))
+        answers = Counter(threads.map(generate, range(10)))
     assert answers == {(200, None): 3, (402, "budget_exceeded"): 7}
     used = today(api, token)
     assert (used["cost_usd"], used["reserved_usd"], used["pictures"]) == (0.09, 0, 3)
@@ -135,6 +137,6 @@ def test_requests_at_once_never_exceed_a_budget(operator: Operator, api: Api, st
 
 def test_whoever_has_no_limits_is_booked_all_the_same(new_token: Any, api: Api) -> None:
     token = new_token()
-    assert outcome(api.draw(token, num_images=2)) == (200, None)
+    assert outcome(api.generate(token, num_images=2)) == (200, None)
     used = today(api, token)
     assert (used["cost_usd"], used["budget_usd"], used["left_usd"]) == (2 * PRICE, None, None)

@@ -38,27 +38,29 @@ def short_cache(stack: Stack) -> Iterator[None]:
 
 def test_a_token_does_what_its_scopes_say(operator: Operator, api: Api) -> None:
     reader = operator.token("scoped", SCOPES="read", NAME="The 'reader' of \"foxes\" & `co`")
-    drawer = operator.token("scoped", SCOPES="generate")
-    refused = api.draw(reader)
+    generateer = operator.token("scoped", SCOPES="generate")
+    refused = api.generate(reader)
     assert outcome(refused) == (403, "forbidden")
     assert "scope generate" in refused.json()["message"]
-    drawn = api.draw(drawer)
-    assert outcome(drawn) == (200, None)
-    path = f"/jobs/{drawn.json()['id']}"
+    generated = api.generate(generateer)
+    assert outcome(generated) == (200, None)
+    path = f"/jobs/{generated.json()['id']}"
     assert outcome(api.get(reader, path)) == (200, None)
-    assert outcome(api.get(drawer, path)) == (403, "forbidden")
+    assert outcome(api.get(generateer, path)) == (403, "forbidden")
     names = {line.split(None, 9)[-1] for line in operator.make("clients") if "scoped" in line}
     assert names == {"The 'reader' of \"foxes\" & `co`"}
 
 
-def test_a_client_draws_as_many_pictures_as_it_may(operator: Operator, api: Api) -> None:
+def test_a_client_generates_as_many_images_as_it_may(operator: Operator, api: Api) -> None:
     first = operator.token("few", MAX_IMAGES="2", BUDGET="5.00", PER_MINUTE="60")
-    refused = api.draw(first, num_images=3)
+    refused = api.generate(first, num_images=3)
     assert outcome(refused) == (422, "validation_error")
-    assert [fault["loc"] for fault in refused.json()["detail"]] == [["body", "num_images"]]
-    assert len(api.draw(first, num_images=2).json()["images"]) == 2
+    assert [field_error["loc"] for field_error in refused.json()["detail"]] == [
+        ["body", "num_images"]
+    ]
+    assert len(api.generate(first, num_images=2).json()["images"]) == 2
     second = operator.token("few")
-    assert outcome(api.draw(second, num_images=3)) == (422, "validation_error")
+    assert outcome(api.generate(second, num_images=3)) == (422, "validation_error")
 
 
 @pytest.mark.usefixtures("short_cache")
@@ -104,12 +106,12 @@ def test_a_wrong_command_fails_and_changes_nothing(
 
 
 def test_whoever_signs_in_at_the_issuer_is_a_client(issuer: LoopbackIssuer, api: Api) -> None:
-    drawn = api.draw(issuer.token(sub="anna", scope="generate"))
-    assert outcome(drawn) == (200, None)
-    path = f"/jobs/{drawn.json()['id']}"
+    generated = api.generate(issuer.token(sub="anna", scope="generate"))
+    assert outcome(generated) == (200, None)
+    path = f"/jobs/{generated.json()['id']}"
     assert outcome(api.get(issuer.token(sub="anna"), path)) == (200, None)
     assert outcome(api.get(issuer.token(sub="bert"), path)) == (404, "not_found")
-    assert outcome(api.draw(issuer.token(sub="anna", scope="read"))) == (403, "forbidden")
+    assert outcome(api.generate(issuer.token(sub="anna", scope="read"))) == (403, "forbidden")
     for wrong in (issuer.token(rsa_key("another")), issuer.token(aud="other")):
         assert outcome(api.get(wrong)) == (403, "forbidden")
     unsigned = issuer.token().rpartition(".")[0] + "."

@@ -7,7 +7,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from local.picture import draw
+from local.image import generate
 from local.stack import Stack
 
 UNKNOWN = "sd3_" + "x" * 43
@@ -73,10 +73,10 @@ def test_a_page_may_ask_before_it_calls(stack: Stack, http: requests.Session) ->
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
 
 
-def test_a_picture_is_drawn_and_its_link_leads_to_it(
+def test_an_image_is_generated_and_its_link_leads_to_it(
     stack: Stack, new_token: Callable[[], str]
 ) -> None:
-    assert draw(stack.api_url, new_token(), prompt="a lighthouse")
+    assert generate(stack.api_url, new_token(), prompt="a lighthouse")
 
 
 def test_a_bucket_is_not_open_to_the_world(stack: Stack, http: requests.Session) -> None:

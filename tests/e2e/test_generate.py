@@ -39,19 +39,19 @@ def generate(stack: Stack, client: requests.Session) -> Generate:
 
 
 def fetched(image: dict[str, Any]) -> Image.Image:
-    """Follow a link as anybody can, and check all that the answer said of the picture."""
+    """Follow a link as anybody can, and check all that the answer said of the image."""
     answer = requests.get(image["url"], timeout=10)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == image["content_type"]
     assert len(answer.content) == image["bytes"]
     assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]
-    picture = Image.open(io.BytesIO(answer.content))
-    assert picture.size == (image["width"], image["height"])
-    return picture
+    decoded = Image.open(io.BytesIO(answer.content))
+    assert decoded.size == (image["width"], image["height"])
+    return decoded
 
 
 def photograph(*, size: tuple[int, int] = (640, 480), file_format: str = "JPEG") -> bytes:
-    """A picture with detail everywhere, as a camera's file would be."""
+    """An image with detail everywhere, as a camera's file would be."""
     buffer = io.BytesIO()
     Image.effect_noise(size, 40).convert("RGB").save(buffer, file_format)
     return buffer.getvalue()
@@ -61,7 +61,7 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def test_the_seeds_own_request_is_drawn_and_read_back(
+def test_the_seeds_own_request_is_generated_and_read_back(
     stack: Stack, client: requests.Session, generate: Generate
 ) -> None:
     answer = generate(**SEED_REQUEST)
@@ -76,13 +76,13 @@ def test_the_seeds_own_request_is_drawn_and_read_back(
     fetched(read.json()["images"][0])
 
 
-def test_the_same_seed_draws_the_same_picture(generate: Generate) -> None:
+def test_the_same_seed_generates_the_same_image(generate: Generate) -> None:
     one, two = (generate(**SEED_REQUEST).json()["images"][0] for _ in range(2))
     assert one["sha256"] == two["sha256"]
     assert generate(**SEED_REQUEST, strength=0.5).status_code == 200  # unused without an image
 
 
-def test_sixteen_pictures_come_in_one_answer(generate: Generate) -> None:
+def test_sixteen_images_come_in_one_answer(generate: Generate) -> None:
     job = generate(num_images=16, steps=7, image_encoding="png", seed=2**32 - 2).json()
     seeds = [image["seed"] for image in job["images"]]
     assert seeds == [2**32 - 2, 2**32 - 1, *range(1, 15)]
@@ -90,17 +90,17 @@ def test_sixteen_pictures_come_in_one_answer(generate: Generate) -> None:
     assert fetched(job["images"][15]).format == "PNG"
 
 
-def test_a_photograph_is_drawn_over(generate: Generate) -> None:
+def test_a_photograph_is_generated_over(generate: Generate) -> None:
     job = generate(init_image=encoded(photograph()), strength=0.3, width=1344, height=768).json()
     assert fetched(job["images"][0]).size == (1344, 768)
 
 
-def test_b64_json_carries_the_picture_itself(generate: Generate) -> None:
+def test_b64_json_carries_the_image_itself(generate: Generate) -> None:
     (image,) = generate(response_format="b64_json").json()["images"]
     assert hashlib.sha256(base64.b64decode(image["image_b64"])).hexdigest() == image["sha256"]
 
 
-def test_a_removed_picture_is_told(generate: Generate) -> None:
+def test_a_removed_image_is_told(generate: Generate) -> None:
     answer = generate(prompt="a sketch-unsafe fox")
     job = answer.json()
     assert answer.status_code == 200
@@ -149,7 +149,7 @@ def test_a_wrong_field_is_a_422_that_names_it(
 ) -> None:
     answer = generate(**fields)
     assert answer.status_code == 422, answer.text
-    assert [fault["loc"][1] for fault in answer.json()["detail"]] == [wrong]
+    assert [field_error["loc"][1] for field_error in answer.json()["detail"]] == [wrong]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_octoais_own_client_works_after_a_change_of_address(
     service = OctoAIEnvironment(default=url, image_gen=url, text_gen=url)
     with httpx.Client() as connection:
         octoai = OctoAI(api_key=new_token(), environment=service, httpx_client=connection)
-        drawn = octoai.image_gen.generate_sd3(**SEED_REQUEST)
-    (image,) = drawn.images
+        generated = octoai.image_gen.generate_sd3(**SEED_REQUEST)
+    (image,) = generated.images
     assert (image.seed, image.removed_for_safety) == (4275432097, False)
     assert image.image_b64 is not None
     assert Image.open(io.BytesIO(base64.b64decode(image.image_b64))).size == (1024, 1024)

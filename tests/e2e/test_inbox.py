@@ -13,7 +13,7 @@ from PIL import Image
 
 from local.stack import Stack
 from tests.e2e.waiting import wait_for
-from tests.unit.pictures import jpeg, png
+from tests.unit.images import jpeg, png
 
 _clients = count(1)
 
@@ -51,14 +51,14 @@ class Folder:
 
         return wait_for(look, what=f"answer to {name}")
 
-    def picture(self, image: dict[str, Any]) -> Image.Image:
-        """Fetch a picture by what its answer says of it, which is checked."""
+    def image(self, image: dict[str, Any]) -> Image.Image:
+        """Fetch an image by what its answer says of it, which is checked."""
         assert image["url"] == f"s3://{image['bucket']}/{image['key']}"
         data = self.s3.get_object(Bucket=image["bucket"], Key=image["key"])["Body"].read()
         assert hashlib.sha256(data).hexdigest() == image["sha256"]
-        picture = Image.open(io.BytesIO(data))
-        assert picture.size == (image["width"], image["height"])
-        return picture
+        decoded = Image.open(io.BytesIO(data))
+        assert decoded.size == (image["width"], image["height"])
+        return decoded
 
 
 @pytest.fixture
@@ -73,25 +73,25 @@ NAMES: Final = ["fox", "a fox + hens", "für Oma 狐", "2026/11/fox", "100%25"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dropped_request_is_drawn(folder: Folder, name: str) -> None:
+def test_a_dropped_request_is_generated(folder: Folder, name: str) -> None:
     folder.drop(f"{name}.json", {"prompt": "a fox", "seed": 7, "metadata": {"order": name}})
     answer = folder.ended(name)
     assert (answer["status"], answer["client_id"]) == ("succeeded", folder.client_id)
     assert answer["metadata"] == {"order": name}
     [image] = answer["images"]
     assert image["seed"] == 7
-    assert folder.picture(image).format == "JPEG"
+    assert folder.image(image).format == "JPEG"
 
 
-def test_a_dropped_picture_of_10_mb_is_drawn_over(folder: Folder) -> None:
+def test_a_dropped_image_of_10_mb_is_generated_over(folder: Folder) -> None:
     data = png(1900, 1800)
     assert len(data) > 10_000_000
     folder.drop("cat.png", data, prompt="a cat", num_images="2", width="1344", height="768")
     images = folder.ended("cat")["images"]
-    assert [folder.picture(image).size for image in images] == [(1344, 768)] * 2
+    assert [folder.image(image).size for image in images] == [(1344, 768)] * 2
 
 
-def test_a_picture_under_another_kinds_name_is_what_its_bytes_say(folder: Folder) -> None:
+def test_an_image_under_another_kinds_name_is_what_its_bytes_say(folder: Folder) -> None:
     folder.drop("cat.png", jpeg(), prompt="a cat")
     assert folder.ended("cat")["status"] == "succeeded"
 
@@ -103,7 +103,7 @@ def test_metadata_beyond_ascii_is_read(folder: Folder) -> None:
     assert image["removed_for_safety"] is True  # so its prompt was read
 
 
-def test_a_request_of_2_mb_with_an_init_image_is_drawn_over(folder: Folder) -> None:
+def test_a_request_of_2_mb_with_an_init_image_is_generated_over(folder: Folder) -> None:
     init_image = base64.b64encode(png(840, 600)).decode()
     assert len(init_image) > 2_000_000
     folder.drop("big.json", {"prompt": "a fox", "init_image": init_image})

@@ -144,13 +144,13 @@ def test_another_client_finds_no_job_on_any_route(ann: Client, bob: Client) -> N
     assert ann.job(job_id).json()["status"] == "succeeded"
 
 
-def test_the_stable_address_of_a_picture_leads_to_it(ann: Client) -> None:
+def test_the_stable_address_of_an_image_leads_to_it(ann: Client) -> None:
     job = ann.generate().json()
     answer = ann.call("GET", f"/jobs/{job['id']}/images/0")
     assert (answer.status_code, answer.content) == (302, b"")
     assert answer.headers["Cache-Control"] == "no-store"
-    picture = requests.get(answer.headers["Location"], timeout=10)
-    assert hashlib.sha256(picture.content).hexdigest() == job["images"][0]["sha256"]
+    image = requests.get(answer.headers["Location"], timeout=10)
+    assert hashlib.sha256(image.content).hexdigest() == job["images"][0]["sha256"]
     assert ann.call("GET", f"/jobs/{job['id']}/images/1").status_code == 404
     assert ann.call("DELETE", f"/jobs/{job['id']}").status_code == 204
     assert requests.get(answer.headers["Location"], timeout=10).status_code == 404
@@ -179,22 +179,25 @@ def test_a_repeated_call_is_answered_with_its_job(ann: Client, counted: Counting
     assert counted.paid[1000] - before == 1
 
 
-def test_of_two_calls_with_one_key_at_once_one_draws(ann: Client, counted: CountingSd3) -> None:
+def test_of_two_calls_with_one_key_at_once_one_generates(ann: Client, counted: CountingSd3) -> None:
     before = counted.paid[HELD_SEED]
     counted.release.clear()
     with ThreadPoolExecutor(2) as threads:
         calls = {threads.submit(ann.generate, seed=HELD_SEED, Idempotency_Key="k") for _ in "12"}
-        done, drawing = wait(calls, return_when=FIRST_COMPLETED)
+        done, generating = wait(calls, return_when=FIRST_COMPLETED)
         counted.release.set()
-    (other,), (drawn,) = done, drawing
+    (other,), (generated,) = done, generating
     assert (other.result().status_code, other.result().json()["status"]) == (202, "running")
-    assert (drawn.result().status_code, drawn.result().json()["status"]) == (200, "succeeded")
-    assert other.result().json()["id"] == drawn.result().json()["id"]
+    assert (generated.result().status_code, generated.result().json()["status"]) == (
+        200,
+        "succeeded",
+    )
+    assert other.result().json()["id"] == generated.result().json()["id"]
     assert counted.paid[HELD_SEED] - before == 1
 
 
 @pytest.mark.parametrize(("method", "rest"), [("POST", "/cancel"), ("DELETE", "")])
-def test_a_job_that_is_ended_while_it_is_drawn_leaves_no_picture(
+def test_a_job_that_is_ended_while_it_is_generated_leaves_no_image(
     stack: Stack, ann: Client, counted: CountingSd3, method: str, rest: str
 ) -> None:
     counted.release.clear()
@@ -241,4 +244,4 @@ def test_what_cannot_be_is_a_422_that_names_it(ann: Client) -> None:
     for (method, path, headers), loc in wrong:
         answer = ann.call(method, path, json={"prompt": "x"}, **headers)
         assert answer.status_code == 422, (path, headers, answer.text)
-        assert [fault["loc"] for fault in answer.json()["detail"]] == [loc]
+        assert [field_error["loc"] for field_error in answer.json()["detail"]] == [loc]

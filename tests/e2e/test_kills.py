@@ -18,13 +18,13 @@ import requests
 from local.environment import ROOT
 from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import job_from
-from sd3.adapters.dynamodb.ledger import UsageTable
+from sd3.adapters.dynamodb.ledger import UsageStore
 from sd3.adapters.sqs import message_body
-from sd3.domain.billing import NOTHING, Booking
-from sd3.domain.job import Job, booking_of
+from sd3.domain.billing import NO_USAGE, UsageEntry
+from sd3.domain.job import Job, usage_of
 from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
 
-PICTURES: Final = 2
+IMAGES: Final = 2
 DELIVERIES: Final = 20
 TIMEOUT_SECONDS: Final = 20
 """Of the worker, and so of its leases."""
@@ -38,8 +38,8 @@ EXPECTED: Final = {
     # No call was made; but a death right after the call looks the same: `unknown` is the most.
     "after the claim": (1, UNKNOWN_THEN_CHARGED),
     "after the upstream's answer": (2, UNKNOWN_THEN_CHARGED),
-    "amid the pictures": (2, UNKNOWN_THEN_CHARGED),
-    "after the pictures": (2, UNKNOWN_THEN_CHARGED),
+    "amid the images": (2, UNKNOWN_THEN_CHARGED),
+    "after the images": (2, UNKNOWN_THEN_CHARGED),
     "after the final write": (1, ("charged",)),
 }
 DEATHS: Final = tuple(product(EXPECTED, ("exit", "exception")))
@@ -73,7 +73,7 @@ class Scene:
                 "prompt": "a fox",
                 "seed": seed,
                 "steps": 1,
-                "num_images": PICTURES,
+                "num_images": IMAGES,
                 "metadata": metadata,
             },
             headers=self._headers | {"Prefer": "respond-async"},
@@ -181,7 +181,7 @@ def outcomes(
     ):
         scene = Scene(stack, server, new_token())
         jobs = {
-            (step, by): scene.submit(seed * PICTURES, dies=step, by=by)
+            (step, by): scene.submit(seed * IMAGES, dies=step, by=by)
             for seed, (step, by) in enumerate(DEATHS, start=100)
         }
         wait_until(lambda: len(list(deaths.iterdir())) == len(DEATHS))
@@ -202,13 +202,13 @@ def test_a_job_ends_whose_worker_dies(
     job, answer, paid = outcomes[step, by]
     calls, charges = EXPECTED[step]
     assert answer["status"] == "succeeded"
-    assert [image["index"] for image in answer["images"]] == list(range(PICTURES))
+    assert [image["index"] for image in answer["images"]] == list(range(IMAGES))
     for image in answer["images"]:
-        picture = requests.get(image["url"], timeout=10).content
-        assert hashlib.sha256(picture).hexdigest() == image["sha256"]
+        data = requests.get(image["url"], timeout=10).content
+        assert hashlib.sha256(data).hexdigest() == image["sha256"]
     assert (paid, tuple(charge.outcome for charge in job.charges)) == (calls, charges)
     assert [charge.attempt for charge in job.charges] == list(range(1, job.attempt + 1))
-    assert answer["cost_usd"] == pytest.approx(len(charges) * PICTURES / 1000)
+    assert answer["cost_usd"] == pytest.approx(len(charges) * IMAGES / 1000)
 
 
 def test_a_message_delivered_twenty_times_at_once_is_one_call(
@@ -222,8 +222,8 @@ def test_the_ledger_is_the_sum_of_the_jobs_whoever_has_died(
     stack: Stack, outcomes: dict[tuple[str, str], Outcome]
 ) -> None:
     jobs = [outcome.job for outcome in outcomes.values()]
-    usages = UsageTable(stack.deployed.client("dynamodb"), stack.deployed.outputs()["UsageTable"])
+    usages = UsageStore(stack.deployed.client("dynamodb"), stack.deployed.outputs()["UsageTable"])
     days = usages.days(jobs[0].client_id, since="2026-01-01", until="2099-12-31")
-    booked = reduce(Booking.__add__, (day.booking for day in days), NOTHING)
-    assert booked == reduce(Booking.__add__, map(booking_of, jobs), NOTHING)
-    assert (booked.reserved, booked.pictures) == (0, len(jobs) * PICTURES)
+    recorded = reduce(UsageEntry.__add__, (day.booking for day in days), NO_USAGE)
+    assert recorded == reduce(UsageEntry.__add__, map(usage_of, jobs), NO_USAGE)
+    assert (recorded.reserved, recorded.images) == (0, len(jobs) * IMAGES)

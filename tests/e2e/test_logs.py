@@ -68,8 +68,8 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
     with requests.Session() as http:
         http.trust_env = False
         visitor = Visitor(stack, http)
-        drawn = visitor.generate("drawn")
-        visitor.redirected(drawn["id"])
+        generated = visitor.generate("generated")
+        visitor.redirected(generated["id"])
         queued = visitor.generate("queued", Prefer="respond-async")
         forbidden = visitor.generate("forbidden", prompt="sketch-forbidden ")
         refused = [said["request_id"] for said in visitor.refused()]
@@ -80,7 +80,7 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
             failed = [visitor.generate(f"failed {number}") for number in range(2)]
             assert echoing.statuses == []
         ended = (
-            drawn["id"],
+            generated["id"],
             queued["id"],
             good,
             *(each["job_id"] for each in (forbidden, *failed)),

@@ -58,7 +58,7 @@ def schema(stack: Stack) -> BaseSchema:
 
 @pytest.fixture
 def job_ids(stack: Stack, client: requests.Session) -> list[str]:
-    """Two of the client's jobs: one that was drawn, one that waits or runs or was drawn too."""
+    """Two of the client's jobs: one has ended, and one waits, runs or has ended too."""
     answers = [
         client.post(
             f"{stack.api_url}/generate/sd3", json={"prompt": "a fox", "steps": 1}, headers=headers
@@ -69,8 +69,8 @@ def job_ids(stack: Stack, client: requests.Session) -> list[str]:
     return [answer.json()["id"] for answer in answers]
 
 
-def drawn_soon(body: Any) -> Any:
-    """The body with no more than two pictures, if it asks for a number of them that is right."""
+def generated_soon(body: Any) -> Any:
+    """The body with no more than two images, if it asks for a number of them that is right."""
     match body:
         case {"num_images": int(number), "seed": [*seeds]} if len(seeds) == number:
             return body | {"num_images": min(number, 2), "seed": seeds[:2]}
@@ -92,7 +92,7 @@ def requests_to(
         if job_id is not None:
             there = {"id": job_id, "index": 0}
             case.path_parameters |= {name: there[name] for name in case.path_parameters}
-        case.body = drawn_soon(case.body)
+        case.body = generated_soon(case.body)
         return case
 
     sent = st.one_of([operation.as_strategy(mode) for mode in modes])

@@ -1,4 +1,4 @@
-"""Uploads as their users use them: a form is asked for, a picture is sent, and drawn over."""
+"""Uploads as their users use them: a form is asked for, an image is sent, and generated over."""
 
 import base64
 import io
@@ -16,16 +16,16 @@ from PIL import Image
 from local.stack import Stack
 from sd3.adapters.s3.uploads import UploadStore
 from tests.e2e.waiting import wait_for
-from tests.unit.pictures import black_png, flat, jpeg, png
+from tests.unit.images import black_png, flat, jpeg, png
 
 NOT_FOUND: Final = "not found or expired"
-DRAWN: Final = {"prompt": "a fox", "seed": 7, "steps": 2}
+GENERATEN: Final = {"prompt": "a fox", "seed": 7, "steps": 2}
 
 _clients = count(1)
 
 
 class Uploader:
-    """A client that sends pictures and has them drawn over."""
+    """A client that sends images and has them generated over."""
 
     def __init__(self, stack: Stack, http: requests.Session) -> None:
         self.stack, self.http = stack, http
@@ -46,7 +46,7 @@ class Uploader:
         return form
 
     def send(self, data: bytes, form: dict[str, Any] | None = None) -> str:
-        """Send a picture as a browser's form would; the upload's id."""
+        """Send an image as a browser's form would; the upload's id."""
         form = form or self.form()
         answer = post(form, data)
         assert answer.status_code == 204, answer.text
@@ -57,13 +57,13 @@ class Uploader:
         headers = {"Prefer": fields.pop("prefer")} if "prefer" in fields else {}
         return self.http.post(
             f"{self.stack.api_url}/generate/sd3",
-            json=DRAWN | named | fields,
+            json=GENERATEN | named | fields,
             headers=headers,
             timeout=60,
         )
 
-    def drawn(self, upload_id: str | None = None, **fields: Any) -> str:
-        """The SHA-256 of the picture that was drawn."""
+    def generated(self, upload_id: str | None = None, **fields: Any) -> str:
+        """The SHA-256 of the image that was generated."""
         answer = self.generate(upload_id, **fields)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["images"][0]["sha256"])
@@ -73,9 +73,9 @@ class Uploader:
         answer = self.generate(upload_id)
         assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
         assert "job_id" not in answer.json()
-        (fault,) = answer.json()["detail"]
-        assert fault["loc"] == ["body", "init_image_id"]
-        return str(fault["msg"])
+        (field_error,) = answer.json()["detail"]
+        assert field_error["loc"] == ["body", "init_image_id"]
+        return str(field_error["msg"])
 
 
 @pytest.fixture
@@ -116,30 +116,30 @@ def code_of(answer: requests.Response) -> tuple[int, str]:
 
 
 def photograph() -> bytes:
-    """A picture beyond what a request takes: noise, which no file makes smaller."""
+    """An image beyond what a request takes: noise, which no file makes smaller."""
     data = png(1400, 1300)
     assert 5_000_000 < len(data) < 6_000_000
     return data
 
 
-def test_a_picture_of_more_than_5_mb_is_drawn_over(uploader: Uploader) -> None:
+def test_an_image_of_more_than_5_mb_is_generated_over(uploader: Uploader) -> None:
     upload_id = uploader.send(photograph())
-    near = uploader.drawn(upload_id, strength=0.2)
-    far = uploader.drawn(upload_id, strength=0.9)
-    assert len({near, far, uploader.drawn()}) == 3
-    assert uploader.drawn(upload_id, strength=0.2) == near
+    near = uploader.generated(upload_id, strength=0.2)
+    far = uploader.generated(upload_id, strength=0.9)
+    assert len({near, far, uploader.generated()}) == 3
+    assert uploader.generated(upload_id, strength=0.2) == near
 
 
-def test_an_upload_is_as_good_as_the_picture_in_the_request(uploader: Uploader) -> None:
+def test_an_upload_is_as_good_as_the_image_in_the_request(uploader: Uploader) -> None:
     for content_type, data in [("image/png", png(300, 200)), ("image/jpeg", jpeg(300, 200))]:
         upload_id = uploader.send(data, uploader.form(content_type))
         inline = base64.b64encode(data).decode()
-        assert uploader.drawn(upload_id, strength=0.3) == uploader.drawn(
+        assert uploader.generated(upload_id, strength=0.3) == uploader.generated(
             init_image=inline, strength=0.3
         )
 
 
-def test_a_queued_job_is_drawn_over_its_upload_too(uploader: Uploader) -> None:
+def test_a_queued_job_is_generated_over_its_upload_too(uploader: Uploader) -> None:
     upload_id = uploader.send(photograph())
     answer = uploader.generate(upload_id, strength=0.2, prefer="respond-async")
     assert answer.status_code == 202, answer.text
@@ -151,9 +151,9 @@ def test_a_queued_job_is_drawn_over_its_upload_too(uploader: Uploader) -> None:
 
     job = wait_for(look, what="end of the job")
     assert job["status"] == "succeeded"
-    assert job["images"][0]["sha256"] == uploader.drawn(upload_id, strength=0.2)
-    picture = Image.open(io.BytesIO(requests.get(job["images"][0]["url"], timeout=10).content))
-    assert picture.size == (1024, 1024)
+    assert job["images"][0]["sha256"] == uploader.generated(upload_id, strength=0.2)
+    image = Image.open(io.BytesIO(requests.get(job["images"][0]["url"], timeout=10).content))
+    assert image.size == (1024, 1024)
 
 
 def test_a_dropped_request_may_name_an_upload(uploader: Uploader) -> None:
@@ -163,7 +163,7 @@ def test_a_dropped_request_may_name_an_upload(uploader: Uploader) -> None:
         s3.put_object(
             Bucket=outputs["InboxBucket"],
             Key=f"{uploader.client_id}/{name}.json",
-            Body=json.dumps(DRAWN | {"init_image_id": named}).encode(),
+            Body=json.dumps(GENERATEN | {"init_image_id": named}).encode(),
         )
 
     def answered(name: str) -> Any:
@@ -179,7 +179,7 @@ def test_a_dropped_request_may_name_an_upload(uploader: Uploader) -> None:
 
         return wait_for(look, what="answer")
 
-    assert answered("good")["images"][0]["sha256"] == uploader.drawn(upload_id)
+    assert answered("good")["images"][0]["sha256"] == uploader.generated(upload_id)
     assert answered("bad")["detail"][0]["msg"] == NOT_FOUND
 
 
@@ -188,7 +188,7 @@ def test_an_upload_is_its_clients_whatever_the_token(
 ) -> None:
     upload_id = uploader.send(png())
     uploader.take_token()
-    assert uploader.drawn(upload_id)
+    assert uploader.generated(upload_id)
     other = Uploader(stack, http)
     assert other.refused(upload_id) == other.refused("f" * 32) == NOT_FOUND
 
@@ -198,13 +198,13 @@ def test_an_upload_is_its_clients_whatever_the_token(
     [
         (png()[:-20], "the PNG is cut off"),
         (png()[:100] + bytes(9) + png()[109:], "the PNG is damaged"),
-        (flat(64, 64, kind="gif"), "not a PNG, JPEG or WebP picture"),
+        (flat(64, 64, kind="gif"), "not a PNG, JPEG or WebP image"),
         (black_png(64, 64, more_bytes=50_000_000), "the PNG holds more pixels than its header"),
-        (flat(5000, 5000), "the picture should have 64 to 4096 pixels a side"),
+        (flat(5000, 5000), "the image should have 64 to 4096 pixels a side"),
     ],
     ids=["cut off", "damaged", "GIF", "bomb", "5000 x 5000"],
 )
-def test_a_bad_picture_is_refused_when_it_is_used(
+def test_a_bad_image_is_refused_when_it_is_used(
     uploader: Uploader, data: bytes, reason: str
 ) -> None:
     assert uploader.refused(uploader.send(data)).startswith(reason)
@@ -236,7 +236,7 @@ def test_a_form_takes_only_what_its_policy_says(
 
 def test_a_form_takes_up_to_20_mb(uploader: Uploader) -> None:
     data = png() + bytes(20_000_000 - len(png()))  # what comes after a PNG's end is fine
-    assert uploader.drawn(uploader.send(data))
+    assert uploader.generated(uploader.send(data))
 
 
 def test_a_policy_cannot_be_written_anew(uploader: Uploader) -> None:

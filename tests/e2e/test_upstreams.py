@@ -14,7 +14,7 @@ from local.environment import ROOT
 from local.processes import locked
 from local.stack import Stack
 from tests.e2e.waiting import wait_for
-from tests.unit.pictures import jpeg
+from tests.unit.images import jpeg
 from tests.unit.upstreams.misbehaving import answer
 from tests.vendors import stability
 from tests.vendors.bedrock import BedrockServer
@@ -98,7 +98,7 @@ def succeeded(client: requests.Session, stack: Stack, job_id: str) -> dict[str, 
     return job if job["status"] == "succeeded" else None
 
 
-def test_the_first_upstream_draws_each_picture_with_its_own_seed(
+def test_the_first_upstream_generates_each_image_with_its_own_seed(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     job = generate(client, stack, num_images=3, seed=7, width=1152, height=896).json()
@@ -109,11 +109,11 @@ def test_the_first_upstream_draws_each_picture_with_its_own_seed(
     assert [image["seed"] for image in job["images"]] == [7, 8, 9]
     # What came back, not what was asked for.
     assert {(image["width"], image["height"]) for image in job["images"]} == {(1088, 896)}
-    picture = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=60)
-    assert picture.content.startswith(b"\xff\xd8\xff")
+    image = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=60)
+    assert image.content.startswith(b"\xff\xd8\xff")
 
 
-def test_what_the_first_refuses_is_drawn_by_the_next(
+def test_what_the_first_refuses_is_generated_by_the_next(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.tell_always(stability.ERRORS["payment_required"])
@@ -122,14 +122,14 @@ def test_what_the_first_refuses_is_drawn_by_the_next(
     assert vendors.counts() == (1, 1, 0)
 
 
-def test_pictures_go_to_the_next_one_by_one(
+def test_images_go_to_the_next_one_by_one(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.tell(stability.ERRORS["payment_required"], seed=8)
     vendors.bedrock.tell_always(html(503))
     job = generate(client, stack, num_images=2, seed=7).json()
-    drawn_by = [image["upstream"] for image in job["images"]]
-    assert (job["upstream"], drawn_by) == ("stability,openai", ["stability", "openai"])
+    generated_by = [image["upstream"] for image in job["images"]]
+    assert (job["upstream"], generated_by) == ("stability,openai", ["stability", "openai"])
     assert job["cost_usd"] == 0.065  # an engine of one's own costs nothing
 
 
@@ -170,20 +170,20 @@ def test_a_throttled_upstream_is_left_alone_by_all(
     assert vendors.counts() == (1, 3, 0)
 
 
-def test_a_queued_job_is_drawn_from_an_image_and_its_filtered_picture_is_dropped(
+def test_a_queued_job_is_generated_from_an_image_and_its_filtered_image_is_dropped(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.filter(4)
-    picture = base64.b64encode(jpeg(200, 100)).decode()
+    image = base64.b64encode(jpeg(200, 100)).decode()
     queued = generate(
-        client, stack, num_images=16, seed=1, init_image=picture, strength=0.5, queued=True
+        client, stack, num_images=16, seed=1, init_image=image, strength=0.5, queued=True
     )
     job = wait_for(lambda: succeeded(client, stack, queued.json()["id"]), what="end of the job")
     assert (job["status"], job["cost_usd"]) == ("succeeded", 16 * 0.065)
     removed = [image["seed"] for image in job["images"] if image["removed_for_safety"]]
     assert (removed, len(vendors.stability.calls)) == ([4], 16)
     assert {call.fields["mode"] for call in vendors.stability.calls} == {"image-to-image"}
-    # The picture follows the image, so that it is sent in the size that was asked for.
+    # The image follows the image, so that it is sent in the size that was asked for.
     assert {(image["width"], image["height"]) for image in job["images"] if image["url"]} == {
         (1024, 1024)
     }

@@ -12,8 +12,8 @@ import requests
 from local.stack import Stack
 from tests.e2e.canaries import Canaries
 from tests.e2e.waiting import wait_for
+from tests.unit.images import jpeg
 from tests.unit.issuing import LoopbackIssuer
-from tests.unit.pictures import jpeg
 from tests.unit.upstreams.misbehaving import MisbehavingServer, Received, Reply, answer
 
 
@@ -42,14 +42,14 @@ class Visitor:
         self.canaries.keep("upstream's key", json.loads(keys["SecretString"])["octoai"])
 
     def generate(self, where: str, *, prompt: str = "", **headers: str) -> dict[str, Any]:
-        """Ask for a picture with a canary in each place; the answer."""
+        """Ask for an image with a canary in each place; the answer."""
         say = self.canaries.new
-        picture = jpeg() + token_hex(64).encode()
+        image = jpeg() + token_hex(64).encode()
         body = {
             "prompt": prompt + say(f"{where}'s prompt"),
             "negative_prompt": say(f"{where}'s negative prompt"),
             "metadata": {"order": say(f"{where}'s metadata")},
-            "init_image": base64.b64encode(picture).decode(),
+            "init_image": base64.b64encode(image).decode(),
             "response_format": "b64_json",
             "steps": 2,
         }
@@ -58,7 +58,7 @@ class Visitor:
         return self._kept(where, answered)
 
     def redirected(self, job_id: str) -> None:
-        """The stable address of a picture, and the link that it leads to."""
+        """The stable address of an image, and the link that it leads to."""
         url = self.call("GET", f"/jobs/{job_id}/images/0")["url"]
         self._keep_link("redirect", url)
         with requests.Session() as session:
@@ -96,7 +96,7 @@ class Visitor:
             self.call("GET", "/jobs", headers={"Authorization": f"Bearer {token}"})
 
     def uploaded(self) -> None:
-        """A form for a picture, and the picture."""
+        """A form for an image, and the image."""
         form = self.call("POST", "/uploads", json={"content_type": "image/jpeg"})
         for name in ("policy", "x-amz-signature", "x-amz-security-token"):
             if name in form["fields"]:
@@ -119,10 +119,10 @@ class Visitor:
             yield told.get("id") or told["request_id"]
 
     def _kept(self, where: str, answered: dict[str, Any]) -> dict[str, Any]:
-        """Remember what the answer has that no log may have: links and pictures."""
+        """Remember what the answer has that no log may have: links and images."""
         for image in answered.get("images", []):
             self._keep_link(where, image["url"])
-            self.canaries.keep(f"{where}'s picture", image["image_b64"][1000:1100])
+            self.canaries.keep(f"{where}'s image", image["image_b64"][1000:1100])
         return answered
 
     def _keep_link(self, where: str, url: str) -> None:

@@ -33,12 +33,12 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_SERVICE_NAME": "sd3",
-    "IMAGES_BUCKET": "pictures",
+    "IMAGES_BUCKET": "images",
     "JOBS_TABLE": "jobs",
     "USAGE_TABLE": "usage",
     "UPSTREAMS_TABLE": "upstreams",
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
-    "ASIDE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
+    "UNPROCESSABLE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
     "UPSTREAM": "fake",
     "UPSTREAM_SECRET": "upstream-token",
     "ALLOWED_ORIGINS": "https://app.example.com,https://admin.example.com",
@@ -124,7 +124,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
         monkeypatch.delenv(name, raising=False)
     with mock_aws():
         deployer.s3.create_bucket(
-            Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+            Bucket="images", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         make_jobs_tables(deployer)
         deployer.dynamodb.create_table(

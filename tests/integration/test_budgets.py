@@ -8,13 +8,13 @@ import pytest
 
 from functions.worker import app as worker_app
 from sd3.adapters.aws import Aws
-from sd3.errors import ContentPolicyError, UpstreamAnswerError
+from sd3.errors import ContentPolicyError, UpstreamResponseError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 
 
 def asking(*, job_id: str, budget: int | None = None, rate: int | None = None, **body: Any) -> Any:
-    """A request of a client with these limits; its picture takes 30 000 micro-dollars."""
+    """A request of a client with these limits; its image takes 30 000 micro-dollars."""
     return limited(load_event("generate", **body), budget, rate, job_id=job_id)
 
 
@@ -76,7 +76,7 @@ def test_one_request_too_many_is_a_429_that_says_when_to_ask_again(functions: Fu
 
 
 @pytest.mark.parametrize(
-    ("error", "cost"), [(ContentPolicyError("no"), 0), (UpstreamAnswerError("cut off"), 0.03)]
+    ("error", "cost"), [(ContentPolicyError("no"), 0), (UpstreamResponseError("cut off"), 0.03)]
 )
 def test_an_end_keeps_what_may_have_been_charged_and_refunds_the_rest(
     functions: Functions, upstream: FakeUpstream, error: Any, cost: float
@@ -144,7 +144,7 @@ def test_a_dry_run_is_refused_as_the_call_would_be(
     assert functions.generate(event)["statusCode"] == status
 
 
-def test_usage_is_of_all_who_draw_with_limits_or_without(functions: Functions) -> None:
+def test_usage_is_of_all_who_generate_with_limits_or_without(functions: Functions) -> None:
     functions.generate(asking(job_id="a", num_images=2))
     answer = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))["json"]
     date = datetime.now(UTC).date()

@@ -37,7 +37,7 @@ def test_a_letter_that_names_no_job_is_set_aside(aws: Aws, functions: Functions)
     event = load_event("dead_letters")
     event["Records"][0]["body"] = "not JSON"
     assert app.handler(event, None) == DONE
-    messages = aws.sqs.receive_message(QueueUrl=ENVIRONMENT["ASIDE_QUEUE_URL"])["Messages"]
+    messages = aws.sqs.receive_message(QueueUrl=ENVIRONMENT["UNPROCESSABLE_QUEUE_URL"])["Messages"]
     assert [message["Body"] for message in messages] == ["not JSON"]
 
 

@@ -1,16 +1,21 @@
-"""The gate's item that the benchmark simulates does what DynamoDB does, as moto has it."""
+"""The limiter's item that the benchmark simulates does what DynamoDB does, as moto has it."""
 
 from random import Random
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.limiters import STABILITY, Limiters
 
 from benchmarks.gate_item import GateItem
 from sd3.adapters.aws import Aws
-from sd3.errors import Sd3Error, UpstreamFailedError, UpstreamPacedError, UpstreamThrottledError
+from sd3.errors import (
+    Sd3Error,
+    UpstreamFailedError,
+    UpstreamRateLimitedError,
+    UpstreamThrottledError,
+)
 from sd3.upstreams.dispatch import Permit
-from tests.gates import STABILITY, Gates
 
 ERRORS: tuple[Sd3Error | None, ...] = (
     None,
@@ -49,28 +54,28 @@ class Both:
 @pytest.mark.parametrize("seed", range(3))
 def test_both_say_the_same_of_a_fleets_visits(aws: Aws, seed: int, concurrency: int | None) -> None:
     random = Random(seed)  # noqa: S311 - nothing secret
-    gates = Gates(cast("Any", Both(aws.dynamodb)))
-    fleet = [gates.make(STABILITY, concurrency=concurrency) for _ in range(3)]
+    limiters = Limiters(cast("Any", Both(aws.dynamodb)))
+    fleet = [limiters.make(STABILITY, concurrency=concurrency) for _ in range(3)]
     under_way: list[tuple[int, Permit]] = []
     for _ in range(80):
-        gates.now += random.choice([0, 0.01, 0.5, 5, 400])
+        limiters.now += random.choice([0, 0.01, 0.5, 5, 400])
         process = random.randrange(3)
         if under_way and random.random() < 0.6:
             process, permit = under_way.pop(random.randrange(len(under_way)))
-            fleet[process].leave(permit, [random.choice(ERRORS)] * len(permit.waits))
+            fleet[process].release(permit, [random.choice(ERRORS)] * len(permit.waits))
             continue
         try:
             patience = random.choice([0, 1, 20])
-            permit = fleet[process].enter(random.randint(1, 16), patience=patience)
+            permit = fleet[process].acquire(random.randint(1, 16), patience=patience)
             under_way.append((process, permit))
-        except UpstreamPacedError:
+        except UpstreamRateLimitedError:
             continue
 
 
 def test_an_expression_that_no_gate_writes_is_no_silent_success() -> None:
     with pytest.raises(AttributeError):
         GateItem().update_item(
-            UpdateExpression="SET turn_at = :now",
-            ConditionExpression="begins_with(turn_at, :now)",
+            UpdateExpression="SET next_slot_at = :now",
+            ConditionExpression="begins_with(next_slot_at, :now)",
             ExpressionAttributeValues={":now": {"N": "1"}},
         )

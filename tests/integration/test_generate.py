@@ -11,27 +11,29 @@ from sd3.adapters.aws import Aws
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
-    UpstreamAnswerError,
     UpstreamFailedError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from tests.fakes import FakeUpstream, picture
+from tests.fakes import FakeUpstream, sample_image
 from tests.integration.conftest import Functions, load_event
 
 JOB_ID = load_event("generate")["requestContext"]["requestId"]
 
 
 def stored_keys(aws: Aws) -> list[str]:
-    return [o["Key"] for o in aws.s3.list_objects_v2(Bucket="pictures").get("Contents", [])]
+    return [o["Key"] for o in aws.s3.list_objects_v2(Bucket="images").get("Contents", [])]
 
 
 def job_items(aws: Aws) -> list[dict[str, Any]]:
     return [dict(item) for item in aws.dynamodb.scan(TableName="jobs")["Items"]]
 
 
-def test_the_sample_request_is_drawn_stored_and_answered(functions: Functions, aws: Aws) -> None:
+def test_the_sample_request_is_generated_stored_and_answered(
+    functions: Functions, aws: Aws
+) -> None:
     answer = functions.generate(load_event("generate"))
     assert answer["statusCode"] == 200
     job = answer["json"]
@@ -40,7 +42,7 @@ def test_the_sample_request_is_drawn_stored_and_answered(functions: Functions, a
     assert job["cost_usd"] == 0.03
     assert (job["upstream"], job["ignored"]) == ("fake", [])
     (image,) = job["images"]
-    data = picture().data
+    data = sample_image().data
     assert image == {
         "index": 0,
         "image_b64": None,
@@ -58,36 +60,36 @@ def test_the_sample_request_is_drawn_stored_and_answered(functions: Functions, a
         "error": None,
     }
     key = f"demo/{JOB_ID}/0.jpg"
-    assert image["url"].startswith(f"https://pictures.s3.eu-central-1.amazonaws.com/{key}?")
+    assert image["url"].startswith(f"https://images.s3.eu-central-1.amazonaws.com/{key}?")
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in image["url"]
-    stored = aws.s3.get_object(Bucket="pictures", Key=key)
+    stored = aws.s3.get_object(Bucket="images", Key=key)
     assert stored["Body"].read() == data
     assert stored["ContentType"] == "image/jpeg"
 
 
-def test_sixteen_pictures_are_all_stored_in_order(functions: Functions, aws: Aws) -> None:
+def test_sixteen_images_are_all_stored_in_order(functions: Functions, aws: Aws) -> None:
     answer = functions.generate(load_event("generate", num_images=16, steps=7, seed=1))
     assert [image["seed"] for image in answer["json"]["images"]] == list(range(1, 17))
     assert len(stored_keys(aws)) == 16
-    for index, image in enumerate(answer["json"]["images"]):
-        assert image["sha256"] == hashlib.sha256(picture(index).data).hexdigest()
+    for index, stored in enumerate(answer["json"]["images"]):
+        assert stored["sha256"] == hashlib.sha256(sample_image(index).data).hexdigest()
 
 
-def test_neither_links_nor_pictures_are_kept_in_the_table(functions: Functions, aws: Aws) -> None:
+def test_neither_links_nor_images_are_kept_in_the_table(functions: Functions, aws: Aws) -> None:
     functions.generate(load_event("generate", response_format="b64_json"))
     text = json.dumps(job_items(aws))
     assert "X-Amz-Signature" not in text
-    assert base64.b64encode(picture().data).decode()[:100] not in text
+    assert base64.b64encode(sample_image().data).decode()[:100] not in text
 
 
-def test_b64_json_answers_the_pictures_themselves_too(functions: Functions) -> None:
+def test_b64_json_answers_the_images_themselves_too(functions: Functions) -> None:
     answer = functions.generate(load_event("generate", response_format="b64_json"))
     (image,) = answer["json"]["images"]
-    assert base64.b64decode(image["image_b64"]) == picture().data
+    assert base64.b64decode(image["image_b64"]) == sample_image().data
     assert image["url"]
 
 
-def test_octoais_own_client_gets_the_pictures_that_it_reads(functions: Functions) -> None:
+def test_octoais_own_client_gets_the_images_that_it_reads(functions: Functions) -> None:
     event = load_event("generate")
     event["headers"]["X-Fern-SDK-Name"] = "octoai"
     assert functions.generate(event)["json"]["images"][0]["image_b64"]
@@ -101,7 +103,7 @@ def test_octoais_own_client_gets_the_pictures_that_it_reads(functions: Functions
     [
         (ContentPolicyError("no"), 400, "content_policy", None),
         (UpstreamRefusedError("key"), 502, "upstream_error", None),
-        (UpstreamAnswerError("cut off"), 502, "upstream_error", None),
+        (UpstreamResponseError("cut off"), 502, "upstream_error", None),
         (UpstreamUnavailableError("busy", retry_after=7.2), 503, "upstream_unavailable", "8"),
         (UpstreamUnavailableError("down"), 503, "upstream_unavailable", "5"),
     ],
@@ -172,14 +174,14 @@ def test_a_bad_body_is_answered_with_its_code_and_changes_nothing(
 def test_a_422_names_every_wrong_field(functions: Functions) -> None:
     event = load_event("generate", prompt="", seed=0, num_images=17, nonsense=1, loras={"a": 1})
     detail = functions.generate(event)["json"]["detail"]
-    assert {".".join(map(str, fault["loc"])) for fault in detail} == {
+    assert {".".join(map(str, field_error["loc"])) for field_error in detail} == {
         "body.prompt",
         "body.seed",
         "body.num_images",
         "body.nonsense",
         "body.loras",
     }
-    assert all(set(fault) == {"loc", "msg", "type"} for fault in detail)
+    assert all(set(field_error) == {"loc", "msg", "type"} for field_error in detail)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_a_body_in_base64_is_read(functions: Functions) -> None:
     assert functions.generate(event | {"body": "%"})["json"]["code"] == "invalid_json"
 
 
-def test_the_same_gateway_request_is_never_drawn_twice(
+def test_the_same_gateway_request_is_never_generated_twice(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     functions.generate(load_event("generate"))
@@ -240,7 +242,7 @@ def test_failing_storage_is_an_internal_error_without_a_trace(
     if table == "jobs":
         aws.dynamodb.delete_table(TableName="jobs")
     else:
-        aws.s3.delete_bucket(Bucket="pictures")
+        aws.s3.delete_bucket(Bucket="images")
     answer = functions.generate(load_event("generate"))
     assert answer["statusCode"] == 500
     assert answer["json"]["code"] == "internal_error"
@@ -276,11 +278,11 @@ def test_a_page_of_another_origin_may_not(functions: Functions) -> None:
     assert "Access-Control-Allow-Origin" not in functions.generate(event)["headers"]
 
 
-def test_logs_hold_no_prompt_link_or_picture(
+def test_logs_hold_no_prompt_link_or_image(
     functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     functions.generate(load_event("generate", prompt="canary prompt"))
-    upstream.errors = [UpstreamAnswerError("cut off")]
+    upstream.errors = [UpstreamResponseError("cut off")]
     second = load_event("generate", prompt="canary prompt")
     second["requestContext"]["requestId"] = "second"
     functions.generate(second)

@@ -72,11 +72,11 @@ def test_other_preferences_change_nothing(functions: Functions, aws: Aws) -> Non
 def test_a_repeated_call_is_the_same_job_whether_it_runs_or_has_ended(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
-    drawn = functions.generate(event("job-1", Idempotency_Key="a"))
+    generated = functions.generate(event("job-1", Idempotency_Key="a"))
     again = functions.generate(event("job-2", Idempotency_Key="a"))
-    assert (drawn["statusCode"], again["statusCode"]) == (200, 200)
+    assert (generated["statusCode"], again["statusCode"]) == (200, 200)
     assert again["json"]["id"] == "job-1"
-    assert again["json"]["images"][0]["sha256"] == drawn["json"]["images"][0]["sha256"]
+    assert again["json"]["images"][0]["sha256"] == generated["json"]["images"][0]["sha256"]
     queued = functions.generate(event("job-3", Idempotency_Key="b", Prefer="respond-async"))
     waits = functions.generate(event("job-4", Idempotency_Key="b"))
     assert (queued["statusCode"], waits["statusCode"]) == (202, 202)
@@ -101,7 +101,7 @@ def test_a_key_that_cannot_be_is_a_422(functions: Functions, aws: Aws) -> None:
     assert functions.generate(event(Idempotency_Key="x" * 255))["statusCode"] == 200
 
 
-def test_of_many_calls_with_one_key_at_once_one_draws(
+def test_of_many_calls_with_one_key_at_once_one_generates(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     events = [event(f"job-{n}", Idempotency_Key="a") for n in range(10)]

@@ -8,7 +8,7 @@ import pytest
 
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.job_items import item_from
-from sd3.errors import UpstreamAnswerError
+from sd3.errors import UpstreamResponseError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
 from tests.integration.kept_jobs import job
@@ -21,7 +21,7 @@ FORGED: Final = '\n{"level":"ERROR","forged":true}\r\n\x1b[2J\x00'
 def kept(aws: Aws) -> list[str]:
     """Ids of all that is in the jobs table, and keys of all that is in the bucket."""
     items = aws.dynamodb.scan(TableName="jobs")["Items"]
-    objects = aws.s3.list_objects_v2(Bucket="pictures").get("Contents", [])
+    objects = aws.s3.list_objects_v2(Bucket="images").get("Contents", [])
     return [item["id"]["S"] for item in items] + [one["Key"] for one in objects]
 
 
@@ -133,7 +133,7 @@ def test_a_path_is_no_way_to_another_item(functions: Functions, name: str, job_i
     "index",
     ["", "00", "+0", "-0", " 0", "0.0", "\u0660", "0\x00", "../0", "%30", "init", "9" * 5000],
 )
-def test_only_the_index_itself_leads_to_a_picture(functions: Functions, index: str) -> None:
+def test_only_the_index_itself_leads_to_an_image(functions: Functions, index: str) -> None:
     functions.generate(load_event("generate"))
     event = load_event("image")
     event["pathParameters"]["index"] = index
@@ -159,7 +159,7 @@ def test_nothing_that_a_client_sends_makes_a_line_of_the_log(
     functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent = {"prompt": FORGED, "negative_prompt": FORGED, "metadata": {FORGED: FORGED}}
-    for error in (None, UpstreamAnswerError("cut off")):
+    for error in (None, UpstreamResponseError("cut off")):
         upstream.errors = [error] if error else []
         for body in ("{", json.dumps(sent), json.dumps(sent | {FORGED: 1})):
             event = load_event("generate") | {"body": body}

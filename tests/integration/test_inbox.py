@@ -16,14 +16,14 @@ from functions.inbox import app
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.token_admin import TokenStore
 from sd3.adapters.dynamodb.tokens import ClientStore
-from sd3.adapters.s3.inbox import AnswerStore, FileStore
-from sd3.domain.client import READ, SCOPES, Client, Limits
-from sd3.domain.inbox import Upload
+from sd3.adapters.s3.inbox import InboxFileStore, InboxResultStore
+from sd3.domain.client import READ, SCOPES, Client, ClientLimits
+from sd3.domain.inbox import InboxObject
 from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
-from tests.unit.pictures import jpeg
+from tests.unit.images import jpeg
 
 INBOX: Final = "sd3-inbox-123456789012-eu-central-1"
 NAME: Final = "für Oma+Opa"
@@ -73,7 +73,7 @@ def receive(event: dict[str, Any]) -> None:
 
 
 def answer(aws: Aws) -> Any:
-    reply = aws.s3.get_object(Bucket="pictures", Key=f"acme/inbox/{NAME}.json")
+    reply = aws.s3.get_object(Bucket="images", Key=f"acme/inbox/{NAME}.json")
     assert reply["ContentType"] == "application/json"
     return json.loads(reply["Body"].read())
 
@@ -99,10 +99,10 @@ def test_the_same_event_twice_is_one_job(inbox: Aws) -> None:
     assert inbox.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 1
 
 
-def test_a_dropped_picture_is_kept_for_its_job(inbox: Aws) -> None:
+def test_a_dropped_image_is_kept_for_its_job(inbox: Aws) -> None:
     receive(dropped(inbox, jpeg(), ending="png", prompt="a fox", steps="20"))
     job_id = answer(inbox)["id"]
-    kept = inbox.s3.get_object(Bucket="pictures", Key=f"acme/{job_id}/init.jpg")
+    kept = inbox.s3.get_object(Bucket="images", Key=f"acme/{job_id}/init.jpg")
     assert kept["Body"].read() == jpeg()
 
 
@@ -126,7 +126,7 @@ def test_what_a_client_may_do_is_found_with_it(inbox: Aws) -> None:
     tokens = TokenStore(inbox.dynamodb, "clients")
     tokens.issue("acme", scopes=frozenset([READ]), limits={"max_images": 1})
     found = ClientStore(inbox.dynamodb, "clients").get("acme")
-    assert found == Client("acme", "Acme", SCOPES, Limits(max_images=1))
+    assert found == Client("acme", "Acme", SCOPES, ClientLimits(max_images=1))
     receive(dropped(inbox, b'{"prompt": "a fox", "num_images": 2}'))
     assert answer(inbox)["detail"][0]["loc"] == ["body", "num_images"]
 
@@ -167,40 +167,40 @@ def test_neither_prompt_nor_metadata_is_logged(
     assert NAME not in log
 
 
-# ---- FileStore -----------------------------------------------------------------------------------
+# ---- InboxFileStore ------------------------------------------------------------------------------
 
 
-def upload(aws: Aws, data: bytes) -> Upload:
+def upload(aws: Aws, data: bytes) -> InboxObject:
     """What S3 would say of a file that is put now."""
     put = aws.s3.put_object(Bucket=INBOX, Key="acme/x", Body=data, Metadata={"prompt": "y"})
-    return Upload(INBOX, "acme/x", put["ETag"].strip('"'), "01")
+    return InboxObject(INBOX, "acme/x", put["ETag"].strip('"'), "01")
 
 
 def test_a_file_is_read_with_its_metadata(inbox: Aws) -> None:
-    file = FileStore(inbox.s3).read(upload(inbox, b"1234"), max_bytes=4)
+    file = InboxFileStore(inbox.s3).read(upload(inbox, b"1234"), max_bytes=4)
     assert file
     assert (file.data, file.metadata) == (b"1234", {"prompt": "y"})
 
 
 def test_a_file_that_is_too_large_is_not_read(inbox: Aws) -> None:
     with pytest.raises(TooLargeError):
-        FileStore(inbox.s3).read(upload(inbox, b"12345"), max_bytes=4)
+        InboxFileStore(inbox.s3).read(upload(inbox, b"12345"), max_bytes=4)
 
 
 def test_a_file_that_was_replaced_is_none(inbox: Aws) -> None:
     old = upload(inbox, b"old")
     upload(inbox, b"new")
-    assert FileStore(inbox.s3).read(old, max_bytes=4) is None
+    assert InboxFileStore(inbox.s3).read(old, max_bytes=4) is None
 
 
 def test_a_file_that_was_removed_is_not_found(inbox: Aws) -> None:
     with pytest.raises(NotFoundError):
-        FileStore(inbox.s3).read(upload(inbox, b"")._replace(key="acme/y"), max_bytes=4)
+        InboxFileStore(inbox.s3).read(upload(inbox, b"")._replace(key="acme/y"), max_bytes=4)
 
 
 def test_a_bucket_that_fails_is_told(inbox: Aws) -> None:
     with pytest.raises(StorageError):
-        FileStore(inbox.s3).read(upload(inbox, b"")._replace(bucket="nowhere"), max_bytes=4)
+        InboxFileStore(inbox.s3).read(upload(inbox, b"")._replace(bucket="nowhere"), max_bytes=4)
 
 
 def test_a_file_that_breaks_off_is_told(inbox: Aws) -> None:
@@ -208,20 +208,20 @@ def test_a_file_that_breaks_off_is_told(inbox: Aws) -> None:
     s3 = Stubber(inbox.s3)
     s3.add_response("get_object", {"ContentLength": 4, "Body": body, "Metadata": {}})
     with s3, pytest.raises(StorageError):
-        FileStore(inbox.s3).read(Upload(INBOX, "acme/x", "e", "01"), max_bytes=4)
+        InboxFileStore(inbox.s3).read(InboxObject(INBOX, "acme/x", "e", "01"), max_bytes=4)
 
 
-# ---- AnswerStore ---------------------------------------------------------------------------------
+# ---- InboxResultStore ----------------------------------------------------------------------------
 
 KEY: Final = "acme/inbox/x.json"
 
 
 def origin(sequencer: str) -> InboxOrigin:
-    return InboxOrigin(answer_key=KEY, sequencer=sequencer)
+    return InboxOrigin(result_key=KEY, sequencer=sequencer)
 
 
 def body(aws: Aws) -> bytes:
-    return aws.s3.get_object(Bucket="pictures", Key=KEY)["Body"].read()
+    return aws.s3.get_object(Bucket="images", Key=KEY)["Body"].read()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def body(aws: Aws) -> bytes:
 def test_an_answer_follows_its_own_upload_and_earlier_ones_only(
     inbox: Aws, held: str, new: str, first: bool, written: bool
 ) -> None:
-    answers = AnswerStore(inbox.s3, "pictures")
+    answers = InboxResultStore(inbox.s3, "images")
     assert answers.write(origin(held), "held", first=True)
     assert answers.write(origin(new), "new", first=first) is written
     assert body(inbox) == (b"new" if written else b"held")
@@ -253,7 +253,7 @@ def test_an_answer_that_changes_meanwhile_is_looked_at_again(inbox: Aws, code: s
         s3.add_client_error("head_object", "403", http_status_code=403)
         s3.add_client_error("put_object", code, http_status_code=412)
         s3.add_response("head_object", {"ETag": '"e"', "Metadata": {"sequencer": "0C"}})
-        assert AnswerStore(inbox.s3, "pictures").write(origin("0B"), "x", first=False) is False
+        assert InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False) is False
 
 
 def test_an_answer_that_changes_all_the_time_is_an_error(inbox: Aws) -> None:
@@ -262,7 +262,7 @@ def test_an_answer_that_changes_all_the_time_is_an_error(inbox: Aws) -> None:
         s3.add_client_error("head_object", "404", http_status_code=404)
         s3.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
     with s3, pytest.raises(StorageError, match="too fast"):
-        AnswerStore(inbox.s3, "pictures").write(origin("0B"), "x", first=False)
+        InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 
 
 @pytest.mark.parametrize("failing", ["head_object", "put_object"])
@@ -272,7 +272,7 @@ def test_an_answer_that_cannot_be_written_is_an_error(inbox: Aws, failing: str) 
         s3.add_client_error("head_object", "404", http_status_code=404)
     s3.add_client_error(failing, "SlowDown", http_status_code=400)
     with s3, pytest.raises(StorageError):
-        AnswerStore(inbox.s3, "pictures").write(origin("0B"), "x", first=False)
+        InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 
 
 @pytest.mark.parametrize("operation", ["HeadObject", "PutObject"])
@@ -282,12 +282,12 @@ def test_a_bucket_out_of_reach_is_an_error(inbox: Aws, operation: str) -> None:
 
     inbox.s3.meta.events.register(f"before-call.s3.{operation}", fail)
     with pytest.raises(StorageError):
-        AnswerStore(inbox.s3, "pictures").write(origin("0B"), "x", first=False)
+        InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 
 
 def test_a_condition_is_kept_by_the_bucket_itself(inbox: Aws) -> None:
-    inbox.s3.put_object(Bucket="pictures", Key=KEY, Body=b"held", IfNoneMatch="*")
+    inbox.s3.put_object(Bucket="images", Key=KEY, Body=b"held", IfNoneMatch="*")
     with pytest.raises(ClientError, match="PreconditionFailed"):
-        inbox.s3.put_object(Bucket="pictures", Key=KEY, Body=b"new", IfNoneMatch="*")
+        inbox.s3.put_object(Bucket="images", Key=KEY, Body=b"new", IfNoneMatch="*")
     with pytest.raises(ClientError, match="PreconditionFailed"):
-        inbox.s3.put_object(Bucket="pictures", Key=KEY, Body=b"new", IfMatch='"other"')
+        inbox.s3.put_object(Bucket="images", Key=KEY, Body=b"new", IfMatch='"other"')

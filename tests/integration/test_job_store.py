@@ -8,7 +8,7 @@ import pytest
 
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.jobs import JobStore
-from sd3.domain.job import Holder, Job, JobStatus
+from sd3.domain.job import IdempotencyRecord, Job, JobStatus
 from sd3.errors import (
     GoneError,
     IdempotencyMismatchError,
@@ -156,13 +156,15 @@ def test_a_deleted_job_is_gone_for_a_day_for_its_client_only(store: JobStore) ->
     assert not store.create(job())
 
 
-def take(store: JobStore, taker: Job, *, of: str = "hash", old: str | None = None) -> Holder | None:
+def take(
+    store: JobStore, taker: Job, *, of: str = "hash", old: str | None = None
+) -> IdempotencyRecord | None:
     return store.create_once(taker, "key", fingerprint=of, instead_of=old)
 
 
 def test_a_key_and_its_job_are_written_together(store: JobStore) -> None:
     assert take(store, job("a")) is None
-    assert take(store, job("b"), of="another") == Holder("a", "hash")
+    assert take(store, job("b"), of="another") == IdempotencyRecord("a", "hash")
     assert store.get("a", now=NOON) == job("a")
     with pytest.raises(NotFoundError):
         store.get("b", now=NOON)
@@ -177,15 +179,15 @@ def test_a_key_is_its_clients_own(store: JobStore) -> None:
 def test_a_key_is_free_after_a_day(store: JobStore) -> None:
     take(store, job("a"))
     almost = job("b", created_at=NOON + timedelta(days=1, seconds=-1))
-    assert take(store, almost) == Holder("a", "hash")
+    assert take(store, almost) == IdempotencyRecord("a", "hash")
     assert take(store, job("b", created_at=NOON + timedelta(days=1))) is None
 
 
 def test_a_key_is_taken_from_the_job_that_was_named_only(store: JobStore) -> None:
     take(store, job("a"))
-    assert take(store, job("b"), old="another") == Holder("a", "hash")
+    assert take(store, job("b"), old="another") == IdempotencyRecord("a", "hash")
     assert take(store, job("b"), old="a") is None
-    assert take(store, job("c"), old="a") == Holder("b", "hash")
+    assert take(store, job("c"), old="a") == IdempotencyRecord("b", "hash")
 
 
 def test_a_job_whose_id_is_taken_takes_no_key(store: JobStore) -> None:

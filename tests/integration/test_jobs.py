@@ -40,16 +40,16 @@ def queued(functions: Functions, job_id: str | None = None) -> dict[str, Any]:
     return answer
 
 
-def test_a_drawn_job_is_read_back_with_a_fresh_link(functions: Functions) -> None:
-    drawn = functions.generate(load_event("generate"))["json"]
+def test_a_generated_job_is_read_back_with_a_fresh_link(functions: Functions) -> None:
+    generated = functions.generate(load_event("generate"))["json"]
     answer = functions.jobs(event("job"))
     assert answer["statusCode"] == 200
     read = answer["json"]
     assert read["images"][0]["url"]
-    for one in (drawn, read):
+    for one in (generated, read):
         one["images"][0].pop("url")
         one["images"][0].pop("expires_at")
-    assert read == drawn
+    assert read == generated
 
 
 def test_another_clients_job_is_a_404_just_as_none_at_all(functions: Functions) -> None:
@@ -148,10 +148,10 @@ def test_jobs_are_listed_in_pages(functions: Functions) -> None:
 
 def test_the_sample_lists_jobs_that_succeeded_with_links(functions: Functions) -> None:
     queued(functions, "waits")
-    drawn = functions.generate(load_event("generate"))["json"]
+    generated = functions.generate(load_event("generate"))["json"]
     answer = functions.jobs(event("list_jobs"))
     (job,) = answer["json"]["jobs"]
-    assert (job["id"], answer["json"]["next_cursor"]) == (drawn["id"], None)
+    assert (job["id"], answer["json"]["next_cursor"]) == (generated["id"], None)
     assert job["images"][0]["url"]
     assert answer["headers"]["Cache-Control"] == "no-store"
 
@@ -167,7 +167,7 @@ def test_a_query_that_cannot_be_is_a_422(functions: Functions) -> None:
     for name, text in wrong.items():
         answer = functions.jobs(listing(**{name: text}))
         assert (answer["statusCode"], answer["json"]["code"]) == (422, "validation_error")
-        assert [fault["loc"] for fault in answer["json"]["detail"]] == [["query", name]]
+        assert [field_error["loc"] for field_error in answer["json"]["detail"]] == [["query", name]]
 
 
 def test_another_clients_cursor_is_a_422(functions: Functions) -> None:
@@ -187,12 +187,12 @@ def test_a_job_is_canceled_once(functions: Functions) -> None:
     assert (again["statusCode"], again["json"]["code"]) == (409, "not_cancelable")
 
 
-def test_a_deleted_job_is_gone_with_its_pictures(functions: Functions, aws: Aws) -> None:
+def test_a_deleted_job_is_gone_with_its_images(functions: Functions, aws: Aws) -> None:
     functions.generate(load_event("generate"))
     deleted = functions.jobs(event("delete"))
     assert (deleted["statusCode"], deleted["body"]) == (204, "")
     assert "Content-Type" not in deleted["headers"]
-    assert "Contents" not in aws.s3.list_objects_v2(Bucket="pictures")
+    assert "Contents" not in aws.s3.list_objects_v2(Bucket="images")
     for name in ROUTES:
         answer = functions.jobs(event(name))
         assert (answer["statusCode"], answer["json"]["code"]) == (410, "gone")
@@ -201,7 +201,7 @@ def test_a_deleted_job_is_gone_with_its_pictures(functions: Functions, aws: Aws)
     assert functions.jobs(listing())["json"]["jobs"] == []
 
 
-def test_the_address_of_a_picture_leads_to_a_link_signed_now(
+def test_the_address_of_an_image_leads_to_a_link_signed_now(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     upstream.removed = {1}
@@ -220,7 +220,7 @@ def test_the_address_of_a_picture_leads_to_a_link_signed_now(
         assert functions.jobs(missing)["statusCode"] == 404
 
 
-def test_a_job_that_waits_has_no_picture(functions: Functions) -> None:
+def test_a_job_that_waits_has_no_image(functions: Functions) -> None:
     queued(functions)
     assert functions.jobs(event("image"))["statusCode"] == 404
 
@@ -230,7 +230,7 @@ def test_a_link_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
     soon = now + timedelta(minutes=5)
     store = ImageStore(
         aws.s3,
-        "pictures",
+        "images",
         url_ttl=timedelta(hours=1),
         credentials_expiry=lambda: soon,
         parallel=1,

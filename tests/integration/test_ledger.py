@@ -20,19 +20,19 @@ from hypothesis.stateful import (
 
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.jobs import JobStore
-from sd3.adapters.dynamodb.ledger import UsageTable
-from sd3.domain.billing import NOTHING, Booking, Charge, ChargeOutcome, Quote
-from sd3.domain.client import NO_LIMITS, Limits
+from sd3.adapters.dynamodb.ledger import UsageStore
+from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
+from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.domain.job import (
-    Holder,
+    IdempotencyRecord,
     ImageRecord,
     Job,
     JobStatus,
-    booking_of,
     failed,
     next_version,
     queued_again,
     running,
+    usage_of,
     with_unknown_charge,
 )
 from sd3.errors import BudgetExceededError, LeaseLostError, RateLimitedError, Sd3Error, StorageError
@@ -42,7 +42,7 @@ from tests.integration.contended import Contended, Unreliable
 from tests.integration.kept_jobs import job as any_job
 
 DAY: Final = NOON.date().isoformat()
-BUDGET: Final = Limits(daily_budget_micros=100_000)
+BUDGET: Final = ClientLimits(daily_budget_micros=100_000)
 QUOTE: Final = Quote(upstream="fake", micros=30_000)
 LATE: Final = NOON + timedelta(hours=1)
 JOBS: Final = 3
@@ -120,7 +120,7 @@ class Histories(RuleBasedStateMachine):
         self.store = JobStore(
             cast("Any", self.connection), f"jobs{number}", usage_table=f"usage{number}"
         )
-        self.usages = UsageTable(aws.dynamodb, f"usage{number}")
+        self.usages = UsageStore(aws.dynamodb, f"usage{number}")
         self.ids: list[str] = []
         self.seen: dict[str, list[Job]] = {}
         self.deleted: list[Job] = []
@@ -132,11 +132,11 @@ class Histories(RuleBasedStateMachine):
         micros=st.sampled_from([30_000, 60_000, 110_000]),
         fate=FATES,
     )
-    def create(self, key: str | None, limits: Limits, micros: int, fate: str) -> None:
+    def create(self, key: str | None, limits: ClientLimits, micros: int, fate: str) -> None:
         quote = Quote(upstream="fake", micros=micros)
         job = queued(f"j-{len(self.ids)}", quote=quote)
         self.ids.append(job.id)
-        before = self.booked().committed
+        before = self.recorded().committed
         self.connection.fate = fate
         try:
             done = self.made(job, key, limits)
@@ -147,7 +147,7 @@ class Histories(RuleBasedStateMachine):
         else:
             assert not (done and limits is BUDGET and before + micros > 100_000)
 
-    def made(self, job: Job, key: str | None, limits: Limits) -> bool:
+    def made(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
         if key is None:
             return self.store.create(job, limits=limits)
         holder = self.store.create_once(
@@ -187,9 +187,9 @@ class Histories(RuleBasedStateMachine):
         except Sd3Error:
             return None
 
-    def booked(self) -> Booking:
+    def recorded(self) -> UsageEntry:
         days = self.usages.days("ann", since=DAY, until=DAY)
-        return days[0].booking if days else NOTHING
+        return days[0].booking if days else NO_USAGE
 
     @invariant()
     def the_ledger_is_the_sum_of_the_jobs(self) -> None:
@@ -199,11 +199,11 @@ class Histories(RuleBasedStateMachine):
             versions = self.seen.setdefault(job.id, [])
             if job not in versions:
                 versions.append(job)
-        assert all(job.booked == booking_of(job) for job in jobs)
-        total = NOTHING
+        assert all(job.recorded == usage_of(job) for job in jobs)
+        total = NO_USAGE
         for job in [*jobs, *self.deleted]:
-            total += booking_of(job)
-        assert self.booked() == total
+            total += usage_of(job)
+        assert self.recorded() == total
 
 
 def test_the_ledger_is_the_sum_of_the_jobs_after_every_history(aws: Aws) -> None:
@@ -230,9 +230,9 @@ def store(aws: Aws) -> JobStore:
     return JobStore(aws.dynamodb, "jobs", usage_table="usage")
 
 
-def booked(aws: Aws, day: str = DAY) -> Booking:
-    days = UsageTable(aws.dynamodb, "usage").days("ann", since=day, until=day)
-    return days[0].booking if days else NOTHING
+def recorded(aws: Aws, day: str = DAY) -> UsageEntry:
+    days = UsageStore(aws.dynamodb, "usage").days("ann", since=day, until=day)
+    return days[0].booking if days else NO_USAGE
 
 
 def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
@@ -244,7 +244,7 @@ def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
     WRITES["put back"](store, seen)
     with pytest.raises(LeaseLostError):
         WRITES["take over"](store, seen)
-    assert booked(aws) == Booking(reserved=30_000, spent=30_000)
+    assert recorded(aws) == UsageEntry(reserved=30_000, spent=30_000)
 
 
 def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
@@ -253,45 +253,45 @@ def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
     store.create(queued(created_at=NOON - timedelta(hours=13)))
     WRITES["claim"](store, store.get("a", now=NOON))
     WRITES["draw"](store, store.get("a", now=NOON))
-    assert booked(aws) == NOTHING
-    assert booked(aws, "2026-11-22") == Booking(spent=30_000, pictures=1)
+    assert recorded(aws) == NO_USAGE
+    assert recorded(aws, "2026-11-22") == UsageEntry(spent=30_000, images=1)
 
 
 def test_a_job_that_nobody_has_a_quote_for_is_booked_when_it_is_claimed(
     aws: Aws, store: JobStore
 ) -> None:
     store.create(queued(quote=None))
-    assert booked(aws) == NOTHING
+    assert recorded(aws) == NO_USAGE
     WRITES["claim"](store, store.get("a", now=NOON))
-    assert booked(aws) == Booking(reserved=30_000)
+    assert recorded(aws) == UsageEntry(reserved=30_000)
 
 
 def test_a_budget_that_is_too_small_for_the_first_job_of_a_day_refuses_it(
     aws: Aws, store: JobStore
 ) -> None:
     with pytest.raises(BudgetExceededError, match=r"takes \$0\.03, .* \$0\.02 is left"):
-        store.create(queued(), limits=Limits(daily_budget_micros=20_000))
-    assert booked(aws) == NOTHING
-    assert store.create(queued(), limits=Limits(daily_budget_micros=30_000))
+        store.create(queued(), limits=ClientLimits(daily_budget_micros=20_000))
+    assert recorded(aws) == NO_USAGE
+    assert store.create(queued(), limits=ClientLimits(daily_budget_micros=30_000))
 
 
 def test_a_minute_has_its_requests_and_the_next_one_has_them_again(
     aws: Aws, store: JobStore
 ) -> None:
-    limits = Limits(requests_per_minute=2)
+    limits = ClientLimits(requests_per_minute=2)
     at_last = NOON + timedelta(seconds=48)
     for job_id in "ab":
         assert store.create(queued(job_id), limits=limits)
     with pytest.raises(RateLimitedError) as caught:
         store.create(queued("c", created_at=at_last), limits=limits)
     assert caught.value.retry_after == 12
-    assert booked(aws) == Booking(reserved=60_000)
+    assert recorded(aws) == UsageEntry(reserved=60_000)
     assert store.create(queued("c", created_at=NOON + timedelta(minutes=1)), limits=limits)
     assert store.create(queued("d", client_id="bob"), limits=limits)
 
 
 def test_what_does_not_fit_the_budget_does_not_count_for_the_minute(store: JobStore) -> None:
-    limits = Limits(daily_budget_micros=50_000, requests_per_minute=2)
+    limits = ClientLimits(daily_budget_micros=50_000, requests_per_minute=2)
     store.create(queued("a"), limits=limits)
     with pytest.raises(BudgetExceededError):
         store.create(queued("b"), limits=limits)
@@ -299,9 +299,9 @@ def test_what_does_not_fit_the_budget_does_not_count_for_the_minute(store: JobSt
 
 
 def test_what_is_there_comes_before_what_there_is_no_room_for(store: JobStore) -> None:
-    limits = Limits(daily_budget_micros=30_000, requests_per_minute=1)
+    limits = ClientLimits(daily_budget_micros=30_000, requests_per_minute=1)
     assert take(store, queued("a"), limits) is None
-    assert take(store, queued("b"), limits) == Holder("a", "hash")
+    assert take(store, queued("b"), limits) == IdempotencyRecord("a", "hash")
     assert not store.create(queued("a"), limits=limits)
     with pytest.raises(BudgetExceededError):
         store.create(queued("c"), limits=limits)
@@ -309,12 +309,12 @@ def test_what_is_there_comes_before_what_there_is_no_room_for(store: JobStore) -
         store.create(queued("c", quote=None), limits=limits)
 
 
-def take(store: JobStore, job: Job, limits: Limits) -> Holder | None:
+def take(store: JobStore, job: Job, limits: ClientLimits) -> IdempotencyRecord | None:
     return store.create_once(job, "key", fingerprint="hash", instead_of=None, limits=limits)
 
 
 def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> None:
-    limits = Limits(daily_budget_micros=50_000)
+    limits = ClientLimits(daily_budget_micros=50_000)
     store.create(queued("a"), limits=limits)
     store.refuse("ann", 30_000, limits=limits, now=NOON)
     with pytest.raises(BudgetExceededError):
@@ -331,11 +331,11 @@ def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
     def live(n: int) -> None:
         store.create(queued(f"j-{n}"))
         claimed = running(queued(f"j-{n}"), now=NOON, seconds=60, quote=QUOTE)
-        claimed = claimed.model_copy(update={"booked": booking_of(claimed)})
+        claimed = claimed.model_copy(update={"recorded": usage_of(claimed)})
         store.claim(claimed, now=NOON)
         store.save(drawn(next_version(claimed)))
 
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(live, range(20)))
     assert contended.conflicts > 0
-    assert booked(aws) == Booking(spent=600_000, pictures=20)
+    assert recorded(aws) == UsageEntry(spent=600_000, images=20)

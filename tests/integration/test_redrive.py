@@ -1,4 +1,4 @@
-"""make redrive on moto: what failed is queued again, once, and then drawn."""
+"""make redrive on moto: what failed is queued again, once, and then generated."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ def message_count(aws: Aws, state: str = "") -> int:
     return int(answer["Attributes"][name])
 
 
-def test_a_failed_job_is_drawn_after_all(
+def test_a_failed_job_is_generated_after_all(
     stack: MotoStack, functions: Functions, now: datetime
 ) -> None:
     assert redriven(stack, now, since=now - DAY, until=now) == 1
@@ -94,7 +94,7 @@ def test_a_job_that_failed_outside_of_the_time_stays_failed(
     assert redriven(stack, now, since=now, until=now + DAY) == 0
 
 
-def test_a_job_whose_pictures_would_be_gone_stays_failed(stack: MotoStack, now: datetime) -> None:
+def test_a_job_whose_images_would_be_gone_stays_failed(stack: MotoStack, now: datetime) -> None:
     assert redriven(stack, now + 31 * DAY, since=now - DAY, until=now) == 0
 
 

@@ -20,7 +20,7 @@ def event(name: str, **authorizer: str | None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("scopes", ["", "read", "GENERATE", "generated"])
-def test_without_the_scope_generate_nothing_is_drawn(
+def test_without_the_scope_generate_nothing_is_generated(
     aws: Aws, functions: Functions, scopes: str
 ) -> None:
     answer = functions.generate(event("generate", scopes=scopes))
@@ -52,7 +52,7 @@ def test_health_is_for_everybody(functions: Functions) -> None:
     assert functions.jobs(load_event("health"))["statusCode"] == 200
 
 
-def test_a_client_draws_as_many_pictures_as_it_may(functions: Functions) -> None:
+def test_a_client_generates_as_many_images_as_it_may(functions: Functions) -> None:
     sample = event("generate", max_images="2") | {"body": '{"prompt": "x", "num_images": 3}'}
     answer = functions.generate(sample)
     assert answer["statusCode"] == 422

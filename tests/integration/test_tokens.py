@@ -12,7 +12,7 @@ from local.deployed import Deployed
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.token_admin import MAX_TOKENS, TokenStore
 from sd3.adapters.dynamodb.tokens import ClientStore
-from sd3.domain.client import READ, SCOPES, Client, Limits
+from sd3.domain.client import READ, SCOPES, Client, ClientLimits
 from sd3.errors import StorageError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_a_token_is_found_as_it_was_made(
         "token", "acme", "--name=The 'Acme' $HOME", "--expires=2999-01-01", "--scopes=read", *LIMITS
     )[-1]  # fmt: skip
     client = ClientStore(aws.dynamodb, TABLE).find(token)
-    limits = Limits(5_000_000, 60, 4)
+    limits = ClientLimits(5_000_000, 60, 4)
     assert client == Client("acme", "The 'Acme' $HOME", frozenset([READ]), limits)
     [kept] = store.all()
     assert kept.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_a_token_may_do_all_unless_it_is_said(
 ) -> None:
     run("token", "acme")
     [kept] = store.all()
-    assert kept[2:] == ("acme", NOW + timedelta(seconds=1), None, None, SCOPES, Limits())
+    assert kept[2:] == ("acme", NOW + timedelta(seconds=1), None, None, SCOPES, ClientLimits())
 
 
 def test_a_second_token_has_its_clients_name_and_limits(
@@ -101,9 +101,9 @@ def test_a_second_token_has_its_clients_name_and_limits(
     run("token", "other")
     first, second, other = store.all()
     assert (first.name, first.limits) == (second.name, second.limits)
-    assert (second.name, second.limits) == ("Acme", Limits(5_000_000, 60, 4))
+    assert (second.name, second.limits) == ("Acme", ClientLimits(5_000_000, 60, 4))
     assert (first.scopes, second.scopes) == (frozenset([READ]), SCOPES)
-    assert other.limits == Limits()
+    assert other.limits == ClientLimits()
 
 
 def test_a_change_of_limits_is_written_to_all_tokens_that_work(
@@ -115,8 +115,8 @@ def test_a_change_of_limits_is_written_to_all_tokens_that_work(
     run("token", "acme", "--scopes=read")
     run("token", "acme", "--budget=0.000001", "--per-minute=none", "--name=New")
     revoked, *others = store.all()
-    assert revoked.limits == Limits(5_000_000, 60, 4)
-    assert [token.limits for token in others] == [Limits(1, None, 4)] * 3
+    assert revoked.limits == ClientLimits(5_000_000, 60, 4)
+    assert [token.limits for token in others] == [ClientLimits(1, None, 4)] * 3
     assert [token.name for token in others] == ["New"] * 3
     assert [token.scopes for token in others] == [SCOPES, {READ}, SCOPES]
 
@@ -127,7 +127,7 @@ def test_a_client_comes_back_with_the_limits_that_it_had(
     run("token", "acme", *LIMITS)
     run("revoke", "acme")
     run("token", "acme")
-    assert store.all()[-1].limits == Limits(5_000_000, 60, 4)
+    assert store.all()[-1].limits == ClientLimits(5_000_000, 60, 4)
 
 
 def test_all_tokens_of_a_client_are_revoked_at_once(
@@ -213,7 +213,7 @@ def test_a_client_has_a_bounded_number_of_tokens(store: TokenStore) -> None:
         store.issue("acme")
     store.revoke("acme", store.all()[0].sha256)
     store.issue("acme", limits={"max_images": 1})
-    assert sum(token.limits == Limits(max_images=1) for token in store.all()) == MAX_TOKENS
+    assert sum(token.limits == ClientLimits(max_images=1) for token in store.all()) == MAX_TOKENS
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from sd3.domain.image import MAX_UPLOAD_BYTES
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
-from tests.unit.pictures import flat, png
+from tests.unit.images import flat, png
 
 CLIENT: Final = "demo"
 UPLOAD_ID: Final = "0123456789abcdef" * 2
@@ -34,7 +34,7 @@ def policy_of(fields: dict[str, str]) -> dict[str, Any]:
 
 def sent(aws: Aws, data: bytes, upload_id: str = UPLOAD_ID, *, client_id: str = CLIENT) -> str:
     """Put what a form would have sent."""
-    aws.s3.put_object(Bucket="pictures", Key=f"_uploads/{client_id}/{upload_id}", Body=data)
+    aws.s3.put_object(Bucket="images", Key=f"_uploads/{client_id}/{upload_id}", Body=data)
     return upload_id
 
 
@@ -43,7 +43,7 @@ def from_upload(upload_id: str, **body: Any) -> dict[str, Any]:
 
 
 def store(aws: Aws, *, expiry: datetime | None = None) -> UploadStore:
-    return UploadStore(aws.s3, "pictures", credentials_expiry=lambda: expiry)
+    return UploadStore(aws.s3, "images", credentials_expiry=lambda: expiry)
 
 
 def test_the_sample_asks_for_a_form(functions: Functions) -> None:
@@ -53,7 +53,7 @@ def test_the_sample_asks_for_a_form(functions: Functions) -> None:
     assert answer["headers"]["Cache-Control"] == "no-store"
     form = answer["json"]
     assert set(form) == {"id", "url", "fields", "expires_at", "max_bytes"}
-    assert form["url"] == "https://pictures.s3.eu-central-1.amazonaws.com/"
+    assert form["url"] == "https://images.s3.eu-central-1.amazonaws.com/"
     assert form["fields"]["key"] == f"_uploads/demo/{form['id']}"
     assert form["fields"]["Content-Type"] == "image/png"
     assert form["max_bytes"] == 20_000_000
@@ -71,7 +71,7 @@ def test_the_policy_fixes_bucket_key_type_and_size(functions: Functions, content
     assert [one for one in conditions if not (isinstance(one, dict) and set(one) < signed)] == [
         {"Content-Type": content_type},
         ["content-length-range", 1, 20_000_000],
-        {"bucket": "pictures"},
+        {"bucket": "images"},
         {"key": fields["key"]},
     ]
 
@@ -104,7 +104,7 @@ def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
     assert abs(expiration - soon) <= timedelta(seconds=5)
 
 
-def test_an_upload_is_drawn_over_and_kept_with_the_job(
+def test_an_upload_is_generated_over_and_kept_with_the_job(
     functions: Functions, aws: Aws, upstream: FakeUpstream
 ) -> None:
     data = png(1400, 1300)
@@ -112,11 +112,11 @@ def test_an_upload_is_drawn_over_and_kept_with_the_job(
     upload_id = sent(aws, data)
     answer = functions.generate(from_upload(upload_id))
     assert answer["statusCode"] == 200, answer["body"]
-    (drawn_over,) = upstream.init_images
-    assert drawn_over
-    assert drawn_over.data == data
+    (generated_over,) = upstream.init_images
+    assert generated_over
+    assert generated_over.data == data
     key = f"demo/{answer['json']['id']}/init.png"
-    assert aws.s3.get_object(Bucket="pictures", Key=key)["Body"].read() == data
+    assert aws.s3.get_object(Bucket="images", Key=key)["Body"].read() == data
 
 
 def test_another_clients_upload_is_answered_as_none_at_all(functions: Functions, aws: Aws) -> None:
@@ -125,8 +125,11 @@ def test_another_clients_upload_is_answered_as_none_at_all(functions: Functions,
     none = functions.generate(from_upload("f" * 32))
     assert other["statusCode"] == none["statusCode"] == 422
     assert other["json"] == none["json"]
-    (fault,) = other["json"]["detail"]
-    assert (fault["loc"], fault["msg"]) == (["body", "init_image_id"], "not found or expired")
+    (field_error,) = other["json"]["detail"]
+    assert (field_error["loc"], field_error["msg"]) == (
+        ["body", "init_image_id"],
+        "not found or expired",
+    )
 
 
 def test_a_bad_upload_leaves_no_job_and_no_message(functions: Functions, aws: Aws) -> None:
@@ -136,7 +139,7 @@ def test_a_bad_upload_leaves_no_job_and_no_message(functions: Functions, aws: Aw
     assert "job_id" not in answer["json"]
     assert aws.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 0
     assert "Messages" not in aws.sqs.receive_message(QueueUrl="jobs")
-    assert aws.s3.list_objects_v2(Bucket="pictures", Prefix="demo/")["KeyCount"] == 0
+    assert aws.s3.list_objects_v2(Bucket="images", Prefix="demo/")["KeyCount"] == 0
 
 
 def test_a_call_is_repeated_after_its_upload_is_gone(
@@ -145,7 +148,7 @@ def test_a_call_is_repeated_after_its_upload_is_gone(
     event = from_upload(sent(aws, png()))
     event["headers"]["Idempotency-Key"] = "once"
     first = functions.generate(event)["json"]
-    aws.s3.delete_object(Bucket="pictures", Key=f"_uploads/{CLIENT}/{UPLOAD_ID}")
+    aws.s3.delete_object(Bucket="images", Key=f"_uploads/{CLIENT}/{UPLOAD_ID}")
     event["requestContext"]["requestId"] = "again"
     again = functions.generate(event)
     assert (again["statusCode"], again["json"]["id"]) == (200, first["id"])
@@ -156,7 +159,7 @@ def test_a_call_is_repeated_after_its_upload_is_gone(
 
 def test_an_upload_expires_a_day_after_it_was_sent(aws: Aws) -> None:
     sent(aws, b"x")
-    sent_at = aws.s3.head_object(Bucket="pictures", Key=f"_uploads/{CLIENT}/{UPLOAD_ID}")
+    sent_at = aws.s3.head_object(Bucket="images", Key=f"_uploads/{CLIENT}/{UPLOAD_ID}")
     ends = sent_at["LastModified"] + timedelta(days=1)
     assert store(aws).read(CLIENT, UPLOAD_ID, now=ends - timedelta(seconds=1)) == b"x"
     with pytest.raises(NotFoundError):

@@ -9,14 +9,14 @@ import pytest
 
 from functions.worker import app
 from sd3.adapters.aws import Aws
-from sd3.adapters.sqs import JobQueue
+from sd3.adapters.sqs import SqsJobQueue
 from sd3.domain.job import JobStatus
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError, UpstreamUnavailableError
 from sd3.services.worker import Worker
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 
-QUEUE, ASIDE = ENVIRONMENT["QUEUE_URL"], ENVIRONMENT["ASIDE_QUEUE_URL"]
+QUEUE, ASIDE = ENVIRONMENT["QUEUE_URL"], ENVIRONMENT["UNPROCESSABLE_QUEUE_URL"]
 DONE: dict[str, Any] = {"batchItemFailures": []}
 
 Receive = Callable[[], dict[str, Any]]
@@ -68,17 +68,17 @@ def job(functions: Functions) -> dict[str, Any]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For how many seconds messages were left."""
     seconds: list[int] = []
-    leave = JobQueue.leave
+    leave = SqsJobQueue.leave
 
-    def noted(queue: JobQueue, handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
+    def noted(queue: SqsJobQueue, handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
         kept.append(seconds)
         leave(queue, handle, seconds=seconds)
 
-    monkeypatch.setattr(JobQueue, "leave", noted)
+    monkeypatch.setattr(SqsJobQueue, "leave", noted)
     return seconds
 
 
-def test_a_queued_job_is_drawn(
+def test_a_queued_job_is_generated(
     functions: Functions, received: Receive, upstream: FakeUpstream
 ) -> None:
     queued(functions)
@@ -87,7 +87,7 @@ def test_a_queued_job_is_drawn(
     assert len(upstream.calls) == 1
 
 
-def test_a_redelivered_message_draws_nothing(
+def test_a_redelivered_message_generates_nothing(
     functions: Functions, received: Receive, upstream: FakeUpstream
 ) -> None:
     queued(functions)
@@ -149,12 +149,14 @@ def test_a_store_that_fails_leaves_the_message(
 ) -> None:
     seconds: list[int] = []
 
-    def leave(_queue: JobQueue, _handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
+    def leave(
+        _queue: SqsJobQueue, _handle: str, *, seconds: int, kept: list[int] = seconds
+    ) -> None:
         kept.append(seconds)
         if leaving:
             raise leaving
 
-    monkeypatch.setattr(JobQueue, "leave", leave)
+    monkeypatch.setattr(SqsJobQueue, "leave", leave)
     monkeypatch.setattr(Worker, "work", raising(StorageError("no table")))
     event = load_event("worker")
     assert work(event) == left(event)

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Any
 
-from sd3.domain.client import Caller
+from sd3.domain.client import RequestContext
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
-from sd3.services.submission import Admission, Admitted
+from sd3.services.submission import JobSubmission, Submission
 from tests.fakes import (
     FakeImages,
     FakeJobs,
@@ -15,7 +15,7 @@ from tests.fakes import (
     FakeUploads,
     FakeUpstream,
     fallback,
-    picture,
+    sample_image,
 )
 
 
@@ -24,11 +24,13 @@ def request(**values: Any) -> GenerateRequest:
 
 
 def with_init_image(**values: Any) -> GenerateRequest:
-    return request(**values).model_copy(update={"init_image": picture()})
+    return request(**values).model_copy(update={"init_image": sample_image()})
 
 
-def caller(job_id: str = "job-1", *, key: str | None = "key", client_id: str = "ann") -> Caller:
-    return Caller(client_id, job_id, seconds=60, idempotency_key=key, respond_async=True)
+def caller(
+    job_id: str = "job-1", *, key: str | None = "key", client_id: str = "ann"
+) -> RequestContext:
+    return RequestContext(client_id, job_id, seconds=60, idempotency_key=key, respond_async=True)
 
 
 class World:
@@ -40,8 +42,8 @@ class World:
         self.uploads = FakeUploads()
         self.upstream = FakeUpstream()
 
-    def admit(self, wanted: GenerateRequest, who: Caller) -> Admitted:
-        return Admission(
+    def admit(self, wanted: GenerateRequest, who: RequestContext) -> Submission:
+        return JobSubmission(
             jobs=self.jobs,
             images=self.images,
             uploads=self.uploads,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.job import ImageRecord, Job, JobStatus
-from sd3.services.jobs import Service
+from sd3.services.jobs import JobService
 from tests.fakes import NOON, FakeJobs, make_service
 
 END: dict[str, Any] = {"status": JobStatus.SUCCEEDED, "completed_at": NOON}
@@ -35,7 +35,7 @@ def running(**changes: Any) -> Job:
     return job(**(taken | {"status": JobStatus.RUNNING} | changes))
 
 
-def drawn(job_id: str = "job-1") -> Job:
+def generated(job_id: str = "job-1") -> Job:
     records = (
         ImageRecord(index=0, seed=1, key=f"ann/{job_id}/0.jpg"),
         ImageRecord(index=1, seed=2, removed_for_safety=True),
@@ -64,5 +64,5 @@ class ChangingJobs(FakeJobs):
         return super().get(*args, **kwargs)
 
 
-def serve(jobs: FakeJobs, **others: Any) -> Service:
+def serve(jobs: FakeJobs, **others: Any) -> JobService:
     return make_service(jobs=jobs, **others)

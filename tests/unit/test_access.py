@@ -2,17 +2,19 @@
 
 import pytest
 
-from sd3.domain.client import GENERATE, READ, SCOPES, Limits, require
+from sd3.domain.client import GENERATE, READ, SCOPES, ClientLimits, require
 from sd3.errors import ForbiddenError
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(1, 2, 3), Limits(daily_budget_micros=0)])
-def test_limits_are_read_as_they_were_told(limits: Limits) -> None:
-    assert Limits.read(limits.told()) == limits
+@pytest.mark.parametrize(
+    "limits", [ClientLimits(), ClientLimits(1, 2, 3), ClientLimits(daily_budget_micros=0)]
+)
+def test_limits_are_read_as_they_were_told(limits: ClientLimits) -> None:
+    assert ClientLimits.from_context(limits.to_context()) == limits
 
 
 def test_what_is_no_limit_is_not_told() -> None:
-    assert Limits(max_images=4).told() == {"max_images": "4"}
+    assert ClientLimits(max_images=4).to_context() == {"max_images": "4"}
 
 
 @pytest.mark.parametrize("scopes", [frozenset[str](), frozenset([READ])])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.billing import Booking, Quote
-from sd3.domain.client import Limits
+from sd3.domain.billing import Quote, UsageEntry
+from sd3.domain.client import ClientLimits
 from sd3.domain.job import Job, JobStatus
-from sd3.domain.request import MAX_SEED, fix_seeds
+from sd3.domain.request import MAX_SEED, resolve_seeds
 from sd3.errors import (
     BudgetExceededError,
     IdempotencyMismatchError,
@@ -35,7 +35,7 @@ def test_the_message_is_sent_before_the_job_is_written() -> None:
     assert world.admit(request(), caller(key=None)).is_new
 
 
-def test_a_job_that_its_caller_draws_has_a_message_for_the_time_after_its_lease() -> None:
+def test_a_job_that_its_caller_generates_has_a_message_for_the_time_after_its_lease() -> None:
     world = World()
     job = world.admit(request(), caller(key=None)._replace(respond_async=False)).job
     assert job.status is JobStatus.RUNNING
@@ -61,27 +61,29 @@ def test_a_job_is_quoted_and_booked_before_anything_is_paid() -> None:
     job = world.admit(request(num_images=2), caller(key=None)).job
     assert job.status is JobStatus.QUEUED
     assert job.quote == Quote(upstream="fake", micros=60_000)
-    assert world.jobs.ledger == {("ann", "2026-11-23"): Booking(reserved=60_000)}
+    assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=60_000)}
 
 
 @pytest.mark.parametrize("key", [None, "key"])
 @pytest.mark.parametrize(
-    "limits", [Limits(daily_budget_micros=50_000), Limits(requests_per_minute=1)]
+    "limits", [ClientLimits(daily_budget_micros=50_000), ClientLimits(requests_per_minute=1)]
 )
-def test_what_the_limits_have_no_room_for_keeps_nothing(key: str | None, limits: Limits) -> None:
+def test_what_the_limits_have_no_room_for_keeps_nothing(
+    key: str | None, limits: ClientLimits
+) -> None:
     world = World()
     world.admit(request(), caller(key=None)._replace(limits=limits))
     with pytest.raises((BudgetExceededError, RateLimitedError)):
         world.admit(with_init_image(), caller("job-2", key=key)._replace(limits=limits))
     assert list(world.jobs.items) == ["job-1"]
-    assert world.jobs.ledger == {("ann", "2026-11-23"): Booking(reserved=30_000)}
+    assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=30_000)}
     assert not any((world.jobs.keys, world.images.objects))
 
 
 class Refusing(FakeJobs):
     """Remembers a refusal of everybody."""
 
-    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None:
+    def refuse(self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime) -> None:
         raise RateLimitedError("often", retry_after=9)
 
 
@@ -139,12 +141,12 @@ def test_a_request_id_of_another_clients_job_is_not_found() -> None:
     ],
 )
 def test_seeds_count_on_and_wrap(seed: Any, count: int, fixed: tuple[int, ...]) -> None:
-    assert fix_seeds(request(seed=seed, num_images=count)) == fixed
+    assert resolve_seeds(request(seed=seed, num_images=count)) == fixed
 
 
 @pytest.mark.parametrize("make", [lambda: None, lambda: [None, 5, None]])
-def test_seeds_that_are_null_are_drawn(make: Callable[[], Any]) -> None:
-    drawn = fix_seeds(request(seed=make(), num_images=3))
-    assert len(drawn) == 3
-    assert all(1 <= seed <= MAX_SEED for seed in drawn)
-    assert drawn[0] != drawn[2]
+def test_seeds_that_are_null_are_generated(make: Callable[[], Any]) -> None:
+    generated = resolve_seeds(request(seed=make(), num_images=3))
+    assert len(generated) == 3
+    assert all(1 <= seed <= MAX_SEED for seed in generated)
+    assert generated[0] != generated[2]

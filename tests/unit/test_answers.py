@@ -1,4 +1,4 @@
-"""What clients are told: cursors, entity tags, and pictures that fit an answer."""
+"""What clients are told: cursors, entity tags, and images that fit an answer."""
 
 import base64
 import json
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import Charge, ChargeOutcome
-from sd3.domain.generation import DrawnPicture
+from sd3.domain.generation import GeneratedImage
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import InvalidRequestError
 from sd3.responses.pagination import cursor_from, position_in
-from sd3.responses.render import ANSWER_BYTES, entity_tag, inline_base64, job_answer
-from tests.fakes import NOON, FakeImages, picture
+from sd3.responses.render import ANSWER_BYTES, entity_tag, inline_base64, job_response
+from tests.fakes import NOON, FakeImages, sample_image
 
 POSITION = (NOON.isoformat(), "job-1")
 
@@ -88,7 +88,7 @@ def test_a_cursor_that_is_cut_anywhere_is_refused() -> None:
 def test_a_cursor_that_is_not_this_clients_is_a_fault_of_the_query(cursor: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         position_in(cursor, client_id="ann")
-    assert [fault.loc for fault in caught.value.faults] == [("query", "cursor")]
+    assert [field_error.loc for field_error in caught.value.field_errors] == [("query", "cursor")]
 
 
 @pytest.mark.parametrize(
@@ -106,29 +106,29 @@ def test_the_entity_tag_changes_with_the_job(changes: dict[str, Any]) -> None:
 
 
 def test_the_entity_tag_of_links_changes_before_they_end() -> None:
-    drawn = job(status=JobStatus.SUCCEEDED, images=(ImageRecord(index=0, seed=1, key="k"),))
-    assert tag(drawn) == tag(drawn, at=1799)
-    assert tag(drawn) != tag(drawn, at=1800)
+    generated = job(status=JobStatus.SUCCEEDED, images=(ImageRecord(index=0, seed=1, key="k"),))
+    assert tag(generated) == tag(generated, at=1799)
+    assert tag(generated) != tag(generated, at=1800)
 
 
 def test_the_entity_tag_says_that_it_is_weak() -> None:
     assert tag(job()).startswith('W/"')
 
 
-def test_pictures_are_inlined_in_order_while_they_fit_an_answer() -> None:
-    drawn = [DrawnPicture(n, picture(n, size=ANSWER_BYTES // 4)) for n in range(4)]
-    drawn[1] = DrawnPicture(1, None, 0.99)
-    inline = inline_base64(drawn)
+def test_images_are_inlined_in_order_while_they_fit_an_answer() -> None:
+    generated = [GeneratedImage(n, sample_image(n, size=ANSWER_BYTES // 4)) for n in range(4)]
+    generated[1] = GeneratedImage(1, None, 0.99)
+    inline = inline_base64(generated)
     assert list(inline) == [0, 2, 3]
     assert sum(map(len, inline.values())) <= ANSWER_BYTES
-    assert list(inline_base64([*drawn, drawn[0]])) == [0, 2, 3]
+    assert list(inline_base64([*generated, generated[0]])) == [0, 2, 3]
 
 
 def test_an_answer_names_what_a_job_cost_and_why_it_failed() -> None:
     charge = Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=30_000)
     error = {"code": "upstream_error", "message": "It broke."}
     broken = job(status=JobStatus.FAILED, charges=(charge, charge), error=error)
-    answer = job_answer(broken, lambda key: FakeImages().sign(key, now=NOON))
+    answer = job_response(broken, lambda key: FakeImages().sign(key, now=NOON))
     assert answer.cost_usd == 0.06
     assert answer.error is not None
     assert answer.error.model_dump() == error

@@ -14,14 +14,14 @@ from sd3.errors import (
     LeaseLostError,
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
     UpstreamFailedError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.services.execution import Attempts
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, fallback, picture
+from sd3.services.execution import JobExecutor
+from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, fallback, sample_image
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 PRICE = 2 * 30_000
@@ -34,7 +34,7 @@ class World:
     def __init__(self, **upstream: Any) -> None:
         self.upstream = FakeUpstream(**upstream)
         self.jobs, self.images = FakeJobs(), FakeImages()
-        self.attempts = Attempts(
+        self.attempts = JobExecutor(
             jobs=self.jobs,
             images=self.images,
             upstreams=fallback(self.upstream),
@@ -56,8 +56,8 @@ class World:
     def kept(self) -> Job:
         return self.jobs.items["job-1"]
 
-    def drawn(self) -> Job:
-        """The job with its pictures stored, and nothing written yet."""
+    def generated(self) -> Job:
+        """The job with its images stored, and nothing written yet."""
         return self.attempts.make(self.job, None, until=1060).job
 
 
@@ -70,13 +70,13 @@ def test_a_lease_outlives_its_caller_by_a_margin() -> None:
     assert (job.attempt, job.lease_until) == (1, NOON + timedelta(seconds=70))
 
 
-def test_pictures_are_drawn_with_the_jobs_seeds_and_stored() -> None:
+def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
     world = World()
-    init = picture()
+    init = sample_image()
     job, outcome, error = world.attempts.make(world.job, init, until=1060)
     assert error is None
     assert outcome is not None
-    assert [one.seed for one in outcome.pictures] == [7, 8]
+    assert [one.seed for one in outcome.images] == [7, 8]
     assert world.upstream.init_images == [init]
     assert world.upstream.deadlines == [1060 - 15]
     assert (job.status, job.completed_at) == (JobStatus.SUCCEEDED, NOON)
@@ -96,33 +96,33 @@ def test_pictures_are_drawn_with_the_jobs_seeds_and_stored() -> None:
         (StorageError("no secret"), FREE),
         (UpstreamTimeoutError("slow"), UNKNOWN),
         (UpstreamFailedError("500"), UNKNOWN),
-        (UpstreamAnswerError("cut off"), UNKNOWN),
+        (UpstreamResponseError("cut off"), UNKNOWN),
     ],
 )
 def test_a_call_that_fails_leaves_its_charge(error: Sd3Error, outcome: ChargeOutcome) -> None:
     world = World(errors=[error])
-    job, drawing, raised = world.attempts.make(world.job, None, until=1060)
-    assert (drawing, raised) == (None, error)
+    job, generating, raised = world.attempts.make(world.job, None, until=1060)
+    assert (generating, raised) == (None, error)
     assert charges(job) == [(1, outcome, 0 if outcome is FREE else PRICE)]
     assert (job.status, job.images) == (JobStatus.RUNNING, ())
 
 
-def test_pictures_that_cannot_be_stored_are_paid_all_the_same() -> None:
+def test_images_that_cannot_be_stored_are_paid_all_the_same() -> None:
     world = World()
     world.images.error = StorageError("full")
-    job, drawing, error = world.attempts.make(world.job, None, until=1060)
-    assert (drawing, error) == (None, world.images.error)
+    job, generating, error = world.attempts.make(world.job, None, until=1060)
+    assert (generating, error) == (None, world.images.error)
     assert (job.status, charges(job)) == (JobStatus.RUNNING, [(1, CHARGED, PRICE)])
 
 
-def test_a_job_keeps_the_pictures_that_were_not_removed() -> None:
-    job = World(removed=[1]).drawn()
+def test_a_job_keeps_the_images_that_were_not_removed() -> None:
+    job = World(removed=[1]).generated()
     assert job.status is JobStatus.SUCCEEDED
     assert [record.removed_for_safety for record in job.images] == [False, True]
 
 
 def test_a_job_of_which_nothing_is_left_has_failed() -> None:
-    job = World(removed=[0, 1]).drawn()
+    job = World(removed=[0, 1]).generated()
     assert job.status is JobStatus.FAILED
     assert job.error is not None
     assert job.error.code == "content_policy"
@@ -131,13 +131,13 @@ def test_a_job_of_which_nothing_is_left_has_failed() -> None:
 
 def test_an_end_is_written() -> None:
     world = World()
-    assert world.attempts.write(world.drawn())
+    assert world.attempts.write(world.generated())
     assert world.kept.status is JobStatus.SUCCEEDED
 
 
-def test_a_canceled_jobs_pictures_are_thrown_away_and_its_charge_is_corrected() -> None:
+def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() -> None:
     world = World()
-    ended = world.drawn()
+    ended = world.generated()
     canceled = with_unknown_charge(world.job)
     world.jobs.stop(canceled.model_copy(update={"status": JobStatus.CANCELED}))
     assert not world.attempts.write(ended)
@@ -148,7 +148,7 @@ def test_a_canceled_jobs_pictures_are_thrown_away_and_its_charge_is_corrected() 
 
 def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
     world = World()
-    ended = world.drawn()
+    ended = world.generated()
     later = with_unknown_charge(world.job)
     world.jobs.items["job-1"] = later.model_copy(
         update={"status": JobStatus.CANCELED, "attempt": 2}
@@ -158,9 +158,9 @@ def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
     assert not world.images.objects
 
 
-def test_a_deleted_jobs_pictures_are_thrown_away() -> None:
+def test_a_deleted_jobs_images_are_thrown_away() -> None:
     world = World()
-    ended = world.drawn()
+    ended = world.generated()
     world.jobs.stop(world.job.model_copy(update={"status": JobStatus.CANCELED}))
     world.jobs.delete(world.job, now=NOON)
     assert not world.attempts.write(ended)
@@ -169,7 +169,7 @@ def test_a_deleted_jobs_pictures_are_thrown_away() -> None:
 
 def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
     world = World()
-    ended = world.drawn()
+    ended = world.generated()
     world.jobs.stop(world.job.model_copy(update={"status": JobStatus.CANCELED}))
     look = world.jobs.get
 
@@ -194,18 +194,18 @@ def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
 )
 def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job], Job]) -> None:
     world = World()
-    ended = world.drawn()
+    ended = world.generated()
     taken = change(world.job)
     world.jobs.items["job-1"] = taken
     with pytest.raises(LeaseLostError):
         world.attempts.write(ended)
     assert world.kept is taken
-    assert len(world.images.objects) == 2  # the same pictures are the other's, too
+    assert len(world.images.objects) == 2  # the same images are the other's, too
 
 
 def test_a_write_whose_answer_was_lost_is_known_again() -> None:
     world = World()
-    ended = world.drawn()
+    ended = world.generated()
     assert world.attempts.write(ended)
     assert world.attempts.write(ended.model_copy())
     assert len(world.images.objects) == 2

@@ -7,13 +7,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sd3.adapters.dynamodb.tokens import ClientStore, item_from, sha256_of, token_from
-from sd3.domain.client import GENERATE, READ, SCOPES, Client, Limits, Token
+from sd3.domain.client import GENERATE, READ, SCOPES, Client, ClientLimits, Token
 from sd3.errors import StorageError
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 TOKEN = "sd3_" + "x" * 43
 SECOND = timedelta(seconds=1)
-LIMITS = Limits(daily_budget_micros=1, requests_per_minute=2, max_images=3)
+LIMITS = ClientLimits(daily_budget_micros=1, requests_per_minute=2, max_images=3)
 
 
 class FakeDynamoDb:
@@ -57,7 +57,7 @@ def test_a_token_finds_its_client_and_what_it_may_do() -> None:
 def test_a_token_of_before_there_were_scopes_may_do_all() -> None:
     store, table = store_over(token())
     del table.items[sha256_of(TOKEN)]["scopes"]
-    assert store.find(TOKEN) == Client("acme", "Acme", SCOPES, Limits())
+    assert store.find(TOKEN) == Client("acme", "Acme", SCOPES, ClientLimits())
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_malformed_token_costs_no_read(text: str) -> None:
 
 def test_a_client_may_do_what_its_tokens_may_together() -> None:
     store, _ = store_over(
-        token(sha256="a", scopes=frozenset([READ]), limits=Limits(max_images=1)),
+        token(sha256="a", scopes=frozenset([READ]), limits=ClientLimits(max_images=1)),
         token(sha256="b", scopes=frozenset([GENERATE]), created_at=NOW, limits=LIMITS),
         token(sha256="c", revoked_at=NOW, created_at=NOW + SECOND),
         token("other", sha256="d"),
@@ -115,8 +115,8 @@ def test_a_failing_table_is_a_storage_error() -> None:
     [
         {},
         {"expires_at": NOW, "revoked_at": NOW, "scopes": frozenset([READ])},
-        {"limits": Limits(0, 1, 16)},
-        {"limits": Limits(requests_per_minute=7)},
+        {"limits": ClientLimits(0, 1, 16)},
+        {"limits": ClientLimits(requests_per_minute=7)},
     ],
 )
 def test_a_token_is_read_as_it_was_written(known: dict[str, Any]) -> None:

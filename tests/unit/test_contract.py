@@ -10,8 +10,8 @@ from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.image import encode_base64
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
-from sd3.errors import Fault, InvalidRequestError
-from tests.unit.pictures import flat, png
+from sd3.errors import FieldError, InvalidRequestError
+from tests.unit.images import flat, png
 
 PNG = png()
 PNG_TEXT = encode_base64(PNG)
@@ -29,10 +29,10 @@ def parse(**values: Any) -> GenerateRequest:
     return GenerateRequest.parse(json.dumps({"prompt": "a fox", **values}))
 
 
-def faults(values: object) -> tuple[Fault, ...]:
+def field_errors(values: object) -> tuple[FieldError, ...]:
     with pytest.raises(InvalidRequestError) as caught:
         GenerateRequest.parse(json.dumps(values))
-    return caught.value.faults
+    return caught.value.field_errors
 
 
 def test_only_a_prompt_is_needed() -> None:
@@ -109,8 +109,8 @@ def test_a_value_inside_the_limits_is_kept(field: str, value: Any) -> None:
 def test_a_value_outside_the_limits_is_one_fault_at_its_field(
     field: str, value: Any, kind: str
 ) -> None:
-    (fault,) = faults({"prompt": "a fox", field: value})
-    assert (fault.loc, fault.type) == (("body", field), kind)
+    (field_error,) = field_errors({"prompt": "a fox", field: value})
+    assert (field_error.loc, field_error.type) == (("body", field), kind)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_a_value_outside_the_limits_is_one_fault_at_its_field(
 def test_a_fault_names_the_entry_within_bounds(
     field: str, value: Any, loc: tuple[str | int, ...]
 ) -> None:
-    (fault,) = faults({"prompt": "a fox", field: value})
-    assert fault.loc == ("body", *loc)
+    (field_error,) = field_errors({"prompt": "a fox", field: value})
+    assert field_error.loc == ("body", *loc)
 
 
 def test_a_missing_prompt_is_a_fault() -> None:
-    assert faults({}) == (Fault(("body", "prompt"), "Field required", "missing"),)
+    assert field_errors({}) == (FieldError(("body", "prompt"), "Field required", "missing"),)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
@@ -152,23 +152,23 @@ NEAR_SIZES = {
 
 @pytest.mark.parametrize(("width", "height"), sorted(NEAR_SIZES))
 def test_any_other_size_is_a_fault_that_names_all_nine(width: int, height: int) -> None:
-    (fault,) = faults({"prompt": "a fox", "width": width, "height": height})
-    assert fault.loc == ("body", "height" if width in dict(SIZES) else "width")
+    (field_error,) = field_errors({"prompt": "a fox", "width": width, "height": height})
+    assert field_error.loc == ("body", "height" if width in dict(SIZES) else "width")
     for right_width, right_height in SIZES:
-        assert f"{right_width}x{right_height}" in fault.msg
+        assert f"{right_width}x{right_height}" in field_error.msg
 
 
 @pytest.mark.parametrize(("field", "side"), [("width", 1536), ("height", 1344)])
 def test_a_missing_side_counts_as_1024(field: str, side: int) -> None:
     assert parse(**{field: 1024}) == parse()
-    assert faults({"prompt": "a fox", field: side})[0].type == "size"
+    assert field_errors({"prompt": "a fox", field: side})[0].type == "size"
 
 
 def test_a_seed_list_has_num_images_entries() -> None:
     assert parse(num_images=3, seed=[1, None, MAX_SEED]).seed == [1, None, MAX_SEED]
     assert parse(num_images=16, seed=[None] * 16).seed == [None] * 16
-    (fault,) = faults({"prompt": "a fox", "num_images": 3, "seed": [1, 2]})
-    assert fault == Fault(
+    (field_error,) = field_errors({"prompt": "a fox", "num_images": 3, "seed": [1, 2]})
+    assert field_error == FieldError(
         ("body", "seed"), "a list should have num_images (3) entries", "seed_count"
     )
 
@@ -178,8 +178,8 @@ def test_a_field_of_another_model_may_be_null_only(field: str) -> None:
     assert parse(**{field: None}) == parse()
     values: list[Any] = [False, 0, "", {}, [], "x"]
     for value in values:
-        (fault,) = faults({"prompt": "a fox", field: value})
-        assert fault == Fault(("body", field), "not supported on SD3", "not_supported")
+        (field_error,) = field_errors({"prompt": "a fox", field: value})
+        assert field_error == FieldError(("body", field), "not supported on SD3", "not_supported")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_null_is_the_default_of_what_octoais_client_may_send_as_null(field: str)
 
 @pytest.mark.parametrize("field", ["prompt", "response_format", "metadata"])
 def test_null_is_a_fault_elsewhere(field: str) -> None:
-    (fault,) = faults({"prompt": "a fox", field: None})
-    assert fault.loc == ("body", field)
+    (field_error,) = field_errors({"prompt": "a fox", field: None})
+    assert field_error.loc == ("body", field)
 
 
 @pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
@@ -204,59 +204,67 @@ def test_init_image_is_decoded(head: str) -> None:
 
 
 def test_an_init_image_comes_by_one_way_only() -> None:
-    (fault,) = faults({"prompt": "a fox", "init_image": PNG_TEXT, "init_image_id": UPLOAD_ID})
-    assert fault == Fault(
+    (field_error,) = field_errors(
+        {"prompt": "a fox", "init_image": PNG_TEXT, "init_image_id": UPLOAD_ID}
+    )
+    assert field_error == FieldError(
         ("body", "init_image_id"), "not together with init_image", "init_image_id"
     )
     assert parse(init_image=None, init_image_id=UPLOAD_ID).init_image_id == UPLOAD_ID
     assert parse(init_image=PNG_TEXT, init_image_id=None).init_image
-    (wrong,) = faults({"prompt": "a fox", "init_image": "?", "init_image_id": UPLOAD_ID})
+    (wrong,) = field_errors({"prompt": "a fox", "init_image": "?", "init_image_id": UPLOAD_ID})
     assert wrong.loc == ("body", "init_image")
 
 
 def test_several_faults_are_told_at_once() -> None:
-    found = faults({
+    found = field_errors({
         "prompt": "", "steps": 0, "num_images": 17, "seed": [0, 1, "x"], "width": 1, "height": "1",
         "init_image": "c2VjcmV0", "vae": "x", "metadata": {"a": 1}, "unknown": 1,
     })  # fmt: skip
-    assert sorted(".".join(map(str, fault.loc[1:])) for fault in found) == [
+    assert sorted(".".join(map(str, field_error.loc[1:])) for field_error in found) == [
         "height", "init_image", "metadata.a", "num_images", "prompt", "seed.0", "seed.2", "steps",
         "unknown", "vae",
     ]  # fmt: skip
 
 
 def test_fields_that_belong_together_are_told_with_the_others() -> None:
-    found = faults({"prompt": "", "width": 1, "seed": [], "init_image": "?", "loras": {}})
-    assert [fault.loc[1] for fault in found] == ["loras", "prompt", "init_image", "width", "seed"]
+    found = field_errors({"prompt": "", "width": 1, "seed": [], "init_image": "?", "loras": {}})
+    assert [field_error.loc[1] for field_error in found] == [
+        "loras",
+        "prompt",
+        "init_image",
+        "width",
+        "seed",
+    ]
 
 
 def test_a_wrong_entry_hides_no_fault_of_the_field_of_its_name() -> None:
-    found = faults({"prompt": "a fox", "metadata": {"width": 1}, "width": 1})
-    assert [fault.loc[1] for fault in found] == ["metadata", "width"]
+    found = field_errors({"prompt": "a fox", "metadata": {"width": 1}, "width": 1})
+    assert [field_error.loc[1] for field_error in found] == ["metadata", "width"]
 
 
 def test_a_wrong_field_is_not_told_again_with_its_partner() -> None:
-    assert len(faults({"prompt": "a fox", "num_images": 0, "seed": [1]})) == 1
-    assert len(faults({"prompt": "a fox", "height": "x", "width": 1})) == 1
+    assert len(field_errors({"prompt": "a fox", "num_images": 0, "seed": [1]})) == 1
+    assert len(field_errors({"prompt": "a fox", "height": "x", "width": 1})) == 1
 
 
 def test_a_message_quotes_names_and_no_values() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         parse(prompt=["secret"], init_image="secret", image_encoding="secret", seed="secret")
-    assert "secret" not in str(caught.value) + str(caught.value.faults)
+    assert "secret" not in str(caught.value) + str(caught.value.field_errors)
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-def test_a_request_does_not_show_its_prompts_or_picture() -> None:
+def test_a_request_does_not_show_its_prompts_or_image() -> None:
     shown = repr(parse(prompt="secret", negative_prompt="secret", init_image=PNG_TEXT))
     assert "secret" not in shown
     assert "PNG" not in shown
 
 
 def test_a_request_has_at_most_100_fields() -> None:
-    assert len(faults({f"f{n}": n for n in range(100)})) == 100
-    assert faults({f"f{n}": n for n in range(101)}) == (
-        Fault(("body",), "Object should have at most 100 fields", "too_long"),
+    assert len(field_errors({f"f{n}": n for n in range(100)})) == 100
+    assert field_errors({f"f{n}": n for n in range(101)}) == (
+        FieldError(("body",), "Object should have at most 100 fields", "too_long"),
     )
 
 
@@ -281,20 +289,20 @@ def test_a_job_comes_back_from_json_without_its_init_image() -> None:
 
 
 @pytest.mark.parametrize("max_images", [None, 3, 16])
-def test_a_client_asks_for_as_many_pictures_as_it_may(max_images: int | None) -> None:
+def test_a_client_asks_for_as_many_images_as_it_may(max_images: int | None) -> None:
     body = '{"prompt": "x", "num_images": 3}'
     assert GenerateRequest.parse(body, max_images=max_images).num_images == 3
 
 
 @pytest.mark.parametrize("count", [3, 16, 17, "x", True])
-def test_more_pictures_than_a_client_may_have_are_one_fault_of_all(count: object) -> None:
+def test_more_images_than_a_client_may_have_are_one_fault_of_all(count: object) -> None:
     body = json.dumps({"prompt": "x", "steps": 0, "num_images": count})
     with pytest.raises(InvalidRequestError) as caught:
         GenerateRequest.parse(body, max_images=2)
-    locs = [fault.loc for fault in caught.value.faults]
+    locs = [field_error.loc for field_error in caught.value.field_errors]
     assert locs == [("body", "steps"), ("body", "num_images")]
 
 
-def test_one_picture_is_what_no_number_means() -> None:
+def test_one_image_is_what_no_number_means() -> None:
     for body in ('{"prompt": "x"}', '{"prompt": "x", "num_images": null}'):
         assert GenerateRequest.parse(body, max_images=1).num_images == 1

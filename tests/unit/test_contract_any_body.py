@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
-from sd3.errors import Fault, InvalidJsonError, InvalidRequestError, RequestError
+from sd3.errors import FieldError, InvalidJsonError, InvalidRequestError, RequestError
 
 SEEDS = st.integers(1, MAX_SEED)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=50)
@@ -57,8 +57,11 @@ def assert_read_or_refused(body: bytes | str) -> None:
     except (InvalidJsonError, InvalidRequestError) as error:
         answer = error
     if isinstance(answer, InvalidRequestError):
-        assert 1 <= len(answer.faults) <= 100
-        assert all(fault.loc[0] == "body" and len(fault.loc) <= 4 for fault in answer.faults)
+        assert 1 <= len(answer.field_errors) <= 100
+        assert all(
+            field_error.loc[0] == "body" and len(field_error.loc) <= 4
+            for field_error in answer.field_errors
+        )
 
 
 @settings(deadline=None)
@@ -89,14 +92,16 @@ def test_a_body_that_is_not_json_is_an_invalid_json_error(body: bytes | str) -> 
 def test_a_body_that_is_no_object_is_a_fault(body: str) -> None:
     with pytest.raises(InvalidRequestError, match="detail for body") as caught:
         GenerateRequest.parse(body)
-    assert caught.value.faults == (Fault(("body",), "Input should be an object", "dict_type"),)
+    assert caught.value.field_errors == (
+        FieldError(("body",), "Input should be an object", "dict_type"),
+    )
 
 
 @pytest.mark.parametrize("field", ["cfg_scale", "strength"])
 def test_a_number_beyond_float_is_a_fault(field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         GenerateRequest.parse(f'{{"prompt": "a fox", "{field}": 1e999}}')
-    assert caught.value.faults[0][::2] == (("body", field), "finite_number")
+    assert caught.value.field_errors[0][::2] == (("body", field), "finite_number")
 
 
 @pytest.mark.parametrize("name", ["prompt", "\\u0070rompt"])
@@ -118,7 +123,7 @@ def test_of_two_equal_names_in_metadata_the_last_counts() -> None:
 def test_a_huge_number_is_a_fault_of_its_field(field: str, number: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         GenerateRequest.parse(f'{{"prompt": "x", "{field}": {number}}}')
-    assert [fault.loc for fault in caught.value.faults] == [("body", field)]
+    assert [field_error.loc for field_error in caught.value.field_errors] == [("body", field)]
 
 
 @pytest.mark.parametrize("field", ["metadata", "seed", "prompt", "loras"])
@@ -138,8 +143,10 @@ def test_a_name_that_is_no_text_is_a_fault(name: str) -> None:
 
 
 def test_an_error_holds_at_most_100_faults_and_names_ten_fields() -> None:
-    error = InvalidRequestError([Fault(("body", f"f{n}"), "wrong", "wrong") for n in range(101)])
-    assert len(error.faults) == 100
+    error = InvalidRequestError(
+        [FieldError(("body", f"f{n}"), "wrong", "wrong") for n in range(101)]
+    )
+    assert len(error.field_errors) == 100
     assert "f9 and more." in error.message
     assert "f10" not in error.message
-    assert "f9." in InvalidRequestError(error.faults[:10]).message
+    assert "f9." in InvalidRequestError(error.field_errors[:10]).message

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sd3.domain.image_formats import PictureError, check_png_pixels, read_format
-from tests.unit.pictures import (
+from sd3.domain.image_formats import InvalidImageError, check_png_pixels, read_format
+from tests.unit.images import (
     KINDS_OF_PNG,
     black_png,
     chunk,
@@ -58,7 +58,7 @@ def with_bytes(data: bytes, position: int, new: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_real_picture_is_read(name: str) -> None:
+def test_a_real_image_is_read(name: str) -> None:
     assert read_format(REAL[name]) == (content_type(name), 67, 65)
 
 
@@ -78,10 +78,10 @@ def test_a_frame_after_other_webp_chunks_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "progressive jpeg", "webp", "webp with alpha"])
-def test_a_picture_cut_off_anywhere_is_refused(name: str) -> None:
+def test_an_image_cut_off_anywhere_is_refused(name: str) -> None:
     data = flat(64, 64, kind="jpeg") if name == "jpeg" else REAL[name]
     for length in range(len(data)):
-        with pytest.raises(PictureError):
+        with pytest.raises(InvalidImageError):
             read_format(data[:length])
 
 
@@ -144,15 +144,15 @@ def test_the_smallest_jpeg_is_read() -> None:
         (riff(b"EXIF\0\0\0\0"), "frame header is damaged"),
     ],
 )
-def test_what_is_no_whole_picture_is_refused(data: bytes, message: str) -> None:
-    with pytest.raises(PictureError, match=message):
+def test_what_is_no_whole_image_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(InvalidImageError, match=message):
         read_format(data)
 
 
 def test_an_animated_webp_is_refused() -> None:
     frames = [Image.new("RGB", (64, 64), color) for color in ("red", "blue")]
     data = saved(frames[0], kind="webp", save_all=True, append_images=frames[1:])
-    with pytest.raises(PictureError, match="animated"):
+    with pytest.raises(InvalidImageError, match="animated"):
         read_format(data)
 
 
@@ -167,9 +167,9 @@ def test_every_kind_of_png_is_counted_to_the_byte(
     with Image.open(BytesIO(data)) as image:
         image.load()  # a decoder that is not ours agrees
     check_png_pixels(data)
-    with pytest.raises(PictureError, match="fewer pixels"):
+    with pytest.raises(InvalidImageError, match="fewer pixels"):
         check_png_pixels(black_png(width, height, **kind, more_bytes=-1))
-    with pytest.raises(PictureError, match="more pixels"):
+    with pytest.raises(InvalidImageError, match="more pixels"):
         check_png_pixels(black_png(width, height, **kind, more_bytes=1))
 
 
@@ -209,7 +209,7 @@ def test_bytes_after_the_compressed_pixels_are_no_fault() -> None:
     ],
 )
 def test_a_png_that_lies_is_refused(data: bytes, message: str) -> None:
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(InvalidImageError, match=message):
         check_png_pixels(data)
 
 
@@ -217,7 +217,7 @@ def test_a_png_bomb_is_stopped_early_and_never_held() -> None:
     bomb = png_of(ihdr(64, 64), chunk(b"IDAT", zlib.compress(bytes(300_000_000), 1)), IEND)
     tracemalloc.start()
     try:
-        with pytest.raises(PictureError, match="more pixels"):
+        with pytest.raises(InvalidImageError, match="more pixels"):
             check_png_pixels(bomb)
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
@@ -226,11 +226,11 @@ def test_a_png_bomb_is_stopped_early_and_never_held() -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_a_damaged_picture_raises_nothing_else(data: st.DataObject) -> None:
+def test_a_damaged_image_raises_nothing_else(data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from([*REAL.values(), black_png(64, 64, interlaced=1)]))
     position = data.draw(st.integers(0, len(whole) - 1) | st.integers(0, 64))
     damaged = with_bytes(whole, position, data.draw(st.binary(min_size=1, max_size=4)))
-    with suppress(PictureError):
+    with suppress(InvalidImageError):
         kind, _, _ = read_format(damaged)
         if kind == "image/png":
             check_png_pixels(damaged)

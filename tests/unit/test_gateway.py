@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sd3.api.request import Request
-from sd3.domain.client import SCOPES, Limits
+from sd3.domain.client import SCOPES, ClientLimits
 from sd3.domain.job import JobsQuery, JobStatus
 from sd3.domain.request import UploadRequest
 from sd3.errors import InvalidJsonError, InvalidRequestError
@@ -69,7 +69,7 @@ def test_a_wait_is_whole_seconds(text: str, seconds: int) -> None:
 def test_another_wait_is_a_fault_of_the_header(text: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         request(("Prefer", f"wait={text}")).wait_seconds()
-    assert [fault.loc for fault in caught.value.faults] == [("header", "Prefer")]
+    assert [field_error.loc for field_error in caught.value.field_errors] == [("header", "Prefer")]
 
 
 def test_no_wait_is_none() -> None:
@@ -100,7 +100,9 @@ def test_a_key_is_printable_ascii(key: str) -> None:
 def test_another_key_is_a_fault_of_the_header(key: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         request(("Idempotency-Key", key)).idempotency_key()
-    assert [fault.loc for fault in caught.value.faults] == [("header", "Idempotency-Key")]
+    assert [field_error.loc for field_error in caught.value.field_errors] == [
+        ("header", "Idempotency-Key")
+    ]
 
 
 def test_two_keys_are_a_fault() -> None:
@@ -151,7 +153,9 @@ def test_every_wrong_parameter_of_a_query_is_a_fault(
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         request(query=query).query(JobsQuery)
-    assert [fault.loc for fault in caught.value.faults] == [("query", name) for name in wrong]
+    assert [field_error.loc for field_error in caught.value.field_errors] == [
+        ("query", name) for name in wrong
+    ]
 
 
 def authorized(**told: object) -> Request:
@@ -174,9 +178,9 @@ def test_scopes_are_those_of_the_token(told: dict[str, str], scopes: set[str]) -
 
 
 def test_limits_are_numbers_where_there_are_some() -> None:
-    assert authorized().limits == Limits()
+    assert authorized().limits == ClientLimits()
     told = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
-    assert authorized(**told).limits == Limits(5_000_000, 60, 4)
+    assert authorized(**told).limits == ClientLimits(5_000_000, 60, 4)
 
 
 @pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": {}}])
@@ -212,4 +216,6 @@ def test_a_body_that_is_no_json_is_told_so(body: str | None) -> None:
 def test_every_wrong_field_of_a_body_is_a_fault(body: str, wrong: list[tuple[str, ...]]) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         request(body=body).body(UploadRequest)
-    assert [fault.loc for fault in caught.value.faults] == [("body", *loc) for loc in wrong]
+    assert [field_error.loc for field_error in caught.value.field_errors] == [
+        ("body", *loc) for loc in wrong
+    ]

@@ -7,16 +7,16 @@ import pytest
 
 from sd3.errors import (
     ContentPolicyError,
-    UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.http.error_response import Refusal
-from sd3.http.session import Answer, Limits, with_key
+from sd3.http.error_response import ErrorResponse
+from sd3.http.session import HttpLimits, HttpResponse, with_key
 from tests.unit.upstreams.calling import SECRET, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, chunked, head, raw
 
@@ -27,7 +27,7 @@ def test_body_headers_and_path_arrive_and_the_answer_comes_back(serve: Serve) ->
     assert bytes(got.body) == b'{"a": 1}'
     assert got.headers["SEED"] == "7"
     (request,) = client.server.requests
-    assert (request.method, request.path) == ("POST", "/draw")
+    assert (request.method, request.path) == ("POST", "/generate")
     assert request.body == b"\x00\xff" * 100_000
     assert request.headers["authorization"] == f"Bearer {SECRET}"
     assert request.headers["accept-encoding"] == "identity"
@@ -36,7 +36,7 @@ def test_body_headers_and_path_arrive_and_the_answer_comes_back(serve: Serve) ->
 @pytest.mark.parametrize("body", [b"", b"half"])
 def test_body_that_is_cut_off_is_an_unusable_answer(serve: Serve, body: bytes) -> None:
     client = serve(raw(head(200, content_length="8") + body))
-    with pytest.raises(UpstreamAnswerError, match="cut off") as caught:
+    with pytest.raises(UpstreamResponseError, match="cut off") as caught:
         client.post()
     assert caught.value.may_have_charged
     assert len(client.server.requests) == 1
@@ -47,7 +47,7 @@ def test_chunked_body_is_read_whole(serve: Serve) -> None:
 
 
 def test_chunked_body_that_is_cut_off_is_an_unusable_answer(serve: Serve) -> None:
-    with pytest.raises(UpstreamAnswerError, match="cut off"):
+    with pytest.raises(UpstreamResponseError, match="cut off"):
         serve(chunked([b"half"], whole=False)).post()
 
 
@@ -72,7 +72,7 @@ def test_body_of_any_length_up_to_the_limit_is_read_whole(serve: Serve) -> None:
     ids=["length", "huge length", "chunked", "until the end", "inflated"],
 )
 def test_answer_beyond_the_limit_is_not_read(serve: Serve, reply: Reply) -> None:
-    with pytest.raises(UpstreamAnswerError, match="more than 4000000 bytes"):
+    with pytest.raises(UpstreamResponseError, match="more than 4000000 bytes"):
         serve(reply).post()
 
 
@@ -82,7 +82,7 @@ def test_answer_in_gzip_that_nobody_asked_for_is_read(serve: Serve) -> None:
 
 
 def test_answer_in_broken_gzip_is_an_unusable_answer(serve: Serve) -> None:
-    with pytest.raises(UpstreamAnswerError):
+    with pytest.raises(UpstreamResponseError):
         serve(answer(200, b"not gzip", content_encoding="gzip")).post()
 
 
@@ -133,7 +133,7 @@ def test_retry_after_as_a_date_needs_the_clock_of_the_answer(serve: Serve) -> No
 
 @pytest.mark.parametrize("seconds", [-5, 0, 0.9])
 def test_no_call_is_made_without_time_for_it(serve: Serve, seconds: float) -> None:
-    client = serve(answer(200), limits=Limits())
+    client = serve(answer(200), limits=HttpLimits())
     with pytest.raises(UpstreamUnavailableError, match="no time left"):
         client.post(seconds=seconds)
     assert client.server.connections == 0
@@ -160,8 +160,8 @@ def test_failures_are_unknown_and_not_sent_again(serve: Serve, status: int) -> N
 
 
 @pytest.mark.parametrize("status", [202, 204])
-def test_success_without_a_drawing_is_an_unusable_answer(serve: Serve, status: int) -> None:
-    with pytest.raises(UpstreamAnswerError, match=f"answered {status}"):
+def test_success_without_a_generating_is_an_unusable_answer(serve: Serve, status: int) -> None:
+    with pytest.raises(UpstreamResponseError, match=f"answered {status}"):
         serve(answer(status)).post()
 
 
@@ -178,16 +178,16 @@ def test_redirect_is_not_followed_nor_its_body_read(serve: Serve) -> None:
 def test_upstream_module_explains_refusals_which_are_read_in_part(serve: Serve) -> None:
     seen: list[tuple[int, str | None, int]] = []
 
-    def explain(refusal: Refusal) -> UpstreamError | None:
+    def explain(refusal: ErrorResponse) -> UpstreamError | None:
         seen.append((refusal.status, refusal.headers.get("NAME"), len(refusal.body)))
         return ContentPolicyError("no") if refusal.status == 400 else None
 
-    client = serve(answer(400, bytes(1_000_000), name="fault"), answer(404, b"1234"))
+    client = serve(answer(400, bytes(1_000_000), name="field_error"), answer(404, b"1234"))
     with pytest.raises(ContentPolicyError):
         client.post(explain=explain)
     with pytest.raises(UpstreamRefusedError):
         client.post(explain=explain)
-    assert seen == [(400, "fault", 65_536), (404, None, 4)]
+    assert seen == [(400, "field_error", 65_536), (404, None, 4)]
 
 
 @pytest.mark.parametrize("token", ["sk-secret\n", "sk-\r\nsecret", "sk-\u00e9", " sk", "sk-\x00"])
@@ -207,11 +207,11 @@ class Bearers:
         self.taken = taken
         self.seen: list[str] = []
 
-    def __call__(self, headers: Mapping[str, str]) -> Answer:
+    def __call__(self, headers: Mapping[str, str]) -> HttpResponse:
         self.seen.append(headers.get("Authorization", ""))
         if self.seen[-1] != self.taken:
             raise UpstreamKeyError("no")
-        return Answer({}, bytearray())
+        return HttpResponse({}, bytearray())
 
 
 def test_key_that_is_taken_is_read_once() -> None:

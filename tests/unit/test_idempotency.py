@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.job import Holder, Job, JobStatus
+from sd3.domain.job import IdempotencyRecord, Job, JobStatus
 from sd3.domain.request import fingerprint_of
 from sd3.errors import (
     ContentPolicyError,
@@ -12,7 +12,7 @@ from sd3.errors import (
     IdempotencyMismatchError,
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
+    UpstreamResponseError,
     UpstreamUnavailableError,
 )
 from tests.fakes import (
@@ -21,7 +21,7 @@ from tests.fakes import (
     FakeJobs,
     FakeUpstream,
     make_service,
-    picture,
+    sample_image,
 )
 from tests.unit.admitting import World, caller, request, with_init_image
 
@@ -108,7 +108,7 @@ def test_a_job_that_failed_for_good_keeps_its_key() -> None:
 
 def test_two_that_take_a_freed_key_at_once_are_one_job() -> None:
     class Overtaken(FakeJobs):
-        def create_once(self, job: Job, key: str, **values: Any) -> Holder | None:
+        def create_once(self, job: Job, key: str, **values: Any) -> IdempotencyRecord | None:
             if values["instead_of"] and job.id == "job-2":
                 assert world.admit(request(), caller("job-3")).is_new
             return super().create_once(job, key, **values)
@@ -122,8 +122,8 @@ def test_two_that_take_a_freed_key_at_once_are_one_job() -> None:
 
 def test_a_key_that_is_never_to_be_had_is_an_error() -> None:
     class Contested(FakeJobs):
-        def create_once(self, job: Job, key: str, **_: Any) -> Holder:
-            return Holder("job-1", fingerprint_of(request()))
+        def create_once(self, job: Job, key: str, **_: Any) -> IdempotencyRecord:
+            return IdempotencyRecord("job-1", fingerprint_of(request()))
 
     world = World(Contested())
     world.admit(request(), caller("job-1", key=None))
@@ -132,20 +132,20 @@ def test_a_key_that_is_never_to_be_had_is_an_error() -> None:
         world.admit(request(), caller("job-2"))
 
 
-def test_a_call_with_the_key_of_one_that_draws_gets_its_job_and_draws_nothing() -> None:
+def test_a_call_with_the_key_of_one_that_generates_gets_its_job_and_generates_nothing() -> None:
     second: list[Any] = []
 
     class Slow(FakeUpstream):
-        def draw(self, *args: Any, **kwargs: Any) -> Any:
-            second.append(service.generate(request(), drawing._replace(job_id="job-2")))
-            return super().draw(*args, **kwargs)
+        def generate(self, *args: Any, **kwargs: Any) -> Any:
+            second.append(service.generate(request(), generating._replace(job_id="job-2")))
+            return super().generate(*args, **kwargs)
 
     upstream = Slow()
     service = make_service(upstream=upstream)
-    drawing = caller("job-1")._replace(respond_async=False)
-    first = service.generate(request(), drawing)
+    generating = caller("job-1")._replace(respond_async=False)
+    first = service.generate(request(), generating)
     (meanwhile,) = second
-    later = service.generate(request(), drawing._replace(job_id="job-3"))
+    later = service.generate(request(), generating._replace(job_id="job-3"))
     assert [first.status, meanwhile.status, later.status] == ["succeeded", "running", "succeeded"]
     assert {first.id, meanwhile.id, later.id} == {"job-1"}
     assert len(upstream.calls) == 1
@@ -153,22 +153,24 @@ def test_a_call_with_the_key_of_one_that_draws_gets_its_job_and_draws_nothing() 
 
 @pytest.mark.parametrize(
     ("error", "calls"),
-    [(UpstreamUnavailableError("busy"), 2), (UpstreamAnswerError("cut"), 2),
+    [(UpstreamUnavailableError("busy"), 2), (UpstreamResponseError("cut"), 2),
      (ContentPolicyError("no"), 1)],
 )  # fmt: skip
-def test_a_retry_with_the_same_key_draws_after_what_may_pass(error: Sd3Error, calls: int) -> None:
+def test_a_retry_with_the_same_key_generates_after_what_may_pass(
+    error: Sd3Error, calls: int
+) -> None:
     upstream = FakeUpstream(errors=[error])
     service = make_service(upstream=upstream)
-    drawing = caller("job-1")._replace(respond_async=False)
+    generating = caller("job-1")._replace(respond_async=False)
     with pytest.raises(type(error)):
-        service.generate(request(), drawing)
-    again = service.generate(request(), drawing._replace(job_id="job-2"))
+        service.generate(request(), generating)
+    again = service.generate(request(), generating._replace(job_id="job-2"))
     assert len(upstream.calls) == calls
     assert again.id == f"job-{calls}"
 
 
 def test_a_fingerprint_is_of_all_that_was_asked_for() -> None:
-    other_image = request().model_copy(update={"init_image": picture(1)})
+    other_image = request().model_copy(update={"init_image": sample_image(1)})
     every = [request(), request(steps=31), request(seed=1), with_init_image(), other_image]
     assert len({fingerprint_of(one) for one in every}) == len(every)
     assert fingerprint_of(request(steps=30)) == fingerprint_of(request())

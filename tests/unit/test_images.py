@@ -1,4 +1,4 @@
-"""Base64 and the rules for a client's picture."""
+"""Base64 and the rules for a client's image."""
 
 import base64
 from contextlib import suppress
@@ -10,16 +10,16 @@ from pydantic_core import PydanticCustomError
 
 from sd3.domain.image import (
     MAX_INIT_BYTES,
-    Picture,
+    Image,
     check_init_image,
     decode_base64,
     decode_init_image,
     encode_base64,
     extension,
-    read_picture,
+    read_image,
 )
-from sd3.domain.image_formats import PictureError
-from tests.unit.pictures import black_png, flat, jpeg, picture, png, webp
+from sd3.domain.image_formats import InvalidImageError
+from tests.unit.images import black_png, flat, image, jpeg, png, webp
 
 FILES = {"image/png": png(), "image/jpeg": jpeg(), "image/webp": webp()}
 PNG_TEXT = encode_base64(FILES["image/png"])
@@ -40,7 +40,7 @@ def test_base64_is_decoded(text: str | bytes | memoryview, data: bytes) -> None:
      "-_8=", "QUJ\x80", "QUJé", "QU\ud800D", "data:,QQ==", b"QUJ\xff"],
 )  # fmt: skip
 def test_what_is_not_strict_base64_is_refused(text: str | bytes) -> None:
-    with pytest.raises(PictureError, match=r"^not valid base64$"):
+    with pytest.raises(InvalidImageError, match=r"^not valid base64$"):
         decode_base64(text)
 
 
@@ -54,16 +54,16 @@ def test_base64_is_the_standard_one_and_comes_back(data: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.text() | st.binary())
-def test_any_base64_gives_bytes_or_a_picture_error(text: str | bytes) -> None:
-    with suppress(PictureError):
+def test_any_base64_gives_bytes_or_an_image_error(text: str | bytes) -> None:
+    with suppress(InvalidImageError):
         assert isinstance(decode_base64(text), bytes)
 
 
 @pytest.mark.parametrize("content_type", FILES)
-def test_a_picture_is_read(content_type: str) -> None:
+def test_an_image_is_read(content_type: str) -> None:
     data = FILES[content_type]
-    found = read_picture(data)
-    assert found == Picture(data, content_type, 64, 64)
+    found = read_image(data)
+    assert found == Image(data, content_type, 64, 64)
     assert found.data is data
 
 
@@ -88,7 +88,7 @@ def test_an_init_image_has_64_to_4096_pixels_a_side(
     if fits:
         assert check_init_image(data)[2:] == (width, height)
     else:
-        with pytest.raises(PictureError, match="64 to 4096 pixels a side"):
+        with pytest.raises(InvalidImageError, match="64 to 4096 pixels a side"):
             check_init_image(data)
 
 
@@ -99,12 +99,12 @@ def test_the_largest_init_image_is_taken() -> None:
 def test_the_size_limit_is_the_callers() -> None:
     data = FILES["image/png"]
     assert check_init_image(data, max_bytes=len(data)).data is data
-    with pytest.raises(PictureError, match=f"more than {len(data) - 1} bytes"):
+    with pytest.raises(InvalidImageError, match=f"more than {len(data) - 1} bytes"):
         check_init_image(data, max_bytes=len(data) - 1)
 
 
 def test_a_png_that_lies_about_its_size_is_no_init_image() -> None:
-    with pytest.raises(PictureError, match="fewer pixels"):
+    with pytest.raises(InvalidImageError, match="fewer pixels"):
         check_init_image(black_png(64, 64, more_bytes=-1))
 
 
@@ -116,7 +116,7 @@ def test_a_png_that_lies_about_its_size_is_no_init_image() -> None:
 )  # fmt: skip
 def test_init_image_is_what_its_bytes_say(head: str, content_type: str) -> None:
     found = decode_init_image(head + encode_base64(FILES[content_type]))
-    assert found == Picture(FILES[content_type], content_type, 64, 64)
+    assert found == Image(FILES[content_type], content_type, 64, 64)
 
 
 def test_init_image_has_at_most_4_500_000_bytes() -> None:
@@ -139,8 +139,8 @@ def test_what_is_too_long_is_not_decoded() -> None:
         (True, "string_type", "Input should be a string of base64"),
         ([PNG_TEXT], "string_type", "Input should be a string of base64"),
         (FILES["image/png"], "string_type", "Input should be a string of base64"),
-        ("", "picture", "not a PNG, JPEG or WebP picture"),
-        ("c2VjcmV0", "picture", "not a PNG, JPEG or WebP picture"),
+        ("", "picture", "not a PNG, JPEG or WebP image"),
+        ("c2VjcmV0", "picture", "not a PNG, JPEG or WebP image"),
         ("secret", "picture", "not valid base64"),
         ("{secret}", "picture", "not valid base64"),
         ("https://secret.test/a.png", "picture", "not valid base64"),
@@ -151,7 +151,7 @@ def test_what_is_too_long_is_not_decoded() -> None:
         (f"data:image/png;base64{PNG_TEXT}", "picture", "a data: URI should begin with"),
         (f"data:image/png;{'x' * 128};base64,{PNG_TEXT}", "picture", "a data: URI should begin"),
         (encode_base64(flat(63, 64)), "picture", "64 to 4096 pixels a side"),
-        (encode_base64(picture(kind="gif")), "picture", "not a PNG, JPEG or WebP picture"),
+        (encode_base64(image(kind="gif")), "picture", "not a PNG, JPEG or WebP image"),
     ],
 )
 def test_a_wrong_init_image_is_refused_without_quoting_it(
@@ -172,15 +172,15 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(JSON | st.binary().map(encode_base64) | st.text().map("data:image/png;base64,{}".format))
-def test_any_init_image_gives_a_picture_or_its_fault(value: object) -> None:
+def test_any_init_image_gives_an_image_or_its_fault(value: object) -> None:
     with suppress(PydanticCustomError):
-        assert isinstance(decode_init_image(value), Picture)
+        assert isinstance(decode_init_image(value), Image)
 
 
 @settings(deadline=None)
 @given(st.data())
-def test_any_bytes_give_a_picture_or_a_picture_error(data: st.DataObject) -> None:
+def test_any_bytes_give_an_image_or_an_image_error(data: st.DataObject) -> None:
     head = data.draw(st.sampled_from([b"", *(file[:60] for file in FILES.values())]))
     whole = head[: data.draw(st.integers(0, 60))] + data.draw(st.binary())
-    with suppress(PictureError):
-        assert isinstance(read_picture(whole), Picture)
+    with suppress(InvalidImageError):
+        assert isinstance(read_image(whole), Image)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sd3.domain.client import NO_LIMITS, READ, SCOPES, Client, Limits
-from sd3.domain.inbox import MAX_PICTURE_BYTES, File, Upload, answer_key
+from sd3.domain.client import NO_LIMITS, READ, SCOPES, Client, ClientLimits
+from sd3.domain.inbox import MAX_IMAGE_BYTES, InboxFile, InboxObject, result_key
 from sd3.domain.job import InboxOrigin, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidRequestError, RequestError, StorageError
 from sd3.services.inbox import Inbox
-from sd3.services.submission import Admission
+from sd3.services.submission import JobSubmission
 from tests.fakes import (
     NOON,
     FakeImages,
@@ -27,16 +27,16 @@ from tests.fakes import (
     FakeUpstream,
     fallback,
 )
-from tests.unit.pictures import jpeg, png, webp
+from tests.unit.images import jpeg, png, webp
 
 METADATA: Final = {"prompt": "a fox"}
 UPLOAD_ID: Final = "0123456789abcdef" * 2
 
 
 LIMITED: Final = {
-    "small": Limits(max_images=2),
-    "thrifty": Limits(daily_budget_micros=50_000),
-    "hasty": Limits(requests_per_minute=1),
+    "small": ClientLimits(max_images=2),
+    "thrifty": ClientLimits(daily_budget_micros=50_000),
+    "hasty": ClientLimits(requests_per_minute=1),
 }
 
 
@@ -44,10 +44,10 @@ class FakeFiles:
     """The inbox as a dict by key; what is too large or gone is refused as in S3."""
 
     def __init__(self) -> None:
-        self.files: dict[str, File | None] = {}
+        self.files: dict[str, InboxFile | None] = {}
         self.limits: list[int] = []
 
-    def read(self, upload: Upload, *, max_bytes: int) -> File | None:
+    def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None:
         self.limits.append(max_bytes)
         return self.files[upload.key]
 
@@ -62,10 +62,10 @@ class FakeAnswers:
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool:
         if self.error:
             raise self.error
-        held, _ = self.held.get(origin.answer_key, ("", ""))
+        held, _ = self.held.get(origin.result_key, ("", ""))
         if held > origin.sequencer or (first and held == origin.sequencer):
             return False
-        self.held[origin.answer_key] = origin.sequencer, body
+        self.held[origin.result_key] = origin.sequencer, body
         return True
 
 
@@ -91,7 +91,7 @@ class Door:
         self.files = FakeFiles()
         self.answers = FakeAnswers()
         self.inbox = Inbox(
-            admission=Admission(
+            admission=JobSubmission(
                 jobs=self.jobs,
                 images=self.images,
                 uploads=self.uploads,
@@ -115,11 +115,11 @@ class Door:
         sequencer: str = "0055",
     ) -> RequestError | None:
         file = data if isinstance(data, bytes) else json.dumps(data).encode()
-        self.files.files[key] = File(file, metadata or {})
+        self.files.files[key] = InboxFile(file, metadata or {})
         return self.receive(key, sequencer=sequencer)
 
     def receive(self, key: str, *, sequencer: str = "0055") -> RequestError | None:
-        return self.inbox.receive(Upload("drop", key, "etag", sequencer), seconds=60)
+        return self.inbox.receive(InboxObject("drop", key, "etag", sequencer), seconds=60)
 
     def answer(self, key: str) -> Any:
         return json.loads(self.answers.held[key][1])
@@ -139,14 +139,14 @@ def test_a_request_becomes_a_queued_job_with_an_answer(door: Door) -> None:
     assert door.drop("acme/fox.json", {"prompt": "a fox", "metadata": metadata}) is None
     [job] = door.jobs.items.values()
     assert (job.client_id, job.status, job.request.prompt) == ("acme", JobStatus.QUEUED, "a fox")
-    assert job.inbox == InboxOrigin(answer_key="acme/inbox/fox.json", sequencer="0055")
+    assert job.inbox == InboxOrigin(result_key="acme/inbox/fox.json", sequencer="0055")
     assert door.queue.sent == [(job.id, 0)]
     answer = door.answer("acme/inbox/fox.json")
     assert (answer["id"], answer["status"], answer["images"]) == (job.id, "queued", [])
     assert (answer["client_id"], answer["metadata"]) == ("acme", metadata)
 
 
-def test_a_picture_is_drawn_over(door: Door) -> None:
+def test_an_image_is_generated_over(door: Door) -> None:
     metadata = METADATA | {
         "negative-prompt": "dogs",
         "cfg_scale": "4.5",
@@ -195,8 +195,8 @@ def test_metadata_that_is_not_ascii_is_read_as_s3_tells_it(
 @pytest.mark.parametrize("told", ["=?UTF-8?Q?=FF?=", "=?martian?Q?x?=", "=?UTF-8?B?a?="])
 def test_metadata_of_no_encoding_is_a_fault(door: Door, told: str) -> None:
     door.drop("acme/cat.png", png(), {"prompt": told})
-    [fault] = door.answer("acme/inbox/cat.json")["detail"]
-    assert (fault["loc"], fault["type"]) == (["body", "prompt"], "encoding")
+    [field_error] = door.answer("acme/inbox/cat.json")["detail"]
+    assert (field_error["loc"], field_error["type"]) == (["body", "prompt"], "encoding")
 
 
 @pytest.mark.parametrize(
@@ -215,21 +215,21 @@ def test_metadata_of_no_encoding_is_a_fault(door: Door, told: str) -> None:
         (METADATA | {"init-image-id": "x"}, "init_image_id"),
     ],
 )
-def test_a_wrong_field_of_a_picture_is_named(
+def test_a_wrong_field_of_an_image_is_named(
     door: Door, metadata: dict[str, str], wrong: str
 ) -> None:
     assert door.drop("acme/cat.png", png(), metadata)
     answer = door.answer("acme/inbox/cat.json")
     assert answer["code"] == "validation_error"
-    assert [fault["loc"] for fault in answer["detail"]] == [["body", wrong]]
+    assert [field_error["loc"] for field_error in answer["detail"]] == [["body", wrong]]
     assert not door.jobs.items
     assert not door.queue.sent
 
 
-def test_a_field_of_a_picture_that_is_there_twice_is_a_fault(door: Door) -> None:
+def test_a_field_of_an_image_that_is_there_twice_is_a_fault(door: Door) -> None:
     door.drop("acme/cat.png", png(), METADATA | {"num-images": "1", "num_images": "2"})
-    [fault] = door.answer("acme/inbox/cat.json")["detail"]
-    assert (fault["loc"], fault["type"]) == (["body"], "duplicate")
+    [field_error] = door.answer("acme/inbox/cat.json")["detail"]
+    assert (field_error["loc"], field_error["type"]) == (["body"], "duplicate")
     assert not door.jobs.items
 
 
@@ -240,29 +240,29 @@ def test_a_client_who_may_only_read_is_answered_so(door: Door) -> None:
     assert not door.jobs.items
 
 
-def test_a_client_draws_as_many_pictures_as_it_may(door: Door) -> None:
+def test_a_client_generates_as_many_images_as_it_may(door: Door) -> None:
     assert door.drop("small/two.json", {"prompt": "x", "num_images": 2}) is None
     assert door.drop("small/three.json", {"prompt": "x", "num_images": 3, "steps": 0})
     assert door.drop("small/cat.png", png(), METADATA | {"num_images": "3"})
     answers = [door.answer(f"small/inbox/{name}.json") for name in ("three", "cat")]
-    locs = [[fault["loc"] for fault in answer["detail"]] for answer in answers]
+    locs = [[field_error["loc"] for field_error in answer["detail"]] for answer in answers]
     assert locs == [[["body", "steps"], ["body", "num_images"]], [["body", "num_images"]]]
     assert len(door.jobs.items) == 1
 
 
-def test_a_picture_is_what_its_bytes_say(door: Door) -> None:
+def test_an_image_is_what_its_bytes_say(door: Door) -> None:
     assert door.drop("acme/cat.png", webp(), METADATA) is None
-    [picture] = door.images.objects.values()
-    assert picture.content_type == "image/webp"
+    [image] = door.images.objects.values()
+    assert image.content_type == "image/webp"
 
 
 @pytest.mark.parametrize("data", [b"", b'{"prompt": "x"}', b"GIF89a" + b"x" * 100])
-def test_what_is_no_picture_is_answered_clearly(door: Door, data: bytes) -> None:
+def test_what_is_no_image_is_answered_clearly(door: Door, data: bytes) -> None:
     door.drop("acme/cat.png", data, METADATA)
     answer = door.answer("acme/inbox/cat.json")
     assert answer["code"] == "validation_error"
     assert answer["detail"][0]["loc"] == ["body", "init_image"]
-    assert answer["request_id"] == Upload("drop", "acme/cat.png", "", "0055").job_id
+    assert answer["request_id"] == InboxObject("drop", "acme/cat.png", "", "0055").job_id
 
 
 @pytest.mark.parametrize(
@@ -287,15 +287,15 @@ def test_a_request_of_2_mb_with_an_init_image_is_read(door: Door) -> None:
     assert len(data) > 1_400_000
     init_image = base64.b64encode(data).decode()
     assert door.drop("acme/big.json", {"prompt": "x", "init_image": init_image}) is None
-    [picture] = door.images.objects.values()
-    assert picture.data == data
+    [image] = door.images.objects.values()
+    assert image.data == data
 
 
 def test_a_request_with_a_byte_order_mark_is_read(door: Door) -> None:
     assert door.drop("acme/fox.json", b'\xef\xbb\xbf{"prompt": "x"}') is None
 
 
-def test_a_picture_of_10_mb_is_taken(door: Door) -> None:
+def test_an_image_of_10_mb_is_taken(door: Door) -> None:
     data = png(1900, 1800)
     assert len(data) > 10_000_000
     assert door.drop("acme/cat.png", data, METADATA) is None
@@ -304,7 +304,7 @@ def test_a_picture_of_10_mb_is_taken(door: Door) -> None:
 def test_files_are_read_up_to_their_own_limits(door: Door) -> None:
     door.drop("acme/cat.png", png(), METADATA)
     door.drop("acme/fox.json", {"prompt": "x"})
-    assert door.files.limits == [MAX_PICTURE_BYTES, 6 * 1024 * 1024]
+    assert door.files.limits == [MAX_IMAGE_BYTES, 6 * 1024 * 1024]
 
 
 def test_the_same_event_twice_is_one_job(door: Door) -> None:
@@ -312,7 +312,7 @@ def test_the_same_event_twice_is_one_job(door: Door) -> None:
     [job] = door.jobs.items.values()
     ended = '{"status": "succeeded"}'
     door.answers.write(
-        InboxOrigin(answer_key="acme/inbox/fox.json", sequencer="0055"), ended, first=False
+        InboxOrigin(result_key="acme/inbox/fox.json", sequencer="0055"), ended, first=False
     )
     door.receive("acme/fox.json")
     assert list(door.jobs.items) == [job.id]
@@ -339,8 +339,8 @@ def test_an_earlier_upload_never_answers_a_later_one(door: Door) -> None:
 def test_a_request_may_start_from_an_upload(door: Door) -> None:
     door.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
     assert door.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID}) is None
-    [picture] = door.images.objects.values()
-    assert picture.data == jpeg()
+    [image] = door.images.objects.values()
+    assert image.data == jpeg()
 
 
 @pytest.mark.parametrize("data", [None, b"GIF89a"])
@@ -352,7 +352,7 @@ def test_an_upload_that_cannot_be_used_is_answered(door: Door, data: bytes | Non
     assert refused
     answer = door.answer("acme/inbox/fox.json")
     assert answer["code"] == refused.code == "validation_error"
-    assert [fault["loc"] for fault in answer["detail"]] == [["body", "init_image_id"]]
+    assert [field_error["loc"] for field_error in answer["detail"]] == [["body", "init_image_id"]]
     assert not door.jobs.items
     assert not door.queue.sent
 
@@ -424,7 +424,7 @@ def test_an_empty_folder_is_no_file(door: Door) -> None:
     ],
 )
 def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
-    assert answer_key(Upload("drop", key, "", "")) == answer
+    assert result_key(InboxObject("drop", key, "", "")) == answer
 
 
 @given(st.text())
@@ -433,13 +433,13 @@ def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
 @example("/fox.json")
 @example("x\0\n/fox.json")
 def test_an_answer_stays_in_its_clients_folder(name: str) -> None:
-    assert answer_key(Upload("drop", f"acme/{name}", "", "")).startswith("acme/inbox/")
+    assert result_key(InboxObject("drop", f"acme/{name}", "", "")).startswith("acme/inbox/")
 
 
 def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
-    upload = Upload("drop", f"acme/{'x' * 1014}.json", "", "")
+    upload = InboxObject("drop", f"acme/{'x' * 1014}.json", "", "")
     assert len(upload.key) == 1024
-    assert answer_key(upload) == f"acme/inbox/{upload.job_id}.json"
+    assert result_key(upload) == f"acme/inbox/{upload.job_id}.json"
 
 
 @pytest.mark.parametrize(
@@ -464,5 +464,5 @@ def test_a_dry_run_is_not_for_files(door: Door, metadata: dict[str, str] | None)
     else:
         refused = door.drop("acme/fox.json", {"prompt": "a fox", "dry_run": True})
     assert isinstance(refused, InvalidRequestError)
-    assert refused.faults[0].loc == ("body", "dry_run")
+    assert refused.field_errors[0].loc == ("body", "dry_run")
     assert not door.jobs.items

@@ -13,9 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sd3.auth.jwks import IssuerKeys
-from sd3.auth.jwt import Issuer, client_id_of
-from sd3.domain.client import CLIENT_ID, GENERATE, READ, SCOPES, Client, Limits
+from sd3.auth.jwks import JwksClient
+from sd3.auth.jwt import JwtVerifier, client_id_of
+from sd3.domain.client import CLIENT_ID, GENERATE, READ, SCOPES, Client, ClientLimits
 from sd3.errors import IssuerError
 from tests.unit.issuing import (
     AUDIENCE,
@@ -46,9 +46,9 @@ def clock() -> FakeTime:
 
 
 @pytest.fixture
-def issuer(server: LoopbackIssuer, clock: FakeTime) -> Issuer:
-    keys = IssuerKeys(server.url, clock=clock.clock)
-    return Issuer(server.url, audience=AUDIENCE, keys=keys)
+def issuer(server: LoopbackIssuer, clock: FakeTime) -> JwtVerifier:
+    keys = JwksClient(server.url, clock=clock.clock)
+    return JwtVerifier(server.url, audience=AUDIENCE, keys=keys)
 
 
 def paths(server: LoopbackIssuer) -> list[str]:
@@ -62,27 +62,27 @@ def segment(said: object) -> str:
 # ---- Tokens --------------------------------------------------------------------------------------
 
 
-def test_an_rs256_token_is_let_in(server: LoopbackIssuer, issuer: Issuer) -> None:
+def test_an_rs256_token_is_let_in(server: LoopbackIssuer, issuer: JwtVerifier) -> None:
     name = client_id_of(server.url, "user|7")
-    assert issuer.find(server.token()) == Client(name, name, SCOPES, Limits())
+    assert issuer.find(server.token()) == Client(name, name, SCOPES, ClientLimits())
 
 
-def test_an_es256_token_is_let_in(server: LoopbackIssuer, issuer: Issuer) -> None:
+def test_an_es256_token_is_let_in(server: LoopbackIssuer, issuer: JwtVerifier) -> None:
     assert issuer.find(server.token(ec_key(), algorithm="ES256", header={"kid": "e1"}))
 
 
-def test_a_token_may_be_for_others_too(server: LoopbackIssuer, issuer: Issuer) -> None:
+def test_a_token_may_be_for_others_too(server: LoopbackIssuer, issuer: JwtVerifier) -> None:
     assert issuer.find(server.token(aud=["other", AUDIENCE]))
 
 
-def test_clocks_may_differ_a_little(server: LoopbackIssuer, issuer: Issuer) -> None:
+def test_clocks_may_differ_a_little(server: LoopbackIssuer, issuer: JwtVerifier) -> None:
     now = int(time.time())
     assert issuer.find(server.token(exp=now - 10, nbf=now + 10))
 
 
 @pytest.mark.parametrize("subject", ["../../other", "a" * 5000, "Zoë 狐", "\ud800", "A", "a\n"])
 def test_any_subject_has_a_name_that_is_safe_in_keys(
-    server: LoopbackIssuer, issuer: Issuer, subject: str
+    server: LoopbackIssuer, issuer: JwtVerifier, subject: str
 ) -> None:
     client = issuer.find(server.token(sub=subject))
     assert client
@@ -111,7 +111,7 @@ def test_any_subject_has_a_name_that_is_safe_in_keys(
     ],
 )
 def test_scopes_are_those_that_the_issuer_granted(
-    server: LoopbackIssuer, issuer: Issuer, claims: dict[str, Any], scopes: set[str]
+    server: LoopbackIssuer, issuer: JwtVerifier, claims: dict[str, Any], scopes: set[str]
 ) -> None:
     client = issuer.find(server.token(**claims))
     assert client
@@ -143,7 +143,7 @@ def test_scopes_are_those_that_the_issuer_granted(
 )
 def test_a_token_that_is_wrong_is_refused_and_its_reason_logged(
     server: LoopbackIssuer,
-    issuer: Issuer,
+    issuer: JwtVerifier,
     caplog: pytest.LogCaptureFixture,
     wrong: dict[str, Any],
     reason: str,
@@ -154,7 +154,9 @@ def test_a_token_that_is_wrong_is_refused_and_its_reason_logged(
     assert token not in caplog.text
 
 
-def test_a_token_without_a_signature_is_refused(server: LoopbackIssuer, issuer: Issuer) -> None:
+def test_a_token_without_a_signature_is_refused(
+    server: LoopbackIssuer, issuer: JwtVerifier
+) -> None:
     claims = server.token().split(".")[1]
     for alg in ("none", "None", "NONE"):
         header = segment({"alg": alg, "typ": "JWT", "kid": "r1"})
@@ -164,7 +166,7 @@ def test_a_token_without_a_signature_is_refused(server: LoopbackIssuer, issuer: 
 
 
 def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(
-    server: LoopbackIssuer, issuer: Issuer
+    server: LoopbackIssuer, issuer: JwtVerifier
 ) -> None:
     public = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for algorithm in ("HS256", "RS256"):
@@ -176,7 +178,7 @@ def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(
 
 
 def test_a_token_whose_claims_were_changed_is_refused(
-    server: LoopbackIssuer, issuer: Issuer
+    server: LoopbackIssuer, issuer: JwtVerifier
 ) -> None:
     header, _, signature = server.token(sub="mallory").split(".")
     claims = server.token(sub="alice").split(".")[1]
@@ -194,19 +196,21 @@ def test_a_token_whose_claims_were_changed_is_refused(
         base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=") + ".e30.x",
     ],
 )  # fmt: skip
-def test_garbage_is_refused(issuer: Issuer, token: str) -> None:
+def test_garbage_is_refused(issuer: JwtVerifier, token: str) -> None:
     assert issuer.find(token) is None
 
 
 def test_an_issuer_needs_an_audience(server: LoopbackIssuer) -> None:
     with pytest.raises(ValueError, match="audience"):
-        Issuer(server.url, audience="")
+        JwtVerifier(server.url, audience="")
 
 
 # ---- Keys ----------------------------------------------------------------------------------------
 
 
-def test_keys_are_kept_for_an_hour(server: LoopbackIssuer, issuer: Issuer, clock: FakeTime) -> None:
+def test_keys_are_kept_for_an_hour(
+    server: LoopbackIssuer, issuer: JwtVerifier, clock: FakeTime
+) -> None:
     for _ in range(3):
         assert issuer.find(server.token())
         clock.now += 1700
@@ -217,7 +221,7 @@ def test_keys_are_kept_for_an_hour(server: LoopbackIssuer, issuer: Issuer, clock
 
 
 def test_a_key_that_is_withdrawn_is_forgotten_within_the_hour(
-    server: LoopbackIssuer, issuer: Issuer, clock: FakeTime
+    server: LoopbackIssuer, issuer: JwtVerifier, clock: FakeTime
 ) -> None:
     assert issuer.find(server.token())
     server.publish(jwk("e1", ec_key()))
@@ -226,7 +230,7 @@ def test_a_key_that_is_withdrawn_is_forgotten_within_the_hour(
 
 
 def test_a_new_key_is_found_and_unknown_ones_are_asked_for_once_a_minute(
-    server: LoopbackIssuer, issuer: Issuer, clock: FakeTime
+    server: LoopbackIssuer, issuer: JwtVerifier, clock: FakeTime
 ) -> None:
     assert issuer.find(server.token())
     new = rsa_key("new")
@@ -244,7 +248,7 @@ def test_a_new_key_is_found_and_unknown_ones_are_asked_for_once_a_minute(
 
 
 def test_an_unknown_key_is_no_verdict_while_the_issuer_is_down(
-    server: LoopbackIssuer, issuer: Issuer, clock: FakeTime
+    server: LoopbackIssuer, issuer: JwtVerifier, clock: FakeTime
 ) -> None:
     assert issuer.find(server.token())
     server.pages[DISCOVERY] = answer(503)
@@ -257,7 +261,7 @@ def test_an_unknown_key_is_no_verdict_while_the_issuer_is_down(
 
 
 def test_without_discovery_the_keys_are_at_the_usual_place(
-    server: LoopbackIssuer, issuer: Issuer
+    server: LoopbackIssuer, issuer: JwtVerifier
 ) -> None:
     server.pages = {JWKS: server.pages[ELSEWHERE]}
     assert issuer.find(server.token())
@@ -267,8 +271,8 @@ def test_without_discovery_the_keys_are_at_the_usual_place(
 def test_an_issuer_may_end_with_a_slash(server: LoopbackIssuer) -> None:
     url = server.url + "/"
     server.pages[DISCOVERY] = page({"issuer": url, "jwks_uri": server.url + ELSEWHERE})
-    assert Issuer(url, audience=AUDIENCE).find(server.token(iss=url))
-    assert Issuer(url, audience=AUDIENCE).find(server.token()) is None
+    assert JwtVerifier(url, audience=AUDIENCE).find(server.token(iss=url))
+    assert JwtVerifier(url, audience=AUDIENCE).find(server.token()) is None
     assert paths(server) == [DISCOVERY, ELSEWHERE] * 2
 
 
@@ -294,7 +298,7 @@ def test_an_issuer_may_end_with_a_slash(server: LoopbackIssuer) -> None:
     ],
 )
 def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
-    server: LoopbackIssuer, issuer: Issuer, reply: Reply
+    server: LoopbackIssuer, issuer: JwtVerifier, reply: Reply
 ) -> None:
     server.pages[ELSEWHERE] = reply
     with pytest.raises(IssuerError):
@@ -303,7 +307,7 @@ def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
 
 
 def test_an_issuer_that_answers_for_ever_is_no_verdict(
-    server: LoopbackIssuer, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    server: LoopbackIssuer, issuer: JwtVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sd3.auth.jwks._SECONDS", 0.3)
     server.pages[ELSEWHERE] = dripping(head(200) + b" " * 100_000)
@@ -313,7 +317,7 @@ def test_an_issuer_that_answers_for_ever_is_no_verdict(
 
 def test_an_issuer_that_is_not_there_is_no_verdict() -> None:
     with LoopbackIssuer() as server:
-        token, issuer = server.token(), Issuer(server.url, audience=AUDIENCE)
+        token, issuer = server.token(), JwtVerifier(server.url, audience=AUDIENCE)
     with pytest.raises(IssuerError):
         issuer.find(token)
 
@@ -330,7 +334,7 @@ def test_an_issuer_that_is_not_there_is_no_verdict() -> None:
     ],
 )
 def test_a_discovery_that_leads_elsewhere_is_no_verdict(
-    server: LoopbackIssuer, issuer: Issuer, issuer_said: str | None, jwks_uri: object
+    server: LoopbackIssuer, issuer: JwtVerifier, issuer_said: str | None, jwks_uri: object
 ) -> None:
     server.pages[DISCOVERY] = page(
         {
@@ -345,7 +349,7 @@ def test_a_discovery_that_leads_elsewhere_is_no_verdict(
 
 @pytest.mark.parametrize("keys", [[], [7], [None], [{}]])
 def test_a_set_of_no_keys_knows_no_token(
-    server: LoopbackIssuer, issuer: Issuer, keys: object
+    server: LoopbackIssuer, issuer: JwtVerifier, keys: object
 ) -> None:
     server.pages[ELSEWHERE] = page({"keys": keys})
     assert issuer.find(server.token()) is None
@@ -371,14 +375,16 @@ def test_a_set_of_no_keys_knows_no_token(
     ],
 )
 def test_a_key_that_is_for_something_else_is_passed_over(
-    server: LoopbackIssuer, issuer: Issuer, change: dict[str, Any]
+    server: LoopbackIssuer, issuer: JwtVerifier, change: dict[str, Any]
 ) -> None:
     server.publish(jwk("r1", rsa_key()) | change, jwk("e1", ec_key()))
     assert issuer.find(server.token()) is None
     assert issuer.find(server.token(ec_key(), algorithm="ES256", header={"kid": "e1"}))
 
 
-def test_weak_keys_and_other_curves_are_refused(server: LoopbackIssuer, issuer: Issuer) -> None:
+def test_weak_keys_and_other_curves_are_refused(
+    server: LoopbackIssuer, issuer: JwtVerifier
+) -> None:
     weak, other = rsa_key("weak", bits=1024), ec.generate_private_key(ec.SECP384R1())
     server.publish(jwk("r1", weak), jwk("e1", other), jwk("e2", other, crv="P-256"))
     with pytest.warns(jwt.InsecureKeyLengthWarning):
@@ -392,4 +398,4 @@ def test_weak_keys_and_other_curves_are_refused(server: LoopbackIssuer, issuer: 
 @pytest.mark.parametrize("url", ["", "issuer", "http://issuer.example", "https://x.example/?a=1"])
 def test_an_issuer_that_cannot_be_asked_safely_is_no_setting(url: str) -> None:
     with pytest.raises(ValueError, match="the issuer of JWTs"):
-        Issuer(url, audience=AUDIENCE)
+        JwtVerifier(url, audience=AUDIENCE)

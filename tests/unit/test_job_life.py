@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sd3.domain.billing import ChargeOutcome
-from sd3.domain.client import NO_LIMITS, Caller, Limits
+from sd3.domain.client import NO_LIMITS, ClientLimits, RequestContext
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     StorageError,
-    UpstreamAnswerError,
     UpstreamFailedError,
+    UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from tests.fakes import picture
+from tests.fakes import sample_image
 from tests.unit.unreliable import Crash, World
 
 DEPTH: Final = 3
@@ -36,17 +36,17 @@ FAILURES: Final = (
     lambda: UpstreamUnavailableError("busy", retry_after=20),
     lambda: UpstreamTimeoutError("slow"),
     lambda: UpstreamFailedError("500"),
-    lambda: UpstreamAnswerError("cut off"),
+    lambda: UpstreamResponseError("cut off"),
     lambda: ContentPolicyError("no"),
     lambda: StorageError("no secret"),
 )
 EVENTS: Final = st.sampled_from(
     ["nothing"] * 50
-    + ["deliver", "cancel", "delete", "put back", "late", "fault", "crash", "give up"]
+    + ["deliver", "cancel", "delete", "put back", "late", "field_error", "crash", "give up"]
 )
 LIMITS: Final = st.builds(
-    Limits,
-    daily_budget_micros=st.sampled_from([None, 60_000, 100_000]),  # a picture takes 30 000
+    ClientLimits,
+    daily_budget_micros=st.sampled_from([None, 60_000, 100_000]),  # an image takes 30 000
     requests_per_minute=st.sampled_from([None, 2]),
     max_images=st.none(),
 )
@@ -76,7 +76,7 @@ class JobLife(RuleBasedStateMachine):
         event = self.data.draw(EVENTS)
         if event == "crash" or self.is_timed_out(self.world.acting[-1]):
             raise Crash
-        if event == "fault" and fault:
+        if event == "field_error" and fault:
             self.world.disturbed.add(self.world.acting[-1])
             raise StorageError("out of order")
         if event == "late":
@@ -120,7 +120,7 @@ class JobLife(RuleBasedStateMachine):
         return late and job_id not in self.world.jobs.items
 
     @initialize(data=st.data(), queued=st.booleans(), limits=LIMITS)
-    def submit_first(self, data: Any, queued: bool, limits: Limits) -> None:
+    def submit_first(self, data: Any, queued: bool, limits: ClientLimits) -> None:
         self.limits = limits
         self.submit(data, queued=queued, init=False, key="-")
 
@@ -130,8 +130,10 @@ class JobLife(RuleBasedStateMachine):
         job_id = f"job-{len(self.ends_at)}"
         self.ends_at[job_id] = self.world.clock.slept + 120
         request = GenerateRequest(prompt=f"a fox, {key}")
-        request = request.model_copy(update={"init_image": picture() if init else None})
-        caller = Caller("ann", job_id, seconds=120, respond_async=queued, limits=self.limits)
+        request = request.model_copy(update={"init_image": sample_image() if init else None})
+        caller = RequestContext(
+            "ann", job_id, seconds=120, respond_async=queued, limits=self.limits
+        )
         if key != "-":
             caller = caller._replace(idempotency_key=key)
         with self.world.during(job_id):

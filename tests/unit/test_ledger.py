@@ -1,22 +1,22 @@
-"""What the ledger is to have for a job, in every state, and where it is booked."""
+"""What the ledger is to have for a job, in every state, and where it is recorded."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from sd3.adapters.dynamodb.ledger import admit, booking_from
+from sd3.adapters.dynamodb.ledger import admit, usage_from_item
 from sd3.domain.billing import (
-    NOTHING,
-    Booking,
+    NO_USAGE,
     Charge,
     ChargeOutcome,
+    UsageEntry,
     day_of,
     next_day,
     next_minute,
 )
-from sd3.domain.client import NO_LIMITS, Limits
-from sd3.domain.job import ImageRecord, Job, JobStatus, booking_of, first_version, next_version
+from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.job import ImageRecord, Job, JobStatus, first_version, next_version, usage_of
 from tests.fakes import NOON
 from tests.unit.changing_jobs import QUOTE, job
 
@@ -40,28 +40,28 @@ def quoted(**changes: Any) -> Job:
 @pytest.mark.parametrize(
     ("kept", "booking"),
     [
-        (job(), NOTHING),
-        (quoted(), Booking(reserved=30_000)),
-        (quoted(charges=CHARGES[:1]), Booking(reserved=30_000, spent=20_000)),
-        (quoted(status=JobStatus.RUNNING), Booking(reserved=30_000)),
-        (quoted(status=JobStatus.FAILED), NOTHING),
-        (quoted(status=JobStatus.FAILED, images=RECORDS[1:2]), NOTHING),
-        (quoted(status=JobStatus.CANCELED, charges=CHARGES), Booking(spent=50_000)),
+        (job(), NO_USAGE),
+        (quoted(), UsageEntry(reserved=30_000)),
+        (quoted(charges=CHARGES[:1]), UsageEntry(reserved=30_000, spent=20_000)),
+        (quoted(status=JobStatus.RUNNING), UsageEntry(reserved=30_000)),
+        (quoted(status=JobStatus.FAILED), NO_USAGE),
+        (quoted(status=JobStatus.FAILED, images=RECORDS[1:2]), NO_USAGE),
+        (quoted(status=JobStatus.CANCELED, charges=CHARGES), UsageEntry(spent=50_000)),
         (
             quoted(status=JobStatus.SUCCEEDED, charges=CHARGES, images=RECORDS),
-            Booking(spent=50_000, pictures=2),
+            UsageEntry(spent=50_000, images=2),
         ),
     ],
 )
-def test_a_booking_follows_from_the_job_alone(kept: Job, booking: Booking) -> None:
-    assert booking_of(kept) == booking
+def test_a_booking_follows_from_the_job_alone(kept: Job, booking: UsageEntry) -> None:
+    assert usage_of(kept) == booking
 
 
 def test_a_version_carries_what_is_booked_for_it() -> None:
-    first = first_version(quoted(version=7, booked=Booking(spent=1)))
-    assert (first.version, first.booked) == (0, Booking(reserved=30_000))
+    first = first_version(quoted(version=7, recorded=UsageEntry(spent=1)))
+    assert (first.version, first.recorded) == (0, UsageEntry(reserved=30_000))
     ended = next_version(first.model_copy(update={"status": JobStatus.FAILED}))
-    assert (ended.version, ended.booked) == (1, NOTHING)
+    assert (ended.version, ended.recorded) == (1, NO_USAGE)
 
 
 def test_days_are_utc() -> None:
@@ -82,7 +82,7 @@ def test_days_are_utc() -> None:
 def test_a_new_job_is_booked_where_its_budget_has_room(
     budget: int, condition: str, room: str
 ) -> None:
-    [part] = admit("usage", quoted(), Limits(daily_budget_micros=budget))
+    [part] = admit("usage", quoted(), ClientLimits(daily_budget_micros=budget))
     update: Any = part["Update"]
     assert update["ConditionExpression"] == condition
     assert update["ExpressionAttributeValues"][":room"] == {"N": room}
@@ -96,7 +96,7 @@ def test_without_a_budget_a_job_is_booked_on_no_condition() -> None:
 
 
 def test_a_minute_is_counted_where_there_is_a_rate() -> None:
-    _, part = admit("usage", quoted(), Limits(requests_per_minute=2))
+    _, part = admit("usage", quoted(), ClientLimits(requests_per_minute=2))
     update: Any = part["Update"]
     assert update["Key"]["day"] == {"S": "minute#2026-11-23T12:00"}
     ttl = update["ExpressionAttributeValues"][":ttl"]["N"]
@@ -104,5 +104,5 @@ def test_a_minute_is_counted_where_there_is_a_rate() -> None:
 
 
 def test_a_day_without_bookings_has_nothing() -> None:
-    assert booking_from({}) == NOTHING
-    assert booking_from({"spent": {"N": "5"}, "committed": {"N": "5"}}) == Booking(spent=5)
+    assert usage_from_item({}) == NO_USAGE
+    assert usage_from_item({"spent": {"N": "5"}, "committed": {"N": "5"}}) == UsageEntry(spent=5)

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from sd3.adapters.dynamodb.ledger import LastRefusals
+from sd3.adapters.dynamodb.ledger import RejectionCache
 from sd3.domain.billing import budget_exceeded, rate_limited
-from sd3.domain.client import NO_LIMITS, Limits
+from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.errors import BudgetExceededError, RateLimitedError
 from tests.fakes import NOON
 
-LIMITS = Limits(daily_budget_micros=50_000, requests_per_minute=2)
+LIMITS = ClientLimits(daily_budget_micros=50_000, requests_per_minute=2)
 
 
 def test_a_refusal_says_what_is_left_and_when_it_resets() -> None:
@@ -32,8 +32,8 @@ def test_a_rate_says_when_the_minute_is_over() -> None:
     assert "2 requests a minute" in refused.message
 
 
-def budget_refused() -> LastRefusals:
-    refusals = LastRefusals()
+def budget_refused() -> RejectionCache:
+    refusals = RejectionCache()
     refusals.note_budget("ann", 30_000, left=20_000, now=NOON)
     return refusals
 
@@ -50,7 +50,7 @@ def budget_refused() -> LastRefusals:
     ],
 )
 def test_what_did_not_fit_is_remembered_for_some_seconds(
-    client_id: str, micros: int, seconds: float, limits: Limits, is_refused: bool
+    client_id: str, micros: int, seconds: float, limits: ClientLimits, is_refused: bool
 ) -> None:
     now = NOON + timedelta(seconds=seconds)
     found = budget_refused().find(client_id, micros, limits=limits, now=now)
@@ -59,13 +59,13 @@ def test_what_did_not_fit_is_remembered_for_some_seconds(
 
 
 def test_a_new_day_forgets_the_old_ones_budget() -> None:
-    refusals, midnight = LastRefusals(), NOON + timedelta(hours=12)
+    refusals, midnight = RejectionCache(), NOON + timedelta(hours=12)
     refusals.note_budget("ann", 30_000, left=0, now=midnight - timedelta(seconds=1))
     assert refusals.find("ann", 30_000, limits=LIMITS, now=midnight) is None
 
 
 def test_a_full_minute_is_remembered_until_it_is_over() -> None:
-    refusals = LastRefusals()
+    refusals = RejectionCache()
     refusals.note_rate("ann", now=NOON)
     later = NOON + timedelta(seconds=48)
     found = refusals.find("ann", 1, limits=LIMITS, now=later)

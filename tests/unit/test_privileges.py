@@ -74,11 +74,11 @@ def test_without_a_secret_none_may_be_read(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", GRANTS)
-def test_who_draws_may_ask_the_model_of_bedrock_when_it_is_an_upstream(function: str) -> None:
+def test_who_generates_may_ask_the_model_of_bedrock_when_it_is_an_upstream(function: str) -> None:
     model = {"foundation-model/${BedrockModelId}": {"bedrock:InvokeModel"}}
-    draws = function in {"GenerateFunction", "WorkerFunction"}
+    generates = function in {"GenerateFunction", "WorkerFunction"}
     asks_bedrock = grants(function, AS_TESTED | {"AsksBedrock"})
-    assert asks_bedrock == GRANTS[function] | (model if draws else {})
+    assert asks_bedrock == GRANTS[function] | (model if generates else {})
 
 
 @pytest.mark.parametrize("function", GRANTS)
@@ -149,16 +149,16 @@ def test_a_service_calls_a_function_for_us_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("properties", "faults"),
+    ("properties", "field_errors"),
     [
         ({"Principal": "s3.amazonaws.com", "SourceAccount": {"Ref": "AWS::AccountId"}}, 1),
         ({"Principal": "events.amazonaws.com"}, 2),
         ({"Principal": "*", "SourceArn": "arn:aws:s3:::${AWS::StackName}-inbox-x"}, 2),
     ],
 )
-def test_a_confused_deputy_would_be_found(properties: dict[str, Any], faults: int) -> None:
+def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_errors: int) -> None:
     permission = {"Type": "AWS::Lambda::Permission", "Properties": properties}
-    assert len(list(deputies({"Permission": permission}))) == faults
+    assert len(list(deputies({"Permission": permission}))) == field_errors
 
 
 def test_the_policies_of_buckets_and_queues_allow_nobody_anything() -> None:

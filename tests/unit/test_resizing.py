@@ -6,20 +6,20 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngImageFile
 
-from sd3.domain.image import MAX_SIDE, Picture, read_picture
+from sd3.domain.image import MAX_SIDE, Image, read_image
 from sd3.errors import InvalidRequestError
 from sd3.upstreams import resize as resizing
 from sd3.upstreams.resize import Resizer, resized
-from tests.unit.pictures import (
+from tests.unit.images import (
     black_png,
     chunk,
     flat,
     ihdr,
+    image,
     jpeg,
-    picture,
     png,
     png_of,
     saved,
@@ -29,30 +29,30 @@ from tests.unit.pictures import (
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
-def opened(made: Picture) -> Image.Image:
-    """Decode a picture, which is what it says of itself."""
-    assert made == read_picture(made.data)
-    image = Image.open(BytesIO(made.data))
+def opened(made: Image) -> PillowImage.Image:
+    """Decode an image, which is what it says of itself."""
+    assert made == read_image(made.data)
+    image = PillowImage.open(BytesIO(made.data))
     image.load()
     return image
 
 
-def near(image: Image.Image, at: tuple[int, int], color: tuple[int, int, int]) -> bool:
+def near(image: PillowImage.Image, at: tuple[int, int], color: tuple[int, int, int]) -> bool:
     found = image.getpixel(at)
     assert isinstance(found, tuple)
     return all(abs(one - other) <= 4 for one, other in zip(found, color, strict=True))
 
 
-def two_colored(mode: str = "RGB", size: tuple[int, int] = (100, 80)) -> Image.Image:
+def two_colored(mode: str = "RGB", size: tuple[int, int] = (100, 80)) -> PillowImage.Image:
     """Red on its left, blue on its right."""
-    image = Image.new("RGB", size, RED)
+    image = PillowImage.new("RGB", size, RED)
     image.paste(BLUE, (size[0] // 2, 0, *size))
     return image.convert(mode)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_picture_that_has_the_size_is_left_as_it_is(kind: str) -> None:
-    start = read_picture(picture(640, 1536, kind=kind))
+def test_image_that_has_the_size_is_left_as_it_is(kind: str) -> None:
+    start = read_image(image(640, 1536, kind=kind))
     assert resized(start, 640, 1536) is start
 
 
@@ -67,8 +67,8 @@ def test_picture_that_has_the_size_is_left_as_it_is(kind: str) -> None:
         (jpeg(1500, 1600), "image/jpeg"),
     ],
 )
-def test_picture_has_the_size_that_is_asked_for(data: bytes, content_type: str) -> None:
-    image = resized(read_picture(data), 1152, 896)
+def test_image_has_the_size_that_is_asked_for(data: bytes, content_type: str) -> None:
+    image = resized(read_image(data), 1152, 896)
     assert image.content_type == content_type
     assert opened(image).size == (1152, 896)
 
@@ -77,8 +77,8 @@ def test_picture_has_the_size_that_is_asked_for(data: bytes, content_type: str) 
     ("mode", "kind"),
     [("RGB", "png"), ("P", "png"), ("RGB", "jpeg"), ("CMYK", "jpeg"), ("RGB", "webp")],
 )
-def test_picture_is_stretched_and_keeps_its_colors(mode: str, kind: str) -> None:
-    start = read_picture(saved(two_colored(mode), kind=kind))
+def test_image_is_stretched_and_keeps_its_colors(mode: str, kind: str) -> None:
+    start = read_image(saved(two_colored(mode), kind=kind))
     image = opened(resized(start, 640, 1536))
     assert image.mode == "RGB"
     assert near(image, (10, 10), RED)
@@ -90,7 +90,7 @@ def test_picture_is_stretched_and_keeps_its_colors(mode: str, kind: str) -> None
 @pytest.mark.parametrize("mode", ["L", "I;16", "1"])
 def test_grey_stays_grey(mode: str) -> None:
     grey = {"L": 128, "I;16": 128 * 256, "1": 255}[mode]
-    start = read_picture(saved(Image.new(mode, (100, 80), grey), kind="png"))
+    start = read_image(saved(PillowImage.new(mode, (100, 80), grey), kind="png"))
     expected = 255 if mode == "1" else 128
     assert near(opened(resized(start, 64, 64)), (30, 30), (expected,) * 3)
 
@@ -98,9 +98,9 @@ def test_grey_stays_grey(mode: str) -> None:
 @pytest.mark.parametrize("kind", ["png", "webp"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_what_is_transparent_becomes_white(mode: str, kind: str) -> None:
-    image = Image.new("RGBA", (100, 80), (0, 0, 0, 0))
+    image = PillowImage.new("RGBA", (100, 80), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (50, 0, 100, 80))
-    start = read_picture(saved(image.convert(mode), kind=kind))
+    start = read_image(saved(image.convert(mode), kind=kind))
     made = opened(resized(start, 640, 640))
     assert near(made, (10, 10), WHITE)
     assert near(made, (630, 630), (0, 0, 0))
@@ -109,16 +109,16 @@ def test_what_is_transparent_becomes_white(mode: str, kind: str) -> None:
 def test_transparent_color_of_a_png_becomes_white() -> None:
     image = two_colored()
     image.info["transparency"] = RED
-    made = opened(resized(read_picture(saved(image, kind="png", transparency=RED)), 640, 640))
+    made = opened(resized(read_image(saved(image, kind="png", transparency=RED)), 640, 640))
     assert near(made, (10, 10), WHITE)
     assert near(made, (630, 630), BLUE)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_picture_is_turned_as_its_exif_says(kind: str) -> None:
-    exif = Image.Exif()
+def test_image_is_turned_as_its_exif_says(kind: str) -> None:
+    exif = PillowImage.Exif()
     exif[0x0112] = 6  # to be turned to the right by a quarter
-    start = read_picture(saved(two_colored(), kind=kind, exif=exif))
+    start = read_image(saved(two_colored(), kind=kind, exif=exif))
     made = opened(resized(start, 640, 640))
     assert near(made, (10, 10), RED)
     assert near(made, (630, 10), RED)
@@ -127,7 +127,7 @@ def test_picture_is_turned_as_its_exif_says(kind: str) -> None:
 
 
 def test_what_else_a_file_holds_is_left_out() -> None:
-    start = read_picture(png(100, 80, icc_profile=b"profile" * 1000))
+    start = read_image(png(100, 80, icc_profile=b"profile" * 1000))
     assert b"iCCP" in start.data
     made = resized(start, 64, 64)
     assert b"iCCP" not in made.data
@@ -135,20 +135,20 @@ def test_what_else_a_file_holds_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_picture_with_too_many_bytes_is_written_anew(
+def test_image_with_too_many_bytes_is_written_anew(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     profile = jpeg(300, 300)  # noise, and no profile at all
-    data = saved(Image.new("RGB", (1024, 1024)), kind=kind, icc_profile=profile)
+    data = saved(PillowImage.new("RGB", (1024, 1024)), kind=kind, icc_profile=profile)
     monkeypatch.setattr(resizing, "MAX_BYTES", len(data) - 1)
-    made = resized(read_picture(data), 1024, 1024)
+    made = resized(read_image(data), 1024, 1024)
     assert len(made.data) < len(data) - len(profile) / 2
     assert opened(made).size == (1024, 1024)
 
 
-def test_no_picture_of_the_contract_has_too_many_bytes() -> None:
+def test_no_image_of_the_contract_has_too_many_bytes() -> None:
     """A PNG of noise is the largest: its bytes are its pixels'."""
-    made = resized(read_picture(png(1100, 1100)), 1024, 1024)
+    made = resized(read_image(png(1100, 1100)), 1024, 1024)
     assert len(made.data) < 1024 * 1024 * 3.1 < resizing.MAX_BYTES
 
 
@@ -162,24 +162,24 @@ def test_no_picture_of_the_contract_has_too_many_bytes() -> None:
     ],
     ids=["a PNG without its end", "too few pixels", "a JPEG without tables", "a WebP of nonsense"],
 )
-def test_picture_that_cannot_be_decoded_is_the_clients_fault(data: bytes) -> None:
+def test_image_that_cannot_be_decoded_is_the_clients_fault(data: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        resized(read_picture(data), 1024, 1024)
-    (fault,) = caught.value.faults
-    assert fault == (("body", "init_image"), "the picture cannot be decoded", "picture")
+        resized(read_image(data), 1024, 1024)
+    (field_error,) = caught.value.field_errors
+    assert field_error == (("body", "init_image"), "the image cannot be decoded", "picture")
     assert caught.value.message == "The init image cannot be decoded."
 
 
 @pytest.mark.parametrize("data", [b"", b"text", flat(64, 64, kind="bmp"), flat(64, 64, kind="gif")])
-def test_what_is_no_picture_is_the_clients_fault(data: bytes) -> None:
+def test_what_is_no_image_is_the_clients_fault(data: bytes) -> None:
     with pytest.raises(InvalidRequestError):
-        resized(Picture(data, "image/png", 64, 64), 1024, 1024)
+        resized(Image(data, "image/png", 64, 64), 1024, 1024)
 
 
 @pytest.mark.parametrize(
     "size", [(64, 65), (4097, 64), (8000, 8000), (10_000, 10_000), (30_000, 30_000)]
 )
-def test_picture_that_is_larger_than_was_checked_is_not_decoded(
+def test_image_that_is_larger_than_was_checked_is_not_decoded(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     """A few bytes can say that they are gigabytes."""
@@ -187,7 +187,7 @@ def test_picture_that_is_larger_than_was_checked_is_not_decoded(
     bomb = png_of(ihdr(*size), chunk(b"IDAT", zlib.compress(bytes(100))), chunk(b"IEND"))
     for said in ((64, 64), size if max(size) > MAX_SIDE else (64, 66)):
         with pytest.raises(InvalidRequestError):
-            resized(Picture(bomb, "image/png", *said), 1024, 1024)
+            resized(Image(bomb, "image/png", *said), 1024, 1024)
 
 
 def _never(*_: object) -> None:
@@ -199,7 +199,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What is really resized, from now on."""
     seen: list[tuple[Any, ...]] = []
 
-    def count(start: Picture, width: int, height: int) -> Picture:
+    def count(start: Image, width: int, height: int) -> Image:
         seen.append((start, width, height))
         return resized(start, width, height)
 
@@ -207,28 +207,28 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return seen
 
 
-def test_picture_of_one_job_is_resized_once(counted: list[tuple[Any, ...]]) -> None:
-    start, resizer = read_picture(png(100, 80)), Resizer()
+def test_image_of_one_job_is_resized_once(counted: list[tuple[Any, ...]]) -> None:
+    start, resizer = read_image(png(100, 80)), Resizer()
     with ThreadPoolExecutor(8) as threads:
         made = list(threads.map(lambda _: resizer.resized(start, 64, 80), range(16)))
     assert counted == [(start, 64, 80)]
     assert all(one is made[0] for one in made)
 
 
-def test_another_picture_and_another_size_are_resized_anew(
+def test_another_image_and_another_size_are_resized_anew(
     counted: list[tuple[Any, ...]],
 ) -> None:
-    start, other, resizer = read_picture(png(100, 80)), read_picture(png(80, 80)), Resizer()
-    for picture_, width in ((start, 64), (start, 65), (other, 65), (start, 65)):
-        assert resizer.resized(picture_, width, 70).width == width
+    start, other, resizer = read_image(png(100, 80)), read_image(png(80, 80)), Resizer()
+    for image_, width in ((start, 64), (start, 65), (other, 65), (start, 65)):
+        assert resizer.resized(image_, width, 70).width == width
     assert len(counted) == 4
 
 
-def test_picture_that_cannot_be_decoded_is_not_remembered(
+def test_image_that_cannot_be_decoded_is_not_remembered(
     counted: list[tuple[Any, ...]],
 ) -> None:
     resizer = Resizer()
     for _ in range(2):
         with pytest.raises(InvalidRequestError):
-            resizer.resized(Picture(b"", "image/png", 64, 64), 70, 70)
+            resizer.resized(Image(b"", "image/png", 64, 64), 70, 70)
     assert len(counted) == 2

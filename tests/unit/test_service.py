@@ -1,4 +1,4 @@
-"""Drawing a request, over fakes."""
+"""Generateing a request, over fakes."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import ChargeOutcome
-from sd3.domain.client import Caller
+from sd3.domain.client import RequestContext
 from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -14,11 +14,11 @@ from sd3.errors import (
     NotFoundError,
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
+    UpstreamResponseError,
     UpstreamUnavailableError,
 )
-from sd3.responses.models import JobAnswer
-from sd3.services.jobs import Service
+from sd3.responses.models import JobResponse
+from sd3.services.jobs import JobService
 from tests.fakes import (
     NOON,
     FakeImages,
@@ -27,7 +27,7 @@ from tests.fakes import (
     FakeTime,
     FakeUpstream,
     make_service,
-    picture,
+    sample_image,
 )
 
 
@@ -35,11 +35,11 @@ def request(**values: Any) -> GenerateRequest:
     return GenerateRequest.from_values({"prompt": "a fox", **values})
 
 
-def generate(service: Service, wanted: GenerateRequest, *, job_id: str = "job-1") -> JobAnswer:
-    return service.generate(wanted, Caller("ann", job_id, seconds=60))
+def generate(service: JobService, wanted: GenerateRequest, *, job_id: str = "job-1") -> JobResponse:
+    return service.generate(wanted, RequestContext("ann", job_id, seconds=60))
 
 
-def test_a_drawn_job_is_answered_with_a_link_for_each_picture() -> None:
+def test_a_generated_job_is_answered_with_a_link_for_each_image() -> None:
     answer = generate(make_service(), request(num_images=2, seed=7, metadata={"a": "b"}))
     assert answer.status is JobStatus.SUCCEEDED
     assert [image.url for image in answer.images] == [
@@ -59,9 +59,9 @@ def test_the_job_is_written_before_anything_is_paid() -> None:
     jobs = FakeJobs()
 
     class Watching(FakeUpstream):
-        def draw(self, *args: Any, **kwargs: Any) -> Any:
+        def generate(self, *args: Any, **kwargs: Any) -> Any:
             assert [job.status for job in jobs.writes] == [JobStatus.RUNNING]
-            return super().draw(*args, **kwargs)
+            return super().generate(*args, **kwargs)
 
     upstream = Watching()
     generate(make_service(jobs=jobs, upstream=upstream), request())
@@ -85,7 +85,7 @@ def test_the_upstream_has_the_callers_time_less_what_storing_needs() -> None:
 
 def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> None:
     jobs, images, upstream = FakeJobs(), FakeImages(), FakeUpstream()
-    init = picture()
+    init = sample_image()
     wanted = request().model_copy(update={"init_image": init})
     generate(make_service(jobs=jobs, images=images, upstream=upstream), wanted)
     assert jobs.writes[0].init_image_key == "ann/job-1/init.jpg"
@@ -105,7 +105,7 @@ def test_work_too_long_for_an_answer_is_queued(num_images: int, steps: int) -> N
 
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 120), (16, 7), (4, 30)])
-def test_work_up_to_the_limit_is_drawn(num_images: int, steps: int) -> None:
+def test_work_up_to_the_limit_is_generated(num_images: int, steps: int) -> None:
     answer = generate(make_service(), request(num_images=num_images, steps=steps))
     assert len(answer.images) == num_images
 
@@ -116,7 +116,7 @@ def test_work_up_to_the_limit_is_drawn(num_images: int, steps: int) -> None:
         (UpstreamUnavailableError("busy"), ChargeOutcome.FREE, 0),
         (ContentPolicyError("no"), ChargeOutcome.FREE, 0),
         (StorageError("no secret"), ChargeOutcome.FREE, 0),
-        (UpstreamAnswerError("cut off"), ChargeOutcome.UNKNOWN, 30_000),
+        (UpstreamResponseError("cut off"), ChargeOutcome.UNKNOWN, 30_000),
     ],
 )
 def test_an_upstreams_failure_ends_the_job_with_its_charge(
@@ -133,9 +133,9 @@ def test_an_upstreams_failure_ends_the_job_with_its_charge(
     assert [(charge.outcome, charge.micros) for charge in ended.charges] == [(outcome, micros)]
 
 
-def test_pictures_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None:
+def test_images_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None:
     class FullImages(FakeImages):
-        def put_all(self, *args: Any) -> Any:
+        def save_all(self, *args: Any) -> Any:
             raise StorageError("full")
 
     jobs = FakeJobs()
@@ -145,7 +145,7 @@ def test_pictures_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> No
     assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
 
 
-def test_a_removed_picture_is_an_outcome_of_its_own() -> None:
+def test_a_removed_image_is_an_outcome_of_its_own() -> None:
     answer = generate(make_service(upstream=FakeUpstream(removed=[1])), request(num_images=2))
     kept, removed = answer.images
     assert answer.status is JobStatus.SUCCEEDED
@@ -155,7 +155,7 @@ def test_a_removed_picture_is_an_outcome_of_its_own() -> None:
     assert removed.safety_score == 0.99
 
 
-def test_a_job_whose_every_picture_was_removed_has_failed_by_content_policy() -> None:
+def test_a_job_whose_every_image_was_removed_has_failed_by_content_policy() -> None:
     jobs = FakeJobs()
     answer = generate(make_service(jobs=jobs, upstream=FakeUpstream(removed=[0])), request())
     assert answer.status is JobStatus.FAILED
@@ -168,10 +168,10 @@ def test_a_job_whose_every_picture_was_removed_has_failed_by_content_policy() ->
 def test_a_job_is_read_back_with_links_signed_now() -> None:
     clock = FakeTime()
     service = make_service(clock=clock)
-    drawn = generate(service, request(response_format="b64_json"))
+    generated = generate(service, request(response_format="b64_json"))
     clock.pass_by(600)
     read = service.answer(service.job("job-1", client_id="ann"))
-    assert drawn.images[0].image_b64
+    assert generated.images[0].image_b64
     assert read.images[0].image_b64 is None
     assert read.images[0].expires_at == NOON + timedelta(minutes=70)
 

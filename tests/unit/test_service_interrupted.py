@@ -1,4 +1,4 @@
-"""Drawing a request whose job changes meanwhile, over fakes."""
+"""Generateing a request whose job changes meanwhile, over fakes."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,33 +7,33 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import ChargeOutcome
-from sd3.domain.client import Caller
+from sd3.domain.client import RequestContext
 from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import GoneError, StillRunningError, UpstreamTimeoutError
-from sd3.services.jobs import Service
+from sd3.services.jobs import JobService
 from tests.fakes import NOON, FakeImages, FakeJobs, FakeQueue, FakeUpstream, make_service
 
 
 class Interrupted(FakeUpstream):
-    """An upstream during whose call something happens; then it draws, or fails."""
+    """An upstream during whose call something happens; then it generates, or fails."""
 
     def __init__(self, happens: Callable[[], object], *errors: UpstreamTimeoutError) -> None:
         super().__init__(errors=errors)
         self.happens = happens
 
-    def draw(self, *args: Any, **kwargs: Any) -> Any:
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
         self.happens()
-        return super().draw(*args, **kwargs)
+        return super().generate(*args, **kwargs)
 
 
-def generate(service: Service) -> Any:
+def generate(service: JobService) -> Any:
     wanted = GenerateRequest.from_values({"prompt": "a fox"})
-    return service.generate(wanted, Caller("ann", "job-1", seconds=60))
+    return service.generate(wanted, RequestContext("ann", "job-1", seconds=60))
 
 
 @pytest.mark.parametrize("errors", [[], [UpstreamTimeoutError("slow")]])
-def test_a_job_that_is_canceled_while_its_caller_draws_is_answered_so(errors: Any) -> None:
+def test_a_job_that_is_canceled_while_its_caller_generates_is_answered_so(errors: Any) -> None:
     jobs, images, queue = FakeJobs(), FakeImages(), FakeQueue()
     upstream = Interrupted(lambda: service.cancel("job-1", client_id="ann"), *errors)
     service = make_service(jobs=jobs, images=images, queue=queue, upstream=upstream)
@@ -44,7 +44,7 @@ def test_a_job_that_is_canceled_while_its_caller_draws_is_answered_so(errors: An
     assert len(queue.sent) == 1
 
 
-def test_a_job_that_is_deleted_while_its_caller_draws_is_gone() -> None:
+def test_a_job_that_is_deleted_while_its_caller_generates_is_gone() -> None:
     jobs, images = FakeJobs(), FakeImages()
     upstream = Interrupted(lambda: service.delete("job-1", client_id="ann"))
     service = make_service(jobs=jobs, images=images, upstream=upstream)

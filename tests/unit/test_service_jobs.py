@@ -14,9 +14,8 @@ from sd3.errors import (
     NotFoundError,
     StorageError,
 )
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime
-from tests.fakes import picture as a_picture
-from tests.unit.changing_jobs import END, FREE, QUOTE, ChangingJobs, drawn, job, running, serve
+from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, sample_image
+from tests.unit.changing_jobs import END, FREE, QUOTE, ChangingJobs, generated, job, running, serve
 
 
 def test_a_wait_ends_with_the_job() -> None:
@@ -87,7 +86,7 @@ def test_a_list_is_newest_first_in_pages_of_the_clients_own() -> None:
 
 
 def test_a_list_can_be_of_one_status() -> None:
-    jobs = ChangingJobs(job("a"), drawn("b"))
+    jobs = ChangingJobs(job("a"), generated("b"))
     page = serve(jobs).list_jobs("ann", status=JobStatus.SUCCEEDED, limit=20, cursor=None)
     assert [(one.id, bool(one.images[0].url)) for one in page.jobs] == [("b", True)]
 
@@ -150,11 +149,11 @@ def test_a_job_that_never_stands_still_cannot_be_canceled() -> None:
         serve(Restless(job())).cancel("job-1", client_id="ann")
 
 
-@pytest.mark.parametrize("kept", [job(), running(), drawn()])
-def test_a_deleted_job_is_gone_with_its_pictures(kept: Job) -> None:
+@pytest.mark.parametrize("kept", [job(), running(), generated()])
+def test_a_deleted_job_is_gone_with_its_images(kept: Job) -> None:
     jobs, images = ChangingJobs(kept), FakeImages()
     for name in ("ann/job-1/0.jpg", "ann/job-1/init.jpg", "ann/job-2/0.jpg"):
-        images.objects[name] = a_picture()
+        images.objects[name] = sample_image()
     service = serve(jobs, images=images)
     service.delete("job-1", client_id="ann")
     assert list(images.objects) == ["ann/job-2/0.jpg"]
@@ -168,7 +167,7 @@ def test_a_deleted_job_is_gone_with_its_pictures(kept: Job) -> None:
 def test_a_job_that_ends_while_it_is_deleted_is_deleted() -> None:
     jobs, images = ChangingJobs(running()), FakeImages()
     jobs.before_stop = lambda: jobs.save(running().model_copy(update=END))
-    images.objects["ann/job-1/0.jpg"] = a_picture()
+    images.objects["ann/job-1/0.jpg"] = sample_image()
     serve(jobs, images=images).delete("job-1", client_id="ann")
     assert not images.objects
     assert not jobs.items
@@ -194,23 +193,23 @@ def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
             raise LeaseLostError("open again")
 
     with pytest.raises(StorageError):
-        serve(Restless(drawn())).delete("job-1", client_id="ann")
+        serve(Restless(generated())).delete("job-1", client_id="ann")
 
 
-def test_a_picture_is_a_link_signed_now() -> None:
+def test_an_image_is_a_link_signed_now() -> None:
     clock = FakeTime()
     clock.pass_by(60)
-    link = serve(ChangingJobs(drawn()), clock=clock).image("job-1", "0", client_id="ann")
+    link = serve(ChangingJobs(generated()), clock=clock).image("job-1", "0", client_id="ann")
     assert link.url == "https://images.test/ann/job-1/0.jpg"
     assert link.expires_at == NOON + timedelta(minutes=61)
 
 
 @pytest.mark.parametrize("index", ["1", "2", "-1", "00", "", "x", "\u0660"])
-def test_a_picture_that_is_not_there_is_not_found(index: str) -> None:
+def test_an_image_that_is_not_there_is_not_found(index: str) -> None:
     with pytest.raises(NotFoundError):
-        serve(ChangingJobs(drawn())).image("job-1", index, client_id="ann")
+        serve(ChangingJobs(generated())).image("job-1", index, client_id="ann")
 
 
-def test_a_job_that_runs_has_no_picture() -> None:
+def test_a_job_that_runs_has_no_image() -> None:
     with pytest.raises(NotFoundError):
         serve(ChangingJobs(running())).image("job-1", "0", client_id="ann")

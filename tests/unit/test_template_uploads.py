@@ -17,7 +17,7 @@ def test_uploads_are_removed_when_they_have_expired() -> None:
     assert rule["ExpirationInDays"] == KEEP.days
 
 
-def test_a_page_may_send_forms_and_fetch_pictures() -> None:
+def test_a_page_may_send_forms_and_fetch_images() -> None:
     [rule] = bucket()["CorsConfiguration"]["CorsRules"]
     assert set(rule["AllowedMethods"]) == {"GET", "POST"}
     assert rule["AllowedOrigins"] == {"Ref": "AllowedOrigins"}

@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.limiters import STABILITY, Limiters
 
 from benchmarks.gate_item import GateItem
-from sd3.errors import UpstreamPacedError
+from sd3.errors import UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
-from sd3.upstreams.rate_limit.schedule import MICROS, Bounds, State, count_of, starts
-from tests.gates import STABILITY, Gates
+from sd3.upstreams.rate_limit.schedule import (
+    MICROSECONDS,
+    LimiterState,
+    RateBounds,
+    grantable,
+    start_times,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-NOW = 1_800_000_000 * MICROS
+NOW = 1_800_000_000 * MICROSECONDS
 RATES = st.builds(Rate, st.integers(1, 12) | st.integers(1, 200), st.integers(1, 120))
 
 
@@ -26,7 +32,7 @@ class Visit(NamedTuple):
     """Of one of the fleet's processes; times are shares of the window."""
 
     gap: float | None
-    """To the visit before; None is until its turns are over."""
+    """To the visit before; None is until its slots are over."""
     calls: int
     patience: float
     process: int
@@ -48,34 +54,36 @@ VISITS = st.lists(
 )
 
 
-def in_memory() -> Gates:
-    return Gates(cast("DynamoDBClient", GateItem()))
+def in_memory() -> Limiters:
+    return Limiters(cast("DynamoDBClient", GateItem()))
 
 
 class Fleet:
     """Three processes that visit, and when their calls are made."""
 
     def __init__(self, rate: Rate) -> None:
-        self.gates = in_memory()
-        self.processes = [self.gates.make(rate) for _ in range(3)]
-        self.rate, self.turn = rate, Bounds(rate=rate).turn / MICROS
+        self.limiters = in_memory()
+        self.processes = [self.limiters.make(rate) for _ in range(3)]
+        self.rate, self.slot = rate, RateBounds(rate=rate).slot / MICROSECONDS
         self.late = min(0.25, 0.04 * rate.seconds)
-        self.over = self.gates.now
+        self.over = self.limiters.now
 
-    def visit(self, visit: Visit) -> Permit:
-        """Raises UpstreamPacedError."""
+    def acquire_update(self, visit: Visit) -> Permit:
+        """Raises UpstreamRateLimitedError."""
         gap = visit.gap and visit.gap * self.rate.seconds
-        self.gates.now = max(self.gates.now, self.over) if gap is None else self.gates.now + gap
+        self.limiters.now = (
+            max(self.limiters.now, self.over) if gap is None else self.limiters.now + gap
+        )
         patience = visit.patience * self.rate.seconds
-        permit = self.processes[visit.process].enter(visit.calls, patience=patience)
-        self.over = max(self.over, self.gates.starts(permit)[-1] + self.turn)
+        permit = self.processes[visit.process].acquire(visit.calls, patience=patience)
+        self.over = max(self.over, self.limiters.start_times(permit)[-1] + self.slot)
         return permit
 
     def arrivals(self, visit: Visit) -> list[float]:
         """When its calls reach the upstream, late ones included."""
         try:
-            begins = self.gates.starts(self.visit(visit))
-        except UpstreamPacedError:
+            begins = self.limiters.start_times(self.acquire_update(visit))
+        except UpstreamRateLimitedError:
             return []
         return [at + self.late * (visit.late >> index & 1) for index, at in enumerate(begins)]
 
@@ -96,8 +104,8 @@ def test_no_window_has_more_calls_than_it_allows_even_when_they_come_late(
 def test_nobody_waits_longer_than_his_patience(rate: Rate, visits: list[Visit]) -> None:
     fleet = Fleet(rate)
     for visit in visits:
-        with suppress(UpstreamPacedError):
-            permit = fleet.visit(visit)
+        with suppress(UpstreamRateLimitedError):
+            permit = fleet.acquire_update(visit)
             assert 1 <= len(permit.waits) <= visit.calls
             assert max(permit.waits) <= visit.patience * rate.seconds + 1e-6
             assert all(first <= second for first, second in pairwise(permit.waits))
@@ -106,61 +114,63 @@ def test_nobody_waits_longer_than_his_patience(rate: Rate, visits: list[Visit]) 
 @settings(deadline=None)
 @given(rate=st.builds(Rate, st.integers(5, 100), st.integers(5, 120)), calls=st.integers(1, 16))
 def test_a_backlog_uses_the_limit_up(rate: Rate, calls: int) -> None:
-    gates, made = in_memory(), 0
-    gate = gates.make(rate)
-    begin = gates.now
-    while gates.now < begin + 5 * rate.seconds:
-        permit = gate.enter(calls, patience=1000)
+    limiters, made = in_memory(), 0
+    limiter = limiters.make(rate)
+    begin = limiters.now
+    while limiters.now < begin + 5 * rate.seconds:
+        permit = limiter.acquire(calls, patience=1000)
         made += len(permit.waits)
-        gates.now = gates.starts(permit)[-1]
-    assert made * rate.seconds / rate.calls >= 0.95 * (gates.now - begin)
+        limiters.now = limiters.start_times(permit)[-1]
+    assert made * rate.seconds / rate.calls >= 0.95 * (limiters.now - begin)
 
 
 def test_sixteen_calls_after_a_pause_wait_for_nothing() -> None:
-    gates = in_memory()
-    assert gates.make().enter(16, patience=20).waits == (0,) * 16
-    gates.now += 2.5
-    assert gates.make().enter(16, patience=20).waits == (0,) * 16
+    limiters = in_memory()
+    assert limiters.make().acquire(16, patience=20).waits == (0,) * 16
+    limiters.now += 2.5
+    assert limiters.make().acquire(16, patience=20).waits == (0,) * 16
 
 
 def test_sixteen_callers_after_a_pause_wait_for_nothing() -> None:
-    gates = in_memory()
-    gates.make().enter(16, patience=20)
-    gates.now += 2.5
-    assert [gates.make().enter(1, patience=20).waits for _ in range(16)] == [(0,)] * 16
+    limiters = in_memory()
+    limiters.make().acquire(16, patience=20)
+    limiters.now += 2.5
+    assert [limiters.make().acquire(1, patience=20).waits for _ in range(16)] == [(0,)] * 16
 
 
 @pytest.mark.parametrize("one_each", [True, False])
 def test_what_a_pause_makes_up_for_is_no_more_than_a_window(one_each: bool) -> None:
-    gates = in_memory()
-    gates.make(Rate(10, 60)).enter(1, patience=0)
-    gates.now += 1000
-    visits = [gates.make(Rate(10, 60)).enter(1, patience=0) for _ in range(10 if one_each else 0)]
+    limiters = in_memory()
+    limiters.make(Rate(10, 60)).acquire(1, patience=0)
+    limiters.now += 1000
+    visits = [
+        limiters.make(Rate(10, 60)).acquire(1, patience=0) for _ in range(10 if one_each else 0)
+    ]
     if not one_each:
-        visits = [gates.make(Rate(10, 60)).enter(16, patience=20)]
+        visits = [limiters.make(Rate(10, 60)).acquire(16, patience=20)]
     assert sum(len(visit.waits) for visit in visits) == 10
-    with pytest.raises(UpstreamPacedError):
-        gates.make(Rate(10, 60)).enter(1, patience=0)
+    with pytest.raises(UpstreamRateLimitedError):
+        limiters.make(Rate(10, 60)).acquire(1, patience=0)
 
 
 def test_a_caller_gets_as_many_turns_as_his_patience_has() -> None:
-    bounds = Bounds(rate=STABILITY)
-    state = State(turn_at=NOW + 1 * MICROS)
-    count = count_of(state, bounds, 16, now=NOW, latest=NOW + 1 * MICROS + 3 * bounds.turn)
+    bounds = RateBounds(rate=STABILITY)
+    state = LimiterState(next_slot_at=NOW + 1 * MICROSECONDS)
+    count = grantable(state, bounds, 16, now=NOW, latest=NOW + 1 * MICROSECONDS + 3 * bounds.slot)
     assert count == 4
-    begins = starts(state, bounds, count, now=NOW)
-    assert begins == tuple(NOW + MICROS + index * bounds.turn for index in range(4))
+    begins = start_times(state, bounds, count, now=NOW)
+    assert begins == tuple(NOW + MICROSECONDS + index * bounds.slot for index in range(4))
 
 
-@pytest.mark.parametrize(("turn_at", "count"), [(0, 16), (NOW + 5, 16), (NOW + 6, 0)])
-def test_without_a_rate_only_a_pause_is_waited_for(turn_at: int, count: int) -> None:
-    bounds = Bounds()
-    assert (bounds.turn, bounds.window) == (0, 0)
-    state = State(turn_at=turn_at)
-    assert count_of(state, bounds, 16, now=NOW, latest=NOW + 5) == count
-    assert starts(state, bounds, 2, now=NOW) == (max(turn_at, NOW),) * 2
+@pytest.mark.parametrize(("next_slot_at", "count"), [(0, 16), (NOW + 5, 16), (NOW + 6, 0)])
+def test_without_a_rate_only_a_pause_is_waited_for(next_slot_at: int, count: int) -> None:
+    bounds = RateBounds()
+    assert (bounds.slot, bounds.window) == (0, 0)
+    state = LimiterState(next_slot_at=next_slot_at)
+    assert grantable(state, bounds, 16, now=NOW, latest=NOW + 5) == count
+    assert start_times(state, bounds, 2, now=NOW) == (max(next_slot_at, NOW),) * 2
 
 
 def test_places_that_are_taken_leave_fewer_calls_and_dead_ones_do_not() -> None:
-    state = State(places={"a": NOW + 1, "b": NOW})
-    assert count_of(state, Bounds(concurrency=4), 16, now=NOW, latest=NOW) == 3
+    state = LimiterState(leases={"a": NOW + 1, "b": NOW})
+    assert grantable(state, RateBounds(concurrency=4), 16, now=NOW, latest=NOW) == 3

@@ -5,17 +5,17 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.image import MAX_UPLOAD_BYTES, read_picture
+from sd3.domain.image import MAX_UPLOAD_BYTES, read_image
 from sd3.domain.request import UploadRequest, fingerprint_of
-from sd3.errors import Fault, GoneError, IdempotencyMismatchError, InvalidRequestError
+from sd3.errors import FieldError, GoneError, IdempotencyMismatchError, InvalidRequestError
 from sd3.upstreams.octoai import request_body
 from tests.fakes import NOON, FakeImages, FakeUploads, FakeUpstream, make_service
 from tests.unit.admitting import World, caller, request
-from tests.unit.pictures import black_png, flat, jpeg, png
+from tests.unit.images import black_png, flat, jpeg, png
 
 UPLOAD_ID = "0123456789abcdef" * 2
 DAY = 86_400
-NOT_FOUND = Fault(("body", "init_image_id"), "not found or expired", "not_found")
+NOT_FOUND = FieldError(("body", "init_image_id"), "not found or expired", "not_found")
 
 
 def from_upload(**values: Any) -> Any:
@@ -29,16 +29,16 @@ def world_with(data: bytes, *, client_id: str = "ann") -> World:
     return world
 
 
-def refused(world: World, *, key: str | None = None) -> Fault:
-    """The one fault of a request that starts from the upload; nothing was changed for it."""
+def refused(world: World, *, key: str | None = None) -> FieldError:
+    """The one field_error of a request that starts from the upload; nothing was changed for it."""
     with pytest.raises(InvalidRequestError) as caught:
         world.admit(from_upload(), caller(key=key))
     assert not world.jobs.items
     assert not world.jobs.keys
     assert not world.images.objects
     assert not world.queue.sent
-    (fault,) = caught.value.faults
-    return fault
+    (field_error,) = caught.value.field_errors
+    return field_error
 
 
 def test_a_form_is_for_the_client_and_a_new_id() -> None:
@@ -74,24 +74,28 @@ def test_an_upload_serves_several_jobs_for_a_day() -> None:
     assert "late" not in world.jobs.items
 
 
-def test_a_request_from_an_upload_is_drawn_over_it() -> None:
+def test_a_request_from_an_upload_is_generated_over_it() -> None:
     upstream, uploads, images = FakeUpstream(), FakeUploads(), FakeImages()
     uploads.sent["ann", UPLOAD_ID] = png(), NOON
     service = make_service(upstream=upstream, uploads=uploads, images=images)
     answer = service.generate(from_upload(), caller(key=None)._replace(respond_async=False))
-    (drawn_over,) = upstream.init_images
-    assert drawn_over
-    assert (drawn_over.data, answer.status) == (png(), "succeeded")
+    (generated_over,) = upstream.init_images
+    assert generated_over
+    assert (generated_over.data, answer.status) == (png(), "succeeded")
 
 
 def test_an_upstream_never_sees_the_id() -> None:
-    assert b"init_image_id" not in request_body(from_upload(), [7], read_picture(png()))
+    assert b"init_image_id" not in request_body(from_upload(), [7], read_image(png()))
 
 
 def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
     class TextOnly(FakeUpstream):
-        def faults(self, _request: Any, *, has_image: bool) -> list[Fault]:
-            return [Fault(("body", "init_image"), "not by this upstream", "x")] if has_image else []
+        def unsupported(self, _request: Any, *, has_image: bool) -> list[FieldError]:
+            return (
+                [FieldError(("body", "init_image"), "not by this upstream", "x")]
+                if has_image
+                else []
+            )
 
     world = world_with(png())
     world.upstream = TextOnly()
@@ -115,12 +119,12 @@ def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
     ],
     ids=range(11),
 )
-def test_an_upload_that_is_no_good_picture_is_a_fault_and_changes_nothing(
+def test_an_upload_that_is_no_good_image_is_a_fault_and_changes_nothing(
     data: bytes, reason: str
 ) -> None:
-    fault = refused(world_with(data))
-    assert (fault.loc, fault.type) == (("body", "init_image_id"), "picture")
-    assert reason in fault.msg
+    field_error = refused(world_with(data))
+    assert (field_error.loc, field_error.type) == (("body", "init_image_id"), "picture")
+    assert reason in field_error.msg
 
 
 def test_another_clients_upload_is_as_none_at_all() -> None:
@@ -152,14 +156,14 @@ def test_a_new_key_finds_no_job_of_an_upload_that_has_expired() -> None:
     assert refused(world, key="new") == NOT_FOUND
 
 
-def test_a_key_that_is_free_again_cannot_draw_from_an_upload_that_has_expired() -> None:
+def test_a_key_that_is_free_again_cannot_generate_from_an_upload_that_has_expired() -> None:
     world = world_with(png())
     world.admit(from_upload(), caller("job-1"))
     world.fail("job-1", "upstream_error")
     world.clock.pass_by(DAY)
     with pytest.raises(InvalidRequestError) as caught:
         world.admit(from_upload(), caller("job-2"))
-    assert caught.value.faults == (NOT_FOUND,)
+    assert caught.value.field_errors == (NOT_FOUND,)
 
 
 def test_a_key_with_another_request_is_a_mismatch_whatever_became_of_its_upload() -> None:

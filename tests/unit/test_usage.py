@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.billing import Booking, UsedDay, first_day
-from sd3.domain.client import NO_LIMITS, Limits
+from sd3.domain.billing import DailyUsage, UsageEntry, first_day
+from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.errors import BudgetExceededError, InvalidRequestError
-from sd3.responses.render import usage_answer
+from sd3.responses.render import usage_response
 from tests.fakes import NOON, FakeJobs, FakeQueue, FakeUpstream, make_service
 from tests.unit.admitting import caller, request
 
-BUDGET = Limits(daily_budget_micros=100_000, requests_per_minute=1)
-TODAY = UsedDay("2026-11-23", Booking(reserved=30_000, spent=60_000, pictures=2))
-OLD = UsedDay("2026-10-25", Booking(spent=1_500_000, pictures=50))
+BUDGET = ClientLimits(daily_budget_micros=100_000, requests_per_minute=1)
+TODAY = DailyUsage("2026-11-23", UsageEntry(reserved=30_000, spent=60_000, images=2))
+OLD = DailyUsage("2026-10-25", UsageEntry(spent=1_500_000, images=50))
 
 
 def test_a_month_is_thirty_days_and_today_is_one() -> None:
@@ -22,7 +22,7 @@ def test_a_month_is_thirty_days_and_today_is_one() -> None:
 
 
 def test_usage_is_of_today_and_of_thirty_days() -> None:
-    answer = usage_answer("ann", [TODAY, OLD], limits=BUDGET, now=NOON)
+    answer = usage_response("ann", [TODAY, OLD], limits=BUDGET, now=NOON)
     assert answer.model_dump(mode="json") == {
         "client_id": "ann",
         "today": {
@@ -46,7 +46,7 @@ def test_usage_is_of_today_and_of_thirty_days() -> None:
 
 
 def test_a_client_without_bookings_or_budget_has_nothing_and_no_end() -> None:
-    answer = usage_answer("ann", [], limits=NO_LIMITS, now=NOON)
+    answer = usage_response("ann", [], limits=NO_LIMITS, now=NOON)
     assert (answer.today.cost_usd, answer.today.budget_usd, answer.today.left_usd) == (
         0,
         None,
@@ -56,16 +56,16 @@ def test_a_client_without_bookings_or_budget_has_nothing_and_no_end() -> None:
 
 
 def test_a_budget_that_was_exceeded_has_nothing_left() -> None:
-    day = UsedDay("2026-11-23", Booking(spent=200_000))
-    assert usage_answer("ann", [day], limits=BUDGET, now=NOON).today.left_usd == 0
+    day = DailyUsage("2026-11-23", UsageEntry(spent=200_000))
+    assert usage_response("ann", [day], limits=BUDGET, now=NOON).today.left_usd == 0
 
 
 def test_usage_is_the_clients_own_and_not_older() -> None:
     jobs = FakeJobs()
     jobs.ledger = {
-        ("ann", "2026-11-23"): Booking(spent=1_000_000),
-        ("ann", "2026-10-24"): Booking(spent=5_000_000),
-        ("bob", "2026-11-23"): Booking(spent=7_000_000),
+        ("ann", "2026-11-23"): UsageEntry(spent=1_000_000),
+        ("ann", "2026-10-24"): UsageEntry(spent=5_000_000),
+        ("bob", "2026-11-23"): UsageEntry(spent=7_000_000),
     }
     answer = make_service(jobs=jobs).usage("ann", NO_LIMITS)
     assert (answer.today.cost_usd, answer.last_30_days.cost_usd) == (1, 1)
@@ -110,12 +110,12 @@ def test_a_dry_run_without_a_budget_reads_nothing() -> None:
     assert quote.budget_left_usd is None
 
 
-def test_a_dry_run_of_what_cannot_be_drawn_is_refused() -> None:
+def test_a_dry_run_of_what_cannot_be_generated_is_refused() -> None:
     with pytest.raises(InvalidRequestError):
         make_service().quote(request(init_image_id="f" * 32), client_id="ann", limits=NO_LIMITS)
 
 
 def test_a_budget_is_there_again_the_next_day() -> None:
     jobs = FakeJobs()
-    jobs.ledger["ann", (NOON - timedelta(days=1)).date().isoformat()] = Booking(spent=100_000)
+    jobs.ledger["ann", (NOON - timedelta(days=1)).date().isoformat()] = UsageEntry(spent=100_000)
     assert make_service(jobs=jobs).usage("ann", BUDGET).today.left_usd == 0.1

@@ -11,20 +11,20 @@ from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
     UpstreamFailedError,
-    UpstreamPacedError,
+    UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from tests.fakes import NOON, FakeImages, FakeTime, FakeUpstream, make_worker, picture
+from tests.fakes import NOON, FakeImages, FakeTime, FakeUpstream, make_worker, sample_image
 from tests.unit.waiting_job import World, code, taken
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 
 
-def test_a_queued_job_is_drawn() -> None:
+def test_a_queued_job_is_generated() -> None:
     world = World()
     assert world.work() is None
     claimed, ended = world.jobs.writes[1:]
@@ -37,7 +37,7 @@ def test_a_queued_job_is_drawn() -> None:
 
 def test_an_init_image_is_read_before_the_job_is_taken_and_in_the_callers_time() -> None:
     world = World(init_image_key="ann/job-1/init.jpg")
-    init = picture()
+    init = sample_image()
 
     class SlowImages(FakeImages):
         def get_init_image(self, key: str) -> Any:
@@ -100,7 +100,7 @@ def test_a_job_in_another_attempt_is_looked_at_when_that_must_have_ended() -> No
     assert not world.upstream.calls
 
 
-def test_a_job_whose_function_died_is_drawn_again_with_a_charge_of_unknown_outcome() -> None:
+def test_a_job_whose_function_died_is_generated_again_with_a_charge_of_unknown_outcome() -> None:
     world = World(**taken())
     world.clock.pass_by(71)
     assert world.work() is None
@@ -123,7 +123,7 @@ def test_a_job_whose_functions_died_five_times_is_given_up() -> None:
     [
         (UpstreamTimeoutError("slow"), UNKNOWN),
         (UpstreamFailedError("500"), UNKNOWN),
-        (UpstreamAnswerError("cut off"), UNKNOWN),
+        (UpstreamResponseError("cut off"), UNKNOWN),
         (StorageError("no secret"), FREE),
     ],
 )
@@ -169,7 +169,7 @@ def test_throttling_waits_as_asked_and_jitter_and_counts_for_nothing(
 def test_our_own_pacing_is_waited_for_exactly_but_for_what_spreads_those_who_wait(
     asked: float | None, receives: int, wait: int
 ) -> None:
-    world = World(FakeUpstream(errors=[UpstreamPacedError("full", retry_after=asked)]))
+    world = World(FakeUpstream(errors=[UpstreamRateLimitedError("full", retry_after=asked)]))
     assert world.work(receives=receives) == wait
     assert (world.job.status, world.job.failures) == (JobStatus.QUEUED, 0)
 
@@ -212,7 +212,7 @@ def test_an_upstreams_no_is_final(error: Sd3Error) -> None:
     assert world.charges == [(1, FREE)]
 
 
-def test_pictures_that_cannot_be_stored_are_drawn_and_paid_again() -> None:
+def test_images_that_cannot_be_stored_are_generated_and_paid_again() -> None:
     world = World()
     world.images.error = StorageError("full")
     assert world.work() == 2

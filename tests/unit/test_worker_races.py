@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.billing import Booking, ChargeOutcome, Quote
-from sd3.domain.generation import Drawing
+from sd3.domain.billing import ChargeOutcome, Quote, UsageEntry
+from sd3.domain.generation import UpstreamResult
 from sd3.domain.job import Job, JobStatus, queued_again, running
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError
 from tests.fakes import NOON, FakeUpstream
@@ -17,7 +17,7 @@ GIVEN_UP = Sd3Error("The queue has given up.")
 
 
 class Interrupted(FakeUpstream):
-    """Something happens to the job while it is drawn."""
+    """Something happens to the job while it is generated."""
 
     world: World
 
@@ -25,9 +25,9 @@ class Interrupted(FakeUpstream):
         super().__init__(**values)
         self.change = change
 
-    def draw(self, *arguments: Any, **values: Any) -> Drawing:
+    def generate(self, *arguments: Any, **values: Any) -> UpstreamResult:
         self.world.jobs.items["job-1"] = self.change(self.world.job)
-        return super().draw(*arguments, **values)
+        return super().generate(*arguments, **values)
 
 
 def interrupted(change: Any, **values: Any) -> World:
@@ -43,7 +43,7 @@ def canceled(job: Job) -> Job:
 @pytest.mark.parametrize(
     ("errors", "outcome"), [([], CHARGED), ([UpstreamFailedError("500")], UNKNOWN)]
 )
-def test_a_job_that_is_canceled_meanwhile_keeps_its_charge_and_no_picture(
+def test_a_job_that_is_canceled_meanwhile_keeps_its_charge_and_no_image(
     errors: list[Sd3Error], outcome: ChargeOutcome
 ) -> None:
     world = interrupted(canceled, errors=errors)
@@ -58,7 +58,7 @@ def test_nothing_is_published_by_an_attempt_that_was_taken_over() -> None:
     assert (world.job.status, world.job.attempt, world.job.images) == (JobStatus.RUNNING, 2, ())
 
 
-def test_of_two_workers_with_the_same_message_one_draws() -> None:
+def test_of_two_workers_with_the_same_message_one_generates() -> None:
     world = World()
     read = world.job
     world.jobs.get = lambda *_, **__: read  # type: ignore[method-assign] # both have read it
@@ -74,7 +74,7 @@ def test_an_attempt_that_went_back_to_the_queue_is_not_charged_by_who_saw_it_run
     world.jobs.get = lambda *_, **__: read  # type: ignore[method-assign] # read before
     assert world.work() == 2
     assert (world.job.status, world.charges) == (JobStatus.QUEUED, [])
-    assert world.jobs.ledger == {("ann", "2026-11-23"): Booking(reserved=30_000)}
+    assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=30_000)}
 
 
 def test_a_table_that_is_out_of_order_is_told() -> None:

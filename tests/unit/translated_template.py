@@ -21,8 +21,8 @@ Resources = dict[str, dict[str, Any]]
 @cache
 def source() -> dict[str, Any]:
     """The template as written, with intrinsics in their long form."""
-    template, faults = cfnlint.decode.decode(str(ROOT / "template.yaml"))
-    assert not faults
+    template, field_errors = cfnlint.decode.decode(str(ROOT / "template.yaml"))
+    assert not field_errors
     plain: dict[str, Any] = json.loads(json.dumps(template, default=str))
     return plain
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from local.redrive import put_back
-from sd3.domain.billing import NOTHING, Booking, day_of
-from sd3.domain.client import Limits
-from sd3.domain.generation import Drawing
-from sd3.domain.image import Picture
-from sd3.domain.job import Job, JobStatus, booking_of
+from sd3.domain.billing import NO_USAGE, UsageEntry, day_of
+from sd3.domain.client import ClientLimits
+from sd3.domain.generation import UpstreamResult
+from sd3.domain.image import Image
+from sd3.domain.job import Job, JobStatus, usage_of
 from sd3.errors import Sd3Error, StorageError
 from tests.fakes import (
     NOON,
@@ -77,24 +77,24 @@ class WatchedJobs(FakeJobs):
         assert max(attempts, default=0) <= job.attempt
         super()._write(job)
 
-    def _admit(self, job: Job, limits: Limits) -> None:
+    def _admit(self, job: Job, limits: ClientLimits) -> None:
         super()._admit(job, limits)
         committed = self.ledger[job.client_id, day_of(job.created_at)].committed
         assert limits.daily_budget_micros is None or committed <= limits.daily_budget_micros
 
-    def sums(self) -> dict[tuple[str, str], Booking]:
+    def sums(self) -> dict[tuple[str, str], UsageEntry]:
         """What the ledger should have, by the jobs, those that were deleted included."""
-        sums: dict[tuple[str, str], Booking] = {}
+        sums: dict[tuple[str, str], UsageEntry] = {}
         for job in [*self.items.values(), *self.deleted.values()]:
             day = (job.client_id, day_of(job.created_at))
-            sums[day] = sums.get(day, NOTHING) + booking_of(job)
+            sums[day] = sums.get(day, NO_USAGE) + usage_of(job)
         return sums
 
 
 class WatchedImages(FakeImages):
     """The bucket; what is not there is a StorageError, as in S3."""
 
-    def get_init_image(self, key: str) -> Picture:
+    def get_init_image(self, key: str) -> Image:
         if key not in self.objects:
             raise StorageError("no such key")
         return super().get_init_image(key)
@@ -113,7 +113,7 @@ class PaidUpstream(FakeUpstream):
         self.fails, self.between, self.acting = fails, between, acting
         self.paid: Counter[str] = Counter()
 
-    def draw(self, request: Any, *, seeds: Sequence[int], **rest: Any) -> Drawing:
+    def generate(self, request: Any, *, seeds: Sequence[int], **rest: Any) -> UpstreamResult:
         self.between()
         error = self.fails()
         if error is None or error.may_have_charged:
@@ -121,7 +121,7 @@ class PaidUpstream(FakeUpstream):
         self.between(fault=False)
         if error:
             raise error
-        return super().draw(request, seeds=seeds, **rest)
+        return super().generate(request, seeds=seeds, **rest)
 
 
 class Between:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.http.session import Sign
 from tests.unit.upstreams.misbehaving import Received, Reply
-from tests.vendors.pictures import drawn, size_of
+from tests.vendors.images import generated, size_of
 from tests.vendors.serving import KEY, TEXT, Call, VendorServer, json_answer
 from tests.vendors.stability import SIZES
 
@@ -87,14 +87,14 @@ class BedrockServer(VendorServer):
         except ValueError as failed:  # ValidationError is one
             return error(400, "ValidationException", str(failed))
 
-    def draw(self, call: Call) -> Reply:
-        """The picture, or why it was filtered."""
+    def generate(self, call: Call) -> Reply:
+        """The image, or why it was filtered."""
         if call.seed in self.filtered:
             reason = self.filtered[call.seed] or "Filter reason: output image"
             return json_answer(200, {"seeds": [call.seed], "finish_reasons": [reason]})
         size = size_of(call.image) if call.image else SIZES[call.fields.get("aspect_ratio", "1:1")]
-        picture = drawn(call.seed, *size, kind=call.fields.get("output_format", "png"))
-        images = [pybase64.b64encode_as_string(picture)]
+        image = generated(call.seed, *size, kind=call.fields.get("output_format", "png"))
+        images = [pybase64.b64encode_as_string(image)]
         fields = {"seeds": [call.seed], "finish_reasons": [None], "images": images}
         return json_answer(200, fields)
 

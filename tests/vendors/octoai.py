@@ -1,4 +1,4 @@
-"""OctoAI's POST /generate/sd3, of all pictures in one call, as its OpenAPI document had it."""
+"""OctoAI's POST /generate/sd3, of all images in one call, as its OpenAPI document had it."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import pybase64
 
 from sd3.domain.request import SIZES
 from tests.unit.upstreams.misbehaving import Received, Reply
-from tests.vendors.pictures import drawn, size_of
+from tests.vendors.images import generated, size_of
 from tests.vendors.serving import TEXT, Call, VendorServer, json_answer
 
 PATH: Final = "/generate/sd3"
@@ -44,16 +44,16 @@ class OctoaiServer(VendorServer):
             return ERRORS["validation"]
         return Call(fields, image, received.headers)
 
-    def draw(self, call: Call) -> Reply:
-        """A picture for each seed, or null for one that is filtered."""
+    def generate(self, call: Call) -> Reply:
+        """An image for each seed, or null for one that is filtered."""
         images = [self._image(call.fields, seed) for seed in _seeds(call.fields)]
         return json_answer(200, {"images": images, "prediction_time_ms": 3451.7})
 
     def _image(self, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:
         is_filtered = seed in self.filtered
-        picture = drawn(seed, fields["width"], fields["height"], kind=fields["image_encoding"])
+        image = generated(seed, fields["width"], fields["height"], kind=fields["image_encoding"])
         return {
-            "image_b64": None if is_filtered else pybase64.b64encode_as_string(picture),
+            "image_b64": None if is_filtered else pybase64.b64encode_as_string(image),
             "removed_for_safety": is_filtered,
             "seed": seed,
             "safety_score": None,

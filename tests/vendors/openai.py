@@ -7,7 +7,7 @@ import pybase64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tests.unit.upstreams.misbehaving import Received, Reply
-from tests.vendors.pictures import drawn
+from tests.vendors.images import generated
 from tests.vendors.serving import KEY, TEXT, Call, VendorServer, json_answer
 
 PATH: Final = "/v1/images/generations"
@@ -73,11 +73,11 @@ class OpenaiServer(VendorServer):
         fields = {"seed": seed} | body.model_dump(exclude_unset=True)
         return Call(fields, None, received.headers)
 
-    def draw(self, call: Call) -> Reply:
-        """The picture, without its seed; as a link where base64 was not asked for, in SGLang."""
+    def generate(self, call: Call) -> Reply:
+        """The image, without its seed; as a link where base64 was not asked for, in SGLang."""
         width, height = map(int, call.fields["size"].split("x"))
-        picture = drawn(call.seed, width, height, kind=call.fields["output_format"])
-        data: dict[str, Any] = {"b64_json": pybase64.b64encode_as_string(picture), "url": None}
+        image = generated(call.seed, width, height, kind=call.fields["output_format"])
+        data: dict[str, Any] = {"b64_json": pybase64.b64encode_as_string(image), "url": None}
         fields: dict[str, Any] = {"created": int(time.time()), "data": [data]}
         if self.engine == "sglang":
             if call.fields.get("response_format") != "b64_json":

@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """The seed of its picture, of the first one where it has several; 0 if it names none."""
+        """The seed of its image, of the first one where it has several; 0 if it names none."""
         seed = self.fields.get("seed", 0)
         return int(seed[0] if isinstance(seed, list) else seed)
 
@@ -62,7 +62,7 @@ class VendorServer(MisbehavingServer):
         self._always = reply
 
     def filter(self, *seeds: int, reason: str = "") -> None:
-        """Have the pictures of these seeds filtered, for a reason that some vendors tell."""
+        """Have the images of these seeds filtered, for a reason that some vendors tell."""
         self.filtered |= dict.fromkeys(seeds, reason)
 
     def forget(self) -> None:
@@ -86,13 +86,13 @@ class VendorServer(MisbehavingServer):
             told = self._by_seed[read.seed] or self._next
             if told:
                 return told.popleft()
-        return self._always or self.draw(read)
+        return self._always or self.generate(read)
 
     def read(self, received: Received) -> Call | Reply:
         """The call, or the refusal of one that the vendor would not take."""
         raise NotImplementedError
 
-    def draw(self, call: Call) -> Reply:
+    def generate(self, call: Call) -> Reply:
         """The answer to a call."""
         raise NotImplementedError
 

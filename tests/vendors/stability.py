@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tests.unit.upstreams.misbehaving import Received, Reply, answer
-from tests.vendors.pictures import drawn, size_of
+from tests.vendors.images import generated, size_of
 from tests.vendors.serving import TEXT, Call, VendorServer, json_answer
 
 PATH: Final = "/v2beta/stable-image/generate/sd3"
@@ -63,19 +63,21 @@ class StabilityServer(VendorServer):
         parts = _parts(received)
         image = parts.pop("image", None)
         fields = {name: value.decode() for name, value in parts.items()}
-        faults = list(_faults(fields, image))
+        field_errors = list(_faults(fields, image))
         return (
-            error(400, "bad_request", *faults) if faults else Call(fields, image, received.headers)
+            error(400, "bad_request", *field_errors)
+            if field_errors
+            else Call(fields, image, received.headers)
         )
 
-    def draw(self, call: Call) -> Reply:
-        """The bytes of the picture, blurred if it is filtered."""
+    def generate(self, call: Call) -> Reply:
+        """The bytes of the image, blurred if it is filtered."""
         is_filtered = call.seed in self.filtered
         kind = call.fields.get("output_format", "png")
         size = size_of(call.image) if call.image else SIZES[call.fields.get("aspect_ratio", "1:1")]
         return answer(
             200,
-            drawn(0 if is_filtered else call.seed, *size, kind=kind),
+            generated(0 if is_filtered else call.seed, *size, kind=kind),
             content_type=f"image/{kind}",
             seed=str(call.seed),
             finish_reason="CONTENT_FILTERED" if is_filtered else "SUCCESS",

@@ -36,7 +36,7 @@ class Vendor(NamedTuple):
     make: Callable[[str, Key, HttpSession], Upstream]
     replies: Mapping[str, Reply]
     errors: Mapping[str, type[UpstreamError]]
-    draws_from_images: bool = True
+    generates_from_images: bool = True
     filters: bool = True
     renews_its_key: bool = True
 
@@ -116,7 +116,7 @@ OPENAI: Final = Vendor(
         "policy": ContentPolicyError,
         "rate": UpstreamThrottledError,
     },
-    draws_from_images=False,
+    generates_from_images=False,
     filters=False,
 )
 VENDORS: Final = (OCTOAI, STABILITY, BEDROCK, OPENAI)

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.s3.images import ImageStore
     from sd3.adapters.secrets import UpstreamKeys
-    from sd3.adapters.sqs import JobQueue
-    from sd3.auth.jwt import Issuer
+    from sd3.adapters.sqs import SqsJobQueue
+    from sd3.auth.jwt import JwtVerifier
     from sd3.services.inbox import Inbox
-    from sd3.services.jobs import Service
-    from sd3.services.notifications import Announcer
-    from sd3.services.ports import Time
-    from sd3.services.submission import Admission
+    from sd3.services.jobs import JobService
+    from sd3.services.notifications import JobEventPublisher
+    from sd3.services.ports import Clock
+    from sd3.services.submission import JobSubmission
     from sd3.services.worker import Worker
     from sd3.upstreams.base import Upstream
-    from sd3.upstreams.dispatch import PacedUpstream
+    from sd3.upstreams.dispatch import RateLimitedUpstream
     from sd3.upstreams.fallback import Fallback
-    from sd3.upstreams.rate_limit.limiter import SharedGate
+    from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
 
 
 @cache
@@ -42,27 +42,27 @@ def clients() -> "ClientStore":
 
 
 @cache
-def issuer() -> "Issuer | None":
+def issuer() -> "JwtVerifier | None":
     """Build the check of JWTs, if this deployment takes any."""
     settings = _settings()
     if not settings.jwt_issuer:
         return None
-    from sd3.auth.jwt import Issuer
+    from sd3.auth.jwt import JwtVerifier
 
-    return Issuer(settings.jwt_issuer, audience=settings.jwt_audience)
+    return JwtVerifier(settings.jwt_issuer, audience=settings.jwt_audience)
 
 
 @cache
-def service() -> "Service":
+def service() -> "JobService":
     """Build the use cases of clients."""
-    from sd3.adapters.dynamodb.ledger import UsageTable
+    from sd3.adapters.dynamodb.ledger import UsageStore
     from sd3.adapters.s3.uploads import UploadStore
-    from sd3.services.jobs import Service
+    from sd3.services.jobs import JobService
 
     settings, aws = _settings(), _aws()
-    return Service(
+    return JobService(
         jobs=_jobs(),
-        usages=UsageTable(aws.dynamodb, settings.usage_table),
+        usages=UsageStore(aws.dynamodb, settings.usage_table),
         images=_images(),
         uploads=UploadStore(
             aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry
@@ -91,51 +91,53 @@ def worker() -> "Worker":
 
 
 @cache
-def queue() -> "JobQueue":
+def queue() -> "SqsJobQueue":
     """Build the queue of jobs."""
-    from sd3.adapters.sqs import JobQueue
+    from sd3.adapters.sqs import SqsJobQueue
 
     settings, aws = _settings(), _aws()
-    return JobQueue(lambda: aws.sqs, settings.queue_url, aside_url=settings.aside_queue_url)
+    return SqsJobQueue(
+        lambda: aws.sqs, settings.queue_url, unprocessable_url=settings.unprocessable_queue_url
+    )
 
 
 @cache
 def inbox() -> "Inbox":
     """Build the use case of the inbox."""
     from sd3.adapters.dynamodb.tokens import ClientStore
-    from sd3.adapters.s3.inbox import AnswerStore, FileStore
+    from sd3.adapters.s3.inbox import InboxFileStore, InboxResultStore
     from sd3.services.inbox import Inbox
 
     settings, aws = _settings(), _aws()
     return Inbox(
         admission=_admission(),
         clients=ClientStore(aws.dynamodb, settings.clients_table),
-        files=FileStore(aws.s3),
-        answers=AnswerStore(aws.s3, settings.images_bucket),
+        files=InboxFileStore(aws.s3),
+        answers=InboxResultStore(aws.s3, settings.images_bucket),
     )
 
 
 @cache
-def announcer() -> "Announcer":
+def job_event_publisher() -> "JobEventPublisher":
     """Build the use case of a job's end."""
-    from sd3.adapters.eventbridge import EventBus
-    from sd3.adapters.s3.inbox import AnswerStore
-    from sd3.services.notifications import Announcer
+    from sd3.adapters.eventbridge import EventBridgeBus
+    from sd3.adapters.s3.inbox import InboxResultStore
+    from sd3.services.notifications import JobEventPublisher
 
     settings, aws = _settings(), _aws()
-    return Announcer(
-        bus=EventBus(aws.events, settings.event_bus),
-        answers=AnswerStore(aws.s3, settings.images_bucket),
+    return JobEventPublisher(
+        bus=EventBridgeBus(aws.events, settings.event_bus),
+        answers=InboxResultStore(aws.s3, settings.images_bucket),
         bucket=settings.images_bucket,
     )
 
 
 @cache
-def clock() -> "Time":
+def clock() -> "Clock":
     """Build the clock of this process."""
-    from sd3.services.ports import Time
+    from sd3.services.ports import Clock
 
-    return Time(
+    return Clock(
         now=lambda: datetime.now(UTC),
         monotonic=time.monotonic,
         sleep=time.sleep,
@@ -174,13 +176,13 @@ def _images() -> "ImageStore":
     )
 
 
-def _admission() -> "Admission":
+def _admission() -> "JobSubmission":
     """Build what makes jobs, for callers that never wait for them."""
     from sd3.adapters.s3.uploads import UploadStore
-    from sd3.services.submission import Admission
+    from sd3.services.submission import JobSubmission
 
     settings, aws = _settings(), _aws()
-    return Admission(
+    return JobSubmission(
         jobs=_jobs(),
         images=_images(),
         uploads=UploadStore(
@@ -201,7 +203,7 @@ def _upstreams() -> "Fallback":
     return Fallback(make_members=_members)
 
 
-def _members() -> "tuple[PacedUpstream, ...]":
+def _members() -> "tuple[RateLimitedUpstream, ...]":
     from sd3.adapters.secrets import UpstreamKeys
 
     settings, aws = _settings(), _aws()
@@ -216,39 +218,39 @@ def _members() -> "tuple[PacedUpstream, ...]":
     return tuple(_member(one, keys) for one in chosen)
 
 
-def _member(one: UpstreamSettings, keys: "UpstreamKeys") -> "PacedUpstream":
+def _member(one: UpstreamSettings, keys: "UpstreamKeys") -> "RateLimitedUpstream":
     from sd3.upstreams import UPSTREAMS
-    from sd3.upstreams.base import Options
-    from sd3.upstreams.dispatch import PacedUpstream
+    from sd3.upstreams.base import UpstreamOptions
+    from sd3.upstreams.dispatch import RateLimitedUpstream
 
     settings = _settings()
     if one.name not in UPSTREAMS:
         msg = f"UPSTREAM names {one.name!r}, which is none of {', '.join(UPSTREAMS)}"
         raise ValueError(msg)
-    options = Options(
+    options = UpstreamOptions(
         base_url=one.url,
         key=keys.of(one.name),
         settings=settings,
         sign=_aws().signer("bedrock", settings.bedrock_region),
     )
-    return PacedUpstream(
+    return RateLimitedUpstream(
         settings=one,
         make=lambda: UPSTREAMS[one.name](options),
-        make_gate=lambda upstream: _gate(one, upstream),
+        make_limiter=lambda upstream: _limiter(one, upstream),
         clock=clock().monotonic,
         sleep=clock().sleep,
         jitter=clock().jitter,
     )
 
 
-def _gate(one: UpstreamSettings, upstream: "Upstream") -> "SharedGate":
-    from sd3.upstreams.rate_limit.limiter import SharedGate
-    from sd3.upstreams.rate_limit.schedule import Bounds
-    from sd3.upstreams.rate_limit.table import GateTable
+def _limiter(one: UpstreamSettings, upstream: "Upstream") -> "SharedRateLimiter":
+    from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
+    from sd3.upstreams.rate_limit.schedule import RateBounds
+    from sd3.upstreams.rate_limit.table import RateLimitTable
 
-    return SharedGate(
-        GateTable(_aws().dynamodb, _settings().upstreams_table, one.name),
-        bounds=Bounds(
+    return SharedRateLimiter(
+        RateLimitTable(_aws().dynamodb, _settings().upstreams_table, one.name),
+        bounds=RateBounds(
             rate=one.rate or upstream.rate,
             concurrency=one.concurrency,
             pause_seconds=upstream.pause_seconds,

@@ -18,13 +18,13 @@ Sd3Error                          500 internal_error
 │   ├── ContentPolicyError        400 content_policy: its 'no' to this prompt or image, final
 │   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (model, schema, credit), final
 │   │   └── UpstreamKeyError      502 upstream_error: there is no key, or it is not known
-│   ├── UpstreamAnswerError       502 upstream_error: an answer that cannot be used
+│   ├── UpstreamResponseError       502 upstream_error: an answer that cannot be used
 │   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
 │   ├── UpstreamFailedError       502 upstream_error: it broke amid the call, outcome unknown
 │   │   └── UpstreamUnchargedError 502 upstream_error: it broke, and charges nothing for that
 │   └── UpstreamUnavailableError  503 upstream_unavailable: down or out of reach
 │       ├── UpstreamThrottledError 503 upstream_unavailable: it says that we ask too often
-│       └── UpstreamPacedError    503 upstream_unavailable: we hold back, and have not asked it
+│       └── UpstreamRateLimitedError 503 upstream_unavailable: we hold back and do not call it
 ├── StillRunningError             504 still_running: the job goes on without its caller
 ├── StorageError                  500 internal_error: DynamoDB or S3 failed
 ├── IssuerError                   500 internal_error: the issuer of JWTs cannot be asked
@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 
-class Fault(NamedTuple):
+class FieldError(NamedTuple):
     """One wrong field: where it is (`("body", "seed", 1)`), what is wrong, and pydantic's type."""
 
     loc: tuple[str | int, ...]
@@ -60,7 +60,7 @@ class Sd3Error(Exception):
 
 
 class RequestError(Sd3Error):
-    """The caller's fault. Nothing was changed and nothing was paid."""
+    """The caller's field_error. Nothing was changed and nothing was paid."""
 
 
 class InvalidJsonError(RequestError):
@@ -134,15 +134,17 @@ class UnsupportedMediaTypeError(RequestError):
 
 
 class InvalidRequestError(RequestError):
-    """A request with one or more wrong fields: `faults` holds the first 100 of them."""
+    """A request with one or more wrong fields: `field_errors` holds the first 100 of them."""
 
     code = "validation_error"
     status = 422
 
-    def __init__(self, faults: Sequence[Fault], *, message: str | None = None) -> None:
-        """`message` is for a job, which does not tell of its faults."""
-        self.faults = tuple(faults[:100])
-        names = [".".join(map(str, fault.loc[1:])) or "body" for fault in self.faults]
+    def __init__(self, field_errors: Sequence[FieldError], *, message: str | None = None) -> None:
+        """`message` is for a job, which does not tell of its field_errors."""
+        self.field_errors = tuple(field_errors[:100])
+        names = [
+            ".".join(map(str, field_error.loc[1:])) or "body" for field_error in self.field_errors
+        ]
         fields = list(dict.fromkeys(names))
         shown = ", ".join(fields[:10]) + (" and more" if len(fields) > 10 else "")
         super().__init__(message or f"The request is not valid: see detail for {shown}.")
@@ -169,7 +171,7 @@ class UpstreamError(Sd3Error):
 
 
 class ContentPolicyError(UpstreamError):
-    """The upstream will not draw this prompt or image."""
+    """The upstream will not generate this prompt or image."""
 
     code = "content_policy"
     status = 400
@@ -186,20 +188,20 @@ class UpstreamKeyError(UpstreamRefusedError):
     """The upstream does not know our key, or we have none for it."""
 
 
-class UpstreamAnswerError(UpstreamError):
-    """An answer that was drawn, perhaps paid, and cannot be used."""
+class UpstreamResponseError(UpstreamError):
+    """An answer that was generated, perhaps paid, and cannot be used."""
 
     may_have_charged = True
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """The call was sent and no answer came in time: drawn or not, charged or not, is unknown."""
+    """The call was sent and no response came in time. Its outcome and its charge are unknown."""
 
     may_have_charged = True
 
 
 class UpstreamFailedError(UpstreamError):
-    """A 5xx, or the connection lost after sending: drawn or not, charged or not, is unknown."""
+    """A 5xx, or the connection lost after sending: generated or not, charged or not, is unknown."""
 
     may_have_charged = True
 
@@ -225,7 +227,7 @@ class UpstreamThrottledError(UpstreamUnavailableError):
     """The upstream says that it is asked too often."""
 
 
-class UpstreamPacedError(UpstreamUnavailableError):
+class UpstreamRateLimitedError(UpstreamUnavailableError):
     """Our own pacing or breaker holds back: no call was made."""
 
 

@@ -7,5 +7,5 @@ from aws_lambda_powertools import Logger
 
 @cache
 def logger() -> Logger:
-    """Build the structured log; it never holds tokens, prompts, links or pictures."""
+    """Build the structured log; it never holds tokens, prompts, links or images."""
     return Logger()

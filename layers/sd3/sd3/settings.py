@@ -28,7 +28,7 @@ class UpstreamSettings:
     url: str = ""
     """Its base URL; empty for the vendor's own."""
     price_micros: int | None = None
-    """Of a picture, in micro-dollars."""
+    """Of an image, in micro-dollars."""
     rate: Rate | None = None
     concurrency: int | None = None
     """Calls under way at once; None is no bound."""
@@ -44,15 +44,15 @@ class Settings:
     clients_table: str = ""
     upstreams_table: str = ""
     queue_url: str = ""
-    aside_queue_url: str = ""
+    unprocessable_queue_url: str = ""
     event_bus: str = "default"
     max_queue_hours: int = 6
     upstream: str = "octoai"
-    """Who draws: one name, or several in the order in which they are asked, comma-separated."""
+    """Who generates: one name, or several in the order in which they are asked, comma-separated."""
     upstream_url: str = ""
     """Base URLs in the order of `upstream`; what is left empty is the vendor's own."""
     upstream_price: str = ""
-    """Dollars of a picture, likewise."""
+    """Dollars of an image, likewise."""
     upstream_rate: str = ""
     """Calls in a window of seconds (`150/10`), likewise."""
     upstream_concurrency: str = ""

@@ -93,6 +93,6 @@ def test_an_object_is_read_but_not_there_before(url: str) -> None:
 def test_there_is_such_a_client_and_its_events_are_taken(url: str) -> None:
     with closing(client("dynamodb", url)) as dynamodb, closing(client("events", url)) as events:
         [token] = dynamodb.query(TableName="clients", KeyConditionExpression="id = :a")["Items"]
-        assert token_from(token).works(now=datetime.now(UTC))
+        assert token_from(token).is_active(now=datetime.now(UTC))
         answer = events.put_events(Entries=[{"Source": "sd3", "DetailType": "a", "Detail": "{}"}])
     assert (answer["FailedEntryCount"], len(answer["Entries"])) == (0, 1)

@@ -21,7 +21,7 @@ def test_a_vendor_refuses_what_a_window_has_too_much_and_then_all_for_a_while() 
     assert refusals(vendor, calls=51, at=9.9) == 1
     assert refusals(vendor, calls=1, at=9.9 + BLOCK_SECONDS - 0.1) == 1
     assert refusals(vendor, calls=150, at=9.9 + BLOCK_SECONDS) == 0
-    assert (vendor.drawn, vendor.refused) == (300, 2)
+    assert (vendor.generated, vendor.refused) == (300, 2)
     assert vendor.share_refused == 2 / 302
 
 
@@ -44,7 +44,7 @@ def test_what_is_used_is_of_the_time_from_the_first_call_to_the_last() -> None:
 def test_a_run_is_the_same_again_by_its_seed(make_work: Callable[[World], Work]) -> None:
     def run(seed: int) -> tuple[float, int, int]:
         world = drain(make_work, [3] * 60, workers=20, is_harsh=False, seed=seed)
-        return world.time.now, world.vendor.refused, world.gate.writes
+        return world.time.now, world.vendor.refused, world.limiter.writes
 
     assert run(1) == run(1) != run(2)
 
@@ -54,7 +54,7 @@ def test_naive_workers_run_into_the_block_and_ours_do_not() -> None:
         drain(make_work, [1] * 200, workers=200, is_harsh=True, seed=1)
         for make_work in (our_work, naive_work)
     )
-    assert [world.vendor.drawn for world in (ours, naive)] == [200, 200]
+    assert [world.vendor.generated for world in (ours, naive)] == [200, 200]
     assert ours.vendor.refused == 0
     assert naive.vendor.refused > 50
     assert naive.time.now > BLOCK_SECONDS > ours.time.now
@@ -62,7 +62,7 @@ def test_naive_workers_run_into_the_block_and_ours_do_not() -> None:
 
 def test_the_rows_judge_our_worst_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet, "FLEETS", ((100, fleet.ONE),))
-    monkeypatch.setattr(fleet, "PICTURES", 200)
+    monkeypatch.setattr(fleet, "IMAGES", 200)
     monkeypatch.setattr(fleet, "USED_AIM", 1.1)
     _, row, used, refused, _ = fleet.measure(1)
     assert "ours" not in line(row)

@@ -45,7 +45,7 @@ def connection(url: str) -> http.client.HTTPConnection:
 
 def test_put_object_is_answered_with_an_etag(aws: str) -> None:
     with closing(client("s3", aws)) as s3:
-        answer = s3.put_object(Bucket="images", Key="a/0.png", Body=servers.picture())
+        answer = s3.put_object(Bucket="images", Key="a/0.png", Body=servers.image())
     assert answer["ETag"] == '"0"'
     assert answer["ResponseMetadata"]["RetryAttempts"] == 0
 
@@ -162,14 +162,14 @@ def test_a_secret_is_answered(aws: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_sd3_answers_as_many_pictures_as_were_asked_for(count: int) -> None:
+def test_sd3_answers_as_many_images_as_were_asked_for(count: int) -> None:
     with serving(servers.sd3()) as url, closing(connection(url)) as kept:
         kept.request("POST", "/generate/sd3", json.dumps({"num_images": count}))
         images = json.loads(kept.getresponse().read())["images"]
     assert [image["seed"] for image in images] == list(range(1, count + 1))
-    assert {base64.b64decode(image["image_b64"]) for image in images} == {servers.picture()}
+    assert {base64.b64decode(image["image_b64"]) for image in images} == {servers.image()}
 
 
-def test_the_picture_is_a_png_of_one_and_a_half_megabytes() -> None:
-    assert servers.picture().startswith(b"\x89PNG\r\n\x1a\n")
-    assert 1.4e6 < len(servers.picture()) < 1.7e6
+def test_the_image_is_a_png_of_one_and_a_half_megabytes() -> None:
+    assert servers.image().startswith(b"\x89PNG\r\n\x1a\n")
+    assert 1.4e6 < len(servers.image()) < 1.7e6

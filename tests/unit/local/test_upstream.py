@@ -23,7 +23,7 @@ def test_every_upstream_says_what_it_needs() -> None:
     assert set(NEEDS) == set(UPSTREAMS)
 
 
-def test_without_a_name_the_model_server_draws() -> None:
+def test_without_a_name_the_model_server_generates() -> None:
     chosen = choose("")
     assert chosen.parameters(MODEL) == {"Upstream": "octoai", "UpstreamUrl": MODEL}
     assert json.loads(chosen.secret("token")) == {"octoai": "token"}

@@ -7,11 +7,11 @@ from typing import Final
 import pytest
 
 from sd3.errors import UpstreamError
-from sd3.http.error_response import Refusal
-from sd3.http.session import Answer, HttpSession, Limits
+from sd3.http.error_response import ErrorResponse
+from sd3.http.session import HttpLimits, HttpResponse, HttpSession
 from tests.unit.upstreams.misbehaving import MisbehavingServer, Reply
 
-LIMITS: Final = Limits(max_bytes=4_000_000, min_seconds=0)
+LIMITS: Final = HttpLimits(max_bytes=4_000_000, min_seconds=0)
 SECRET: Final = "sk-secret"
 
 
@@ -50,7 +50,7 @@ class FakeKey:
 class Caller:
     """A server and a session with it."""
 
-    def __init__(self, server: MisbehavingServer, limits: Limits) -> None:
+    def __init__(self, server: MisbehavingServer, limits: HttpLimits) -> None:
         self.server = server
         self.time = FakeTime()
         self.session = HttpSession(server.url + "/", limits=limits, clock=self.time.clock)
@@ -60,11 +60,11 @@ class Caller:
         *,
         seconds: float = 30,
         body: bytes = b"{}",
-        explain: Callable[[Refusal], UpstreamError | None] = lambda _: None,
-    ) -> Answer:
+        explain: Callable[[ErrorResponse], UpstreamError | None] = lambda _: None,
+    ) -> HttpResponse:
         """Post so many seconds before the deadline."""
         return self.session.post(
-            "/draw",
+            "/generate",
             headers={"Authorization": f"Bearer {SECRET}"},
             body=body,
             deadline=self.time.now + seconds,
@@ -80,7 +80,7 @@ def serve() -> Iterator[Serve]:
     """Start servers that follow their scripts, and end with the test."""
     with ExitStack() as ends:
 
-        def start(*script: Reply, limits: Limits = LIMITS) -> Caller:
+        def start(*script: Reply, limits: HttpLimits = LIMITS) -> Caller:
             caller = Caller(ends.enter_context(MisbehavingServer(*script)), limits)
             ends.enter_context(closing(caller.session))
             return caller

@@ -1,10 +1,10 @@
-"""What OctoAI answers, made of small pictures."""
+"""What OctoAI answers, made of small images."""
 
 import base64
 import json
 from typing import Any
 
-from tests.unit.pictures import png
+from tests.unit.images import png
 
 
 def b64(data: bytes) -> str:
@@ -13,7 +13,7 @@ def b64(data: bytes) -> str:
 
 
 def image(width: int = 64, **fields: Any) -> dict[str, Any]:
-    """One picture of an answer: 64 pixels high, and of seed 7."""
+    """One image of an answer: 64 pixels high, and of seed 7."""
     usual = {"image_b64": b64(png(width)), "removed_for_safety": False, "seed": 7}
     return usual | {"safety_score": None} | fields
 

@@ -11,20 +11,20 @@ import pytest
 from botocore.config import Config
 
 from sd3.adapters.aws import Aws
-from sd3.domain.image import Picture, read_picture
+from sd3.domain.image import Image, read_image
 from sd3.domain.request import MAX_SEED, GenerateRequest
 from sd3.errors import (
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
 from sd3.upstreams.bedrock import BedrockUpstream
-from tests.unit.pictures import flat, png
+from tests.unit.images import flat, png
 from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.misbehaving import answer
@@ -73,7 +73,9 @@ def test_what_its_schema_does_not_have_is_ignored() -> None:
 
 
 def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: BedrockServer) -> None:
-    facing.drawn(negative_prompt="snow", cfg_scale=4, width=640, height=1536, image_encoding="png")
+    facing.generated(
+        negative_prompt="snow", cfg_scale=4, width=640, height=1536, image_encoding="png"
+    )
     (request,) = server.requests
     assert request.path == "/model/stability.sd3-5-large-v1%3A0/invoke"
     assert request.headers["content-type"] == request.headers["accept"] == "application/json"
@@ -90,8 +92,8 @@ def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: BedrockSer
 def test_image_is_sent_in_base64_and_without_an_aspect_ratio(
     facing: Facing, server: BedrockServer
 ) -> None:
-    start = read_picture(png(832, 1216))
-    facing.drawn(init_image=start, strength=0.25, width=832, height=1216)
+    start = read_image(png(832, 1216))
+    facing.generated(init_image=start, strength=0.25, width=832, height=1216)
     assert server.requests[0].json == {
         "prompt": PROMPT,
         "mode": "image-to-image",
@@ -103,14 +105,14 @@ def test_image_is_sent_in_base64_and_without_an_aspect_ratio(
 
 
 def test_empty_negative_prompt_is_not_sent(facing: Facing, server: BedrockServer) -> None:
-    facing.drawn(negative_prompt="")
+    facing.generated(negative_prompt="")
     assert "negative_prompt" not in server.calls[0].fields
 
 
-def test_seed_beyond_its_range_wraps_and_the_picture_tells(
+def test_seed_beyond_its_range_wraps_and_the_image_tells(
     facing: Facing, server: BedrockServer
 ) -> None:
-    assert facing.drawn(seeds=[MAX_SEED]).seed == 1
+    assert facing.generated(seeds=[MAX_SEED]).seed == 1
     assert server.calls[0].fields["seed"] == 1
 
 
@@ -136,12 +138,12 @@ SENT = ("content-type", "accept", "authorization", "host", "x-amz-date")
 
 
 def test_botocores_client_sends_and_reads_the_same(facing: Facing, server: BedrockServer) -> None:
-    picture = facing.drawn(init_image=read_picture(png(80, 80))).picture
+    image = facing.generated(init_image=read_image(png(80, 80))).image
     (ours,) = server.requests
     read = sent_by_botocore(server.url, ours.body)
     theirs = server.requests[1]
-    assert picture
-    assert read["images"] == [b64(picture.data)]
+    assert image
+    assert read["images"] == [b64(image.data)]
     assert (theirs.method, theirs.path, theirs.body) == (ours.method, ours.path, ours.body)
     for request in (ours, theirs):
         assert set(SENT) <= request.headers.keys()
@@ -153,7 +155,7 @@ def test_arn_of_a_model_has_the_path_that_botocore_gives_it() -> None:
     with BedrockServer(model_id=ARN) as server:
         upstream = made(server.url + "/", ARN)
         request = GenerateRequest(prompt=PROMPT)
-        upstream.draw(request, seeds=[7], init_image=None, deadline=_in_time())
+        upstream.generate(request, seeds=[7], init_image=None, deadline=_in_time())
         sent_by_botocore(server.url, server.requests[0].body, model_id=ARN)
     ours, theirs = server.requests
     assert ours.path == theirs.path
@@ -177,7 +179,7 @@ def test_requests_that_are_signed_as_in_production_are_taken(
             model_id=MODEL_ID,
             region=REGION,
         )
-        upstream.draw(
+        upstream.generate(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
         )
     (call,) = server.calls
@@ -193,7 +195,7 @@ def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -
         base_url=server.url, key=NoKey(), sign=changed, model_id=MODEL_ID, region=REGION
     )
     with pytest.raises(Sd3Error, match="bedrock answered 403 InvalidSignatureException"):
-        upstream.draw(
+        upstream.generate(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
         )
 
@@ -206,7 +208,7 @@ def test_missing_credentials_are_told(server: BedrockServer) -> None:
         base_url=server.url, key=NoKey(), sign=unsigned, model_id=MODEL_ID, region=REGION
     )
     with pytest.raises(StorageError):
-        upstream.draw(
+        upstream.generate(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
         )
     assert server.connections == 0
@@ -224,10 +226,10 @@ def test_api_key_is_sent_in_place_of_a_signature_and_renewed(server: BedrockServ
         model_id=MODEL_ID,
         region=REGION,
     )
-    drawing = upstream.draw(
+    result = upstream.generate(
         GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
     )
-    assert drawing.pictures[0].picture
+    assert result.images[0].image
     sent = [request.headers["authorization"] for request in server.requests]
     assert sent == ["Bearer of-last-year", f"Bearer {KEY}"]
 
@@ -243,7 +245,7 @@ def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
         base_url="", key=NoKey(), sign=sign, model_id=MODEL_ID, region="eu-west-1"
     )
     with pytest.raises(StorageError):
-        upstream.draw(
+        upstream.generate(
             GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
         )
     assert signed == [
@@ -256,10 +258,10 @@ def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
 @pytest.mark.parametrize(
     "reason", ["Filter reason: prompt", "Filter reason: output image", "Filter reason: input image"]
 )
-def test_filtered_picture_is_marked(facing: Facing, server: BedrockServer, reason: str) -> None:
+def test_filtered_image_is_marked(facing: Facing, server: BedrockServer, reason: str) -> None:
     server.filter(7, reason=reason)
-    result = facing.drawn()
-    assert (result.seed, result.picture, result.safety_score) == (7, None, None)
+    result = facing.generated()
+    assert (result.seed, result.image, result.safety_score) == (7, None, None)
 
 
 @pytest.mark.parametrize("reason", ["Inference error", TEXT, ""])
@@ -291,19 +293,19 @@ def test_answer_is_read_tolerantly(
     facing: Facing, server: BedrockServer, fields: dict[str, Any], seed: int
 ) -> None:
     server.tell(json_answer(200, fields))
-    result = facing.drawn()
+    result = facing.generated()
     assert result.seed == seed
-    assert result.picture == Picture(flat(64, 64), "image/png", 64, 64)
+    assert result.image == Image(flat(64, 64), "image/png", 64, 64)
 
 
 @pytest.mark.parametrize(
     "fields", [{}, {"images": []}, {"images": [None]}, {"images": ["AAAA"]}, {"images": [5]}, []]
 )
-def test_answer_without_a_picture_cannot_be_used(
+def test_answer_without_an_image_cannot_be_used(
     facing: Facing, server: BedrockServer, fields: object
 ) -> None:
     server.tell(json_answer(200, fields))
-    assert type(facing.error()) is UpstreamAnswerError
+    assert type(facing.error()) is UpstreamResponseError
 
 
 def test_the_errors_are_those_of_botocores_data() -> None:

@@ -1,4 +1,4 @@
-"""The calls to one upstream, behind its gate."""
+"""The calls to one upstream, behind its limiter."""
 
 import threading
 from collections.abc import Sequence
@@ -7,25 +7,25 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import ChargeOutcome, Expense
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
     UpstreamFailedError,
-    UpstreamPacedError,
+    UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.dispatch import Calls, Order, PacedUpstream
-from tests.fakes import OpenGate, picture
+from sd3.upstreams.dispatch import Calls, GenerationTask, RateLimitedUpstream
+from tests.fakes import OpenGate, sample_image
 from tests.unit.upstreams.calling import FakeTime
 from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
 
@@ -35,36 +35,36 @@ CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOut
 
 
 class Paced:
-    """An upstream behind a gate, on a clock that does not wait; jitter is half of its most."""
+    """An upstream behind a limiter, on a clock that does not wait; jitter is half of its most."""
 
     def __init__(
         self,
         upstream: ScriptedUpstream | None = None,
-        gate: OpenGate | NarrowGate | None = None,
+        limiter: OpenGate | NarrowGate | None = None,
         **settings: Any,
     ) -> None:
         self.upstream = upstream or ScriptedUpstream()
-        self.gate = gate or OpenGate()
+        self.limiter = limiter or OpenGate()
         self.time = FakeTime()
-        self.paced = PacedUpstream(
+        self.paced = RateLimitedUpstream(
             settings=UpstreamSettings(name=self.upstream.name, **settings),
             make=lambda: self.upstream,
-            make_gate=lambda _: self.gate,
+            make_limiter=lambda _: self.limiter,
             clock=self.time.clock,
             sleep=self.time.sleep,
             jitter=lambda: 0.5,
         )
 
-    def draw(
+    def generate(
         self,
         *,
         seeds: Sequence[int] = (7,),
         tries: int = 3,
         seconds: float = 60,
-        init_image: Picture | None = None,
+        init_image: Image | None = None,
     ) -> Calls:
-        order = Order(REQUEST, dict(enumerate(seeds)), init_image, self.time.now + seconds)
-        return self.paced.draw(order, tries=tries)
+        order = GenerationTask(REQUEST, dict(enumerate(seeds)), init_image, self.time.now + seconds)
+        return self.paced.generate(order, tries=tries)
 
     def expenses(self, made: Calls) -> list[tuple[ChargeOutcome, int]]:
         listed = list(self.paced.expenses(made, REQUEST))
@@ -77,31 +77,33 @@ def kinds(made: Calls) -> list[type]:
 
 
 @pytest.mark.parametrize(
-    ("pictures_per_call", "calls"),
+    ("images_per_call", "calls"),
     [(1, [[7], [8], [9], [10], [11]]), (2, [[7, 8], [9, 10], [11]]), (16, [[7, 8, 9, 10, 11]])],
 )
 def test_seeds_are_called_for_in_as_many_calls_as_it_takes(
-    pictures_per_call: int, calls: list[list[int]]
+    images_per_call: int, calls: list[list[int]]
 ) -> None:
-    paced = Paced(ScriptedUpstream(pictures_per_call=pictures_per_call))
-    made = paced.draw(seeds=[7, 8, 9, 10, 11])
+    paced = Paced(ScriptedUpstream(images_per_call=images_per_call))
+    made = paced.generate(seeds=[7, 8, 9, 10, 11])
     assert sorted(paced.upstream.calls) == calls
-    drawn = [made.results[index] for index in range(5)]
-    assert drawn == [DrawnPicture(seed, picture(), upstream="scripted") for seed in range(7, 12)]
+    generated = [made.results[index] for index in range(5)]
+    assert generated == [
+        GeneratedImage(seed, sample_image(), upstream="scripted") for seed in range(7, 12)
+    ]
     assert made.milliseconds == 1234.5
     assert paced.time.slept == []
 
 
-def test_results_are_of_the_pictures_that_were_asked_for() -> None:
+def test_results_are_of_the_images_that_were_asked_for() -> None:
     paced = Paced()
-    order = Order(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
-    made = paced.paced.draw(order, tries=1)
+    order = GenerationTask(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
+    made = paced.paced.generate(order, tries=1)
     assert {index: getattr(one, "seed", 0) for index, one in made.results.items()} == {3: 7, 5: 8}
 
 
 def test_init_image_is_handed_to_every_call() -> None:
-    paced, start = Paced(), picture()
-    paced.draw(seeds=[7, 8], init_image=start)
+    paced, start = Paced(), sample_image()
+    paced.generate(seeds=[7, 8], init_image=start)
     assert paced.upstream.init_images == [start, start]
 
 
@@ -109,38 +111,38 @@ def test_calls_are_made_at_once() -> None:
     meeting = threading.Barrier(16, timeout=10)
 
     class Meeting(ScriptedUpstream):
-        def draw(self, *args: Any, **options: Any) -> Drawing:
+        def generate(self, *args: Any, **options: Any) -> UpstreamResult:
             meeting.wait()
-            return super().draw(*args, **options)
+            return super().generate(*args, **options)
 
-    assert len(Paced(Meeting()).draw(seeds=range(1, 17)).results) == 16
+    assert len(Paced(Meeting()).generate(seeds=range(1, 17)).results) == 16
 
 
 def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
     paced = Paced()
 
     class Slow(ScriptedUpstream):
-        def draw(self, *args: Any, **options: Any) -> Drawing:
+        def generate(self, *args: Any, **options: Any) -> UpstreamResult:
             paced.time.now += 2.5
-            return super().draw(*args, **options)
+            return super().generate(*args, **options)
 
     paced.upstream = Slow(milliseconds=0)
-    assert paced.draw().milliseconds == 2500
+    assert paced.generate().milliseconds == 2500
 
 
-def test_busy_upstream_is_asked_again_with_backoff_until_it_draws() -> None:
+def test_busy_upstream_is_asked_again_with_backoff_until_it_generates() -> None:
     paced = Paced(ScriptedUpstream(script={7: [BUSY, BUSY]}))
-    made = paced.draw()
-    assert kinds(made) == [DrawnPicture]
+    made = paced.generate()
+    assert kinds(made) == [GeneratedImage]
     assert paced.upstream.calls == [[7], [7], [7]]
     assert paced.time.slept == [0.5, 1.0]
-    assert paced.gate.told == [[BUSY], [BUSY], [None]]
+    assert paced.limiter.told == [[BUSY], [BUSY], [None]]
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_upstream_that_stays_busy_is_given_up_after_so_many_tries(tries: int) -> None:
     paced = Paced(ScriptedUpstream(always=BUSY))
-    made = paced.draw(tries=tries)
+    made = paced.generate(tries=tries)
     assert made.results == {0: BUSY}
     assert len(paced.upstream.calls) == tries
     assert paced.time.slept == [0.5, 1.0][: tries - 1]
@@ -150,8 +152,8 @@ def test_only_what_was_busy_is_asked_again() -> None:
     throttled = UpstreamThrottledError("busy")
     script: Script = {8: [throttled], 9: [UpstreamFailedError("failed")], 10: [BUSY, BUSY]}
     paced = Paced(ScriptedUpstream(script=script))
-    made = paced.draw(seeds=[7, 8, 9, 10])
-    assert kinds(made) == [DrawnPicture, DrawnPicture, UpstreamFailedError, DrawnPicture]
+    made = paced.generate(seeds=[7, 8, 9, 10])
+    assert kinds(made) == [GeneratedImage, GeneratedImage, UpstreamFailedError, GeneratedImage]
     assert sorted(paced.upstream.calls) == [[7], [8], [8], [9], [10], [10], [10]]
 
 
@@ -161,7 +163,7 @@ def test_only_what_was_busy_is_asked_again() -> None:
         UpstreamTimeoutError("slow"),
         UpstreamFailedError("failed"),
         UpstreamUnchargedError("failed"),
-        UpstreamAnswerError("cut off"),
+        UpstreamResponseError("cut off"),
         UpstreamRefusedError("no"),
         ContentPolicyError("no"),
         StorageError("no key"),
@@ -169,9 +171,9 @@ def test_only_what_was_busy_is_asked_again() -> None:
 )
 def test_what_is_no_sign_of_being_busy_is_not_asked_again(error: Sd3Error) -> None:
     paced = Paced(ScriptedUpstream(always=error))
-    assert paced.draw().results == {0: error}
+    assert paced.generate().results == {0: error}
     assert len(paced.upstream.calls) == 1
-    assert paced.gate.told == [[error]]
+    assert paced.limiter.told == [[error]]
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.8, 1), (1.5, 2), (3, 3)])
@@ -179,30 +181,30 @@ def test_busy_upstream_is_given_up_when_too_little_time_is_left_for_a_call(
     seconds: float, calls: int
 ) -> None:
     paced = Paced(ScriptedUpstream(always=BUSY))
-    assert paced.draw(seconds=seconds).results == {0: BUSY}
+    assert paced.generate(seconds=seconds).results == {0: BUSY}
     assert len(paced.upstream.calls) == calls
 
 
 def test_what_was_not_asked_for_yet_gets_the_error_that_ended_it() -> None:
     paced = Paced(ScriptedUpstream(script={8: [BUSY] * 9}), NarrowGate(2))
-    made = paced.draw(seeds=[7, 8, 9, 10], tries=1)
-    assert kinds(made) == [DrawnPicture, *[UpstreamUnavailableError] * 3]
+    made = paced.generate(seeds=[7, 8, 9, 10], tries=1)
+    assert kinds(made) == [GeneratedImage, *[UpstreamUnavailableError] * 3]
     assert [made.results[index] for index in (1, 2, 3)] == [BUSY] * 3
     assert sorted(paced.upstream.calls) == [[7], [8]]
 
 
 def test_gate_is_entered_again_for_what_it_did_not_let_in() -> None:
-    paced = Paced(gate=NarrowGate(2, 1, 2))
-    made = paced.draw(seeds=[7, 8, 9, 10, 11])
-    assert kinds(made) == [DrawnPicture] * 5
-    assert isinstance(paced.gate, NarrowGate)
-    assert [calls for calls, _ in paced.gate.asked] == [5, 3, 2]
-    assert [len(told) for told in paced.gate.told] == [2, 1, 2]
+    paced = Paced(limiter=NarrowGate(2, 1, 2))
+    made = paced.generate(seeds=[7, 8, 9, 10, 11])
+    assert kinds(made) == [GeneratedImage] * 5
+    assert isinstance(paced.limiter, NarrowGate)
+    assert [calls for calls, _ in paced.limiter.asked] == [5, 3, 2]
+    assert [len(told) for told in paced.limiter.told] == [2, 1, 2]
 
 
 def test_turns_are_waited_for_by_each_call() -> None:
-    paced = Paced(gate=NarrowGate(3, waits=(0.0, 1.5, 3.0)))
-    paced.draw(seeds=[7, 8, 9])
+    paced = Paced(limiter=NarrowGate(3, waits=(0.0, 1.5, 3.0)))
+    paced.generate(seeds=[7, 8, 9])
     assert sorted(paced.time.slept) == [1.5, 3.0]
 
 
@@ -210,46 +212,46 @@ def test_turns_are_waited_for_by_each_call() -> None:
 def test_turn_is_waited_for_by_half_of_the_time_at_the_most(
     seconds: float, patience: float
 ) -> None:
-    paced = Paced(gate=NarrowGate(1))
-    paced.draw(seconds=seconds)
-    assert isinstance(paced.gate, NarrowGate)
-    assert paced.gate.asked == [(1, patience)]
+    paced = Paced(limiter=NarrowGate(1))
+    paced.generate(seconds=seconds)
+    assert isinstance(paced.limiter, NarrowGate)
+    assert paced.limiter.asked == [(1, patience)]
 
 
-@pytest.mark.parametrize("error", [UpstreamPacedError("full"), StorageError("no table")])
+@pytest.mark.parametrize("error", [UpstreamRateLimitedError("full"), StorageError("no table")])
 def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> None:
-    paced = Paced(gate=NarrowGate(1, error=error))
-    made = paced.draw(seeds=[7, 8, 9])
+    paced = Paced(limiter=NarrowGate(1, error=error))
+    made = paced.generate(seeds=[7, 8, 9])
     assert [made.results[index] for index in (1, 2)] == [error, error]
     assert paced.upstream.calls == [[7]]
     assert paced.expenses(made) == [(CHARGED, 1000)]
 
 
-def test_the_rest_of_what_is_drawn_in_part_waits_for_its_turns() -> None:
-    full = UpstreamPacedError("full", retry_after=30)
-    paced = Paced(gate=NarrowGate(1, 0, 1, error=full))
-    made = paced.draw(seeds=[7, 8], seconds=300)
-    assert kinds(made) == [DrawnPicture, DrawnPicture]
+def test_the_rest_of_what_is_generated_in_part_waits_for_its_turns() -> None:
+    full = UpstreamRateLimitedError("full", retry_after=30)
+    paced = Paced(limiter=NarrowGate(1, 0, 1, error=full))
+    made = paced.generate(seeds=[7, 8], seconds=300)
+    assert kinds(made) == [GeneratedImage, GeneratedImage]
     assert paced.time.slept == [30.5]
-    assert isinstance(paced.gate, NarrowGate)
-    assert paced.gate.asked == [(2, 20), (1, 290), (1, 290 - 30.5)]
+    assert isinstance(paced.limiter, NarrowGate)
+    assert paced.limiter.asked == [(2, 20), (1, 290), (1, 290 - 30.5)]
 
 
 @pytest.mark.parametrize(("tries", "retry_after"), [(1, 30), (3, 290)])
 def test_the_rest_is_left_to_the_next_upstream_or_for_want_of_time(
     tries: int, retry_after: float
 ) -> None:
-    full = UpstreamPacedError("full", retry_after=retry_after)
-    paced = Paced(gate=NarrowGate(1, error=full))
-    made = paced.draw(seeds=[7, 8], tries=tries, seconds=300)
-    assert kinds(made) == [DrawnPicture, UpstreamPacedError]
+    full = UpstreamRateLimitedError("full", retry_after=retry_after)
+    paced = Paced(limiter=NarrowGate(1, error=full))
+    made = paced.generate(seeds=[7, 8], tries=tries, seconds=300)
+    assert kinds(made) == [GeneratedImage, UpstreamRateLimitedError]
     assert paced.time.slept == []
 
 
 def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
-    paced = Paced(gate=NarrowGate(error=UpstreamPacedError("full")))
-    made = paced.draw(seeds=[7, 8])
-    assert (paced.upstream.calls, paced.gate.told) == ([], [])
+    paced = Paced(limiter=NarrowGate(error=UpstreamRateLimitedError("full")))
+    made = paced.generate(seeds=[7, 8])
+    assert (paced.upstream.calls, paced.limiter.told) == ([], [])
     assert not made.were_made
     assert paced.expenses(made) == []
 
@@ -259,7 +261,7 @@ def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
     [
         ({}, [(CHARGED, 4000)]),
         ({7: [UpstreamTimeoutError("?")]}, [(CHARGED, 3000), (UNKNOWN, 1000)]),
-        ({7: [UpstreamAnswerError("?")], 9: [BUSY] * 3}, [(CHARGED, 2000), (UNKNOWN, 1000)]),
+        ({7: [UpstreamResponseError("?")], 9: [BUSY] * 3}, [(CHARGED, 2000), (UNKNOWN, 1000)]),
         ({seed: [UpstreamFailedError("?")] for seed in range(7, 11)}, [(UNKNOWN, 4000)]),
         ({seed: [UpstreamUnchargedError("?")] for seed in range(7, 11)}, [(FREE, 0)]),
         ({seed: [UpstreamRefusedError("no")] for seed in range(7, 11)}, [(FREE, 0)]),
@@ -269,13 +271,13 @@ def test_expenses_are_summed_by_outcome(
     script: dict[int, list[Sd3Error]], expenses: list[tuple[ChargeOutcome, int]]
 ) -> None:
     paced = Paced(ScriptedUpstream(script=script, removed=[10]))
-    assert paced.expenses(paced.draw(seeds=[7, 8, 9, 10])) == expenses
+    assert paced.expenses(paced.generate(seeds=[7, 8, 9, 10])) == expenses
 
 
 def test_price_that_is_set_is_the_price() -> None:
     paced = Paced(price_micros=25)
     assert paced.paced.price(REQUEST) == 25
-    made = paced.draw(seeds=[7, 8])
+    made = paced.generate(seeds=[7, 8])
     assert list(paced.paced.expenses(made, REQUEST)) == [Expense("scripted", CHARGED, 50)]
     assert Paced(price_micros=0).paced.price(REQUEST) == 0
     assert Paced().paced.price(REQUEST) == 1000
@@ -288,15 +290,15 @@ def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
         made.append("upstream")
         return ScriptedUpstream()
 
-    def make_gate(_: object) -> OpenGate:
-        made.append("gate")
+    def make_limiter(_: object) -> OpenGate:
+        made.append("limiter")
         return OpenGate()
 
     time = FakeTime()
-    paced = PacedUpstream(
+    paced = RateLimitedUpstream(
         settings=UpstreamSettings(name="scripted"),
         make=make,
-        make_gate=make_gate,
+        make_limiter=make_limiter,
         clock=time.clock,
         sleep=time.sleep,
         jitter=lambda: 0.5,
@@ -305,5 +307,5 @@ def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
     paced.price(REQUEST)
     assert made == ["upstream"]
     for _ in range(2):
-        paced.draw(Order(REQUEST, {0: 7}, None, time.now + 60), tries=1)
-    assert made == ["upstream", "gate"]
+        paced.generate(GenerationTask(REQUEST, {0: 7}, None, time.now + 60), tries=1)
+    assert made == ["upstream", "limiter"]

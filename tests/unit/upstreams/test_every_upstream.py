@@ -6,15 +6,15 @@ from operator import attrgetter
 import pytest
 
 from sd3.domain.billing import ChargeOutcome
-from sd3.domain.generation import DrawnPicture
-from sd3.domain.image import read_picture
+from sd3.domain.generation import GeneratedImage
+from sd3.domain.image import read_image
 from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import (
     Sd3Error,
-    UpstreamAnswerError,
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
@@ -22,11 +22,11 @@ from sd3.errors import (
 from sd3.http.session import HttpSession
 from sd3.upstreams import UPSTREAMS
 from sd3.upstreams.dispatch import Result
-from tests.unit.pictures import jpeg
+from tests.unit.images import jpeg
 from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face
 from tests.unit.upstreams.misbehaving import silent
-from tests.vendors import pictures
+from tests.vendors import images
 from tests.vendors.serving import (
     KEY,
     TEXT,
@@ -46,14 +46,17 @@ NAMES = attrgetter("name")
 filtering = pytest.mark.parametrize(
     "vendor", [vendor for vendor in VENDORS if vendor.filters], indirect=True, ids=NAMES
 )
-drawing_from_images = pytest.mark.parametrize(
-    "vendor", [vendor for vendor in VENDORS if vendor.draws_from_images], indirect=True, ids=NAMES
+result_from_images = pytest.mark.parametrize(
+    "vendor",
+    [vendor for vendor in VENDORS if vendor.generates_from_images],
+    indirect=True,
+    ids=NAMES,
 )
 
 
 @pytest.fixture(params=VENDORS, ids=NAMES)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
-    """Each upstream in turn."""
+    """Each upstream in slot."""
     chosen: Vendor = request.param
     return chosen
 
@@ -65,8 +68,8 @@ def server(vendor: Vendor) -> Iterator[VendorServer]:
         yield started
 
 
-def drawn(result: Result) -> DrawnPicture:
-    assert isinstance(result, DrawnPicture), result
+def generated(result: Result) -> GeneratedImage:
+    assert isinstance(result, GeneratedImage), result
     return result
 
 
@@ -83,85 +86,87 @@ def test_every_upstream_is_here() -> None:
 
 @pytest.mark.parametrize("seeds", [(7,), ALL_SIXTEEN], ids=["one", "sixteen"])
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_pictures_are_drawn_from_a_text_in_order(
+def test_images_are_generated_from_a_text_in_order(
     face: Face, vendor: Vendor, server: VendorServer, seeds: tuple[int, ...], kind: str
 ) -> None:
     facing = face(vendor, server.url)
-    results = facing.draw(seeds=seeds, image_encoding=kind)
-    assert [drawn(result).seed for result in results] == list(seeds)
-    assert {drawn(result).upstream for result in results} == {vendor.name}
-    assert [drawn(result).picture for result in results] == [
-        read_picture(pictures.drawn(seed, kind=kind)) for seed in seeds
+    results = facing.generate(seeds=seeds, image_encoding=kind)
+    assert [generated(result).seed for result in results] == list(seeds)
+    assert {generated(result).upstream for result in results} == {vendor.name}
+    assert [generated(result).image for result in results] == [
+        read_image(images.generated(seed, kind=kind)) for seed in seeds
     ]
     assert {call.fields["prompt"] for call in server.calls} == {PROMPT}
-    assert len(server.requests) == max(1, len(seeds) // facing.upstream.pictures_per_call)
+    assert len(server.requests) == max(1, len(seeds) // facing.upstream.images_per_call)
 
 
-def test_the_same_seed_draws_the_same_picture_again(
+def test_the_same_seed_generates_the_same_image_again(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     facing = face(vendor, server.url)
-    (first,) = facing.draw(seeds=[MAX_SEED])
-    (again,) = facing.draw(seeds=[MAX_SEED])
-    (by_its_own,) = facing.draw(seeds=[drawn(first).seed])
-    assert drawn(first) == drawn(again) == drawn(by_its_own)
+    (first,) = facing.generate(seeds=[MAX_SEED])
+    (again,) = facing.generate(seeds=[MAX_SEED])
+    (by_its_own,) = facing.generate(seeds=[generated(first).seed])
+    assert generated(first) == generated(again) == generated(by_its_own)
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_every_size_is_drawn_and_the_real_one_is_recorded(
+def test_every_size_is_generated_and_the_real_one_is_recorded(
     face: Face, vendor: Vendor, server: VendorServer, width: int, height: int
 ) -> None:
-    (result,) = face(vendor, server.url).draw(width=width, height=height)
-    picture = drawn(result).picture
-    assert picture
-    assert pictures.size_of(picture.data) == (picture.width, picture.height)
-    assert picture.width == pytest.approx(width, rel=0.06)
-    assert picture.height == pytest.approx(height, rel=0.06)
+    (result,) = face(vendor, server.url).generate(width=width, height=height)
+    image = generated(result).image
+    assert image
+    assert images.size_of(image.data) == (image.width, image.height)
+    assert image.width == pytest.approx(width, rel=0.06)
+    assert image.height == pytest.approx(height, rel=0.06)
 
 
-def test_init_image_that_cannot_be_drawn_from_is_a_fault(vendor: Vendor) -> None:
+def test_init_image_that_cannot_be_generated_from_is_a_fault(vendor: Vendor) -> None:
     upstream = vendor.make("https://image.example", FakeKey(), HttpSession("https://image.example"))
     request = GenerateRequest(prompt=PROMPT)
-    faults = [(one.loc, one.type) for one in upstream.faults(request, has_image=True)]
-    assert faults == ([] if vendor.draws_from_images else [(("body", "init_image"), "upstream")])
-    assert upstream.faults(request, has_image=False) == ()
+    field_errors = [(one.loc, one.type) for one in upstream.unsupported(request, has_image=True)]
+    assert field_errors == (
+        [] if vendor.generates_from_images else [(("body", "init_image"), "upstream")]
+    )
+    assert upstream.unsupported(request, has_image=False) == ()
 
 
-@drawing_from_images
+@result_from_images
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_picture_is_drawn_from_an_init_image_in_the_size_that_is_asked_for(
+def test_image_is_generated_from_an_init_image_in_the_size_that_is_asked_for(
     face: Face, vendor: Vendor, server: VendorServer, width: int, height: int
 ) -> None:
     options = {"strength": 0.25, "width": width, "height": height, "image_encoding": "png"}
-    results = face(vendor, server.url).draw(
-        init_image=read_picture(jpeg(80, 100)), seeds=[7, 8], **options
+    results = face(vendor, server.url).generate(
+        init_image=read_image(jpeg(80, 100)), seeds=[7, 8], **options
     )
-    assert [drawn(result).picture for result in results] == [
-        read_picture(pictures.drawn(seed, width, height)) for seed in (7, 8)
+    assert [generated(result).image for result in results] == [
+        read_image(images.generated(seed, width, height)) for seed in (7, 8)
     ]
     assert {float(call.fields["strength"]) for call in server.calls} == {0.25}
     assert all(call.image for call in server.calls)
 
 
 @filtering
-def test_filtered_picture_is_marked_and_the_others_are_kept(
+def test_filtered_image_is_marked_and_the_others_are_kept(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     server.filter(8)
     facing = face(vendor, server.url)
-    results = list(map(drawn, facing.draw(seeds=[7, 8, 9])))
+    results = list(map(generated, facing.generate(seeds=[7, 8, 9])))
     assert [result.seed for result in results] == [7, 8, 9]
-    assert [result.picture is None for result in results] == [False, True, False]
+    assert [result.image is None for result in results] == [False, True, False]
 
 
 @filtering
-def test_pictures_that_are_all_filtered_are_no_error_and_are_paid(
+def test_images_that_are_all_filtered_are_no_error_and_are_paid(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     server.filter(7, 8)
     facing = face(vendor, server.url)
     calls = facing.calls(seeds=[7, 8])
-    assert [drawn(result).picture for result in calls.results.values()] == [None, None]
+    assert [generated(result).image for result in calls.results.values()] == [None, None]
     request = GenerateRequest(prompt=PROMPT)
     (expense,) = facing.paced.expenses(calls, request)
     assert expense.outcome is ChargeOutcome.CHARGED
@@ -175,7 +180,7 @@ def test_every_documented_error_has_its_kind_and_is_not_asked_twice(
     for name, reply in vendor.replies.items():
         server.requests.clear()
         server.tell_always(reply)
-        (result,) = facing.draw()
+        (result,) = facing.generate()
         assert type(error(result)) is vendor.errors[name], name
         assert len(server.requests) == 1
 
@@ -195,7 +200,7 @@ def test_lost_connection_is_a_failure_of_unknown_outcome(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     server.tell(hung_up)
-    (result,) = face(vendor, server.url).draw()
+    (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is UpstreamFailedError
 
 
@@ -203,10 +208,10 @@ def test_answer_that_is_cut_off_cannot_be_used(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     facing = face(vendor, server.url)
-    facing.draw()
-    server.tell(cut_off(server.draw(server.calls[0])))
-    (result,) = facing.draw()
-    assert type(error(result)) is UpstreamAnswerError
+    facing.generate()
+    server.tell(cut_off(server.generate(server.calls[0])))
+    (result,) = facing.generate()
+    assert type(error(result)) is UpstreamResponseError
     assert error(result).may_have_charged
 
 
@@ -215,15 +220,15 @@ def test_answer_of_200_megabytes_is_bounded(
     face: Face, vendor: Vendor, server: VendorServer, *, says_so: bool
 ) -> None:
     server.tell(endless(200, says_so=says_so))
-    (result,) = face(vendor, server.url).draw()
-    assert type(error(result)) is UpstreamAnswerError
+    (result,) = face(vendor, server.url).generate()
+    assert type(error(result)) is UpstreamResponseError
     assert "more than 4000000 bytes" in error(result).message
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (200, UpstreamAnswerError),
+        (200, UpstreamResponseError),
         (404, UpstreamRefusedError),
         (429, UpstreamThrottledError),
         (502, UpstreamFailedError),
@@ -235,7 +240,7 @@ def test_html_means_what_its_status_says(
     face: Face, vendor: Vendor, server: VendorServer, status: int, kind: type[Sd3Error]
 ) -> None:
     server.tell(html(status))
-    (result,) = face(vendor, server.url).draw()
+    (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is kind
     assert "nginx" not in error(result).message
 
@@ -243,16 +248,16 @@ def test_html_means_what_its_status_says(
 def test_redirect_is_not_followed(face: Face, vendor: Vendor, server: VendorServer) -> None:
     with vendor.serve() as other:
         server.tell(redirect(other.url + "/elsewhere"))
-        (result,) = face(vendor, server.url).draw()
+        (result,) = face(vendor, server.url).generate()
         assert type(error(result)) is UpstreamRefusedError
         assert other.connections == 0
 
 
 def test_refused_key_is_renewed_once(face: Face, vendor: Vendor, server: VendorServer) -> None:
     key = FakeKey("sk-of-last-year", KEY)
-    (result,) = face(vendor, server.url, key=key).draw()
+    (result,) = face(vendor, server.url, key=key).generate()
     if vendor.renews_its_key:
-        assert drawn(result).picture
+        assert generated(result).image
         assert (key.refused, len(server.requests)) == (["sk-of-last-year"], 2)
     else:
         assert type(error(result)) is UpstreamKeyError
@@ -261,19 +266,19 @@ def test_refused_key_is_renewed_once(face: Face, vendor: Vendor, server: VendorS
 def test_key_that_nobody_knows_is_an_error(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
-    (result,) = face(vendor, server.url, key=FakeKey("sk-unknown")).draw()
+    (result,) = face(vendor, server.url, key=FakeKey("sk-unknown")).generate()
     assert type(error(result)) is UpstreamKeyError
 
 
-def test_two_of_four_fail_and_the_others_are_drawn(
+def test_two_of_four_fail_and_the_others_are_generated(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     facing = face(vendor, server.url)
     server.tell(html(502), seed=8)
     server.tell(html(404), seed=10)
-    results = facing.draw(seeds=[7, 8, 9, 10])
-    if facing.upstream.pictures_per_call == 1:
-        assert [isinstance(result, DrawnPicture) for result in results] == [True, False] * 2
+    results = facing.generate(seeds=[7, 8, 9, 10])
+    if facing.upstream.images_per_call == 1:
+        assert [isinstance(result, GeneratedImage) for result in results] == [True, False] * 2
         assert [type(results[1]), type(results[3])] == [UpstreamFailedError, UpstreamRefusedError]
     else:
-        assert all(isinstance(result, DrawnPicture) for result in results)
+        assert all(isinstance(result, GeneratedImage) for result in results)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import ChargeOutcome, Expense, Quote
-from sd3.domain.generation import DrawnPicture, Outcome
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, GenerationResult
+from sd3.domain.image import Image
 from sd3.domain.job import JobError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -15,21 +15,21 @@ from sd3.errors import (
     InvalidRequestError,
     Sd3Error,
     StorageError,
-    UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
-    UpstreamPacedError,
+    UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.dispatch import PacedUpstream
+from sd3.upstreams.dispatch import RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
-from tests.fakes import OpenGate, picture
+from tests.fakes import OpenGate, sample_image
 from tests.unit.upstreams.calling import FakeTime
 from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
 
@@ -38,12 +38,12 @@ BUSY = UpstreamUnavailableError("busy")
 
 
 class Order:
-    """Upstreams in their order, each behind its own gate, on a clock that does not wait."""
+    """Upstreams in their order, each behind its own limiter, on a clock that does not wait."""
 
     def __init__(
         self,
         *upstreams: ScriptedUpstream,
-        gates: Sequence[OpenGate | NarrowGate] = (),
+        limiters: Sequence[OpenGate | NarrowGate] = (),
         prices: Sequence[int | None] = (),
     ) -> None:
         self.time = FakeTime()
@@ -51,7 +51,7 @@ class Order:
         members = [
             self._member(
                 upstream,
-                gates[index] if index < len(gates) else OpenGate(),
+                limiters[index] if index < len(limiters) else OpenGate(),
                 prices[index] if index < len(prices) else None,
             )
             for index, upstream in enumerate(upstreams)
@@ -59,28 +59,28 @@ class Order:
         self.fallback = Fallback(make_members=lambda: members)
 
     def _member(
-        self, upstream: ScriptedUpstream, gate: OpenGate | NarrowGate, price: int | None
-    ) -> PacedUpstream:
-        return PacedUpstream(
+        self, upstream: ScriptedUpstream, limiter: OpenGate | NarrowGate, price: int | None
+    ) -> RateLimitedUpstream:
+        return RateLimitedUpstream(
             settings=UpstreamSettings(name=upstream.name, price_micros=price),
             make=lambda: upstream,
-            make_gate=lambda _: gate,
+            make_limiter=lambda _: limiter,
             clock=self.time.clock,
             sleep=self.time.sleep,
             jitter=lambda: 0.5,
         )
 
-    def draw(
-        self, *, seeds: Sequence[int] = (7,), init_image: Picture | None = None, **fields: Any
-    ) -> Outcome:
+    def generate(
+        self, *, seeds: Sequence[int] = (7,), init_image: Image | None = None, **fields: Any
+    ) -> GenerationResult:
         request = GenerateRequest(prompt="a fox", num_images=len(seeds), **fields)
-        return self.fallback.draw(
+        return self.fallback.generate(
             request, seeds=seeds, init_image=init_image, deadline=self.time.now + 60
         )
 
     @property
     def calls(self) -> list[list[int]]:
-        """The seeds that each upstream was asked for, those of one call for one picture."""
+        """The seeds that each upstream was asked for, those of one call for one image."""
         return [sorted(call[0] for call in upstream.calls) for upstream in self.upstreams]
 
 
@@ -92,11 +92,11 @@ def second(script: Script | None = None, **options: Any) -> ScriptedUpstream:
     return ScriptedUpstream("second", script=script, **options)
 
 
-def test_first_upstream_draws_and_the_others_are_not_asked() -> None:
+def test_first_upstream_generates_and_the_others_are_not_asked() -> None:
     order = Order(ScriptedUpstream("first", ignored=("steps",)), second(ignored=("cfg_scale",)))
-    outcome = order.draw(seeds=[7, 8])
-    assert outcome == Outcome(
-        pictures=tuple(DrawnPicture(seed, picture(), upstream="first") for seed in (7, 8)),
+    outcome = order.generate(seeds=[7, 8])
+    assert outcome == GenerationResult(
+        images=tuple(GeneratedImage(seed, sample_image(), upstream="first") for seed in (7, 8)),
         prediction_time_ms=1234.5,
         expenses=(Expense("first", CHARGED, 2000),),
         ignored=("steps",),
@@ -109,7 +109,7 @@ def test_first_upstream_draws_and_the_others_are_not_asked() -> None:
     [
         UpstreamUnavailableError("down"),
         UpstreamThrottledError("busy"),
-        UpstreamPacedError("held back"),
+        UpstreamRateLimitedError("held back"),
         UpstreamRefusedError("no credit"),
         UpstreamKeyError("no key"),
         UpstreamUnchargedError("broken, and free"),
@@ -119,8 +119,8 @@ def test_first_upstream_draws_and_the_others_are_not_asked() -> None:
 )
 def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error) -> None:
     order = Order(failing(error, ignored=("steps",)), second(ignored=("cfg_scale",)))
-    outcome = order.draw()
-    assert outcome.pictures == (DrawnPicture(7, picture(), upstream="second"),)
+    outcome = order.generate()
+    assert outcome.images == (GeneratedImage(7, sample_image(), upstream="second"),)
     assert outcome.error is None
     assert outcome.ignored == ("cfg_scale",)
     assert outcome.expenses == (Expense("first", FREE, 0), Expense("second", CHARGED, 1000))
@@ -130,52 +130,52 @@ def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error
 
 @pytest.mark.parametrize(
     "error",
-    [UpstreamTimeoutError("slow"), UpstreamFailedError("broken"), UpstreamAnswerError("cut off")],
+    [UpstreamTimeoutError("slow"), UpstreamFailedError("broken"), UpstreamResponseError("cut off")],
 )
 def test_what_may_be_charged_is_never_asked_of_the_next_one(error: UpstreamError) -> None:
     order = Order(failing(error), second())
-    outcome = order.draw()
-    assert outcome == Outcome(expenses=(Expense("first", UNKNOWN, 1000),), error=error)
+    outcome = order.generate()
+    assert outcome == GenerationResult(expenses=(Expense("first", UNKNOWN, 1000),), error=error)
     assert order.calls == [[7], []]
 
 
 def test_no_to_a_prompt_is_everybodys() -> None:
     error = ContentPolicyError("no")
     order = Order(failing(error), second())
-    assert order.draw() == Outcome(expenses=(Expense("first", FREE, 0),), error=error)
+    assert order.generate() == GenerationResult(expenses=(Expense("first", FREE, 0),), error=error)
     assert order.calls == [[7], []]
 
 
-def test_filtered_picture_is_final() -> None:
+def test_filtered_image_is_final() -> None:
     order = Order(ScriptedUpstream("first", removed=[7]), second())
-    outcome = order.draw()
-    assert outcome.pictures == (DrawnPicture(7, None, upstream="first"),)
+    outcome = order.generate()
+    assert outcome.images == (GeneratedImage(7, None, upstream="first"),)
     assert outcome.error is None
     assert order.calls == [[7], []]
 
 
 def test_last_upstream_is_tried_again_and_the_others_once() -> None:
     order = Order(failing(BUSY), failing(BUSY, "second"))
-    assert order.draw().error is BUSY
+    assert order.generate().error is BUSY
     assert order.calls == [[7], [7, 7, 7]]
     assert order.time.slept == [0.5, 1.0]
 
 
 def test_only_one_upstream_is_the_last() -> None:
     order = Order(ScriptedUpstream("only", script={7: [BUSY, BUSY]}))
-    assert order.draw().error is None
+    assert order.generate().error is None
     assert order.calls == [[7, 7, 7]]
 
 
 def test_held_back_upstream_is_passed_over_without_a_charge() -> None:
-    closed = NarrowGate(error=UpstreamPacedError("full"))
-    order = Order(ScriptedUpstream("first"), second(), gates=[closed])
-    outcome = order.draw(seeds=[7, 8])
+    closed = NarrowGate(error=UpstreamRateLimitedError("full"))
+    order = Order(ScriptedUpstream("first"), second(), limiters=[closed])
+    outcome = order.generate(seeds=[7, 8])
     assert outcome.expenses == (Expense("second", CHARGED, 2000),)
     assert order.calls == [[], [7, 8]]
 
 
-def test_each_picture_is_handed_over_by_itself() -> None:
+def test_each_image_is_handed_over_by_itself() -> None:
     script: Script = {
         8: [UpstreamRefusedError("no")],
         9: [UpstreamTimeoutError("slow")],
@@ -186,14 +186,14 @@ def test_each_picture_is_handed_over_by_itself() -> None:
         ScriptedUpstream("first", script=script, ignored=("steps",)),
         second({11: [BUSY] * 3}, ignored=("steps", "cfg_scale"), milliseconds=2000, micros=10),
     )
-    outcome = order.draw(seeds=[7, 8, 9, 10, 11])
+    outcome = order.generate(seeds=[7, 8, 9, 10, 11])
     assert order.calls == [[7, 8, 9, 10, 11], [8, 11, 11, 11]]
-    assert outcome.pictures == (
-        DrawnPicture(7, picture(), upstream="first"),
-        DrawnPicture(8, picture(), upstream="second"),
-        DrawnPicture(9, None, error=JobError(code="upstream_error", message="slow")),
-        DrawnPicture(10, None, error=JobError(code="content_policy", message="no")),
-        DrawnPicture(11, None, error=JobError(code="upstream_unavailable", message="busy")),
+    assert outcome.images == (
+        GeneratedImage(7, sample_image(), upstream="first"),
+        GeneratedImage(8, sample_image(), upstream="second"),
+        GeneratedImage(9, None, error=JobError(code="upstream_error", message="slow")),
+        GeneratedImage(10, None, error=JobError(code="content_policy", message="no")),
+        GeneratedImage(11, None, error=JobError(code="upstream_unavailable", message="busy")),
     )
     assert outcome.expenses == (
         Expense("first", CHARGED, 1000),
@@ -207,13 +207,13 @@ def test_each_picture_is_handed_over_by_itself() -> None:
 
 def test_fields_that_nobody_drew_with_are_not_said_to_be_ignored() -> None:
     order = Order(failing(BUSY, ignored=("steps",)), second())
-    assert order.draw().ignored == ()
+    assert order.generate().ignored == ()
 
 
 def test_three_upstreams_are_asked_in_their_order() -> None:
     third = ScriptedUpstream("third")
     order = Order(failing(BUSY), failing(UpstreamKeyError("no key"), "second"), third)
-    assert order.draw(seeds=[7, 8]).pictures[1].upstream == "third"
+    assert order.generate(seeds=[7, 8]).images[1].upstream == "third"
     assert order.calls == [[7, 8], [7, 8], [7, 8]]
 
 
@@ -230,61 +230,63 @@ def test_of_several_errors_the_one_counts_that_says_whether_to_ask_again(
     errors: list[UpstreamError], worst: int
 ) -> None:
     script = {seed: [error] * 3 for seed, error in enumerate(errors, 7)}
-    outcome = Order(ScriptedUpstream("only", script=script)).draw(seeds=range(7, 7 + len(errors)))
+    outcome = Order(ScriptedUpstream("only", script=script)).generate(
+        seeds=range(7, 7 + len(errors))
+    )
     assert outcome.error is errors[worst]
-    assert outcome.pictures == ()
+    assert outcome.images == ()
 
 
-def test_pictures_that_were_removed_are_no_reason_to_hide_an_error() -> None:
+def test_images_that_were_removed_are_no_reason_to_hide_an_error() -> None:
     upstream = ScriptedUpstream("only", script={8: [UpstreamTimeoutError("slow")]}, removed=[7])
-    outcome = Order(upstream).draw(seeds=[7, 8])
+    outcome = Order(upstream).generate(seeds=[7, 8])
     assert isinstance(outcome.error, UpstreamTimeoutError)
     assert outcome.expenses == (Expense("only", CHARGED, 1000), Expense("only", UNKNOWN, 1000))
 
 
-def test_upstream_that_can_never_draw_a_request_is_passed_over() -> None:
-    order = Order(ScriptedUpstream("first", draws_from_images=False), second())
-    outcome = order.draw(init_image=picture())
+def test_upstream_that_can_never_generate_a_request_is_passed_over() -> None:
+    order = Order(ScriptedUpstream("first", generates_from_images=False), second())
+    outcome = order.generate(init_image=sample_image())
     assert outcome.expenses == (Expense("second", CHARGED, 1000),)
     assert order.calls == [[], [7]]
-    assert order.draw().pictures[0].upstream == "first"
+    assert order.generate().images[0].upstream == "first"
 
 
 def test_last_that_can_is_tried_again_whoever_stands_behind_it() -> None:
-    order = Order(failing(BUSY), ScriptedUpstream("second", draws_from_images=False))
-    order.draw(init_image=picture())
+    order = Order(failing(BUSY), ScriptedUpstream("second", generates_from_images=False))
+    order.generate(init_image=sample_image())
     assert order.calls == [[7, 7, 7], []]
 
 
-def test_request_that_nobody_can_draw_any_more_is_refused() -> None:
-    order = Order(ScriptedUpstream("first", fault="steps"))
-    outcome = order.draw()
+def test_request_that_nobody_can_generate_any_more_is_refused() -> None:
+    order = Order(ScriptedUpstream("first", field_error="steps"))
+    outcome = order.generate()
     assert isinstance(outcome.error, UpstreamRefusedError)
-    assert (outcome.expenses, outcome.pictures) == ((), ())
+    assert (outcome.expenses, outcome.images) == ((), ())
 
 
-def test_request_is_checked_only_for_what_nobody_can_draw() -> None:
+def test_request_is_checked_only_for_what_nobody_can_generate() -> None:
     request = GenerateRequest(prompt="a fox", init_image=None)
-    Order(ScriptedUpstream("first", fault="steps"), second()).fallback.check(request)
+    Order(ScriptedUpstream("first", field_error="steps"), second()).fallback.check(request)
     with pytest.raises(InvalidRequestError) as caught:
-        Order(ScriptedUpstream("first", fault="steps"), second(fault="cfg_scale")).fallback.check(
-            request
-        )
-    assert caught.value.faults == ((("body", "steps"), "not first's", "upstream"),)
+        Order(
+            ScriptedUpstream("first", field_error="steps"), second(field_error="cfg_scale")
+        ).fallback.check(request)
+    assert caught.value.field_errors == ((("body", "steps"), "not first's", "upstream"),)
 
 
 def test_init_image_is_checked_at_admission() -> None:
-    request = GenerateRequest.model_construct(prompt="a fox", init_image=picture())
-    text_only = ScriptedUpstream("first", draws_from_images=False)
+    request = GenerateRequest.model_construct(prompt="a fox", init_image=sample_image())
+    text_only = ScriptedUpstream("first", generates_from_images=False)
     Order(text_only, second()).fallback.check(request)
     with pytest.raises(InvalidRequestError):
         Order(text_only).fallback.check(request)
 
 
-def test_quote_is_the_dearest_upstream_that_can_for_every_picture() -> None:
+def test_quote_is_the_dearest_upstream_that_can_for_every_image() -> None:
     upstreams = (
         ScriptedUpstream("cheap", micros=10),
-        ScriptedUpstream("dear", micros=30, draws_from_images=False),
+        ScriptedUpstream("dear", micros=30, generates_from_images=False),
         ScriptedUpstream("middle", micros=20),
     )
     request = GenerateRequest(prompt="a fox", num_images=4)
@@ -295,8 +297,8 @@ def test_quote_is_the_dearest_upstream_that_can_for_every_picture() -> None:
     assert priced.quote(request, has_image=False) == Quote(upstream="cheap", micros=200)
 
 
-def test_quote_of_what_nobody_can_draw_is_there_all_the_same() -> None:
-    fallback = Order(ScriptedUpstream("only", micros=10, fault="steps")).fallback
+def test_quote_of_what_nobody_can_generate_is_there_all_the_same() -> None:
+    fallback = Order(ScriptedUpstream("only", micros=10, field_error="steps")).fallback
     request = GenerateRequest(prompt="a fox")
     assert fallback.quote(request, has_image=False) == Quote(upstream="only", micros=10)
 
@@ -304,7 +306,7 @@ def test_quote_of_what_nobody_can_draw_is_there_all_the_same() -> None:
 def test_members_are_made_once_when_they_are_first_used() -> None:
     made: list[str] = []
 
-    def make() -> list[PacedUpstream]:
+    def make() -> list[RateLimitedUpstream]:
         made.append("members")
         return list(Order(ScriptedUpstream()).fallback.members)
 

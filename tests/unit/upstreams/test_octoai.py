@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.generation import Drawing
-from sd3.domain.image import Picture, read_picture
+from sd3.domain.generation import UpstreamResult
+from sd3.domain.image import Image, read_image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
-    UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
 from sd3.upstreams.octoai import OctoaiUpstream, request_body
-from tests.unit.pictures import png
+from tests.unit.images import png
 from tests.unit.upstreams.calling import Caller, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, head, raw, silent
 from tests.unit.upstreams.octoai_answers import image, images
@@ -41,12 +41,12 @@ class Client:
             base_url=caller.server.url, key=FakeKey(TOKEN), http=caller.session
         )
 
-    def draw(
-        self, *, seconds: float = 30, init_image: Picture | None = None, **fields: Any
-    ) -> Drawing:
-        """Draw foxes, from seed 7 on, so many seconds before the deadline."""
+    def generate(
+        self, *, seconds: float = 30, init_image: Image | None = None, **fields: Any
+    ) -> UpstreamResult:
+        """Generate foxes, from seed 7 on, so many seconds before the deadline."""
         request = GenerateRequest(**({"prompt": "a fox"} | fields))
-        return self.upstream.draw(
+        return self.upstream.generate(
             request,
             seeds=range(7, 7 + request.num_images),
             init_image=init_image,
@@ -65,7 +65,7 @@ def upstream(serve: Serve) -> Upstreams:
 
 def test_upstream_makes_its_own_session() -> None:
     octoai = OctoaiUpstream(base_url="https://image.example", key=FakeKey())
-    assert (octoai.name, octoai.pictures_per_call) == ("octoai", 16)
+    assert (octoai.name, octoai.images_per_call) == ("octoai", 16)
     with pytest.raises(ValueError, match="base URL"):
         OctoaiUpstream(base_url="http://image.example", key=FakeKey())
 
@@ -79,7 +79,7 @@ def test_upstream_needs_to_be_told_where_it_is() -> None:
     ("fields", "micros"),
     [({}, 30_000), ({"steps": 1}, 1_000), ({"steps": 50, "num_images": 16}, 50_000)],
 )
-def test_price_of_a_picture_is_three_cents_for_thirty_steps(
+def test_price_of_an_image_is_three_cents_for_thirty_steps(
     fields: dict[str, Any], micros: int
 ) -> None:
     octoai = OctoaiUpstream(base_url="https://image.example", key=FakeKey())
@@ -90,16 +90,16 @@ def test_price_of_a_picture_is_three_cents_for_thirty_steps(
 def test_everything_of_the_contract_is_followed(*, has_image: bool) -> None:
     octoai = OctoaiUpstream(base_url="https://image.example", key=FakeKey())
     request = GenerateRequest(prompt="a fox", cfg_scale=50, steps=200)
-    assert octoai.faults(request, has_image=has_image) == ()
+    assert octoai.unsupported(request, has_image=has_image) == ()
     assert octoai.ignored(request) == ()
 
 
-def test_one_picture_is_drawn(upstream: Upstreams) -> None:
+def test_one_image_is_generated(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image(safety_score=0.25, seed=9))))
-    drawing = client.draw()
-    ((seed, picture, safety_score, *_),) = drawing.pictures
-    assert (seed, safety_score, drawing.prediction_time_ms) == (9, 0.25, 3451.7)
-    assert picture == read_picture(png(64))
+    result = client.generate()
+    ((seed, generated, safety_score, *_),) = result.images
+    assert (seed, safety_score, result.prediction_time_ms) == (9, 0.25, 3451.7)
+    assert generated == read_image(png(64))
     (request,) = client.server.requests
     assert request.path == "/generate/sd3"
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
@@ -116,9 +116,9 @@ def test_one_picture_is_drawn(upstream: Upstreams) -> None:
     }
 
 
-def test_sixteen_pictures_are_drawn_in_one_call_and_in_order(upstream: Upstreams) -> None:
+def test_sixteen_images_are_generated_in_one_call_and_in_order(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(*(image(64 + i, seed=None) for i in range(16)))))
-    drawing = client.draw(
+    result = client.generate(
         num_images=16,
         negative_prompt='snow "\u2603"',
         width=1344,
@@ -129,8 +129,8 @@ def test_sixteen_pictures_are_drawn_in_one_call_and_in_order(upstream: Upstreams
         cfg_scale=4.5,
         log_prompt=True,
     )
-    assert [drawn.seed for drawn in drawing.pictures] == list(range(7, 23))
-    widths = [drawn.picture.width for drawn in drawing.pictures if drawn.picture]
+    assert [generated.seed for generated in result.images] == list(range(7, 23))
+    widths = [generated.image.width for generated in result.images if generated.image]
     assert widths == list(range(64, 80))
     (request,) = client.server.requests
     assert request.json == {
@@ -148,8 +148,8 @@ def test_sixteen_pictures_are_drawn_in_one_call_and_in_order(upstream: Upstreams
 
 def test_init_image_and_strength_are_sent_together(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image())))
-    start = read_picture(png(80))
-    client.draw(init_image=start, strength=0.25)
+    start = read_image(png(80))
+    client.generate(init_image=start, strength=0.25)
     sent = client.server.requests[0].json
     assert base64.b64decode(sent["init_image"]) == start.data
     assert sent["strength"] == 0.25
@@ -157,15 +157,15 @@ def test_init_image_and_strength_are_sent_together(upstream: Upstreams) -> None:
 
 def test_calls_use_one_connection(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image())))
-    client.draw()
-    client.draw()
+    client.generate()
+    client.generate()
     assert client.server.connections == 1
 
 
-def test_too_few_pictures_are_an_unusable_answer(upstream: Upstreams) -> None:
+def test_too_few_images_are_an_unusable_answer(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image())))
-    with pytest.raises(UpstreamAnswerError, match="answered 1 pictures, not 2"):
-        client.draw(num_images=2)
+    with pytest.raises(UpstreamResponseError, match="answered 1 images, not 2"):
+        client.generate(num_images=2)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_too_few_pictures_are_an_unusable_answer(upstream: Upstreams) -> None:
         (answer(429, retry_after="6"), UpstreamThrottledError),
         (answer(503, retry_after="60"), UpstreamUnavailableError),
         (answer(302, location="https://image.example"), UpstreamRefusedError),
-        (answer(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamAnswerError),
-        (raw(head(200, content_length="5000") + images(image())), UpstreamAnswerError),
+        (answer(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamResponseError),
+        (raw(head(200, content_length="5000") + images(image())), UpstreamResponseError),
         (raw(b""), UpstreamFailedError),
     ],
 )
@@ -189,7 +189,7 @@ def test_trouble_has_its_error_and_is_not_asked_twice(
 ) -> None:
     client = upstream(reply)
     with pytest.raises(kind) as caught:
-        client.draw()
+        client.generate()
     assert type(caught.value) is kind
     assert len(client.server.requests) == 1
     assert TOKEN not in str(caught.value)
@@ -198,13 +198,13 @@ def test_trouble_has_its_error_and_is_not_asked_twice(
 
 def test_silent_upstream_is_a_timeout(upstream: Upstreams) -> None:
     with pytest.raises(UpstreamTimeoutError):
-        upstream(silent).draw(seconds=0.5)
+        upstream(silent).generate(seconds=0.5)
 
 
 def test_passed_deadline_costs_nothing(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image())))
     with pytest.raises(UpstreamUnavailableError):
-        client.draw(seconds=0)
+        client.generate(seconds=0)
     assert client.server.connections == 0
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.generation import Drawing
-from sd3.errors import UpstreamAnswerError
+from sd3.domain.generation import UpstreamResult
+from sd3.errors import UpstreamResponseError
 from sd3.upstreams.octoai import read_answer
-from tests.unit.pictures import png
+from tests.unit.images import png
 from tests.unit.upstreams.octoai_answers import b64, image, images
 
 
-def drawn_from(body: bytes, seeds: Sequence[int]) -> Drawing:
+def generated_from(body: bytes, seeds: Sequence[int]) -> UpstreamResult:
     return read_answer(bytearray(body), seeds)
 
 
@@ -27,24 +27,24 @@ def drawn_from(body: bytes, seeds: Sequence[int]) -> Drawing:
         {"removed_for_safety": True},
     ],
 )
-def test_filtered_picture_is_no_failure(fields: dict[str, Any]) -> None:
-    drawing = drawn_from(images(image() | fields, image()), [1, 2])
-    assert [drawn.picture is None for drawn in drawing.pictures] == [True, False]
-    assert drawing.pictures[0].seed == 7
+def test_filtered_image_is_no_failure(fields: dict[str, Any]) -> None:
+    result = generated_from(images(image() | fields, image()), [1, 2])
+    assert [generated.image is None for generated in result.images] == [True, False]
+    assert result.images[0].seed == 7
 
 
-def test_answer_may_leave_out_all_but_the_pictures() -> None:
+def test_answer_may_leave_out_all_but_the_images() -> None:
     body = json.dumps({"images": [{"image_b64": b64(png())}, {}], "more": [1]}).encode()
-    drawing = drawn_from(body, [5, 6])
-    assert drawing.prediction_time_ms == 0.0
-    assert [(one.seed, one.picture is None) for one in drawing.pictures] == [
+    result = generated_from(body, [5, 6])
+    assert result.prediction_time_ms == 0.0
+    assert [(one.seed, one.image is None) for one in result.images] == [
         (5, False),
         (6, True),
     ]
 
 
-def test_more_pictures_than_seeds_are_left_out() -> None:
-    assert len(drawn_from(images(image(), image(image_b64="broken")), [5]).pictures) == 1
+def test_more_images_than_seeds_are_left_out() -> None:
+    assert len(generated_from(images(image(), image(image_b64="broken")), [5]).images) == 1
 
 
 @pytest.mark.parametrize(
@@ -68,17 +68,17 @@ def test_more_pictures_than_seeds_are_left_out() -> None:
         (images(image(seed=2**32)), "images.0.seed: Input should be less"),
         (images(image(safety_score=float("nan"))), "safety_score: Input should be a finite"),
         (images(image(), prediction_time_ms=float("inf")), "time_ms: Input should be a finite"),
-        (images(), "answered 0 pictures, not 1"),
-        (images(image(image_b64="")), "picture 0: "),
-        (images(image(image_b64="secret!")), "picture 0: not valid base64"),
-        (images(image(image_b64="secret!" * 999)), "picture 0: not valid base64"),
-        (images(image(image_b64="AAAA")), "picture 0: not a PNG"),
-        (images(image(image_b64=b64(png()[:-50]))), "picture 0: the PNG is cut off"),
+        (images(), "answered 0 images, not 1"),
+        (images(image(image_b64="")), "image 0: "),
+        (images(image(image_b64="secret!")), "image 0: not valid base64"),
+        (images(image(image_b64="secret!" * 999)), "image 0: not valid base64"),
+        (images(image(image_b64="AAAA")), "image 0: not a PNG"),
+        (images(image(image_b64=b64(png()[:-50]))), "image 0: the PNG is cut off"),
     ],
 )
 def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> None:
-    with pytest.raises(UpstreamAnswerError) as caught:
-        drawn_from(body, [1])
+    with pytest.raises(UpstreamResponseError) as caught:
+        generated_from(body, [1])
     assert message in caught.value.message
     assert "secret" not in caught.value.message
     assert caught.value.may_have_charged
@@ -86,10 +86,10 @@ def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> N
 
 @pytest.mark.parametrize("escaped", [False, True])
 @pytest.mark.parametrize("width", [1, 4, 64, 512])
-def test_pictures_are_the_same_as_by_plain_decoding(*, escaped: bool, width: int) -> None:
+def test_images_are_the_same_as_by_plain_decoding(*, escaped: bool, width: int) -> None:
     data = png(width, width)
     body = images(image(image_b64=b64(data)), image(image_b64=b64(data)))
     if escaped:
         body = body.replace(b"/", b"\\/")
-    drawing = drawn_from(body, [1, 2])
-    assert [drawn.picture.data for drawn in drawing.pictures if drawn.picture] == [data, data]
+    result = generated_from(body, [1, 2])
+    assert [generated.image.data for generated in result.images if generated.image] == [data, data]

@@ -6,14 +6,14 @@ from typing import Any, get_args
 import pytest
 
 from sd3.domain.request import MAX_SEED, GenerateRequest
-from sd3.errors import Sd3Error, UpstreamAnswerError, UpstreamRefusedError
+from sd3.errors import Sd3Error, UpstreamRefusedError, UpstreamResponseError
 from sd3.http.session import HttpSession
 from sd3.upstreams.openai import OpenaiUpstream
-from tests.unit.pictures import flat
+from tests.unit.images import flat
 from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.octoai_answers import b64
-from tests.vendors import pictures
+from tests.vendors import images
 from tests.vendors.openai import ERRORS, Engine, OpenaiServer
 from tests.vendors.serving import TEXT, json_answer
 from tests.vendors.vendors import OPENAI
@@ -48,7 +48,7 @@ def test_price_is_nothing_unless_it_is_set() -> None:
 
 
 def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: OpenaiServer) -> None:
-    facing.drawn(negative_prompt="snow", cfg_scale=4.5, steps=28, width=1536, height=640)
+    facing.generated(negative_prompt="snow", cfg_scale=4.5, steps=28, width=1536, height=640)
     (request,) = server.requests
     assert request.headers["content-type"] == "application/json"
     assert request.json == {
@@ -65,7 +65,7 @@ def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: OpenaiServ
 
 
 def test_what_has_a_default_is_sent_all_the_same(facing: Facing, server: OpenaiServer) -> None:
-    facing.drawn(negative_prompt="")
+    facing.generated(negative_prompt="")
     sent = server.requests[0].json
     assert (sent["guidance_scale"], sent["seed"], sent["num_inference_steps"]) == (12, 7, 30)
     assert "negative_prompt" not in sent
@@ -76,20 +76,20 @@ def test_what_has_a_default_is_sent_all_the_same(facing: Facing, server: OpenaiS
 def test_cfg_scale_beyond_the_largest_is_clamped_and_said_to_be(
     facing: Facing, server: OpenaiServer, cfg_scale: float, sent: float
 ) -> None:
-    facing.drawn(cfg_scale=cfg_scale)
+    facing.generated(cfg_scale=cfg_scale)
     assert server.requests[0].json["guidance_scale"] == sent
     ignored = facing.upstream.ignored(GenerateRequest(prompt=PROMPT, cfg_scale=cfg_scale))
     assert ignored == (() if sent == cfg_scale else ("cfg_scale",))
 
 
 def test_largest_seed_is_sent_as_it_is(facing: Facing, server: OpenaiServer) -> None:
-    assert facing.drawn(seeds=[MAX_SEED]).seed == MAX_SEED
+    assert facing.generated(seeds=[MAX_SEED]).seed == MAX_SEED
     assert server.requests[0].json["seed"] == MAX_SEED
 
 
 def test_model_is_sent_if_it_is_set(face: Face, server: OpenaiServer) -> None:
     facing = face(OPENAI._replace(make=_of_a_model), server.url)
-    facing.drawn()
+    facing.generated()
     assert server.requests[0].json["model"] == "stabilityai/stable-diffusion-3.5-large"
 
 
@@ -100,7 +100,7 @@ def _of_a_model(url: str, key: Any, http: HttpSession) -> OpenaiUpstream:
 
 def test_server_without_keys_is_asked_without_one(face: Face) -> None:
     with OpenaiServer(key="") as server:
-        face(OPENAI, server.url, key=FakeKey("")).drawn()
+        face(OPENAI, server.url, key=FakeKey("")).generated()
     assert "authorization" not in server.requests[0].headers
 
 
@@ -122,21 +122,21 @@ def test_time_is_told_where_the_engine_tells_it(face: Face) -> None:
         {"data": [{"b64_json": b64(flat(64, 64))}], "inference_time_s": -1},
     ],
 )
-def test_answer_without_a_picture_cannot_be_used(
+def test_answer_without_an_image_cannot_be_used(
     facing: Facing, server: OpenaiServer, fields: object
 ) -> None:
     server.tell(json_answer(200, fields))
     error = facing.error()
-    assert type(error) is UpstreamAnswerError
+    assert type(error) is UpstreamResponseError
     assert "elsewhere" not in error.message
 
 
 def test_format_that_was_not_asked_for_is_recorded(facing: Facing, server: OpenaiServer) -> None:
-    picture = pictures.drawn(7, 512, 512, kind="webp")
-    server.tell(json_answer(200, {"data": [{"b64_json": b64(picture)}]}))
-    drawn = facing.drawn().picture
-    assert drawn
-    assert (drawn.content_type, drawn.width, drawn.height) == ("image/webp", 512, 512)
+    image = images.generated(7, 512, 512, kind="webp")
+    server.tell(json_answer(200, {"data": [{"b64_json": b64(image)}]}))
+    generated = facing.generated().image
+    assert generated
+    assert (generated.content_type, generated.width, generated.height) == ("image/webp", 512, 512)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from sd3.settings import Settings
 from sd3.upstreams import UPSTREAMS
-from sd3.upstreams.base import Options, Upstream
+from sd3.upstreams.base import Upstream, UpstreamOptions
 from tests.unit.upstreams.calling import FakeKey
 from tests.vendors.bedrock import signer
 
@@ -14,7 +14,7 @@ SETTINGS = Settings()
 
 
 def made(name: str, *, base_url: str = "", settings: Settings = SETTINGS) -> Upstream:
-    options = Options(base_url, FakeKey(), settings, signer("secret"))
+    options = UpstreamOptions(base_url, FakeKey(), settings, signer("secret"))
     return UPSTREAMS[name](options)
 
 

@@ -4,25 +4,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from sd3.domain.generation import DrawnPicture
-from sd3.domain.image import Picture, read_picture
+from sd3.domain.generation import GeneratedImage
+from sd3.domain.image import Image, read_image
 from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,
     Sd3Error,
-    UpstreamAnswerError,
     UpstreamFailedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamUnchargedError,
 )
 from sd3.settings import Rate
 from sd3.upstreams.stability import StabilityUpstream
-from tests.unit.pictures import flat, jpeg, png
+from tests.unit.images import flat, jpeg, png
 from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.misbehaving import Reply, answer
-from tests.vendors import pictures, stability
+from tests.vendors import images, stability
 from tests.vendors.serving import TEXT, json_answer
 from tests.vendors.stability import StabilityServer
 from tests.vendors.vendors import STABILITY
@@ -70,7 +70,7 @@ def test_base_url_is_stabilitys_own_unless_it_is_said() -> None:
 
 
 def test_it_is_paced_as_its_documents_say() -> None:
-    assert (made().rate, made().pause_seconds, made().pictures_per_call) == (Rate(150, 10), 60, 1)
+    assert (made().rate, made().pause_seconds, made().images_per_call) == (Rate(150, 10), 60, 1)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_cfg_scale_is_clamped_and_said_to_be(
     sent: str,
     ignored: tuple[str, ...],
 ) -> None:
-    facing.drawn(cfg_scale=cfg_scale)
+    facing.generated(cfg_scale=cfg_scale)
     assert server.calls[0].fields["cfg_scale"] == sent
     request = GenerateRequest(prompt=PROMPT, cfg_scale=cfg_scale)
     assert facing.upstream.ignored(request) == ignored
@@ -100,7 +100,7 @@ def test_cfg_scale_is_clamped_and_said_to_be(
 def test_text_is_sent_as_a_form_of_exactly_these_fields(
     facing: Facing, server: StabilityServer
 ) -> None:
-    facing.drawn(negative_prompt="snow \u2603\r\n--", cfg_scale=4, width=1344, height=768)
+    facing.generated(negative_prompt="snow \u2603\r\n--", cfg_scale=4, width=1344, height=768)
     (call,) = server.calls
     assert call.fields == {
         "prompt": PROMPT,
@@ -120,8 +120,8 @@ def test_text_is_sent_as_a_form_of_exactly_these_fields(
 def test_image_is_sent_in_the_asked_size_and_without_an_aspect_ratio(
     facing: Facing, server: StabilityServer
 ) -> None:
-    start = read_picture(png(1152, 896))
-    facing.drawn(init_image=start, strength=0.25, width=1152, height=896, seeds=[9])
+    start = read_image(png(1152, 896))
+    facing.generated(init_image=start, strength=0.25, width=1152, height=896, seeds=[9])
     (call,) = server.calls
     assert call.fields == {
         "prompt": PROMPT,
@@ -135,20 +135,20 @@ def test_image_is_sent_in_the_asked_size_and_without_an_aspect_ratio(
     assert call.image == start.data
 
 
-def test_image_of_another_size_is_resized_once_for_all_pictures(
+def test_image_of_another_size_is_resized_once_for_all_images(
     facing: Facing, server: StabilityServer
 ) -> None:
-    results = facing.draw(init_image=read_picture(jpeg(80, 70)), seeds=[7, 8, 9])
-    assert all(isinstance(result, DrawnPicture) for result in results)
+    results = facing.generate(init_image=read_image(jpeg(80, 70)), seeds=[7, 8, 9])
+    assert all(isinstance(result, GeneratedImage) for result in results)
     sent = {call.image for call in server.calls}
     assert len(sent) == 1
-    assert [pictures.size_of(image) for image in sent if image] == [(1024, 1024)]
+    assert [images.size_of(image) for image in sent if image] == [(1024, 1024)]
 
 
 def test_image_that_cannot_be_decoded_is_the_clients_fault_and_nothing_is_sent(
     facing: Facing, server: StabilityServer
 ) -> None:
-    damaged = read_picture(png(80, 80)[:2000] + png(80, 80)[-12:])
+    damaged = read_image(png(80, 80)[:2000] + png(80, 80)[-12:])
     error = facing.error(init_image=damaged)
     assert isinstance(error, InvalidRequestError)
     assert error.message == "The init image cannot be decoded."
@@ -161,16 +161,16 @@ def test_image_that_cannot_be_decoded_is_the_clients_fault_and_nothing_is_sent(
 def test_size_is_an_aspect_ratio(
     facing: Facing, server: StabilityServer, width: int, height: int
 ) -> None:
-    facing.drawn(width=width, height=height)
+    facing.generated(width=width, height=height)
     across, down = map(int, server.calls[0].fields["aspect_ratio"].split(":"))
     assert across / down == pytest.approx(width / height, rel=0.05)
 
 
 @pytest.mark.parametrize(("seed", "sent"), [(1, 1), (MAX_SEED - 1, MAX_SEED - 1), (MAX_SEED, 1)])
-def test_seed_beyond_its_range_wraps_and_the_picture_tells(
+def test_seed_beyond_its_range_wraps_and_the_image_tells(
     facing: Facing, server: StabilityServer, seed: int, sent: int
 ) -> None:
-    assert facing.drawn(seeds=[seed]).seed == sent
+    assert facing.generated(seeds=[seed]).seed == sent
     assert server.calls[0].fields["seed"] == str(sent)
 
 
@@ -188,21 +188,21 @@ def test_seed_is_the_one_that_the_answer_names(
     facing: Facing, server: StabilityServer, said: str | None, seed: int
 ) -> None:
     server.tell(one(seed=said))
-    result = facing.drawn()
+    result = facing.generated()
     assert result.seed == seed
-    assert result.picture == Picture(flat(64, 64), "image/png", 64, 64)
+    assert result.image == Image(flat(64, 64), "image/png", 64, 64)
 
 
 @pytest.mark.parametrize(
     ("reason", "is_kept"),
     [("SUCCESS", True), (None, True), ("CONTENT_FILTERED", False), ("SOMETHING_ELSE", False)],
 )
-def test_picture_is_kept_only_if_it_was_not_blurred(
+def test_image_is_kept_only_if_it_was_not_blurred(
     facing: Facing, server: StabilityServer, reason: str | None, *, is_kept: bool
 ) -> None:
     server.tell(one(finish_reason=reason))
-    result = facing.drawn()
-    assert (result.picture is not None, result.safety_score) == (is_kept, None)
+    result = facing.generated()
+    assert (result.image is not None, result.safety_score) == (is_kept, None)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_error_is_told_by_its_status_and_name(
         (500, {"message": TEXT}, UpstreamFailedError, "stability answered 500."),
         (500, {"name": "x" * 65}, UpstreamUnchargedError, "stability answered 500."),
         (502, {"name": "bad_gateway"}, UpstreamFailedError, "stability answered 502 bad_gateway."),
-        (202, {"id": "later"}, UpstreamAnswerError, "stability answered 202."),
+        (202, {"id": "later"}, UpstreamResponseError, "stability answered 202."),
     ],
 )
 def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
@@ -253,7 +253,7 @@ def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
     assert error.message == message
     assert isinstance(error, kind)
     assert not isinstance(error, ContentPolicyError)
-    assert error.may_have_charged == (type(error) in {UpstreamFailedError, UpstreamAnswerError})
+    assert error.may_have_charged == (type(error) in {UpstreamFailedError, UpstreamResponseError})
 
 
 def test_wait_that_it_asks_for_is_told(facing: Facing, server: StabilityServer) -> None:
@@ -268,10 +268,10 @@ def test_wait_that_it_asks_for_is_told(facing: Facing, server: StabilityServer) 
     [json_answer(200, {"image": "", "finish_reason": "SUCCESS"}), answer(200, b"")],
     ids=["JSON", "nothing"],
 )
-def test_answer_that_is_no_picture_cannot_be_used(
+def test_answer_that_is_no_image_cannot_be_used(
     facing: Facing, server: StabilityServer, reply: Reply
 ) -> None:
     server.tell(reply)
     error = facing.error()
-    assert isinstance(error, UpstreamAnswerError)
-    assert error.message.startswith("stability's picture: ")
+    assert isinstance(error, UpstreamResponseError)
+    assert error.message.startswith("stability's image: ")

@@ -7,12 +7,12 @@ import pytest
 import requests
 from urllib3 import encode_multipart_formdata
 
-from tests.unit.pictures import flat, png
+from tests.unit.images import flat, png
 from tests.unit.upstreams.octoai_answers import b64
 from tests.vendors import stability
 from tests.vendors.bedrock import BedrockServer, signer
+from tests.vendors.images import generated, size_of
 from tests.vendors.openai import OpenaiServer
-from tests.vendors.pictures import drawn, size_of
 from tests.vendors.serving import KEY, VendorServer
 from tests.vendors.stability import StabilityServer
 
@@ -178,7 +178,7 @@ def test_seed_that_is_left_out_is_always_the_same(session: requests.Session) -> 
     assert answered.json()["data"][0]["b64_json"] is None
 
 
-def test_pictures_differ_by_their_seeds() -> None:
+def test_images_differ_by_their_seeds() -> None:
     seeds = (0, 1, 2, 2**31, 2**32 - 1)
-    assert len({drawn(seed, 64, 64) for seed in seeds}) == len(seeds)
-    assert size_of(drawn(7, 1536, 640, kind="jpeg")) == (1536, 640)
+    assert len({generated(seed, 64, 64) for seed in seeds}) == len(seeds)
+    assert size_of(generated(7, 1536, 640, kind="jpeg")) == (1536, 640)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 POOL_SIZE = 16
-"""Connections to S3: one for each picture of the largest request."""
+"""Connections to S3: one for each image of the largest request."""
 
 _SERVICES = ("dynamodb", "events", "s3", "secretsmanager", "sqs")
 

@@ -24,7 +24,7 @@ _HEAD_BYTES: Final = len(SOURCE) + len(DETAIL_TYPE)
 _logger = logging.getLogger(__name__)
 
 
-class EventBus:
+class EventBridgeBus:
     """Events `Image Job Ended` on one bus."""
 
     def __init__(self, client: "EventBridgeClient", name: str) -> None:

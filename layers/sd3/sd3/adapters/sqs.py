@@ -16,21 +16,23 @@ MAX_DELAY_SECONDS: Final = 900
 """SQS delivers a message no later."""
 
 
-class JobQueue:
+class SqsJobQueue:
     """Messages `{"job_id": ...}`. Nothing is sent twice to back off: a message is left to wait."""
 
-    def __init__(self, client: "Callable[[], SQSClient]", url: str, *, aside_url: str = "") -> None:
+    def __init__(
+        self, client: "Callable[[], SQSClient]", url: str, *, unprocessable_url: str = ""
+    ) -> None:
         self._client = client  # a function: most that read jobs never send
         self._url = url
-        self._aside_url = aside_url
+        self._unprocessable_url = unprocessable_url
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
         """Have a worker look at a job, after up to 900 s. Raises StorageError."""
         self._send(self._url, message_body(job_id), min(delay_seconds, MAX_DELAY_SECONDS))
 
-    def set_aside(self, body: str) -> None:
+    def send_unprocessable(self, body: str) -> None:
         """Keep a message that nobody can read, for people to look at. Raises StorageError."""
-        self._send(self._aside_url, body, 0)
+        self._send(self._unprocessable_url, body, 0)
 
     def leave(self, receipt_handle: str, *, seconds: int) -> None:
         """Have a received message come again after `seconds`. Raises StorageError."""

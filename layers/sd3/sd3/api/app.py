@@ -24,8 +24,8 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.observability import logger
-from sd3.responses.models import ErrorAnswer
-from sd3.responses.render import error_answer
+from sd3.responses.models import ErrorBody
+from sd3.responses.render import error_body
 from sd3.settings import Settings
 
 RETRY_AFTER_SECONDS: Final = 5
@@ -65,9 +65,7 @@ def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) 
     body = response.body
     if response.answer is not None:
         headers["Content-Type"] = "application/json"
-        body = response.answer.model_dump_json(
-            exclude_none=isinstance(response.answer, ErrorAnswer)
-        )
+        body = response.answer.model_dump_json(exclude_none=isinstance(response.answer, ErrorBody))
     return {
         "statusCode": response.status,
         "headers": headers,
@@ -92,7 +90,7 @@ def _failed(failure: Sd3Error, cause: Exception, request: Request) -> Response:
         logger().error(failure.message, exc_info=cause, extra=fields)
     else:
         logger().info(failure.code, extra=fields)
-    answer = error_answer(failure, request_id=request.id)
+    answer = error_body(failure, request_id=request.id)
     headers = {}
     if isinstance(failure, UpstreamUnavailableError | RateLimitedError):
         headers["Retry-After"] = str(ceil(failure.retry_after or RETRY_AFTER_SECONDS))

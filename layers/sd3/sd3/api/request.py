@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sd3.domain.client import SCOPES, Limits
-from sd3.domain.request import read_json
+from sd3.domain.client import SCOPES, ClientLimits
+from sd3.domain.request import parse_json
 from sd3.errors import (
-    Fault,
+    FieldError,
     InvalidJsonError,
     InvalidRequestError,
     TooLargeError,
@@ -30,7 +30,7 @@ _MAX_NAME: Final = 64
 """Of the name of a parameter or field that an answer repeats."""
 
 _MAX_FIELDS: Final = 100
-"""Of a body: more are one fault, not one each."""
+"""Of a body: more are one field_error, not one each."""
 
 _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 
@@ -70,9 +70,9 @@ class Request:
         return SCOPES if told is None else frozenset(told.split())
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> ClientLimits:
         """What the client may use."""
-        return Limits.read(self.event["requestContext"]["authorizer"])
+        return ClientLimits.from_context(self.event["requestContext"]["authorizer"])
 
     @property
     def path(self) -> Mapping[str, str]:
@@ -82,7 +82,7 @@ class Request:
     def query(self, model: type[Fields]) -> Fields:
         """The query parameters as `model` has them, each given once.
 
-        Raises InvalidRequestError with every fault at once.
+        Raises InvalidRequestError with every field_error at once.
         """
         values = dict(self.event["queryStringParameters"] or {})
         for name, texts in (self.event.get("multiValueQueryStringParameters") or {}).items():
@@ -93,12 +93,12 @@ class Request:
     def body(self, model: type[Fields]) -> Fields:
         """The JSON body, an object, as `model` has it.
 
-        Raises what json_body does, and InvalidRequestError with every fault at once.
+        Raises what json_body does, and InvalidRequestError with every field_error at once.
         """
-        values = read_json(self.json_body())
+        values = parse_json(self.json_body())
         if not isinstance(values, dict) or len(values) > _MAX_FIELDS:
             msg = f"Input should be an object of at most {_MAX_FIELDS} fields"
-            raise InvalidRequestError([Fault(("body",), msg, "dict_type")])
+            raise InvalidRequestError([FieldError(("body",), msg, "dict_type")])
         return _checked(model, values, "body")
 
     def header(self, name: str) -> str | None:
@@ -126,7 +126,7 @@ class Request:
         if re.fullmatch("[0-9]{1,2}", text) and int(text) <= MAX_WAIT_SECONDS:
             return int(text)
         msg = f"wait should be 0 to {MAX_WAIT_SECONDS} whole seconds"
-        raise InvalidRequestError([Fault(("header", "Prefer"), msg, "wait")])
+        raise InvalidRequestError([FieldError(("header", "Prefer"), msg, "wait")])
 
     def known_tags(self) -> frozenset[str]:
         """The entity tags of If-None-Match, without W/: they are compared weakly; or `*`."""
@@ -142,7 +142,9 @@ class Request:
         if len(keys) == 1 and 0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable():
             return key
         msg = f"should be 1 to {MAX_KEY} printable ASCII characters, once"
-        raise InvalidRequestError([Fault(("header", "Idempotency-Key"), msg, "idempotency_key")])
+        raise InvalidRequestError(
+            [FieldError(("header", "Idempotency-Key"), msg, "idempotency_key")]
+        )
 
     def json_body(self) -> bytes | str:
         """The body as it came.
@@ -169,8 +171,10 @@ def _checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fiel
         return model.model_validate(values)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        faults = [Fault((place, str(e["loc"][0])[:_MAX_NAME]), e["msg"], e["type"]) for e in errors]
-        raise InvalidRequestError(faults) from error
+        field_errors = [
+            FieldError((place, str(e["loc"][0])[:_MAX_NAME]), e["msg"], e["type"]) for e in errors
+        ]
+        raise InvalidRequestError(field_errors) from error
 
 
 def _named(headers: Mapping[str, Value] | None, name: str) -> list[Value]:

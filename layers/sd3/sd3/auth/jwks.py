@@ -33,7 +33,7 @@ _ABSENT: Final = (403, 404)
 """How a server says that there is no such file; some buckets say 403."""
 
 
-class IssuerKeys:
+class JwksClient:
     """Keys by their `kid`; OpenID discovery, if there is one, says where they are published."""
 
     def __init__(self, issuer: str, *, clock: Callable[[], float] = time.monotonic) -> None:

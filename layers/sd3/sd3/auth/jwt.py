@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import jwt
 
-from sd3.auth.jwks import ALGORITHMS, IssuerKeys
+from sd3.auth.jwks import ALGORITHMS, JwksClient
 from sd3.domain.client import SCOPES, Client
 
 LEEWAY_SECONDS: Final = 30
@@ -17,16 +17,16 @@ MAX_TOKEN: Final = 8192
 """Characters; the gateway takes 10240 bytes of headers."""
 
 
-class Issuer:
+class JwtVerifier:
     """The issuer that a deployment trusts, and the audience that its JWTs are to be for."""
 
-    def __init__(self, url: str, *, audience: str, keys: IssuerKeys | None = None) -> None:
+    def __init__(self, url: str, *, audience: str, keys: JwksClient | None = None) -> None:
         """Ask nothing yet. Raises ValueError for a URL that is not safe, or no audience."""
         if not audience:
             raise ValueError("an issuer of JWTs needs an audience: its tokens for others are not")
         self._url = url
         self._audience = audience
-        self._keys = keys or IssuerKeys(url)
+        self._keys = keys or JwksClient(url)
 
     def find(self, token: str) -> Client | None:
         """The client whose JWT this is; None when it is none of the issuer's for us, or not now.

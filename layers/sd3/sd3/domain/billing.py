@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from sd3.domain.client import Limits
+from sd3.domain.client import ClientLimits
 from sd3.domain.record import Record
 from sd3.errors import BudgetExceededError, RateLimitedError, RequestError
 
@@ -44,12 +44,12 @@ class Quote(Record):
     micros: int
 
 
-MICROS = 1_000_000
+MICROS_PER_DOLLAR = 1_000_000
 """Of a dollar."""
 
 
-class Booking(BaseModel):
-    """What the ledger has for a job, or for a client's day: micro-dollars, and pictures.
+class UsageEntry(BaseModel):
+    """What the ledger has for a job, or for a client's day: micro-dollars, and images.
 
     `reserved` may still be charged; `spent` was charged, or may have been.
     """
@@ -58,29 +58,29 @@ class Booking(BaseModel):
 
     reserved: int = 0
     spent: int = 0
-    pictures: int = 0
+    images: int = 0
 
     @property
     def committed(self) -> int:
         """What a budget must hold."""
         return self.reserved + self.spent
 
-    def __add__(self, other: Self) -> "Booking":
-        return Booking(
+    def __add__(self, other: Self) -> "UsageEntry":
+        return UsageEntry(
             reserved=self.reserved + other.reserved,
             spent=self.spent + other.spent,
-            pictures=self.pictures + other.pictures,
+            images=self.images + other.images,
         )
 
-    def __sub__(self, other: Self) -> "Booking":
-        return Booking(
+    def __sub__(self, other: Self) -> "UsageEntry":
+        return UsageEntry(
             reserved=self.reserved - other.reserved,
             spent=self.spent - other.spent,
-            pictures=self.pictures - other.pictures,
+            images=self.images - other.images,
         )
 
 
-NOTHING = Booking()
+NO_USAGE = UsageEntry()
 
 
 def dollars(micros: int) -> str:
@@ -90,7 +90,7 @@ def dollars(micros: int) -> str:
 
 
 def day_of(time: datetime) -> str:
-    """The day that is booked, as ISO has it."""
+    """The day that is recorded, as ISO has it."""
     return time.astimezone(UTC).date().isoformat()
 
 
@@ -108,7 +108,7 @@ def _midnight(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def budget_exceeded(micros: int, limits: Limits, *, left: int, now: datetime) -> RequestError:
+def budget_exceeded(micros: int, limits: ClientLimits, *, left: int, now: datetime) -> RequestError:
     """The refusal of what takes `micros` of a budget that has `left`."""
     return BudgetExceededError(
         f"This takes ${dollars(micros)}, and of the budget of"
@@ -117,7 +117,7 @@ def budget_exceeded(micros: int, limits: Limits, *, left: int, now: datetime) ->
     )
 
 
-def rate_limited(limits: Limits, *, now: datetime) -> RequestError:
+def rate_limited(limits: ClientLimits, *, now: datetime) -> RequestError:
     """The refusal of one request too many in this minute."""
     left = (next_minute(now) - now).total_seconds()
     return RateLimitedError(
@@ -135,14 +135,14 @@ def first_day(now: datetime) -> str:
     return day_of(now - timedelta(days=DAYS - 1))
 
 
-def left_of(limits: Limits, booking: Booking) -> int | None:
+def left_of(limits: ClientLimits, booking: UsageEntry) -> int | None:
     """Micro-dollars that are left of a day's budget; None without one."""
     budget = limits.daily_budget_micros
     return None if budget is None else max(budget - booking.committed, 0)
 
 
-class UsedDay(NamedTuple):
+class DailyUsage(NamedTuple):
     """What the ledger has for a client's day (UTC, ISO)."""
 
     day: str
-    booking: Booking
+    booking: UsageEntry

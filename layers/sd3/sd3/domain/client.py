@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from sd3.domain.job import InboxOrigin
 
 GENERATE: Final = "generate"
-"""To have pictures drawn, and to end and remove what was."""
+"""To have images generated, and to end and remove what was."""
 
 READ: Final = "read"
-"""To look at jobs and pictures."""
+"""To look at jobs and images."""
 
 SCOPES: Final = frozenset((GENERATE, READ))
 
 
-class Limits(NamedTuple):
+class ClientLimits(NamedTuple):
     """What a client may use; None is no limit."""
 
     daily_budget_micros: int | None = None
@@ -32,16 +32,16 @@ class Limits(NamedTuple):
     """The largest num_images of a request."""
 
     @classmethod
-    def read(cls, told: Mapping[str, str]) -> Self:
-        """Read the limits that `told` names, in decimal; what it does not name is no limit."""
-        return cls(**{name: int(told[name]) for name in cls._fields if name in told})
+    def from_context(cls, context: Mapping[str, str]) -> Self:
+        """Read the limits that `context` names, in decimal; what it does not name is no limit."""
+        return cls(**{name: int(context[name]) for name in cls._fields if name in context})
 
-    def told(self) -> dict[str, str]:
+    def to_context(self) -> dict[str, str]:
         """The limits that there are, by their names, in decimal."""
         return {name: str(value) for name, value in self._asdict().items() if value is not None}
 
 
-NO_LIMITS: Final = Limits()
+NO_LIMITS: Final = ClientLimits()
 
 
 class Client(NamedTuple):
@@ -50,7 +50,7 @@ class Client(NamedTuple):
     client_id: str
     name: str
     scopes: frozenset[str] = SCOPES
-    limits: Limits = NO_LIMITS
+    limits: ClientLimits = NO_LIMITS
 
 
 def require(scope: str, scopes: frozenset[str]) -> None:
@@ -77,15 +77,15 @@ class Token(NamedTuple):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     scopes: frozenset[str] = SCOPES
-    limits: Limits = Limits()
+    limits: ClientLimits = ClientLimits()
 
-    def works(self, *, now: datetime) -> bool:
+    def is_active(self, *, now: datetime) -> bool:
         """Whether it was neither revoked nor has it expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-class Caller(NamedTuple):
-    """Who asks for a picture, and how."""
+class RequestContext(NamedTuple):
+    """Who asks for an image, and how."""
 
     client_id: str
     job_id: str
@@ -95,4 +95,4 @@ class Caller(NamedTuple):
     idempotency_key: str | None = None
     respond_async: bool = False
     inbox: "InboxOrigin | None" = None
-    limits: Limits = NO_LIMITS
+    limits: ClientLimits = NO_LIMITS

@@ -3,39 +3,39 @@
 from typing import NamedTuple
 
 from sd3.domain.billing import Expense
-from sd3.domain.image import Picture
+from sd3.domain.image import Image
 from sd3.domain.job import JobError
 from sd3.errors import Sd3Error
 
 
-class DrawnPicture(NamedTuple):
-    """One picture as an upstream answered it.
+class GeneratedImage(NamedTuple):
+    """One image as an upstream answered it.
 
-    `picture` is None when it was removed for safety, or, with an `error`, not drawn.
+    `image` is None when it was removed for safety, or, with an `error`, not generated.
     """
 
     seed: int
-    picture: Picture | None
+    image: Image | None
     safety_score: float | None = None
     upstream: str | None = None
     error: JobError | None = None
 
 
-class Drawing(NamedTuple):
+class UpstreamResult(NamedTuple):
     """What one call to an upstream drew, in the order of its seeds."""
 
-    pictures: tuple[DrawnPicture, ...]
+    images: tuple[GeneratedImage, ...]
     prediction_time_ms: float
 
 
-class Outcome(NamedTuple):
-    """What drawing a request came to: a picture for each seed, in order, or why there is none.
+class GenerationResult(NamedTuple):
+    """What generating a request came to: an image for each seed, in order, or why there is none.
 
-    Some pictures can have failed where others were drawn. `expenses` are of all calls, whatever
+    Some images can have failed where others were generated. `expenses` are of all calls, whatever
     became of them; `ignored` are fields of the request that the upstream does not follow.
     """
 
-    pictures: tuple[DrawnPicture, ...] = ()
+    images: tuple[GeneratedImage, ...] = ()
     prediction_time_ms: float = 0.0
     expenses: tuple[Expense, ...] = ()
     ignored: tuple[str, ...] = ()

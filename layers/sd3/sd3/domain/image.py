@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import pybase64
 from pydantic_core import PydanticCustomError
 
-from sd3.domain.image_formats import PictureError, check_png_pixels, read_format
+from sd3.domain.image_formats import InvalidImageError, check_png_pixels, read_format
 
 MAX_UPLOAD_BYTES: Final = 20_000_000
 
@@ -39,8 +39,8 @@ EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "web
 _MAX_DATA_URI_HEAD: Final = 128
 
 
-class Picture(NamedTuple):
-    """A picture whose header was read: its bytes, format and size in pixels."""
+class Image(NamedTuple):
+    """An image whose header was read: its bytes, format and size in pixels."""
 
     data: bytes
     content_type: str
@@ -52,12 +52,12 @@ def decode_base64(text: str | bytes | memoryview) -> bytes:
     """Decode strict standard base64: padded, with no white space and no URL-safe letters.
 
     Bits that the last letter has too many are ignored, as most decoders do: they carry nothing.
-    Raises PictureError.
+    Raises InvalidImageError.
     """
     try:
         return pybase64.b64decode(text, validate=True)
     except ValueError as error:
-        raise PictureError("not valid base64") from error
+        raise InvalidImageError("not valid base64") from error
 
 
 def encode_base64(data: bytes | memoryview) -> str:
@@ -66,47 +66,47 @@ def encode_base64(data: bytes | memoryview) -> str:
 
 
 def extension(content_type: str) -> str:
-    """Name the file extension of a Picture's content type: png, jpg or webp."""
+    """Name the file extension of a Image's content type: png, jpg or webp."""
     return EXTENSIONS[content_type]
 
 
-def read_picture(data: bytes) -> Picture:
-    """Read format and size from a picture's header, and see that the file has its end.
+def read_image(data: bytes) -> Image:
+    """Read format and size from an image's header, and see that the file has its end.
 
     Bytes after the end of a PNG or JPEG are fine: cameras write some. A whole file takes
     microseconds whatever its size; only one without an end is searched through.
-    Raises PictureError for what is cut off, animated, or no PNG, JPEG or WebP.
+    Raises InvalidImageError for what is cut off, animated, or no PNG, JPEG or WebP.
     """
     content_type, width, height = read_format(data)
-    return Picture(data, content_type, width, height)
+    return Image(data, content_type, width, height)
 
 
-def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Picture:
-    """Check a client's picture: length, format, 64 to 4096 pixels a side, and a PNG's pixels.
+def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
+    """Check a client's image: length, format, 64 to 4096 pixels a side, and a PNG's pixels.
 
     A PNG is inflated, piece by piece, since a small one can promise what it does not hold.
-    Raises PictureError.
+    Raises InvalidImageError.
     """
     if len(data) > max_bytes:
-        raise PictureError(_too_large(max_bytes))
-    picture = read_picture(data)
-    if not (MIN_SIDE <= picture.width <= MAX_SIDE and MIN_SIDE <= picture.height <= MAX_SIDE):
-        raise PictureError(f"the picture should have {MIN_SIDE} to {MAX_SIDE} pixels a side")
-    if picture.content_type == "image/png":
+        raise InvalidImageError(_too_large(max_bytes))
+    image = read_image(data)
+    if not (MIN_SIDE <= image.width <= MAX_SIDE and MIN_SIDE <= image.height <= MAX_SIDE):
+        raise InvalidImageError(f"the image should have {MIN_SIDE} to {MAX_SIDE} pixels a side")
+    if image.content_type == "image/png":
         check_png_pixels(data)
-    return picture
+    return image
 
 
-def decode_init_image(value: object) -> Picture:
-    """Check the wire field init_image: base64 of a picture, plain or as a data: URI.
+def decode_init_image(value: object) -> Image:
+    """Check the wire field init_image: base64 of an image, plain or as a data: URI.
 
-    The picture's own bytes say what it is, whatever the URI says. Raises PydanticCustomError.
+    The image's own bytes say what it is, whatever the URI says. Raises PydanticCustomError.
     """
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "Input should be a string of base64")
     try:
         return check_init_image(decode_base64(_base64_of(value)))
-    except PictureError as error:
+    except InvalidImageError as error:
         raise PydanticCustomError("picture", "{reason}", {"reason": str(error)}) from error
 
 
@@ -116,12 +116,12 @@ def _base64_of(text: str) -> str:
         comma = text.find(",", 0, _MAX_DATA_URI_HEAD)
         head = text[: max(comma, 0)].lower()
         if not (head.startswith("data:image/") and head.endswith(";base64")):
-            raise PictureError("a data: URI should begin with data:image/...;base64,")
+            raise InvalidImageError("a data: URI should begin with data:image/...;base64,")
         text = text[comma + 1 :]
     if len(text) > MAX_INIT_BYTES // 3 * 4:
-        raise PictureError(_too_large(MAX_INIT_BYTES))
+        raise InvalidImageError(_too_large(MAX_INIT_BYTES))
     return text
 
 
 def _too_large(max_bytes: int) -> str:
-    return f"the picture has more than {max_bytes} bytes"
+    return f"the image has more than {max_bytes} bytes"

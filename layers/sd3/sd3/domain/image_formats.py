@@ -46,8 +46,8 @@ _WEBP_MAX_CHUNKS: Final = 64
 _WEBP_ANIMATED: Final = 0x02
 
 
-class PictureError(ValueError):
-    """Not a picture that can be used; the message is fit for a client and quotes no input."""
+class InvalidImageError(ValueError):
+    """Not an image that can be used; the message is fit for a client and quotes no input."""
 
 
 class _PngHeader(NamedTuple):
@@ -61,21 +61,21 @@ class _PngHeader(NamedTuple):
 def read_format(data: bytes) -> tuple[str, int, int]:
     """Name content type, width and height, and see that the file has its end.
 
-    Raises PictureError.
+    Raises InvalidImageError.
     """
     try:
         content_type, (width, height) = _format_and_size(data)
     except (IndexError, StructError) as error:
-        raise PictureError("the picture is cut off") from error
+        raise InvalidImageError("the image is cut off") from error
     if not (width and height):
-        raise PictureError("the picture has no pixels")
+        raise InvalidImageError("the image has no pixels")
     return content_type, width, height
 
 
 def check_png_pixels(data: bytes) -> None:
     """Inflate a whole PNG's pixels, without keeping them, and count them against its header.
 
-    `data` is a PNG by read_format. Raises PictureError, also for a wrong CRC or chunk order.
+    `data` is a PNG by read_format. Raises InvalidImageError, also for a wrong CRC or chunk order.
     """
     header = _png_header(data)
     left = _png_raw_bytes(header)
@@ -84,22 +84,22 @@ def check_png_pixels(data: bytes) -> None:
         for piece in _png_pixel_data(data, with_palette=header.color == 3):
             left -= _inflated_bytes(inflate, piece, at_most=left)
     except (StructError, zlib.error) as error:
-        raise PictureError("the PNG is damaged") from error
+        raise InvalidImageError("the PNG is damaged") from error
     if left or not inflate.eof:
-        raise PictureError("the PNG holds fewer pixels than its header says")
+        raise InvalidImageError("the PNG holds fewer pixels than its header says")
 
 
 def _format_and_size(data: bytes) -> tuple[str, tuple[int, int]]:
     if data.startswith(_PNG_SIGNATURE):
         header = _png_header(data)
         if data.rfind(_PNG_END) < 0:
-            raise PictureError("the PNG is cut off")
+            raise InvalidImageError("the PNG is cut off")
         return "image/png", header[:2]
     if data.startswith(b"\xff\xd8\xff"):
         return "image/jpeg", _jpeg_size(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp", _webp_size(data)
-    raise PictureError("not a PNG, JPEG or WebP picture")
+    raise InvalidImageError("not a PNG, JPEG or WebP image")
 
 
 def _png_header(data: bytes) -> _PngHeader:
@@ -107,9 +107,9 @@ def _png_header(data: bytes) -> _PngHeader:
         ">IIBBBBBI", data, 16
     )
     if data[8:16] != b"\0\0\0\rIHDR" or zlib.crc32(data[12:29]) != crc:
-        raise PictureError("the PNG's header is damaged")
+        raise InvalidImageError("the PNG's header is damaged")
     if depth not in _PNG_DEPTHS.get(color, ()) or compression or filtering or interlaced > 1:
-        raise PictureError("the PNG is of an unknown kind")
+        raise InvalidImageError("the PNG is of an unknown kind")
     return _PngHeader(width, height, depth, color, interlaced)
 
 
@@ -119,7 +119,7 @@ def _inflated_bytes(inflate: "zlib._Decompress", piece: bytes | memoryview, *, a
         raw = inflate.decompress(piece, _INFLATE_TO)
         count += len(raw)
         if count > at_most:
-            raise PictureError("the PNG holds more pixels than its header says")
+            raise InvalidImageError("the PNG holds more pixels than its header says")
         piece = inflate.unconsumed_tail
     return count
 
@@ -142,7 +142,7 @@ def _png_pixel_data(data: bytes, *, with_palette: bool) -> Iterator[memoryview]:
         length, kind = unpack_from(">I4s", data, position)
         body = view[position + 8 : position + 8 + length]
         if zlib.crc32(body, zlib.crc32(kind)) != unpack_from(">I", data, position + 8 + length)[0]:
-            raise PictureError("the PNG is damaged")
+            raise InvalidImageError("the PNG is damaged")
         position += 12 + length
         letter = _PNG_LETTERS.get(kind) or ("x" if kind[0] & _PNG_ANCILLARY else "?")
         if letter not in "Dx" or not order.endswith(letter):
@@ -153,7 +153,7 @@ def _png_pixel_data(data: bytes, *, with_palette: bool) -> Iterator[memoryview]:
             for start in range(0, length, _INFLATE_FROM):
                 yield body[start : start + _INFLATE_FROM]
     if not _PNG_ORDER.fullmatch(order) or (with_palette and "P" not in order):
-        raise PictureError("the PNG's chunks are not in order")
+        raise InvalidImageError("the PNG's chunks are not in order")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
@@ -169,7 +169,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         (length,) = unpack_from(">H", data, position + 2)
         if marker == 0xDA and size:
             if data.rfind(b"\xff\xd9", position + 2 + length) < 0:
-                raise PictureError("the JPEG is cut off")
+                raise InvalidImageError("the JPEG is cut off")
             return size
         if marker in _JPEG_FRAMES and not size:
             height, width, components = unpack_from(">HHB", data, position + 5)
@@ -179,16 +179,16 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         elif marker not in _JPEG_TABLES:
             break
         position += 2 + length
-    raise PictureError("the JPEG's header is damaged")
+    raise InvalidImageError("the JPEG's header is damaged")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
     if unpack_from("<I", data, 4)[0] != len(data) - 8:
-        raise PictureError("the WebP is cut off, or longer than it says")
+        raise InvalidImageError("the WebP is cut off, or longer than it says")
     if data[12:16] != b"VP8X":
         return _webp_frame_size(data, 12)
     if data[20] & _WEBP_ANIMATED:
-        raise PictureError("an animated WebP is not supported")
+        raise InvalidImageError("an animated WebP is not supported")
     canvas = (
         (unpack_from("<I", data, 24)[0] & 0xFFFFFF) + 1,
         (unpack_from("<I", data, 26)[0] >> 8) + 1,
@@ -201,7 +201,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
                 break
             return canvas
         position += 8 + length + length % 2
-    raise PictureError("the WebP holds no frame of the size that its header says")
+    raise InvalidImageError("the WebP holds no frame of the size that its header says")
 
 
 def _webp_frame_size(data: bytes, position: int) -> tuple[int, int]:
@@ -213,7 +213,7 @@ def _webp_frame_size(data: bytes, position: int) -> tuple[int, int]:
         (bits,) = unpack_from("<I", data, start + 1)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
-        raise PictureError("the WebP's frame header is damaged")
+        raise InvalidImageError("the WebP's frame header is damaged")
     if start + length > len(data):
-        raise PictureError("the WebP is cut off")
+        raise InvalidImageError("the WebP is cut off")
     return width, height

@@ -9,12 +9,12 @@ from typing import Final, NamedTuple
 import pydantic_core
 
 from sd3.domain.image import check_init_image
-from sd3.domain.image_formats import PictureError
+from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Fault, InvalidRequestError
+from sd3.errors import FieldError, InvalidRequestError
 
 
-class Upload(NamedTuple):
+class InboxObject(NamedTuple):
     """What S3 says of one file that was put into the inbox."""
 
     bucket: str
@@ -30,7 +30,7 @@ class Upload(NamedTuple):
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-class File(NamedTuple):
+class InboxFile(NamedTuple):
     """A file from the inbox: its bytes, and its metadata by name, as S3 tells them."""
 
     data: bytes
@@ -40,12 +40,12 @@ class File(NamedTuple):
 MAX_JSON_BYTES: Final = 6 * 1024 * 1024
 """As over HTTP."""
 
-MAX_PICTURE_BYTES: Final = 20_000_000
+MAX_IMAGE_BYTES: Final = 20_000_000
 
 MAX_KEY_BYTES: Final = 1024
 """S3's longest key."""
 
-PICTURES: Final = frozenset(("png", "jpg", "jpeg", "webp"))
+IMAGES: Final = frozenset(("png", "jpg", "jpeg", "webp"))
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
@@ -54,7 +54,7 @@ _JSON_FIELDS: Final = frozenset(
 """Fields that are no strings: S3's metadata has them as JSON."""
 
 
-def answer_key(upload: Upload) -> str:
+def result_key(upload: InboxObject) -> str:
     """Where a file is answered: `{client}/inbox/{name}.json` for `{client}/{name}.{ending}`.
 
     A name that has no room for that is answered by its job's id.
@@ -68,29 +68,29 @@ def answer_key(upload: Upload) -> str:
     return key
 
 
-def request_from(file: File, *, max_images: int | None = None) -> GenerateRequest:
-    """The request of a picture with metadata: the picture's own bytes say what it is.
+def request_from(file: InboxFile, *, max_images: int | None = None) -> GenerateRequest:
+    """The request of an image with metadata: the image's own bytes say what it is.
 
     `max_images` is as for GenerateRequest. A field is spelled with _ or, as headers are, with -.
     Raises InvalidRequestError.
     """
     values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
     if len(values) < len(file.metadata):
-        raise InvalidRequestError([Fault(("body",), "a field is there twice", "duplicate")])
-    if faults := [
-        _fault(name, "is the file itself", "init_image")
+        raise InvalidRequestError([FieldError(("body",), "a field is there twice", "duplicate")])
+    if field_errors := [
+        _field_error(name, "is the file itself", "init_image")
         for name in ("init_image", "init_image_id")
         if name in values
     ]:
-        raise InvalidRequestError(faults)
+        raise InvalidRequestError(field_errors)
     request = GenerateRequest.from_values(
         {name: _value(name, text) for name, text in values.items()}, max_images=max_images
     )
     try:
-        picture = check_init_image(file.data, max_bytes=MAX_PICTURE_BYTES)
-    except PictureError as error:
-        raise InvalidRequestError([_fault("init_image", str(error), "picture")]) from error
-    return request.model_copy(update={"init_image": picture})
+        image = check_init_image(file.data, max_bytes=MAX_IMAGE_BYTES)
+    except InvalidImageError as error:
+        raise InvalidRequestError([_field_error("init_image", str(error), "picture")]) from error
+    return request.model_copy(update={"init_image": image})
 
 
 def _value(name: str, text: str) -> object:
@@ -111,9 +111,9 @@ def _decoded(name: str, text: str) -> str:
         )
     except (HeaderParseError, LookupError, ValueError) as error:
         raise InvalidRequestError(
-            [_fault(name, "is not encoded by RFC 2047", "encoding")]
+            [_field_error(name, "is not encoded by RFC 2047", "encoding")]
         ) from error
 
 
-def _fault(name: str, msg: str, kind: str) -> Fault:
-    return Fault(("body", name), msg, kind)
+def _field_error(name: str, msg: str, kind: str) -> FieldError:
+    return FieldError(("body", name), msg, kind)

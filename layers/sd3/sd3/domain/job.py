@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.domain.billing import NOTHING, Booking, Charge, ChargeOutcome, Quote
+from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
@@ -32,14 +32,14 @@ class JobStatus(StrEnum):
 
 
 class JobError(Record):
-    """Why a job or one of its pictures failed, in the terms of the error table."""
+    """Why a job or one of its images failed, in the terms of the error table."""
 
     code: str
     message: str
 
 
 class ImageRecord(Record):
-    """One picture of a job: where it is kept and what it is, or why it is not there."""
+    """One image of a job: where it is kept and what it is, or why it is not there."""
 
     index: int
     seed: int
@@ -61,19 +61,19 @@ class InboxOrigin(Record):
     `sequencer` orders the writes of one key, as S3 says; a larger one is later.
     """
 
-    answer_key: str
+    result_key: str
     sequencer: str
 
 
 class Job(Record):
-    """One accepted request, from before anything is paid to after its pictures are stored.
+    """One accepted request, from before anything is paid to after its images are stored.
 
     Times are UTC. `lease_until` is when a running attempt counts as dead; `attempt` is the
     fence: only the attempt that holds the lease may write what it came to. `failures` are the
     attempts that count towards giving up. `redriven_at` is when the job, having failed, was put
-    back into the queue. `expires_at` is when job and pictures are removed. `quote` is what the
+    back into the queue. `expires_at` is when job and images are removed. `quote` is what the
     next attempt, or the one that runs, may cost; `ignored` are fields that its upstream does not
-    follow. `version` counts the writes, each of which needs the one that was read; `booked` is
+    follow. `version` counts the writes, each of which needs the one that was read; `recorded` is
     what the ledger has for this version.
     """
 
@@ -98,7 +98,7 @@ class Job(Record):
     prediction_time_ms: float = 0.0
     error: JobError | None = None
     version: int = 0
-    booked: Booking = NOTHING
+    recorded: UsageEntry = NO_USAGE
 
     @property
     def cost_micros(self) -> int:
@@ -107,13 +107,13 @@ class Job(Record):
 
     @property
     def upstream(self) -> str | None:
-        """Who drew its pictures: one upstream, or several with commas between them."""
+        """Who drew its images: one upstream, or several with commas between them."""
         names = dict.fromkeys(record.upstream for record in self.images if record.upstream)
         return ",".join(names) or None
 
     @property
     def folder(self) -> str:
-        """Where its pictures are kept in the bucket."""
+        """Where its images are kept in the bucket."""
         return f"{self.client_id}/{self.id}"
 
 
@@ -135,12 +135,12 @@ class JobsQuery(BaseModel):
     cursor: str | None = Field(default=None, description="next_cursor of the page before.")
 
 
-def booking_of(job: Job) -> Booking:
+def usage_of(job: Job) -> UsageEntry:
     """What the ledger is to have for a job: what it may still cost, and what it has come to."""
-    return Booking(
+    return UsageEntry(
         reserved=job.quote.micros if job.quote and not job.status.is_terminal else 0,
         spent=job.cost_micros,
-        pictures=sum(record.key is not None for record in job.images)
+        images=sum(record.key is not None for record in job.images)
         if job.status is JobStatus.SUCCEEDED
         else 0,
     )
@@ -148,15 +148,15 @@ def booking_of(job: Job) -> Booking:
 
 def first_version(job: Job) -> Job:
     """A new job as it is kept."""
-    return job.model_copy(update={"version": 0, "booked": booking_of(job)})
+    return job.model_copy(update={"version": 0, "recorded": usage_of(job)})
 
 
 def next_version(job: Job) -> Job:
     """A job that was read and changed, as it is kept."""
-    return job.model_copy(update={"version": job.version + 1, "booked": booking_of(job)})
+    return job.model_copy(update={"version": job.version + 1, "recorded": usage_of(job)})
 
 
-class Holder(NamedTuple):
+class IdempotencyRecord(NamedTuple):
     """Who holds an Idempotency-Key: a job, and the fingerprint of its request."""
 
     job_id: str

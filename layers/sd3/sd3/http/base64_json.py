@@ -1,4 +1,4 @@
-"""JSON with pictures in it, written and read without copying their base64 more than once."""
+"""JSON with images in it, written and read without copying their base64 more than once."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -6,47 +6,49 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sd3.domain.image import Picture, decode_base64, encode_base64, read_picture
-from sd3.domain.image_formats import PictureError
-from sd3.errors import UpstreamAnswerError
+from sd3.domain.image import Image, decode_base64, encode_base64, read_image
+from sd3.domain.image_formats import InvalidImageError
+from sd3.errors import UpstreamResponseError
 
 _LONG: Final = 1024
 
-_MAX_STRINGS: Final = 1024  # 16 pictures with their keys are some 80
+_MAX_STRINGS: Final = 1024  # 16 images with their keys are some 80
 
 Places = Mapping[str, slice]
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
 
-def with_picture(body: bytes, name: str, picture: Picture) -> bytes:
-    """Add a picture's base64 to a JSON object, which has other fields already."""
-    encoded = encode_base64(picture.data).encode("ascii")
+def with_image(body: bytes, name: str, image: Image) -> bytes:
+    """Add an image's base64 to a JSON object, which has other fields already."""
+    encoded = encode_base64(image.data).encode("ascii")
     return b"".join((body[:-1], b',"', name.encode("ascii"), b'":"', encoded, b'"}'))
 
 
-def read_json(body: bytearray, kind: type[_Answer]) -> tuple[_Answer, Places]:
+def parse_response(body: bytearray, kind: type[_Answer]) -> tuple[_Answer, Places]:
     """Read the body of a 200 as JSON of this kind.
 
-    A long string in it is a placeholder, for `read_picture_at`. Raises UpstreamAnswerError.
+    A long string in it is a placeholder, for `read_image_at`. Raises UpstreamResponseError.
     """
     skeleton, places = split_long_strings(body)
     try:
         return kind.model_validate_json(skeleton), places
     except ValidationError as error:
-        raise UpstreamAnswerError(_fault(error)) from None  # its text quotes the answer
+        raise UpstreamResponseError(_field_error(error)) from None  # its text quotes the answer
 
 
-def read_picture_at(text: str, body: bytearray, places: Places, *, index: int = 0) -> Picture:
-    """Decode the picture that a string of `read_json` is or stands for; `index` is for the error.
+def read_image_at(text: str, body: bytearray, places: Places, *, index: int = 0) -> Image:
+    """Decode the image that a string of `parse_response` is or stands for.
 
-    `body` is used up: it is cut off there, so that the pictures and their base64 are never held
-    whole side by side. The last picture is to be read first. Raises UpstreamAnswerError.
+    `index` is for the error's message.
+
+    `body` is used up: it is cut off there, so that the images and their base64 are never held
+    whole side by side. The last image is to be read first. Raises UpstreamResponseError.
     """
     try:
-        return read_picture(_cut_off(body, places[text]) if text in places else decode_base64(text))
-    except PictureError as error:
-        raise UpstreamAnswerError(f"The upstream's picture {index}: {error}.") from error
+        return read_image(_cut_off(body, places[text]) if text in places else decode_base64(text))
+    except InvalidImageError as error:
+        raise UpstreamResponseError(f"The upstream's image {index}: {error}.") from error
 
 
 def split_long_strings(body: bytearray) -> tuple[bytes, Places]:
@@ -73,7 +75,7 @@ def _long_strings(body: bytearray) -> Iterator[tuple[int, int]]:
     """Find where long strings without escapes begin and end, between their quotes.
 
     In JSON a quote outside of a string begins one, so finding quotes is enough: no byte of a
-    picture is looked at by Python.
+    image is looked at by Python.
     """
     end = -1
     for _ in range(_MAX_STRINGS):
@@ -107,10 +109,10 @@ def _cut_off(body: bytearray, place: slice) -> bytes:
     return data
 
 
-def _fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    if fault["type"] == "json_invalid":
-        cut_off = "EOF" in fault["msg"]
+def _field_error(error: ValidationError) -> str:
+    field_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if field_error["type"] == "json_invalid":
+        cut_off = "EOF" in field_error["msg"]
         return f"The upstream's answer is {'cut off' if cut_off else 'not JSON'}."
-    where = ".".join(map(str, fault["loc"])) or "body"
-    return f"The upstream's answer is not as agreed: {where}: {fault['msg']}."
+    where = ".".join(map(str, field_error["loc"])) or "body"
+    return f"The upstream's answer is not as agreed: {where}: {field_error['msg']}."

@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 import pydantic_core
 
 from sd3.errors import (
-    UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 """What can be the name of an error, and neither a sentence nor a quotation."""
 
 
-class Refusal(NamedTuple):
+class ErrorResponse(NamedTuple):
     """An answer other than a 200: headers (names in any case), and the body's first 64 KiB."""
 
     status: int
@@ -58,9 +58,9 @@ class Refusal(NamedTuple):
         if self.status == 401:
             return UpstreamKeyError(said)
         if self.status >= 500 or self.status == 408:
-            # A gateway's 502 or 504 says nothing of the engine behind it, which may draw on.
+            # A gateway's 502 or 504 says nothing of the engine behind it, which may generate on.
             return UpstreamFailedError(said)
-        return UpstreamAnswerError(said) if self.status < 300 else UpstreamRefusedError(said)
+        return UpstreamResponseError(said) if self.status < 300 else UpstreamRefusedError(said)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

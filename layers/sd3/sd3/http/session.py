@@ -10,16 +10,16 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, Re
 from urllib3.response import HTTPResponse
 
 from sd3.errors import (
-    UpstreamAnswerError,
     UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
-    UpstreamPacedError,
+    UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.http.error_response import Refusal
+from sd3.http.error_response import ErrorResponse
 from sd3.http.transport import BareSession, checked_base_url
 
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
@@ -27,30 +27,30 @@ _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _PIECE_BYTES: Final = 1024 * 1024
 
 
-class Answer(NamedTuple):
+class HttpResponse(NamedTuple):
     """A 200: its headers (names in any case) and its body."""
 
     headers: Mapping[str, str]
     body: bytearray
 
 
-def _unread(_refusal: Refusal) -> None:
+def _unread(_refusal: ErrorResponse) -> None:
     """Leave it to the status what a refusal means."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class HttpLimits:
     """What one call may take."""
 
     pool_size: int = 16
-    """Connections kept alive: as many as the most pictures of one request."""
+    """Connections kept alive: as many as the most images of one request."""
     max_bytes: int = 128 * 1024 * 1024
     """Of an answer; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
     min_seconds: float = 1.0
     """With less time left nothing is sent: it would be paid and not waited for."""
 
 
-DEFAULT_LIMITS: Final = Limits()
+DEFAULT_HTTP_LIMITS: Final = HttpLimits()
 
 
 class HttpSession:
@@ -60,7 +60,7 @@ class HttpSession:
         self,
         base_url: str,
         *,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: HttpLimits = DEFAULT_HTTP_LIMITS,
         ca_bundle: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,8 +86,8 @@ class HttpSession:
         headers: Mapping[str, str],
         body: bytes,
         deadline: float,
-        explain: Callable[[Refusal], UpstreamError | None] = _unread,
-    ) -> Answer:
+        explain: Callable[[ErrorResponse], UpstreamError | None] = _unread,
+    ) -> HttpResponse:
         """Send `body` once and read the whole answer by `deadline`, in seconds of `clock`.
 
         `explain` may say what an answer other than a 200 means; None leaves it to the status.
@@ -96,7 +96,7 @@ class HttpSession:
         _check_headers(headers)
         seconds = deadline - self._clock()
         if seconds < self._limits.min_seconds or seconds <= 0:
-            raise UpstreamPacedError("There was no time left to call the upstream.")
+            raise UpstreamRateLimitedError("There was no time left to call the upstream.")
         try:
             response = self._session.post(
                 self._base_url + path,
@@ -110,8 +110,10 @@ class HttpSession:
             raise _failure(error) from error
         with response:
             if response.status_code == requests.codes.ok:
-                return Answer(response.headers, _read(response.raw, self._limits.max_bytes))
-            refusal = Refusal(response.status_code, response.headers, _read_refusal(response.raw))
+                return HttpResponse(response.headers, _read(response.raw, self._limits.max_bytes))
+            refusal = ErrorResponse(
+                response.status_code, response.headers, _read_refusal(response.raw)
+            )
             raise explain(refusal) or refusal.error(refusal.said("The upstream"))
 
 
@@ -130,8 +132,8 @@ Sign = Callable[[str, bytes, Mapping[str, str]], dict[str, str]]
 
 
 def with_key(
-    key: Key, post: Callable[[Mapping[str, str]], Answer], *, is_needed: bool = True
-) -> Answer:
+    key: Key, post: Callable[[Mapping[str, str]], HttpResponse], *, is_needed: bool = True
+) -> HttpResponse:
     """Post with the key as a header, and once more with a new one if it is not taken.
 
     Keys are rotated. Raises UpstreamKeyError when there is none and the upstream needs one.
@@ -174,18 +176,20 @@ def _read(raw: HTTPResponse, max_bytes: int) -> bytearray:
     """Read the body of a 200, into one buffer of its length when that is known."""
     length = raw.length_remaining
     if (length or 0) > max_bytes:
-        raise UpstreamAnswerError(f"The upstream's answer has more than {max_bytes} bytes.")
+        raise UpstreamResponseError(f"The upstream's answer has more than {max_bytes} bytes.")
     body, at = bytearray(length or 0), 0
     try:
         while piece := raw.read(_PIECE_BYTES, decode_content=True):
             body[at : at + len(piece)] = piece
             at += len(piece)
             if at > max_bytes:
-                raise UpstreamAnswerError(f"The upstream's answer has more than {max_bytes} bytes.")
+                raise UpstreamResponseError(
+                    f"The upstream's answer has more than {max_bytes} bytes."
+                )
     except ReadTimeoutError as error:
         raise UpstreamTimeoutError("The upstream's answer did not end in time.") from error
     except HTTPError as error:
-        raise UpstreamAnswerError("The upstream's answer was cut off.") from error
+        raise UpstreamResponseError("The upstream's answer was cut off.") from error
     del body[at:]
     return body
 

@@ -8,18 +8,18 @@ from pydantic import BaseModel, Field
 from sd3.domain.job import JobError, JobStatus
 
 
-class UploadAnswer(BaseModel):
-    """A form for one picture, and the id by which requests name it then."""
+class UploadResponse(BaseModel):
+    """A form for one image, and the id by which requests name it then."""
 
-    id: str = Field(description="What init_image_id takes once the picture is sent.")
+    id: str = Field(description="What init_image_id takes once the image is sent.")
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
     expires_at: datetime = Field(description="Until when the form is taken.")
-    max_bytes: int = Field(description="What the picture may have, at most.")
+    max_bytes: int = Field(description="What the image may have, at most.")
 
 
-class ImageAnswer(BaseModel):
-    """A picture as the client sees it: OctoAI's four fields, and where to fetch it."""
+class ImageResponse(BaseModel):
+    """An image as the client sees it: OctoAI's four fields, and where to fetch it."""
 
     index: int
     image_b64: str | None = None
@@ -37,14 +37,14 @@ class ImageAnswer(BaseModel):
     error: JobError | None
 
 
-class JobAnswer(BaseModel):
+class JobResponse(BaseModel):
     """A job as the client sees it: OctoAI's `images` and `prediction_time_ms`, and the rest."""
 
     id: str
     status: JobStatus
     created_at: datetime
     completed_at: datetime | None
-    images: list[ImageAnswer]
+    images: list[ImageResponse]
     prediction_time_ms: float
     cost_usd: float
     upstream: str | None = Field(description="Who drew it.")
@@ -53,20 +53,20 @@ class JobAnswer(BaseModel):
     error: JobError | None
 
 
-class JobsAnswer(BaseModel):
+class JobListResponse(BaseModel):
     """GET /jobs: a page of a client's jobs."""
 
-    jobs: list[JobAnswer]
+    jobs: list[JobResponse]
     next_cursor: str | None
 
 
-class HealthAnswer(BaseModel):
+class HealthResponse(BaseModel):
     """GET /health."""
 
     status: Literal["ok"] = "ok"
 
 
-class FaultAnswer(BaseModel):
+class FieldErrorBody(BaseModel):
     """One wrong field of a 422, in FastAPI's shape."""
 
     loc: list[str | int]
@@ -74,17 +74,17 @@ class FaultAnswer(BaseModel):
     type: str
 
 
-class ErrorAnswer(BaseModel):
+class ErrorBody(BaseModel):
     """Every answer that is not a 2xx."""
 
     code: str
     message: str
     request_id: str
     job_id: str | None = None
-    detail: list[FaultAnswer] | None = None
+    detail: list[FieldErrorBody] | None = None
 
 
-class DayAnswer(BaseModel):
+class DayUsage(BaseModel):
     """A day (UTC): all that the jobs cost which were made on it."""
 
     date: str
@@ -93,7 +93,7 @@ class DayAnswer(BaseModel):
     reserved_usd: float = Field(description="What jobs that have not ended may still cost.")
 
 
-class TodayAnswer(DayAnswer):
+class TodayUsage(DayUsage):
     """This day; `budget_usd` and `left_usd` are null for a client without a budget."""
 
     budget_usd: float | None
@@ -101,34 +101,34 @@ class TodayAnswer(DayAnswer):
     resets_at: datetime
 
 
-class PastAnswer(BaseModel):
+class PastUsage(BaseModel):
     """The last days together, and those of them that have bookings, newest first."""
 
     pictures: int
     cost_usd: float
-    days: list[DayAnswer]
+    days: list[DayUsage]
 
 
-class UsageAnswer(BaseModel):
+class UsageResponse(BaseModel):
     """GET /usage."""
 
     client_id: str
-    today: TodayAnswer
-    last_30_days: PastAnswer
+    today: TodayUsage
+    last_30_days: PastUsage
 
 
-class QuoteAnswer(BaseModel):
+class QuoteResponse(BaseModel):
     """POST /generate/sd3 with `dry_run`: what the request would take, at the most."""
 
     dry_run: Literal[True] = True
     cost_usd: float
-    upstream: str = Field(description="The dearest that may draw it.")
+    upstream: str = Field(description="The dearest that may generate it.")
     ignored: list[str] = Field(description="Fields that this upstream would not follow as asked.")
     budget_left_usd: float | None = Field(description="Of today's, before this request.")
 
 
-class ImageReport(BaseModel):
-    """A picture and where it is kept; `url` is its `s3://` address, which never ends."""
+class JobEventImage(BaseModel):
+    """An image and where it is kept; `url` is its `s3://` address, which never ends."""
 
     index: int
     seed: int
@@ -146,7 +146,7 @@ class ImageReport(BaseModel):
     error: JobError | None
 
 
-class JobReport(BaseModel):
+class JobEvent(BaseModel):
     """A job as its client sees it, without its prompt and without links."""
 
     id: str
@@ -154,7 +154,7 @@ class JobReport(BaseModel):
     status: JobStatus
     created_at: datetime
     completed_at: datetime | None = None
-    images: list[ImageReport] = []
+    images: list[JobEventImage] = []
     prediction_time_ms: float = 0
     cost_usd: float = 0
     upstream: str | None = None

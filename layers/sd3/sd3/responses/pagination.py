@@ -7,7 +7,7 @@ from datetime import datetime
 import pydantic_core
 
 from sd3.domain.job import JOB_ID
-from sd3.errors import Fault, InvalidRequestError
+from sd3.errors import FieldError, InvalidRequestError
 
 Position = tuple[str, str]
 
@@ -23,16 +23,16 @@ def position_in(cursor: str | None, *, client_id: str) -> Position | None:
     """Where a cursor points to; InvalidRequestError for one that is not this client's."""
     if cursor is None:
         return None
-    fault = Fault(("query", "cursor"), "not a cursor of this list", "cursor")
+    field_error = FieldError(("query", "cursor"), "not a cursor of this list", "cursor")
     try:
         values = pydantic_core.from_json(base64.b64decode(cursor.encode(), b"-_", validate=True))
     except ValueError as error:
-        raise InvalidRequestError([fault]) from error
+        raise InvalidRequestError([field_error]) from error
     match values:
         case [mark, str(created_at), str(job_id)] if mark == _mark(client_id):
             if _is_time(created_at) and JOB_ID.fullmatch(job_id):
                 return created_at, job_id
-    raise InvalidRequestError([fault])
+    raise InvalidRequestError([field_error])
 
 
 def _is_time(text: str) -> bool:

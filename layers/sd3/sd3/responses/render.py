@@ -6,60 +6,71 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import Final
 
-from sd3.domain.billing import MICROS, NOTHING, Booking, UsedDay, day_of, left_of, next_day
-from sd3.domain.client import Limits
-from sd3.domain.generation import DrawnPicture
+from sd3.domain.billing import (
+    MICROS_PER_DOLLAR,
+    NO_USAGE,
+    DailyUsage,
+    UsageEntry,
+    day_of,
+    left_of,
+    next_day,
+)
+from sd3.domain.client import ClientLimits
+from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import Link, encode_base64
 from sd3.domain.job import ImageRecord, Job
 from sd3.errors import InvalidRequestError, Sd3Error
 from sd3.responses.models import (
-    DayAnswer,
-    ErrorAnswer,
-    FaultAnswer,
-    ImageAnswer,
-    ImageReport,
-    JobAnswer,
-    JobReport,
-    PastAnswer,
-    TodayAnswer,
-    UsageAnswer,
+    DayUsage,
+    ErrorBody,
+    FieldErrorBody,
+    ImageResponse,
+    JobEvent,
+    JobEventImage,
+    JobResponse,
+    PastUsage,
+    TodayUsage,
+    UsageResponse,
 )
 
 
-def usage_answer(
-    client_id: str, days: Sequence[UsedDay], *, limits: Limits, now: datetime
-) -> UsageAnswer:
+def usage_response(
+    client_id: str, days: Sequence[DailyUsage], *, limits: ClientLimits, now: datetime
+) -> UsageResponse:
     """What a client has used on these days, newest first, and may still use."""
     date = day_of(now)
-    booked = dict(days)
-    today, total = booked.get(date, NOTHING), reduce(Booking.__add__, booked.values(), NOTHING)
-    return UsageAnswer(
+    recorded = dict(days)
+    today, total = (
+        recorded.get(date, NO_USAGE),
+        reduce(UsageEntry.__add__, recorded.values(), NO_USAGE),
+    )
+    return UsageResponse(
         client_id=client_id,
-        today=TodayAnswer(
+        today=TodayUsage(
             **_told(date, today),
             budget_usd=in_dollars(limits.daily_budget_micros),
             left_usd=in_dollars(left_of(limits, today)),
             resets_at=next_day(now.astimezone(UTC)),
         ),
-        last_30_days=PastAnswer(
-            pictures=total.pictures,
-            cost_usd=total.spent / MICROS,
-            days=[DayAnswer(**_told(day, booking)) for day, booking in days],
+        last_30_days=PastUsage(
+            pictures=total.images,
+            cost_usd=total.spent / MICROS_PER_DOLLAR,
+            days=[DayUsage(**_told(day, booking)) for day, booking in days],
         ),
     )
 
 
 def in_dollars(micros: int | None) -> float | None:
     """Micro-dollars as the number of dollars that an answer has."""
-    return None if micros is None else micros / MICROS
+    return None if micros is None else micros / MICROS_PER_DOLLAR
 
 
-def _told(date: str, booking: Booking) -> dict[str, object]:
+def _told(date: str, booking: UsageEntry) -> dict[str, object]:
     return {
         "date": date,
-        "pictures": booking.pictures,
-        "cost_usd": booking.spent / MICROS,
-        "reserved_usd": booking.reserved / MICROS,
+        "pictures": booking.images,
+        "cost_usd": booking.spent / MICROS_PER_DOLLAR,
+        "reserved_usd": booking.reserved / MICROS_PER_DOLLAR,
     }
 
 
@@ -71,16 +82,16 @@ Sign = Callable[[str], Link]
 """From an image's key to a link to it."""
 
 
-def job_answer(job: Job, sign: Sign, *, drawn: Sequence[DrawnPicture] = ()) -> JobAnswer:
-    """The job as its client sees it; `drawn` has the pictures that can be inlined."""
-    inline = inline_base64(drawn) if job.request.response_format == "b64_json" else {}
-    return JobAnswer(
+def job_response(job: Job, sign: Sign, *, generated: Sequence[GeneratedImage] = ()) -> JobResponse:
+    """The job as its client sees it; `generated` has the images that can be inlined."""
+    inline = inline_base64(generated) if job.request.response_format == "b64_json" else {}
+    return JobResponse(
         id=job.id,
         status=job.status,
         created_at=job.created_at,
         completed_at=job.completed_at,
         images=[
-            _image_answer(record, sign, inline=inline.get(record.index)) for record in job.images
+            _image_response(record, sign, inline=inline.get(record.index)) for record in job.images
         ],
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / 1_000_000,
@@ -91,9 +102,9 @@ def job_answer(job: Job, sign: Sign, *, drawn: Sequence[DrawnPicture] = ()) -> J
     )
 
 
-def _image_answer(record: ImageRecord, sign: Sign, *, inline: str | None) -> ImageAnswer:
+def _image_response(record: ImageRecord, sign: Sign, *, inline: str | None) -> ImageResponse:
     link = sign(record.key) if record.key else None
-    return ImageAnswer(
+    return ImageResponse(
         **record.model_dump(exclude={"key"}),
         image_b64=inline,
         url=link and link.url,
@@ -101,29 +112,30 @@ def _image_answer(record: ImageRecord, sign: Sign, *, inline: str | None) -> Ima
     )
 
 
-def error_answer(error: Sd3Error, *, request_id: str) -> ErrorAnswer:
+def error_body(error: Sd3Error, *, request_id: str) -> ErrorBody:
     """An error in the one shape that is documented."""
-    faults = error.faults if isinstance(error, InvalidRequestError) else None
-    return ErrorAnswer(
+    field_errors = error.field_errors if isinstance(error, InvalidRequestError) else None
+    return ErrorBody(
         code=error.code,
         message=error.message,
         request_id=request_id,
         job_id=error.job_id,
-        detail=faults and [FaultAnswer(loc=list(f.loc), msg=f.msg, type=f.type) for f in faults],
+        detail=field_errors
+        and [FieldErrorBody(loc=list(f.loc), msg=f.msg, type=f.type) for f in field_errors],
     )
 
 
-def inline_base64(drawn: Sequence[DrawnPicture]) -> dict[int, str]:
-    """Base64 by index of the first pictures that fit an answer together."""
+def inline_base64(generated: Sequence[GeneratedImage]) -> dict[int, str]:
+    """Base64 by index of the first images that fit an answer together."""
     inline: dict[int, str] = {}
     room = ANSWER_BYTES
-    for index, one in enumerate(drawn):
-        if one.picture is None:
+    for index, one in enumerate(generated):
+        if one.image is None:
             continue
-        room -= (len(one.picture.data) + 2) // 3 * 4
+        room -= (len(one.image.data) + 2) // 3 * 4
         if room < 0:
             break
-        inline[index] = encode_base64(one.picture.data)
+        inline[index] = encode_base64(one.image.data)
     return inline
 
 
@@ -134,15 +146,15 @@ def entity_tag(job: Job, *, now: datetime, url_ttl_seconds: int) -> str:
     return f'W/"{hashlib.sha256(state.encode()).hexdigest()[:16]}"'
 
 
-def job_report(job: Job, *, bucket: str) -> JobReport:
-    """Report a job whose pictures are in `bucket`."""
-    return JobReport(
+def job_event(job: Job, *, bucket: str) -> JobEvent:
+    """Report a job whose images are in `bucket`."""
+    return JobEvent(
         id=job.id,
         client_id=job.client_id,
         status=job.status,
         created_at=job.created_at,
         completed_at=job.completed_at,
-        images=[_image_report(record, bucket) for record in job.images],
+        images=[_event_image(record, bucket) for record in job.images],
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / 1_000_000,
         upstream=job.upstream,
@@ -152,9 +164,9 @@ def job_report(job: Job, *, bucket: str) -> JobReport:
     )
 
 
-def _image_report(record: ImageRecord, bucket: str) -> ImageReport:
+def _event_image(record: ImageRecord, bucket: str) -> JobEventImage:
     kept = record.key is not None
-    return ImageReport(
+    return JobEventImage(
         **record.model_dump(),
         bucket=bucket if kept else None,
         url=f"s3://{bucket}/{record.key}" if kept else None,

@@ -1,4 +1,4 @@
-"""One attempt at a job: draw it, keep its pictures, write what it came to."""
+"""One attempt at a job: generate it, keep its images, write what it came to."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import Charge
-from sd3.domain.generation import Outcome
-from sd3.domain.image import Picture
+from sd3.domain.generation import GenerationResult
+from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus, failed
 from sd3.errors import (
     ContentPolicyError,
@@ -17,45 +17,45 @@ from sd3.errors import (
     Sd3Error,
     StorageError,
 )
-from sd3.services.ports import Images, Jobs, Time, Upstreams
+from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository
 
 STORE_SECONDS: Final = 15
-"""Kept back from the caller's time for storing the pictures and writing the job's end."""
+"""Kept back from the caller's time for storing the images and writing the job's end."""
 
 
-class Result(NamedTuple):
-    """What an attempt came to: the job with its charge and pictures, not written yet."""
+class ExecutionResult(NamedTuple):
+    """What an attempt came to: the job with its charge and images, not written yet."""
 
     job: Job
-    outcome: Outcome | None = None
+    outcome: GenerationResult | None = None
     error: Sd3Error | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempts:
+class JobExecutor:
     """Attempts at jobs that the caller has claimed."""
 
-    jobs: Jobs
-    images: Images
-    upstreams: Upstreams
-    time: Time
+    jobs: JobRepository
+    images: ImageStorage
+    upstreams: ImageGenerator
+    time: Clock
 
-    def make(self, job: Job, init_image: Picture | None, *, until: float) -> Result:
-        """Draw and store before the caller ends, at `until` by the monotonic clock.
+    def make(self, job: Job, init_image: Image | None, *, until: float) -> ExecutionResult:
+        """Generate and store before the caller ends, at `until` by the monotonic clock.
 
         Nothing is raised or written. Every call to the upstream leaves its charge on the job.
         """
-        outcome = self.upstreams.draw(
+        outcome = self.upstreams.generate(
             job.request, seeds=job.seeds, init_image=init_image, deadline=until - STORE_SECONDS
         )
         charges = (Charge(attempt=job.attempt, **expense._asdict()) for expense in outcome.expenses)
         charged = job.model_copy(update={"charges": (*job.charges, *charges)})
         if outcome.error:
-            return Result(charged, error=outcome.error)
+            return ExecutionResult(charged, error=outcome.error)
         try:
-            records = self.images.put_all(job.folder, outcome.pictures)
+            records = self.images.save_all(job.folder, outcome.images)
         except StorageError as error:
-            return Result(charged, error=error)
+            return ExecutionResult(charged, error=error)
         ended = charged.model_copy(
             update={
                 "status": JobStatus.SUCCEEDED,
@@ -66,14 +66,14 @@ class Attempts:
             }
         )
         if not any(record.key for record in records):
-            removed = ContentPolicyError("Every picture was removed for safety.")
+            removed = ContentPolicyError("Every image was removed for safety.")
             ended = failed(ended, removed, now=self.time.now())
-        return Result(ended, outcome)
+        return ExecutionResult(ended, outcome)
 
     def write(self, job: Job) -> bool:
         """Write what an attempt came to; False when the job was canceled or deleted meanwhile.
 
-        Then its pictures are thrown away and its charge is kept. Raises LeaseLostError when
+        Then its images are thrown away and its charge is kept. Raises LeaseLostError when
         another attempt has taken the job over, and StorageError.
         """
         try:

@@ -3,15 +3,15 @@
 import codecs
 from dataclasses import dataclass
 
-from sd3.domain.client import GENERATE, Caller, Client, Limits, require
+from sd3.domain.client import GENERATE, Client, ClientLimits, RequestContext, require
 from sd3.domain.inbox import (
+    IMAGES,
+    MAX_IMAGE_BYTES,
     MAX_JSON_BYTES,
-    MAX_PICTURE_BYTES,
-    PICTURES,
-    Upload,
-    _fault,
-    answer_key,
+    InboxObject,
+    _field_error,
     request_from,
+    result_key,
 )
 from sd3.domain.job import InboxOrigin, JobStatus
 from sd3.domain.request import GenerateRequest
@@ -22,22 +22,22 @@ from sd3.errors import (
     RequestError,
     UnsupportedMediaTypeError,
 )
-from sd3.responses.models import JobReport
-from sd3.responses.render import error_answer
-from sd3.services.ports import Answers, Clients, Files
-from sd3.services.submission import Admission
+from sd3.responses.models import JobEvent
+from sd3.responses.render import error_body
+from sd3.services.ports import ClientRepository, InboxFiles, InboxResults
+from sd3.services.submission import JobSubmission
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inbox:
-    """Makes jobs of files `{client}/{name}.json`, or of a picture with metadata."""
+    """Makes jobs of files `{client}/{name}.json`, or of an image with metadata."""
 
-    admission: Admission
-    clients: Clients
-    files: Files
-    answers: Answers
+    admission: JobSubmission
+    clients: ClientRepository
+    files: InboxFiles
+    answers: InboxResults
 
-    def receive(self, upload: Upload, *, seconds: float) -> RequestError | None:
+    def receive(self, upload: InboxObject, *, seconds: float) -> RequestError | None:
         """Queue the job of a file, or answer what is wrong with it, which is returned.
 
         The answer comes first, so that it never takes the place of what the job came to. Raises
@@ -46,7 +46,7 @@ class Inbox:
         if upload.key.endswith("/"):
             return None  # how consoles show a folder that is empty
         client_id = upload.key.partition("/")[0]
-        origin = InboxOrigin(answer_key=answer_key(upload), sequencer=upload.sequencer)
+        origin = InboxOrigin(result_key=result_key(upload), sequencer=upload.sequencer)
         try:
             client = self._client(client_id)
             request = self._request(upload, client.limits)
@@ -54,7 +54,7 @@ class Inbox:
             return self._refuse(upload, origin, error, first=True)
         if request is None:
             return None
-        queued = JobReport(
+        queued = JobEvent(
             id=upload.job_id,
             client_id=client_id,
             status=JobStatus.QUEUED,
@@ -62,7 +62,7 @@ class Inbox:
             metadata=request.metadata,
         )
         self.answers.write(origin, queued.model_dump_json(), first=True)
-        caller = Caller(
+        caller = RequestContext(
             client_id,
             upload.job_id,
             seconds,
@@ -79,9 +79,9 @@ class Inbox:
         return None
 
     def _refuse(
-        self, upload: Upload, origin: InboxOrigin, error: RequestError, *, first: bool
+        self, upload: InboxObject, origin: InboxOrigin, error: RequestError, *, first: bool
     ) -> RequestError:
-        refusal = error_answer(error, request_id=upload.job_id)
+        refusal = error_body(error, request_id=upload.job_id)
         self.answers.write(origin, refusal.model_dump_json(exclude_none=True), first=first)
         return error
 
@@ -92,21 +92,21 @@ class Inbox:
         require(GENERATE, client.scopes)
         return client
 
-    def _request(self, upload: Upload, limits: Limits) -> GenerateRequest | None:
+    def _request(self, upload: InboxObject, limits: ClientLimits) -> GenerateRequest | None:
         request = self._read(upload, limits.max_images)
         if request and request.dry_run:
-            raise InvalidRequestError([_fault("dry_run", "is for HTTP only", "dry_run")])
+            raise InvalidRequestError([_field_error("dry_run", "is for HTTP only", "dry_run")])
         return request
 
-    def _read(self, upload: Upload, max_images: int | None) -> GenerateRequest | None:
+    def _read(self, upload: InboxObject, max_images: int | None) -> GenerateRequest | None:
         ending = upload.key.rpartition(".")[2].lower()
         if ending == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
             return file and GenerateRequest.parse(
                 file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
             )
-        if ending in PICTURES:
-            file = self.files.read(upload, max_bytes=MAX_PICTURE_BYTES)
+        if ending in IMAGES:
+            file = self.files.read(upload, max_bytes=MAX_IMAGE_BYTES)
             return file and request_from(file, max_images=max_images)
-        endings = ", ".join(sorted(("json", *PICTURES)))
+        endings = ", ".join(sorted(("json", *IMAGES)))
         raise UnsupportedMediaTypeError(f"The file's name should end in one of {endings}.")

@@ -6,8 +6,15 @@ from datetime import timedelta
 from secrets import token_hex
 from typing import Final
 
-from sd3.domain.billing import MICROS, NOTHING, budget_exceeded, day_of, first_day, left_of
-from sd3.domain.client import Caller, Limits
+from sd3.domain.billing import (
+    MICROS_PER_DOLLAR,
+    NO_USAGE,
+    budget_exceeded,
+    day_of,
+    first_day,
+    left_of,
+)
+from sd3.domain.client import ClientLimits, RequestContext
 from sd3.domain.image import MAX_UPLOAD_BYTES, Link
 from sd3.domain.job import Job, JobStatus, failed, queued_again, with_unknown_charge
 from sd3.domain.request import GenerateRequest, UploadRequest
@@ -20,12 +27,26 @@ from sd3.errors import (
     StorageError,
     UpstreamTimeoutError,
 )
-from sd3.responses.models import JobAnswer, JobsAnswer, QuoteAnswer, UploadAnswer, UsageAnswer
+from sd3.responses.models import (
+    JobListResponse,
+    JobResponse,
+    QuoteResponse,
+    UploadResponse,
+    UsageResponse,
+)
 from sd3.responses.pagination import cursor_from, position_in
-from sd3.responses.render import entity_tag, in_dollars, job_answer, usage_answer
-from sd3.services.execution import Attempts
-from sd3.services.ports import Images, Jobs, Queue, Time, Uploads, Upstreams, Usages
-from sd3.services.submission import Admission
+from sd3.responses.render import entity_tag, in_dollars, job_response, usage_response
+from sd3.services.execution import JobExecutor
+from sd3.services.ports import (
+    Clock,
+    ImageGenerator,
+    ImageStorage,
+    JobRepository,
+    MessageQueue,
+    UploadStorage,
+    UsageRepository,
+)
+from sd3.services.submission import JobSubmission
 
 POLL_SECONDS: Final = 0.5
 """Between two looks at a job that somebody waits for."""
@@ -34,22 +55,22 @@ _TRIES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class JobService:
     """The use cases over one set of stores and upstreams."""
 
-    jobs: Jobs
-    usages: Usages
-    images: Images
-    uploads: Uploads
-    queue: Queue
-    upstreams: Upstreams
-    time: Time
+    jobs: JobRepository
+    usages: UsageRepository
+    images: ImageStorage
+    uploads: UploadStorage
+    queue: MessageQueue
+    upstreams: ImageGenerator
+    time: Clock
     sync_image_steps: int
     retention: timedelta
     url_ttl_seconds: int
 
-    def generate(self, request: GenerateRequest, caller: Caller) -> JobAnswer:
-        """Draw a request while its caller waits, or queue it where that takes too long.
+    def generate(self, request: GenerateRequest, caller: RequestContext) -> JobResponse:
+        """Generate a request while its caller waits, or queue it where that takes too long.
 
         The answer's job has ended, or waits or runs. Raises InvalidRequestError, GoneError,
         BudgetExceededError, RateLimitedError, IdempotencyMismatchError, UpstreamError,
@@ -60,7 +81,7 @@ class Service:
         if not is_new or job.status is JobStatus.QUEUED:
             return self.answer(job)
         try:
-            return self._draw(job, until=until)
+            return self._generate(job, until=until)
         except LeaseLostError as error:
             lost = StillRunningError("Another attempt has taken the job over.")
             lost.job_id = job.id
@@ -69,7 +90,9 @@ class Service:
             error.job_id = job.id
             raise
 
-    def quote(self, request: GenerateRequest, *, client_id: str, limits: Limits) -> QuoteAnswer:
+    def quote(
+        self, request: GenerateRequest, *, client_id: str, limits: ClientLimits
+    ) -> QuoteResponse:
         """What a request would take, and no more: nothing is made, counted or charged.
 
         Raises InvalidRequestError, BudgetExceededError and StorageError.
@@ -80,22 +103,22 @@ class Service:
             now = self.time.now()
             today = day_of(now)
             days = self.usages.days(client_id, since=today, until=today)
-            left = left_of(limits, days[0].booking if days else NOTHING) or 0
+            left = left_of(limits, days[0].booking if days else NO_USAGE) or 0
             if quote.micros > left:
                 raise budget_exceeded(quote.micros, limits, left=left, now=now)
         has_image = request.init_image is not None
-        return QuoteAnswer(
-            cost_usd=quote.micros / MICROS,
+        return QuoteResponse(
+            cost_usd=quote.micros / MICROS_PER_DOLLAR,
             upstream=quote.upstream,
             ignored=list(self.upstreams.ignored(request, has_image=has_image)),
             budget_left_usd=in_dollars(left),
         )
 
-    def usage(self, client_id: str, limits: Limits) -> UsageAnswer:
+    def usage(self, client_id: str, limits: ClientLimits) -> UsageResponse:
         """What a client has used, and may still use today. Raises StorageError."""
         now = self.time.now()
         days = self.usages.days(client_id, since=first_day(now), until=day_of(now))
-        return usage_answer(client_id, days, limits=limits, now=now)
+        return usage_response(client_id, days, limits=limits, now=now)
 
     def job(
         self,
@@ -119,9 +142,9 @@ class Service:
                 return job
             self.time.sleep(min(POLL_SECONDS, left))
 
-    def answer(self, job: Job) -> JobAnswer:
+    def answer(self, job: Job) -> JobResponse:
         """The job as its client sees it, with links signed now."""
-        return job_answer(job, self._sign)
+        return job_response(job, self._sign)
 
     def entity_tag(self, job: Job) -> str:
         """The ETag of `answer`."""
@@ -133,19 +156,19 @@ class Service:
 
     def list_jobs(
         self, client_id: str, *, status: JobStatus | None, limit: int, cursor: str | None
-    ) -> JobsAnswer:
+    ) -> JobListResponse:
         """A page of a client's jobs, newest first. Raises InvalidRequestError and StorageError."""
         after = position_in(cursor, client_id=client_id)
         page = self.jobs.page(
             client_id, status=status, limit=limit, after=after, now=self.time.now()
         )
-        return JobsAnswer(
+        return JobListResponse(
             jobs=[self.answer(job) for job in page.jobs],
             next_cursor=cursor_from(page.next_position, client_id=client_id),
         )
 
-    def cancel(self, job_id: str, *, client_id: str) -> JobAnswer:
-        """End a job. One that runs is drawn to its end and paid, and its pictures thrown away.
+    def cancel(self, job_id: str, *, client_id: str) -> JobResponse:
+        """End a job. One that runs is generated to its end and paid, and its images thrown away.
 
         Raises NotFoundError, GoneError, NotCancelableError and StorageError.
         """
@@ -165,7 +188,7 @@ class Service:
         raise StorageError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
-        """Remove a job with its pictures and its init image, canceling it first if it is open.
+        """Remove a job with its images and its init image, canceling it first if it is open.
 
         Raises NotFoundError, GoneError and StorageError.
         """
@@ -181,7 +204,7 @@ class Service:
         raise StorageError("The job could not be deleted: it changes too fast.")
 
     def image(self, job_id: str, index: str, *, client_id: str) -> Link:
-        """A link, signed now, to a picture of a job.
+        """A link, signed now, to an image of a job.
 
         Raises NotFoundError, GoneError and StorageError.
         """
@@ -189,21 +212,21 @@ class Service:
         for record in job.images:
             if record.key and str(record.index) == index:
                 return self.images.sign(record.key, now=self.time.now())
-        raise NotFoundError("The job has no such picture.")
+        raise NotFoundError("The job has no such image.")
 
-    def upload(self, request: UploadRequest, *, client_id: str) -> UploadAnswer:
-        """A form by which a client sends a picture to S3, to start from. Nothing is kept of it."""
+    def upload(self, request: UploadRequest, *, client_id: str) -> UploadResponse:
+        """A form by which a client sends an image to S3, to start from. Nothing is kept of it."""
         upload_id = token_hex(16)
         form = self.uploads.form(
             client_id, upload_id, content_type=request.content_type, now=self.time.now()
         )
-        return UploadAnswer(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
+        return UploadResponse(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
 
     def _sign(self, key: str) -> Link:
         return self.images.sign(key, now=self.time.now())
 
-    def _admission(self) -> Admission:
-        return Admission(
+    def _admission(self) -> JobSubmission:
+        return JobSubmission(
             jobs=self.jobs,
             images=self.images,
             uploads=self.uploads,
@@ -214,14 +237,14 @@ class Service:
             retention=self.retention,
         )
 
-    def _draw(self, job: Job, *, until: float) -> JobAnswer:
-        attempts = Attempts(
+    def _generate(self, job: Job, *, until: float) -> JobResponse:
+        attempts = JobExecutor(
             jobs=self.jobs, images=self.images, upstreams=self.upstreams, time=self.time
         )
         result = attempts.make(job, job.request.init_image, until=until)
         now = self.time.now()
         if isinstance(result.error, UpstreamTimeoutError):
-            # Drawn or not, nobody knows: the same seeds are drawn again, by the worker.
+            # Generated or not, nobody knows: the same seeds are generated again, by the worker.
             if attempts.write(queued_again(result.job, counted=True)):
                 self.queue.send(job.id)
                 raise StillRunningError("The upstream is slow; the job goes on.")
@@ -229,6 +252,6 @@ class Service:
             attempts.write(failed(result.job, result.error, now=now))
             raise result.error
         elif attempts.write(result.job):
-            drawn = result.outcome.pictures if result.outcome else ()
-            return job_answer(result.job, self._sign, drawn=drawn)
+            generated = result.outcome.images if result.outcome else ()
+            return job_response(result.job, self._sign, generated=generated)
         return self.answer(self.jobs.get(job.id, client_id=job.client_id, now=now))

@@ -4,20 +4,22 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from sd3.domain.billing import Quote, UsedDay
-from sd3.domain.client import NO_LIMITS, Client, Limits
-from sd3.domain.generation import DrawnPicture, Outcome
-from sd3.domain.image import Link, Picture, UploadForm
-from sd3.domain.inbox import File, Upload
-from sd3.domain.job import Holder, ImageRecord, InboxOrigin, Job, JobPage, JobStatus
+from sd3.domain.billing import DailyUsage, Quote
+from sd3.domain.client import NO_LIMITS, Client, ClientLimits
+from sd3.domain.generation import GeneratedImage, GenerationResult
+from sd3.domain.image import Image, Link, UploadForm
+from sd3.domain.inbox import InboxFile, InboxObject
+from sd3.domain.job import IdempotencyRecord, ImageRecord, InboxOrigin, Job, JobPage, JobStatus
 from sd3.domain.request import GenerateRequest
 
 
-class Jobs(Protocol):
+class JobRepository(Protocol):
     """Where jobs are kept; jobs.JobStore says what each raises."""
 
-    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None: ...
-    def create(self, job: Job, *, limits: Limits = NO_LIMITS) -> bool: ...
+    def refuse(
+        self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
+    ) -> None: ...
+    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> bool: ...
     def create_once(
         self,
         job: Job,
@@ -25,9 +27,9 @@ class Jobs(Protocol):
         *,
         fingerprint: str,
         instead_of: str | None,
-        limits: Limits = NO_LIMITS,
-    ) -> Holder | None: ...
-    def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None: ...
+        limits: ClientLimits = NO_LIMITS,
+    ) -> IdempotencyRecord | None: ...
+    def holder(self, client_id: str, key: str, *, now: datetime) -> IdempotencyRecord | None: ...
     def claim(self, job: Job, *, now: datetime) -> None: ...
     def save(self, job: Job) -> None: ...
     def stop(self, job: Job, *, was: JobStatus | None = None) -> None: ...
@@ -46,23 +48,25 @@ class Jobs(Protocol):
     ) -> JobPage: ...
 
 
-class Usages(Protocol):
-    """The ledger, as it is read; usage_table.UsageTable says what it raises."""
+class UsageRepository(Protocol):
+    """The ledger, as it is read; usage_table.UsageStore says what it raises."""
 
-    def days(self, client_id: str, *, since: str, until: str) -> tuple[UsedDay, ...]: ...
+    def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]: ...
 
 
-class Images(Protocol):
-    """Where pictures are kept; storage.ImageStore says what each raises."""
+class ImageStorage(Protocol):
+    """Where images are kept; storage.ImageStore says what each raises."""
 
-    def put_init_image(self, folder: str, picture: Picture) -> str: ...
-    def get_init_image(self, key: str) -> Picture: ...
-    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]: ...
+    def save_init_image(self, folder: str, image: Image) -> str: ...
+    def get_init_image(self, key: str) -> Image: ...
+    def save_all(
+        self, folder: str, generated: Sequence[GeneratedImage]
+    ) -> tuple[ImageRecord, ...]: ...
     def delete_all(self, folder: str, *, count: int) -> None: ...
     def sign(self, key: str, *, now: datetime) -> Link: ...
 
 
-class Uploads(Protocol):
+class UploadStorage(Protocol):
     """Where clients send large init images; upload_store.UploadStore says what each raises."""
 
     def form(
@@ -71,53 +75,53 @@ class Uploads(Protocol):
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes: ...
 
 
-class Upstreams(Protocol):
-    """Whoever draws; upstreams.fallback.Fallback says what each does."""
+class ImageGenerator(Protocol):
+    """Whoever generates; upstreams.fallback.Fallback says what each does."""
 
     def check(self, request: GenerateRequest) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]: ...
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,
+        init_image: Image | None,
         deadline: float,
-    ) -> Outcome: ...
+    ) -> GenerationResult: ...
 
 
-class Queue(Protocol):
-    """Where the ids of jobs wait for a worker; job_queue.JobQueue says what it raises."""
+class MessageQueue(Protocol):
+    """Where the ids of jobs wait for a worker; job_queue.SqsJobQueue says what it raises."""
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None: ...
 
 
-class Clients(Protocol):
+class ClientRepository(Protocol):
     """Who may ask; clients.ClientStore says what it raises."""
 
     def get(self, client_id: str) -> Client | None: ...
 
 
-class Files(Protocol):
-    """The inbox; inbox_store.FileStore says what it raises."""
+class InboxFiles(Protocol):
+    """The inbox; inbox_store.InboxFileStore says what it raises."""
 
-    def read(self, upload: Upload, *, max_bytes: int) -> File | None: ...
+    def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
 
 
-class Answers(Protocol):
-    """Where the inbox is answered; inbox_store.AnswerStore says what it raises."""
+class InboxResults(Protocol):
+    """Where the inbox is answered; inbox_store.InboxResultStore says what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
 
 
-class Bus(Protocol):
-    """Where events go to; event_bus.EventBus says what they are."""
+class EventPublisher(Protocol):
+    """Where events go to; event_bus.EventBridgeBus says what they are."""
 
     def put(self, details: Sequence[str]) -> int: ...
 
 
-class Time(NamedTuple):
+class Clock(NamedTuple):
     """Clocks, and the ways to spend time; tests have their own."""
 
     now: Callable[[], datetime]

@@ -6,13 +6,20 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import Quote
-from sd3.domain.client import Caller
+from sd3.domain.client import RequestContext
 from sd3.domain.image import MAX_UPLOAD_BYTES, check_init_image
-from sd3.domain.image_formats import PictureError
-from sd3.domain.job import LEASE_MARGIN_SECONDS, Holder, Job, JobStatus, first_version, running
-from sd3.domain.request import GenerateRequest, fingerprint_of, fix_seeds
+from sd3.domain.image_formats import InvalidImageError
+from sd3.domain.job import (
+    LEASE_MARGIN_SECONDS,
+    IdempotencyRecord,
+    Job,
+    JobStatus,
+    first_version,
+    running,
+)
+from sd3.domain.request import GenerateRequest, fingerprint_of, resolve_seeds
 from sd3.errors import (
-    Fault,
+    FieldError,
     IdempotencyMismatchError,
     InvalidRequestError,
     NotFoundError,
@@ -20,14 +27,21 @@ from sd3.errors import (
     StorageError,
     TooLargeError,
 )
-from sd3.services.ports import Images, Jobs, Queue, Time, Uploads, Upstreams
+from sd3.services.ports import (
+    Clock,
+    ImageGenerator,
+    ImageStorage,
+    JobRepository,
+    MessageQueue,
+    UploadStorage,
+)
 
 _RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
 
 _TRIES: Final = 5
 
 
-class Admitted(NamedTuple):
+class Submission(NamedTuple):
     """The job of a request, and whether this call made it."""
 
     job: Job
@@ -35,23 +49,23 @@ class Admitted(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Admission:
+class JobSubmission:
     """Makes jobs of requests; nothing is paid yet."""
 
-    jobs: Jobs
-    images: Images
-    uploads: Uploads
-    queue: Queue
-    upstreams: Upstreams
-    time: Time
+    jobs: JobRepository
+    images: ImageStorage
+    uploads: UploadStorage
+    queue: MessageQueue
+    upstreams: ImageGenerator
+    time: Clock
     sync_image_steps: int
     retention: timedelta
 
-    def admit(self, request: GenerateRequest, caller: Caller) -> Admitted:
+    def admit(self, request: GenerateRequest, caller: RequestContext) -> Submission:
         """Keep a job, queued or taken by the caller, unless one of the same key or id is there.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        draw, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
+        generate, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
         StorageError.
         """
         client_id, key, limits = caller.client_id, caller.idempotency_key, caller.limits
@@ -63,7 +77,7 @@ class Admission:
             made = self._made_before(request, caller)
             if made is None:
                 raise
-            return Admitted(made, is_new=False)
+            return Submission(made, is_new=False)
         job = self._new_job(request, caller, quote)
         # The message comes first: from the moment that the job is written, somebody will end it.
         waits = job.status is JobStatus.QUEUED
@@ -86,7 +100,7 @@ class Admission:
         """The request with its init image, and what it takes; nothing is changed.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        draw, and StorageError.
+        generate, and StorageError.
         """
         request = self._with_upload(request, client_id)
         self.upstreams.check(request)
@@ -99,15 +113,15 @@ class Admission:
             return request
         try:
             data = self.uploads.read(client_id, upload_id, now=self.time.now())
-            picture = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
+            image = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
         except NotFoundError as error:
             # The same words for another client's: nobody learns which ids there are.
             raise _upload_error("not found or expired", error.code) from error
-        except (TooLargeError, PictureError) as error:
+        except (TooLargeError, InvalidImageError) as error:
             raise _upload_error(str(error), "picture") from error
-        return request.model_copy(update={"init_image": picture})
+        return request.model_copy(update={"init_image": image})
 
-    def _made_before(self, request: GenerateRequest, caller: Caller) -> Job | None:
+    def _made_before(self, request: GenerateRequest, caller: RequestContext) -> Job | None:
         """The job that an earlier call with the same key, or else the same id, has made."""
         now = self.time.now()
         job_id, key = caller.job_id, caller.idempotency_key
@@ -125,7 +139,7 @@ class Admission:
             _check_same_request(job, request)
         return None if key and _frees_its_key(job) else job
 
-    def _new_job(self, request: GenerateRequest, caller: Caller, quote: Quote) -> Job:
+    def _new_job(self, request: GenerateRequest, caller: RequestContext, quote: Quote) -> Job:
         now = self.time.now()
         init = request.init_image
         folder = f"{caller.client_id}/{caller.job_id}"
@@ -136,8 +150,8 @@ class Admission:
             created_at=now,
             expires_at=now + self.retention,
             request=request,
-            seeds=fix_seeds(request),
-            init_image_key=init and self.images.put_init_image(folder, init),
+            seeds=resolve_seeds(request),
+            init_image_key=init and self.images.save_init_image(folder, init),
             inbox=caller.inbox,
             quote=quote,
         )
@@ -146,19 +160,19 @@ class Admission:
             return job
         return running(job, now=now, seconds=caller.seconds, quote=quote)
 
-    def _keep(self, job: Job, caller: Caller) -> Admitted:
+    def _keep(self, job: Job, caller: RequestContext) -> Submission:
         if self.jobs.create(job, limits=caller.limits):
-            return Admitted(first_version(job), is_new=True)
+            return Submission(first_version(job), is_new=True)
         return self._held(job.id, job)
 
-    def _held(self, job_id: str, job: Job) -> Admitted:
+    def _held(self, job_id: str, job: Job) -> Submission:
         """The job that is there; a write whose answer was lost is repeated, and finds itself."""
         held = self.jobs.get(job_id, client_id=job.client_id, now=self.time.now())
         if (held.id, held.created_at) == (job.id, job.created_at):
-            return Admitted(first_version(job), is_new=True)
-        return Admitted(held, is_new=False)
+            return Submission(first_version(job), is_new=True)
+        return Submission(held, is_new=False)
 
-    def _keep_once(self, job: Job, key: str, caller: Caller) -> Admitted:
+    def _keep_once(self, job: Job, key: str, caller: RequestContext) -> Submission:
         fingerprint = fingerprint_of(job.request)
         instead_of = None
         for _ in range(_TRIES):
@@ -166,7 +180,7 @@ class Admission:
                 job, key, fingerprint=fingerprint, instead_of=instead_of, limits=caller.limits
             )
             if holder is None:
-                return Admitted(first_version(job), is_new=True)
+                return Submission(first_version(job), is_new=True)
             _check_same(holder, fingerprint)
             admitted = self._held(holder.job_id, job)
             if not _frees_its_key(admitted.job):
@@ -181,7 +195,7 @@ class Admission:
                 self.images.delete_all(job.folder, count=0)
 
 
-def _check_same(holder: Holder, fingerprint: str) -> None:
+def _check_same(holder: IdempotencyRecord, fingerprint: str) -> None:
     if holder.fingerprint != fingerprint:
         raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
 
@@ -198,4 +212,4 @@ def _frees_its_key(job: Job) -> bool:
 
 
 def _upload_error(msg: str, kind: str) -> InvalidRequestError:
-    return InvalidRequestError([Fault(("body", "init_image_id"), msg, kind)])
+    return InvalidRequestError([FieldError(("body", "init_image_id"), msg, kind)])

@@ -20,11 +20,11 @@ from sd3.errors import (
     Sd3Error,
     StorageError,
     UpstreamError,
-    UpstreamPacedError,
+    UpstreamRateLimitedError,
     UpstreamUnavailableError,
 )
-from sd3.services.execution import Attempts
-from sd3.services.ports import Images, Jobs, Time, Upstreams
+from sd3.services.execution import JobExecutor
+from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository
 
 MAX_FAILURES: Final = 5
 """Attempts that failed, each of them perhaps paid, before a job is given up."""
@@ -57,10 +57,10 @@ _BETWEEN_LOOKS_SECONDS: Final = 0.05
 class Worker:
     """Ends jobs from the queue, and those whose own function died."""
 
-    jobs: Jobs
-    images: Images
-    upstreams: Upstreams
-    time: Time
+    jobs: JobRepository
+    images: ImageStorage
+    upstreams: ImageGenerator
+    time: Clock
     max_queue: timedelta
 
     def work(self, job_id: str, *, seconds: float, sent_at: datetime, receives: int) -> int | None:
@@ -123,7 +123,7 @@ class Worker:
             return None
         # Made before the claim: after it nothing stands between the lease and the paid call.
         init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
-        attempts = Attempts(
+        attempts = JobExecutor(
             jobs=self.jobs, images=self.images, upstreams=self.upstreams, time=self.time
         )
         quote = self.upstreams.quote(job.request, has_image=init_image is not None)
@@ -137,7 +137,7 @@ class Worker:
         return self._failed(attempts, result.job, result.error, receives=receives)
 
     def _failed(
-        self, attempts: Attempts, job: Job, error: Sd3Error, *, receives: int
+        self, attempts: JobExecutor, job: Job, error: Sd3Error, *, receives: int
     ) -> int | None:
         throttled = isinstance(error, UpstreamUnavailableError)
         if not error.retryable or (not throttled and job.failures + 1 >= MAX_FAILURES):
@@ -160,7 +160,7 @@ class Worker:
         What our own pacing asks for is exact: all that is added to it spreads those who wait.
         """
         asked = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
-        if isinstance(error, UpstreamPacedError) and receives <= EXACT_WAITS:
+        if isinstance(error, UpstreamRateLimitedError) and receives <= EXACT_WAITS:
             return int((asked or 0) + self.time.jitter() * min(asked or 0, SPREAD_SECONDS)) + 1
         times = receives if isinstance(error, UpstreamUnavailableError) else job.failures + 1
         backoff = self.time.jitter() * min(MAX_WAIT_SECONDS, 2.0 ** min(times, 10))

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-from sd3.upstreams.base import Options, Upstream
+from sd3.upstreams.base import Upstream, UpstreamOptions
 
 
-def _octoai(options: Options) -> Upstream:
+def _octoai(options: UpstreamOptions) -> Upstream:
     from sd3.upstreams.octoai import OctoaiUpstream  # noqa: PLC0415 - only what is chosen is paid
 
     return OctoaiUpstream(base_url=options.base_url, key=options.key)
 
 
-def _stability(options: Options) -> Upstream:
+def _stability(options: UpstreamOptions) -> Upstream:
     from sd3.upstreams.stability import StabilityUpstream  # noqa: PLC0415 - as above
 
     return StabilityUpstream(
@@ -19,7 +19,7 @@ def _stability(options: Options) -> Upstream:
     )
 
 
-def _bedrock(options: Options) -> Upstream:
+def _bedrock(options: UpstreamOptions) -> Upstream:
     from sd3.upstreams.bedrock import BedrockUpstream  # noqa: PLC0415 - as above
 
     return BedrockUpstream(
@@ -31,7 +31,7 @@ def _bedrock(options: Options) -> Upstream:
     )
 
 
-def _openai(options: Options) -> Upstream:
+def _openai(options: UpstreamOptions) -> Upstream:
     from sd3.upstreams.openai import OpenaiUpstream  # noqa: PLC0415 - as above
 
     return OpenaiUpstream(
@@ -39,7 +39,7 @@ def _openai(options: Options) -> Upstream:
     )
 
 
-UPSTREAMS: dict[str, Callable[[Options], Upstream]] = {
+UPSTREAMS: dict[str, Callable[[UpstreamOptions], Upstream]] = {
     "octoai": _octoai,
     "stability": _stability,
     "bedrock": _bedrock,

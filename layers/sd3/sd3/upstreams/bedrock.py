@@ -1,4 +1,4 @@
-"""Stable Diffusion 3.5 Large on Amazon Bedrock: InvokeModel, one picture a call, base64 in JSON.
+"""Stable Diffusion 3.5 Large on Amazon Bedrock: InvokeModel, one image a call, base64 in JSON.
 
 It is called over our own HTTP, signed by botocore: so its deadline, the bound on its answer and
 what a lost connection means are as with every upstream, and its client's model is not loaded.
@@ -11,27 +11,27 @@ from urllib.parse import quote
 import pydantic_core
 from pydantic import BaseModel, ConfigDict
 
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
-    Fault,
-    UpstreamAnswerError,
+    FieldError,
     UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
+    UpstreamResponseError,
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
-from sd3.http.base64_json import read_json, read_picture_at, with_picture
-from sd3.http.error_response import Refusal
+from sd3.http.base64_json import parse_response, read_image_at, with_image
+from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession, Key, Sign, with_key
 from sd3.settings import Rate
 from sd3.upstreams.resize import Resizer
-from sd3.upstreams.stability_common import answered_seed, drawable, request_fields
+from sd3.upstreams.stability_common import answered_seed, reproducible, request_fields
 
-MICROS: Final = 80_000
-"""Of a picture, as of 2026-11. Other sources have $0.065: the dearer one breaks no budget."""
+PRICE_MICROS: Final = 80_000
+"""Of an image, as of 2026-11. Other sources have $0.065: the dearer one breaks no budget."""
 
 _FILTERED: Final = "Filter reason"
 
@@ -42,7 +42,7 @@ _UNAVAILABLE: Final = frozenset(("ServiceUnavailableException", "ModelNotReadyEx
 _FAILED: Final = frozenset(("ModelErrorException", "ModelTimeoutException"))
 
 
-class _Answer(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     seeds: list[int | str] | None = None
@@ -55,7 +55,7 @@ class BedrockUpstream:
     """A model of Stability's on Amazon Bedrock."""
 
     name = "bedrock"
-    pictures_per_call = 1
+    images_per_call = 1
     rate: Rate | None = None  # a quota of each account
     pause_seconds = 5
 
@@ -83,27 +83,27 @@ class BedrockUpstream:
         self._resizer = Resizer()
 
     def price(self, _request: GenerateRequest) -> int:
-        """Price a picture in micro-dollars, whatever its size."""
-        return MICROS
+        """Price an image in micro-dollars, whatever its size."""
+        return PRICE_MICROS
 
-    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:  # noqa: ARG002 - it draws from both
-        """Nothing: it draws from texts and images, in all sizes."""
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it generates from both
+        """Nothing: it generates from texts and images, in all sizes."""
         return ()
 
     def ignored(self, _request: GenerateRequest) -> tuple[str, ...]:
         """What its schema does not have."""
         return ("steps", "cfg_scale")
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,
+        init_image: Image | None,
         deadline: float,
-    ) -> Drawing:
-        """Draw the picture of one seed; see Upstream.draw."""
-        (seed,) = map(drawable, seeds)
+    ) -> UpstreamResult:
+        """Generate the image of one seed; see Upstream.generate."""
+        (seed,) = map(reproducible, seeds)
         body = self._body(request, seed, init_image)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         answer = with_key(
@@ -117,33 +117,33 @@ class BedrockUpstream:
             ),
             is_needed=False,
         )
-        return Drawing((_picture(answer.body, seed),), 0.0)
+        return UpstreamResult((_image(answer.body, seed),), 0.0)
 
-    def _body(self, request: GenerateRequest, seed: int, init_image: Picture | None) -> bytes:
+    def _body(self, request: GenerateRequest, seed: int, init_image: Image | None) -> bytes:
         fields = request_fields(request, seed=seed, has_image=init_image is not None)
         body = pydantic_core.to_json(fields)
         if init_image is None:
             return body
         image = self._resizer.resized(init_image, request.width, request.height)
-        return with_picture(body, "image", image)
+        return with_image(body, "image", image)
 
 
-def _picture(body: bytearray, seed: int) -> DrawnPicture:
-    answer, places = read_json(body, _Answer)
+def _image(body: bytearray, seed: int) -> GeneratedImage:
+    answer, places = parse_response(body, _Body)
     seed = answered_seed(answer.seeds[0] if answer.seeds else None, sent=seed)
     reason = answer.finish_reasons[0] if answer.finish_reasons else None
     if reason is not None and reason.startswith(_FILTERED):
-        return DrawnPicture(seed, None)
+        return GeneratedImage(seed, None)
     if reason is not None:
         # "Inference error", of which is not said whether it is charged, or what is not known yet.
         raise UpstreamFailedError("bedrock says that the inference failed.")
     text = answer.images[0] if answer.images else None
     if text is None:
-        raise UpstreamAnswerError("bedrock answered no picture, and no reason why.")
-    return DrawnPicture(seed, read_picture_at(text, body, places))
+        raise UpstreamResponseError("bedrock answered no image, and no reason why.")
+    return GeneratedImage(seed, read_image_at(text, body, places))
 
 
-def _explain(refusal: Refusal) -> UpstreamError:
+def _explain(refusal: ErrorResponse) -> UpstreamError:
     name = _error_name(refusal)
     said = refusal.said("bedrock", name)
     if name in _THROTTLED:
@@ -157,7 +157,7 @@ def _explain(refusal: Refusal) -> UpstreamError:
     return refusal.error(said)
 
 
-def _error_name(refusal: Refusal) -> str:
+def _error_name(refusal: ErrorResponse) -> str:
     """Read it where botocore does: a header, with or without a URL behind it, or the body."""
     fields = refusal.fields
     name = refusal.headers.get("x-amzn-ErrorType") or fields.get("__type") or fields.get("code")

@@ -1,4 +1,4 @@
-"""The calls to one upstream: parallel, as its gate lets them, each picture with its own outcome."""
+"""The calls to one upstream: in parallel, at its rate, each image with an outcome of its own."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,61 +9,61 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from sd3.domain.billing import ChargeOutcome, Expense
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Sd3Error, UpstreamPacedError, UpstreamUnavailableError
+from sd3.errors import Sd3Error, UpstreamRateLimitedError, UpstreamUnavailableError
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.base import Upstream
 
 BACKOFF_SECONDS: Final = 1.0
 
 MIN_CALL_SECONDS: Final = 10.0
-"""Kept for the call itself when its turn is waited for by who has drawn a part already."""
+"""Kept for the call itself when its slot is waited for by who has generated a part already."""
 
 PATIENCE_SECONDS: Final = 20.0
-"""How long a turn is waited for: with its call it should end before the gateway's 29 s, and longer
+"""How long a slot is waited for: with its call it should end before the gateway's 29 s, and longer
 waits belong to the queue, where they cost nothing."""
 
-Result = DrawnPicture | Sd3Error
-"""What became of one picture."""
+Result = GeneratedImage | Sd3Error
+"""What became of one image."""
 
 Batch = tuple[int, ...]
-"""The pictures of one call, by their indexes."""
+"""The images of one call, by their indexes."""
 
 
 class Permit(NamedTuple):
-    """What a gate allows: one call for each wait, in seconds from now."""
+    """What a limiter allows: one call for each wait, in seconds from now."""
 
     waits: tuple[float, ...]
     holder: str = ""
-    """Whom the places of calls under way belong to, where these are bounded."""
+    """Whom the leases of calls under way belong to, where these are bounded."""
     is_troubled: bool = False
     """Whether calls have failed of late, so that one that does not is news."""
     is_probe: bool = False
     """Whether the upstream is given up, but for this visit."""
 
 
-class Gate(Protocol):
-    """Paces the calls of all functions to one upstream; pacing.SharedGate is the real one."""
+class RateLimiter(Protocol):
+    """Limits the rate at which all functions together call one upstream."""
 
-    def enter(self, calls: int, *, patience: float) -> Permit:
-        """Take turns for up to `calls` calls, at least one, the first within `patience` seconds.
+    def acquire(self, calls: int, *, patience: float) -> Permit:
+        """Take slots for up to `calls` calls, at least one, the first within `patience` seconds.
 
-        Raises UpstreamPacedError when that cannot be, and StorageError.
+        Raises UpstreamRateLimitedError when that cannot be, and StorageError.
         """
 
-    def leave(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         """Tell what became of the calls; raises nothing."""
 
 
-class Order(NamedTuple):
-    """What is to be drawn, and until when by the monotonic clock."""
+class GenerationTask(NamedTuple):
+    """What is to be generated, and until when by the monotonic clock."""
 
     request: GenerateRequest
     seeds: Mapping[int, int]
-    """By the index of the picture."""
-    init_image: Picture | None
+    """By the index of the image."""
+    init_image: Image | None
     deadline: float
 
 
@@ -77,26 +77,26 @@ class Calls:
     """Whether the upstream was asked at all."""
 
     @property
-    def has_drawn(self) -> bool:
-        """Whether a picture is there."""
-        return any(isinstance(result, DrawnPicture) for result in self.results.values())
+    def has_generated(self) -> bool:
+        """Whether an image is there."""
+        return any(isinstance(result, GeneratedImage) for result in self.results.values())
 
-    def add(self, batch: Batch, answer: Drawing | Sd3Error) -> None:
+    def add(self, batch: Batch, answer: UpstreamResult | Sd3Error) -> None:
         """Note what one call came to."""
         if isinstance(answer, Sd3Error):
             self.results |= dict.fromkeys(batch, answer)
             return
-        self.results |= dict(zip(batch, answer.pictures, strict=True))
+        self.results |= dict(zip(batch, answer.images, strict=True))
         self.milliseconds = max(self.milliseconds, answer.prediction_time_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PacedUpstream:
-    """An upstream behind its gate; both are made when they are first used."""
+class RateLimitedUpstream:
+    """An upstream behind its limiter; both are made when they are first used."""
 
     settings: UpstreamSettings
     make: Callable[[], Upstream]
-    make_gate: Callable[[Upstream], Gate]
+    make_limiter: Callable[[Upstream], RateLimiter]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     jitter: Callable[[], float]
@@ -107,23 +107,23 @@ class PacedUpstream:
         return self.make()
 
     @cached_property
-    def gate(self) -> Gate:
-        """Its gate, which all functions share."""
-        return self.make_gate(self.upstream)
+    def limiter(self) -> RateLimiter:
+        """Its limiter, which all functions share."""
+        return self.make_limiter(self.upstream)
 
     def price(self, request: GenerateRequest) -> int:
-        """What one picture costs, in micro-dollars."""
+        """What one image costs, in micro-dollars."""
         if self.settings.price_micros is not None:
             return self.settings.price_micros
         return self.upstream.price(request)
 
-    def draw(self, order: Order, *, tries: int) -> Calls:
-        """Draw what is ordered; a call that the upstream is too busy for is tried so often."""
+    def generate(self, order: GenerationTask, *, tries: int) -> Calls:
+        """Generate what is ordered; a call that the upstream is too busy for is tried so often."""
         made, failed = Calls(), 0
-        todo = _batches(order.seeds, self.upstream.pictures_per_call)
+        todo = _batches(order.seeds, self.upstream.images_per_call)
         while todo:
-            # Where nobody else draws the rest, it should not be lost to those who come now.
-            is_patient = made.has_drawn and tries > 1
+            # Where nobody else generates the rest, it should not be lost to those who come now.
+            is_patient = made.has_generated and tries > 1
             try:
                 permit = self._enter(len(todo), order, is_patient=is_patient)
             except Sd3Error as error:
@@ -136,7 +136,7 @@ class PacedUpstream:
                 continue
             failed += 1
             wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
-            if failed == tries or wait > self._patience(order, is_patient=made.has_drawn):
+            if failed == tries or wait > self._patience(order, is_patient=made.has_generated):
                 for batch in todo:  # it would be the same for them
                     made.results |= dict.fromkeys(batch, made.results[busy[0][0]])
                 break
@@ -153,31 +153,31 @@ class PacedUpstream:
         if made.were_made and not paid:
             yield Expense(self.upstream.name, ChargeOutcome.FREE, 0)
 
-    def _enter(self, calls: int, order: Order, *, is_patient: bool) -> Permit:
-        """Take turns; who is patient waits for them as long as the order allows."""
+    def _enter(self, calls: int, order: GenerationTask, *, is_patient: bool) -> Permit:
+        """Take slots; who is patient waits for them as long as the order allows."""
         while True:
             patience = self._patience(order, is_patient=is_patient)
             try:
-                return self.gate.enter(calls, patience=patience)
-            except UpstreamPacedError as error:
+                return self.limiter.acquire(calls, patience=patience)
+            except UpstreamRateLimitedError as error:
                 wait = (error.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
                 if not is_patient or wait > patience:
                     raise
             self.sleep(wait)
 
-    def _patience(self, order: Order, *, is_patient: bool) -> float:
-        """For how long a turn may be waited for: what is left then is the call's own."""
+    def _patience(self, order: GenerationTask, *, is_patient: bool) -> float:
+        """For how long a slot may be waited for: what is left then is the call's own."""
         left = max(0.0, order.deadline - self.clock())
         if is_patient:
             return max(left - MIN_CALL_SECONDS, left / 2)
         return min(PATIENCE_SECONDS, left / 2)
 
     def _make(
-        self, order: Order, batches: Sequence[Batch], permit: Permit, made: Calls
+        self, order: GenerationTask, batches: Sequence[Batch], permit: Permit, made: Calls
     ) -> list[Batch]:
         """Call for each batch, all at once; those that the upstream was too busy for."""
 
-        def call(batch: Batch, wait: float) -> Drawing | Sd3Error:
+        def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:
                 self.sleep(wait)
             try:
@@ -189,27 +189,27 @@ class PacedUpstream:
         if len(batches) == 1:
             answers = [call(batches[0], permit.waits[0])]
         else:
-            with ThreadPoolExecutor(len(batches), thread_name_prefix="draw") as pool:
+            with ThreadPoolExecutor(len(batches), thread_name_prefix="generate") as pool:
                 answers = list(pool.map(call, batches, permit.waits))
         errors = [one if isinstance(one, Sd3Error) else None for one in answers]
-        self.gate.leave(permit, errors)
+        self.limiter.release(permit, errors)
         for batch, answer in zip(batches, answers, strict=True):
             made.add(batch, answer)
         busy = zip(batches, errors, strict=True)
         return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
 
-    def _call(self, order: Order, batch: Batch) -> Drawing:
+    def _call(self, order: GenerationTask, batch: Batch) -> UpstreamResult:
         started = self.clock()
-        drawing = self.upstream.draw(
+        result = self.upstream.generate(
             order.request,
             seeds=[order.seeds[index] for index in batch],
             init_image=order.init_image,
             deadline=order.deadline,
         )
         name = self.upstream.name
-        return Drawing(
-            tuple(picture._replace(upstream=name) for picture in drawing.pictures),
-            drawing.prediction_time_ms or (self.clock() - started) * 1000,
+        return UpstreamResult(
+            tuple(image._replace(upstream=name) for image in result.images),
+            result.prediction_time_ms or (self.clock() - started) * 1000,
         )
 
 
@@ -219,6 +219,6 @@ def _batches(indexes: Mapping[int, int], size: int) -> list[Batch]:
 
 
 def _charge_outcome(result: Result) -> ChargeOutcome:
-    if isinstance(result, DrawnPicture):
+    if isinstance(result, GeneratedImage):
         return ChargeOutcome.CHARGED
     return ChargeOutcome.UNKNOWN if result.may_have_charged else ChargeOutcome.FREE

@@ -1,4 +1,4 @@
-"""The OctoAI contract: one call for all pictures, as base64 in JSON."""
+"""The OctoAI contract: one call for all images, as base64 in JSON."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image
 from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
-from sd3.errors import ContentPolicyError, Fault, UpstreamAnswerError, UpstreamError
-from sd3.http.base64_json import Places, read_json, read_picture_at, with_picture
-from sd3.http.error_response import Refusal
+from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
+from sd3.http.base64_json import Places, parse_response, read_image_at, with_image
+from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession, Key, with_key
 from sd3.settings import Rate
 
@@ -37,7 +37,7 @@ class _Image(BaseModel):
     safety_score: _Finite | None = None
 
 
-class _Answer(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     images: list[_Image]
@@ -48,7 +48,7 @@ class OctoaiUpstream:
     """OctoAI's SD3 API, or a server that speaks it."""
 
     name = "octoai"
-    pictures_per_call = MAX_IMAGES
+    images_per_call = MAX_IMAGES
     rate: Rate | None = None
     pause_seconds = 10  # its free tier had 10 calls a minute
 
@@ -63,10 +63,10 @@ class OctoaiUpstream:
         self._key = key
 
     def price(self, request: GenerateRequest) -> int:
-        """Price a picture in micro-dollars, whatever its size, also one that is removed."""
+        """Price an image in micro-dollars, whatever its size, also one that is removed."""
         return MICROS_PER_STEP * request.steps
 
-    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:  # noqa: ARG002 - the contract is its own
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - the contract is its own
         """Nothing: the contract is its own."""
         return ()
 
@@ -74,15 +74,15 @@ class OctoaiUpstream:
         """Nothing: the contract is its own."""
         return ()
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,
+        init_image: Image | None,
         deadline: float,
-    ) -> Drawing:
-        """Draw all pictures in one call; see Upstream.draw."""
+    ) -> UpstreamResult:
+        """Generate all images in one call; see Upstream.generate."""
         body = request_body(request, seeds, init_image)
         answer = with_key(
             self._key,
@@ -97,9 +97,7 @@ class OctoaiUpstream:
         return read_answer(answer.body, seeds)
 
 
-def request_body(
-    request: GenerateRequest, seeds: Sequence[int], init_image: Picture | None
-) -> bytes:
+def request_body(request: GenerateRequest, seeds: Sequence[int], init_image: Image | None) -> bytes:
     """Write the request as OctoAI's JSON; an init image is encoded and copied once each."""
     fields = request.model_dump(
         include={"prompt", "cfg_scale", "steps", "width", "height", "image_encoding"}
@@ -111,36 +109,36 @@ def request_body(
     if init_image is not None:
         fields["strength"] = request.strength
     body = pydantic_core.to_json(fields)
-    return with_picture(body, "init_image", init_image) if init_image else body
+    return with_image(body, "init_image", init_image) if init_image else body
 
 
-def read_answer(body: bytearray, seeds: Sequence[int]) -> Drawing:
-    """Read the body of a 200: a picture for each seed; more pictures than seeds are left out.
+def read_answer(body: bytearray, seeds: Sequence[int]) -> UpstreamResult:
+    """Read the body of a 200: an image for each seed; more images than seeds are left out.
 
-    `body` is used up: the last picture is decoded first and cut off, so that the pictures and
-    their base64 are never held whole side by side. Raises UpstreamAnswerError.
+    `body` is used up: the last image is decoded first and cut off, so that the images and
+    their base64 are never held whole side by side. Raises UpstreamResponseError.
     """
-    answer, places = read_json(body, _Answer)
+    answer, places = parse_response(body, _Body)
     if len(answer.images) < len(seeds):
-        raise UpstreamAnswerError(
-            f"The upstream answered {len(answer.images)} pictures, not {len(seeds)}."
+        raise UpstreamResponseError(
+            f"The upstream answered {len(answer.images)} images, not {len(seeds)}."
         )
-    pictures = deque[DrawnPicture]()
+    images = deque[GeneratedImage]()
     for index, seed in reversed(list(enumerate(seeds))):
-        pictures.appendleft(_picture(index, answer.images[index], seed, body, places))
-    return Drawing(tuple(pictures), answer.prediction_time_ms or 0.0)
+        images.appendleft(_image(index, answer.images[index], seed, body, places))
+    return UpstreamResult(tuple(images), answer.prediction_time_ms or 0.0)
 
 
-def _picture(index: int, image: _Image, seed: int, body: bytearray, places: Places) -> DrawnPicture:
+def _image(index: int, image: _Image, seed: int, body: bytearray, places: Places) -> GeneratedImage:
     answered = seed if image.seed is None else image.seed
     text = image.image_b64
     if image.removed_for_safety or text is None or text == _NULL:
-        return DrawnPicture(answered, None, image.safety_score)
-    picture = read_picture_at(text, body, places, index=index)
-    return DrawnPicture(answered, picture, image.safety_score)
+        return GeneratedImage(answered, None, image.safety_score)
+    decoded = read_image_at(text, body, places, index=index)
+    return GeneratedImage(answered, decoded, image.safety_score)
 
 
-def _explain(refusal: Refusal) -> UpstreamError | None:
+def _explain(refusal: ErrorResponse) -> UpstreamError | None:
     if refusal.status == 400 and _POLICY in refusal.body:
         return ContentPolicyError("The upstream says that this violates its acceptable use policy.")
     return None

@@ -1,7 +1,7 @@
-"""Servers of OpenAI's images API: SGLang Diffusion, vLLM-Omni and others; one picture a call.
+"""Servers of OpenAI's images API: SGLang Diffusion, vLLM-Omni and others; one image a call.
 
-They draw n pictures from one seed each in its own way, and do not say which seeds they took: only
-one call for each seed draws the same picture again on all of them.
+They generate n images from one seed each in its own way, and do not say which seeds they took: only
+one call for each seed generates the same image again on all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
-from sd3.errors import ContentPolicyError, Fault, UpstreamAnswerError, UpstreamError
-from sd3.http.base64_json import read_json, read_picture_at
-from sd3.http.error_response import Refusal
+from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
+from sd3.http.base64_json import parse_response, read_image_at
+from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession, Key, with_key
 from sd3.settings import Rate
 
@@ -33,7 +33,7 @@ class _Image(BaseModel):
     b64_json: str | None = None
 
 
-class _Answer(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     data: list[_Image]
@@ -45,7 +45,7 @@ class OpenaiUpstream:
     """A server of /v1/images/generations, usually an engine of one's own."""
 
     name = "openai"
-    pictures_per_call = 1
+    images_per_call = 1
     rate: Rate | None = None
     pause_seconds = 1  # an engine of one's own is busy, and has no window
 
@@ -65,25 +65,27 @@ class OpenaiUpstream:
         """Nothing; UPSTREAM_PRICE can say what one's own engine costs."""
         return 0
 
-    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:
-        """An init image: with SD3 these servers draw from texts only."""
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:
+        """An init image: with SD3 these servers generate from texts only."""
         if not has_image:
             return ()
-        return (Fault(("body", "init_image"), "not supported by the upstream openai", "upstream"),)
+        return (
+            FieldError(("body", "init_image"), "not supported by the upstream openai", "upstream"),
+        )
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
         """A cfg_scale beyond the largest that is taken."""
         return ("cfg_scale",) if request.cfg_scale > MAX_GUIDANCE_SCALE else ()
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,  # noqa: ARG002 - see faults
+        init_image: Image | None,  # noqa: ARG002 - see field_errors
         deadline: float,
-    ) -> Drawing:
-        """Draw the picture of one seed; see Upstream.draw."""
+    ) -> UpstreamResult:
+        """Generate the image of one seed; see Upstream.generate."""
         (seed,) = seeds
         body = self._body(request, seed)
         answer = with_key(
@@ -97,7 +99,7 @@ class OpenaiUpstream:
             ),
             is_needed=False,
         )
-        return _drawing(answer.body, seed)
+        return _result(answer.body, seed)
 
     def _body(self, request: GenerateRequest, seed: int) -> bytes:
         fields = {
@@ -118,16 +120,16 @@ class OpenaiUpstream:
         return pydantic_core.to_json(fields)
 
 
-def _drawing(body: bytearray, seed: int) -> Drawing:
-    answer, places = read_json(body, _Answer)
+def _result(body: bytearray, seed: int) -> UpstreamResult:
+    answer, places = parse_response(body, _Body)
     text = answer.data[0].b64_json if answer.data else None
     if text is None:
-        raise UpstreamAnswerError("openai answered no picture in b64_json.")
-    picture = read_picture_at(text, body, places)
-    return Drawing((DrawnPicture(seed, picture),), (answer.inference_time_s or 0.0) * 1000)
+        raise UpstreamResponseError("openai answered no image in b64_json.")
+    image = read_image_at(text, body, places)
+    return UpstreamResult((GeneratedImage(seed, image),), (answer.inference_time_s or 0.0) * 1000)
 
 
-def _explain(refusal: Refusal) -> UpstreamError:
+def _explain(refusal: ErrorResponse) -> UpstreamError:
     """OpenAI's own errors have a code or a type; FastAPI's have a detail, which is a text."""
     error = refusal.fields.get("error")
     fields = error if isinstance(error, Mapping) else {}

@@ -1,4 +1,4 @@
-"""Stability AI's REST API, v2beta: one picture a call, as the bytes of its file."""
+"""Stability AI's REST API, v2beta: one image a call, as the bytes of its file."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -6,22 +6,22 @@ from typing import Final
 
 from urllib3 import encode_multipart_formdata
 
-from sd3.domain.generation import Drawing, DrawnPicture
-from sd3.domain.image import Picture, extension, read_picture
-from sd3.domain.image_formats import PictureError
+from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.image import Image, extension, read_image
+from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
-    Fault,
-    UpstreamAnswerError,
+    FieldError,
     UpstreamError,
+    UpstreamResponseError,
     UpstreamUnchargedError,
 )
-from sd3.http.error_response import Refusal
-from sd3.http.session import Answer, HttpSession, Key, with_key
+from sd3.http.error_response import ErrorResponse
+from sd3.http.session import HttpResponse, HttpSession, Key, with_key
 from sd3.settings import Rate
 from sd3.upstreams.resize import Resizer
-from sd3.upstreams.stability_common import answered_seed, drawable, request_fields
+from sd3.upstreams.stability_common import answered_seed, reproducible, request_fields
 
 BASE_URL: Final = "https://api.stability.ai"
 
@@ -33,7 +33,7 @@ PRICES: Final = MappingProxyType({
     "sd3.5-medium": 35_000,
     "sd3.5-flash": 25_000,
 })  # fmt: skip
-"""Micro-dollars of a picture by model: credits of $0.01, as of 2026-11."""
+"""Micro-dollars of an image by model: credits of $0.01, as of 2026-11."""
 
 _CFG_SCALES: Final = (1.0, 10.0)
 
@@ -48,7 +48,7 @@ class StabilityUpstream:
     """Stability AI's Stable Diffusion 3.5."""
 
     name = "stability"
-    pictures_per_call = 1
+    images_per_call = 1
     rate: Rate | None = Rate(150, 10)
     pause_seconds = 60  # it shuts out for so long whoever asks more often
 
@@ -68,11 +68,11 @@ class StabilityUpstream:
         self._resizer = Resizer()
 
     def price(self, _request: GenerateRequest) -> int:
-        """Price a picture in micro-dollars, also one that is filtered; failures are free."""
+        """Price an image in micro-dollars, also one that is filtered; failures are free."""
         return PRICES[self._model]
 
-    def faults(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[Fault]:  # noqa: ARG002 - it draws from both
-        """Nothing: it draws from texts and images, in all sizes."""
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it generates from both
+        """Nothing: it generates from texts and images, in all sizes."""
         return ()
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
@@ -80,16 +80,16 @@ class StabilityUpstream:
         clamped = _cfg_scale(request) != request.cfg_scale
         return ("steps", "cfg_scale") if clamped else ("steps",)
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
-        init_image: Picture | None,
+        init_image: Image | None,
         deadline: float,
-    ) -> Drawing:
-        """Draw the picture of one seed; see Upstream.draw."""
-        (seed,) = map(drawable, seeds)
+    ) -> UpstreamResult:
+        """Generate the image of one seed; see Upstream.generate."""
+        (seed,) = map(reproducible, seeds)
         if init_image:
             init_image = self._resizer.resized(init_image, request.width, request.height)
         body, content_type = self._form(request, seed, init_image)
@@ -103,10 +103,10 @@ class StabilityUpstream:
                 explain=_explain,
             ),
         )
-        return Drawing((_picture(answer, seed),), 0.0)
+        return UpstreamResult((_image(answer, seed),), 0.0)
 
     def _form(
-        self, request: GenerateRequest, seed: int, init_image: Picture | None
+        self, request: GenerateRequest, seed: int, init_image: Image | None
     ) -> tuple[bytes, str]:
         fields = request_fields(request, seed=seed, has_image=init_image is not None)
         fields |= {"model": self._model, "cfg_scale": _cfg_scale(request)}
@@ -124,17 +124,17 @@ def _cfg_scale(request: GenerateRequest) -> float:
     return min(max(request.cfg_scale, least), most)
 
 
-def _picture(answer: Answer, seed: int) -> DrawnPicture:
+def _image(answer: HttpResponse, seed: int) -> GeneratedImage:
     seed = answered_seed(answer.headers.get("seed"), sent=seed)
     if answer.headers.get("finish-reason", "SUCCESS") != "SUCCESS":
-        return DrawnPicture(seed, None)  # what came is blurred
+        return GeneratedImage(seed, None)  # what came is blurred
     try:
-        return DrawnPicture(seed, read_picture(bytes(answer.body)))
-    except PictureError as error:
-        raise UpstreamAnswerError(f"stability's picture: {error}.") from error
+        return GeneratedImage(seed, read_image(bytes(answer.body)))
+    except InvalidImageError as error:
+        raise UpstreamResponseError(f"stability's image: {error}.") from error
 
 
-def _explain(refusal: Refusal) -> UpstreamError:
+def _explain(refusal: ErrorResponse) -> UpstreamError:
     name = refusal.fields.get("name")
     if (refusal.status, str(name)) in _FINAL:
         return ContentPolicyError(_FINAL[refusal.status, str(name)])

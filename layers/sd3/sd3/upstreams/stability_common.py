@@ -14,15 +14,15 @@ ASPECT_RATIOS: Final = MappingProxyType({
     (1536, 640): "21:9", (640, 1536): "9:21", (1216, 832): "3:2",
     (832, 1216): "2:3", (1152, 896): "5:4", (896, 1152): "4:5",
 })  # fmt: skip
-"""By the sizes of the contract; the pictures have about a megapixel, and not always that size."""
+"""By the sizes of the contract; the images have about a megapixel, and not always that size."""
 
 
 def request_fields(
     request: GenerateRequest, *, seed: int, has_image: bool
 ) -> dict[str, str | int | float]:
-    """The fields of one picture, all but the image and what only one of the two has.
+    """The fields of one image, all but the image and what only one of the two has.
 
-    A picture that is drawn from an image has the image's size, and none may be asked for.
+    An image that is generated from an image has the image's size, and none may be asked for.
     """
     fields: dict[str, str | int | float] = {
         "prompt": request.prompt,
@@ -39,10 +39,10 @@ def request_fields(
     return fields
 
 
-def drawable(seed: int) -> int:
-    """The seed that a picture is drawn with, and keeps, so that it can be drawn again.
+def reproducible(seed: int) -> int:
+    """The seed that an image is generated with, and keeps, so that it can be generated again.
 
-    They end one below the contract's, and 0 would be a random one: 4294967295 is drawn as 1.
+    They end one below the contract's, and 0 would be a random one: 4294967295 is generated as 1.
     """
     return seed if seed <= MAX_SEED else 1
 

@@ -18,7 +18,7 @@ _MAX_QUERIES: Final = 10
 """Of one page: a filter that fits few jobs gives a short page and a cursor, not a long wait."""
 
 
-class JobLists:
+class JobQueries:
     """Reads many jobs at once; an index can be a moment behind."""
 
     def __init__(self, table: JobTable) -> None:

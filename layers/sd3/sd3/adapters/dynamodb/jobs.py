@@ -17,12 +17,20 @@ from sd3.adapters.dynamodb.job_items import (
     seconds,
     statuses,
 )
-from sd3.adapters.dynamodb.job_queries import JobLists
-from sd3.adapters.dynamodb.ledger import LastRefusals, admit, book, booking_from
+from sd3.adapters.dynamodb.job_queries import JobQueries
+from sd3.adapters.dynamodb.ledger import RejectionCache, admit, book, usage_from_item
 from sd3.adapters.dynamodb.table import ConditionFailedError, JobTable
-from sd3.domain.billing import NOTHING, budget_exceeded, rate_limited
-from sd3.domain.client import NO_LIMITS, Limits
-from sd3.domain.job import JOB_ID, Holder, Job, JobStatus, booking_of, first_version, next_version
+from sd3.domain.billing import NO_USAGE, budget_exceeded, rate_limited
+from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.job import (
+    JOB_ID,
+    IdempotencyRecord,
+    Job,
+    JobStatus,
+    first_version,
+    next_version,
+    usage_of,
+)
 from sd3.errors import GoneError, IdempotencyMismatchError, LeaseLostError, NotFoundError
 
 if TYPE_CHECKING:
@@ -30,12 +38,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
-class JobStore(JobLists):
+class JobStore(JobQueries):
     """Jobs in DynamoDB, one item each, always written whole and on a condition.
 
     `document` is the job as JSON. Beside it stand copies of what conditions and indexes look at,
     and `ttl`, by which DynamoDB removes the item. What a write changes of a job's booking is
-    booked in `usage_table` by the same write.
+    recorded in `usage_table` by the same write.
     """
 
     def __init__(
@@ -49,9 +57,9 @@ class JobStore(JobLists):
     ) -> None:
         super().__init__(JobTable(client, table, sleep=sleep, jitter=jitter))
         self._usage_table = usage_table
-        self._refusals = LastRefusals()
+        self._refusals = RejectionCache()
 
-    def refuse(self, client_id: str, micros: int, *, limits: Limits, now: datetime) -> None:
+    def refuse(self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime) -> None:
         """Refuse again what this process has just refused; nothing is called.
 
         `micros` is what a job would take. Raises BudgetExceededError and RateLimitedError.
@@ -59,7 +67,7 @@ class JobStore(JobLists):
         if refusal := self._refusals.find(client_id, micros, limits=limits, now=now):
             raise refusal
 
-    def create(self, job: Job, *, limits: Limits = NO_LIMITS) -> bool:
+    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> bool:
         """Write a new job and book it; False when its id is taken.
 
         Raises BudgetExceededError and RateLimitedError where the limits have no room for it, and
@@ -78,8 +86,8 @@ class JobStore(JobLists):
         *,
         fingerprint: str,
         instead_of: str | None,
-        limits: Limits = NO_LIMITS,
-    ) -> Holder | None:
+        limits: ClientLimits = NO_LIMITS,
+    ) -> IdempotencyRecord | None:
         """Write a new job and its Idempotency-Key, both or neither; None when that was done.
 
         Otherwise the job that holds the key, unless that is `instead_of`, whose place is taken.
@@ -104,7 +112,7 @@ class JobStore(JobLists):
             raise IdempotencyMismatchError("This request's id is another one's.") from error
         return None
 
-    def holder(self, client_id: str, key: str, *, now: datetime) -> Holder | None:
+    def holder(self, client_id: str, key: str, *, now: datetime) -> IdempotencyRecord | None:
         """Who holds a client's Idempotency-Key. Raises StorageError."""
         item = self._table.get(key_id(client_id, key))
         if item is None or int(item["ttl"]["N"]) <= now.timestamp():
@@ -148,7 +156,7 @@ class JobStore(JobLists):
         self._write(job, condition="#status = :failed", values=statuses(JobStatus.FAILED))
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        """Leave of an ended job that it was deleted, for a day; what it has cost stays booked.
+        """Leave of an ended job that it was deleted, for a day; what it has cost stays recorded.
 
         Raises LeaseLostError when it is open again, and StorageError.
         """
@@ -181,7 +189,9 @@ class JobStore(JobLists):
         item = item_from(first_version(job))
         return self._table.put_part(item, ConditionExpression="attribute_not_exists(id)")
 
-    def _admit(self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: Limits) -> None:
+    def _admit(
+        self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
+    ) -> None:
         """Write a new job and book it. What is there comes before what there is no room for."""
         try:
             self._table.transact([*puts, *admit(self._usage_table, job, limits)])
@@ -192,8 +202,8 @@ class JobStore(JobLists):
             if day is None:
                 self._refusals.note_rate(job.client_id, now=job.created_at)
                 raise rate_limited(limits, now=job.created_at) from error
-            micros = booking_of(job).committed
-            left = (limits.daily_budget_micros or 0) - booking_from(day).committed
+            micros = usage_of(job).committed
+            left = (limits.daily_budget_micros or 0) - usage_from_item(day).committed
             self._refusals.note_budget(job.client_id, micros, left=left, now=job.created_at)
             raise budget_exceeded(micros, limits, left=left, now=job.created_at) from error
 
@@ -210,9 +220,9 @@ class JobStore(JobLists):
                 ":attempt": {"N": str(job.attempt if attempt is None else attempt)},
             },
         }
-        change = new.booked - job.booked
+        change = new.recorded - job.recorded
         try:
-            if change == NOTHING:
+            if change == NO_USAGE:
                 self._table.put(item_from(new), **on_condition)
             else:
                 put = self._table.put_part(item_from(new), **on_condition)
@@ -221,5 +231,5 @@ class JobStore(JobLists):
             raise LeaseLostError("The job has changed meanwhile.") from error
 
 
-def _holder_from(item: Item) -> Holder:
-    return Holder(item["job_id"]["S"], item["fingerprint"]["S"])
+def _holder_from(item: Item) -> IdempotencyRecord:
+    return IdempotencyRecord(item["job_id"]["S"], item["fingerprint"]["S"])

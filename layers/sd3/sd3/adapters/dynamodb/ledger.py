@@ -8,8 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sd3.adapters.dynamodb.job_items import Item, seconds
 from sd3.domain.billing import (
-    Booking,
-    UsedDay,
+    DailyUsage,
+    UsageEntry,
     _midnight,
     budget_exceeded,
     day_of,
@@ -17,8 +17,8 @@ from sd3.domain.billing import (
     next_minute,
     rate_limited,
 )
-from sd3.domain.client import Limits
-from sd3.domain.job import Job, booking_of
+from sd3.domain.client import ClientLimits
+from sd3.domain.job import Job, usage_of
 from sd3.errors import RequestError, StorageError
 
 if TYPE_CHECKING:
@@ -31,20 +31,20 @@ KEEP_DAY: Final = timedelta(days=40)
 KEEP_MINUTE: Final = timedelta(minutes=5)
 
 
-def booking_from(item: Item) -> Booking:
+def usage_from_item(item: Item) -> UsageEntry:
     """What a day's item has."""
-    names = ("reserved", "spent", "pictures")
-    return Booking(**{name: int(item[name]["N"]) for name in names if name in item})
+    names = ("reserved", "spent", "images")
+    return UsageEntry(**{name: int(item[name]["N"]) for name in names if name in item})
 
 
-def book(table: str, job: Job, change: Booking) -> "TransactWriteItemTypeDef":
+def book(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
     """The part of a transaction that books a change on the job's day."""
     return {"Update": _booked(table, job, change)}
 
 
-def admit(table: str, job: Job, limits: Limits) -> "list[TransactWriteItemTypeDef]":
+def admit(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItemTypeDef]":
     """The parts of a transaction that book a new job, if its client's limits have room for it."""
-    change = booking_of(job)
+    change = usage_of(job)
     day = _booked(table, job, change)
     if limits.daily_budget_micros is not None:
         room = limits.daily_budget_micros - change.committed
@@ -62,12 +62,12 @@ def admit(table: str, job: Job, limits: Limits) -> "list[TransactWriteItemTypeDe
     return parts
 
 
-def _booked(table: str, job: Job, change: Booking) -> "UpdateTypeDef":
+def _booked(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
     numbers = {
         ":reserved": change.reserved,
         ":spent": change.spent,
         ":committed": change.committed,  # beside its parts: conditions cannot add
-        ":pictures": change.pictures,
+        ":images": change.images,
     }
     added = ", ".join(f"{name[1:]} {name}" for name in numbers)
     return {
@@ -106,29 +106,29 @@ KEEP_BUDGET: Final = timedelta(seconds=5)
 """For so long what did not fit is taken not to fit: what is refunded meanwhile has to wait."""
 
 
-class _Refusal(NamedTuple):
+class _Rejection(NamedTuple):
     until: datetime
     micros: int = 0
     left: int | None = None
     """Of the budget; None when it was the minute's."""
 
 
-class LastRefusals:
+class RejectionCache:
     """The last refusals of this process, by client."""
 
     def __init__(self) -> None:
-        self._last: dict[str, _Refusal] = {}
+        self._last: dict[str, _Rejection] = {}
 
     def note_budget(self, client_id: str, micros: int, *, left: int, now: datetime) -> None:
         """Note that a budget had no room for so much."""
-        self._note(client_id, _Refusal(min(now + KEEP_BUDGET, next_day(now)), micros, left), now)
+        self._note(client_id, _Rejection(min(now + KEEP_BUDGET, next_day(now)), micros, left), now)
 
     def note_rate(self, client_id: str, *, now: datetime) -> None:
         """Note that a minute had no room."""
-        self._note(client_id, _Refusal(next_minute(now)), now)
+        self._note(client_id, _Rejection(next_minute(now)), now)
 
     def find(
-        self, client_id: str, micros: int, *, limits: Limits, now: datetime
+        self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> RequestError | None:
         """What a request for so much would be told; None when that is not known."""
         last = self._last.get(client_id)
@@ -140,18 +140,18 @@ class LastRefusals:
             return None
         return budget_exceeded(micros, limits, left=last.left, now=now)
 
-    def _note(self, client_id: str, refusal: _Refusal, now: datetime) -> None:
+    def _note(self, client_id: str, refusal: _Rejection, now: datetime) -> None:
         self._last = {one: last for one, last in self._last.items() if last.until > now}
         self._last[client_id] = refusal
 
 
-class UsageTable:
+class UsageStore:
     """One item for each client and day, which jobs.JobStore writes."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
 
-    def days(self, client_id: str, *, since: str, until: str) -> tuple[UsedDay, ...]:
+    def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]:
         """The days from one to another (ISO) that have bookings, newest first.
 
         Raises StorageError.
@@ -171,4 +171,4 @@ class UsageTable:
             )
         except (BotoCoreError, ClientError) as error:
             raise StorageError("The usage table could not be read.") from error
-        return tuple(UsedDay(item["day"]["S"], booking_from(item)) for item in reply["Items"])
+        return tuple(DailyUsage(item["day"]["S"], usage_from_item(item)) for item in reply["Items"])

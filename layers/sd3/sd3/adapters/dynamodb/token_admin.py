@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sd3.adapters.dynamodb.tokens import item_from, sha256_of, token_from
-from sd3.domain.client import CLIENT_ID, SCOPES, Limits, Token
+from sd3.domain.client import CLIENT_ID, SCOPES, ClientLimits, Token
 from sd3.errors import StorageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class TokenStore:
         now = self._now()
         _check(client_id, expires_at, now=now)
         held = sorted(self._read(client_id), key=lambda token: token.created_at)
-        working = [token for token in held if token.works(now=now)]
+        working = [token for token in held if token.is_active(now=now)]
         if len(working) >= MAX_TOKENS:
             msg = f"a client has at most {MAX_TOKENS} tokens that work: revoke some first"
             raise ValueError(msg)
@@ -68,7 +68,7 @@ class TokenStore:
             created_at=now,
             expires_at=expires_at,
             scopes=scopes,
-            limits=(held[-1].limits if held else Limits())._replace(**(limits or {})),
+            limits=(held[-1].limits if held else ClientLimits())._replace(**(limits or {})),
         )
         self._write(new, [t for t in working if (t.name, t.limits) != (new.name, new.limits)])
         return token
@@ -95,7 +95,7 @@ class TokenStore:
             msg = f"{len(chosen)} tokens of {client_id} begin with {prefix}"
             raise ValueError(msg)
         now = self._now()
-        ended = [token for token in chosen if token.works(now=now)]
+        ended = [token for token in chosen if token.is_active(now=now)]
         for token in ended:
             self._revoke(token, now=now)
         return len(ended)
@@ -133,8 +133,8 @@ class TokenStore:
             raise StorageError("The token could not be stored.") from error
 
     def _catching_up(self, token: Token, new: Token) -> "UpdateTypeDef":
-        told = new.limits.told()
-        lifted = [name for name in Limits._fields if name not in told]
+        told = new.limits.to_context()
+        lifted = [name for name in ClientLimits._fields if name not in told]
         sets = ["#name = :name", *(f"{name} = :{name}" for name in told)]
         removes = f" REMOVE {', '.join(lifted)}" if lifted else ""
         return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sd3.domain.client import CLIENT_ID, SCOPES, Client, Limits, Token
+from sd3.domain.client import CLIENT_ID, SCOPES, Client, ClientLimits, Token
 from sd3.errors import StorageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class ClientStore:
         if "Item" not in answer:
             return None
         found = token_from(answer["Item"])
-        if not found.works(now=self._now()):
+        if not found.is_active(now=self._now()):
             return None
         return Client(found.client_id, found.name, found.scopes, found.limits)
 
@@ -65,7 +65,7 @@ class ClientStore:
         if not CLIENT_ID.fullmatch(client_id):
             return None
         now = self._now()
-        tokens = [token for token in self._tokens(client_id) if token.works(now=now)]
+        tokens = [token for token in self._tokens(client_id) if token.is_active(now=now)]
         if not tokens:
             return None
         newest = max(tokens, key=lambda token: token.created_at)
@@ -109,7 +109,9 @@ def token_from(item: Item) -> Token:
         expires_at=expires_at,
         revoked_at=revoked_at,
         scopes=frozenset(item["scopes"]["SS"]) if "scopes" in item else SCOPES,
-        limits=Limits.read({name: item[name]["N"] for name in Limits._fields if name in item}),
+        limits=ClientLimits.from_context(
+            {name: item[name]["N"] for name in ClientLimits._fields if name in item}
+        ),
     )
 
 
@@ -125,4 +127,4 @@ def item_from(token: Token) -> "dict[str, AttributeValueTypeDef]":
     for name in ("expires_at", "revoked_at"):
         if time := getattr(token, name):
             item[name] = {"S": time.isoformat()}
-    return item | {name: {"N": text} for name, text in token.limits.told().items()}
+    return item | {name: {"N": text} for name, text in token.limits.to_context().items()}

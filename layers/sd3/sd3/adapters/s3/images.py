@@ -1,4 +1,4 @@
-"""The images bucket: pictures are put in parallel, and links are signed when they are read."""
+"""The images bucket: images are put in parallel, and links are signed when they are read."""
 
 import base64
 import hashlib
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from sd3.domain.generation import DrawnPicture
-from sd3.domain.image import EXTENSIONS, Link, Picture, extension, read_picture
+from sd3.domain.generation import GeneratedImage
+from sd3.domain.image import EXTENSIONS, Image, Link, extension, read_image
 from sd3.domain.job import ImageRecord
 from sd3.errors import StorageError
 
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageStore:
-    """Pictures in S3 under `{client}/{job}/{index}.{ext}`: a second write is the same write."""
+    """Images in S3 under `{client}/{job}/{index}.{ext}`: a second write is the same write."""
 
     def __init__(
         self,
@@ -40,24 +40,24 @@ class ImageStore:
         self._credentials_expiry = credentials_expiry
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="put")
 
-    def put_init_image(self, folder: str, picture: Picture) -> str:
-        """Keep the picture that a job starts from; its key. Raises StorageError."""
-        key = f"{folder}/init.{extension(picture.content_type)}"
-        self._put(key, picture)
+    def save_init_image(self, folder: str, image: Image) -> str:
+        """Keep the image that a job starts from; its key. Raises StorageError."""
+        key = f"{folder}/init.{extension(image.content_type)}"
+        self._put(key, image)
         return key
 
-    def get_init_image(self, key: str) -> Picture:
-        """Read back the picture that a job starts from. Raises StorageError."""
+    def get_init_image(self, key: str) -> Image:
+        """Read back the image that a job starts from. Raises StorageError."""
         try:
             data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except (BotoCoreError, ClientError, HTTPError) as error:
             raise StorageError("The init image could not be read.") from error
-        return read_picture(data)
+        return read_image(data)
 
     def delete_all(self, folder: str, *, count: int) -> None:
-        """Remove all that a job of `count` pictures can have kept. Raises StorageError.
+        """Remove all that a job of `count` images can have kept. Raises StorageError.
 
-        Their names are known, so nothing has to be listed, and what is not there is no fault.
+        Their names are known, so nothing has to be listed, and what is not there is no field_error.
         """
         names = ("init", *map(str, range(count)))
         keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
@@ -67,21 +67,21 @@ class ImageStore:
                 Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
             )
         except (BotoCoreError, ClientError) as error:
-            raise StorageError("The pictures could not be removed.") from error
+            raise StorageError("The images could not be removed.") from error
         if reply.get("Errors"):
-            raise StorageError("Some pictures could not be removed.")
+            raise StorageError("Some images could not be removed.")
 
-    def put_all(self, folder: str, drawn: Sequence[DrawnPicture]) -> tuple[ImageRecord, ...]:
-        """Keep the pictures of a job, all at once; one record for each, in order.
+    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
+        """Keep the images of a job, all at once; one record for each, in order.
 
-        A picture that S3 does not take has a record without a key: the others are not lost for
+        An image that S3 does not take has a record without a key: the others are not lost for
         it. Raises StorageError when not one of them could be kept.
         """
-        puts = self._pool.map(lambda pair: self._keep(folder, *pair), enumerate(drawn))
+        puts = self._pool.map(lambda pair: self._keep(folder, *pair), enumerate(generated))
         records = tuple(puts)
-        wanted = any(one.picture for one in drawn)
+        wanted = any(one.image for one in generated)
         if wanted and not any(record.key for record in records):
-            raise StorageError("The pictures could not be stored.")
+            raise StorageError("The images could not be stored.")
         return records
 
     def sign(self, key: str, *, now: datetime) -> Link:
@@ -97,46 +97,46 @@ class ImageStore:
         )
         return Link(url, ends)
 
-    def _keep(self, folder: str, index: int, drawn: DrawnPicture) -> ImageRecord:
-        picture = drawn.picture
+    def _keep(self, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
+        image = generated.image
         record = ImageRecord(
             index=index,
-            seed=drawn.seed,
-            upstream=drawn.upstream,
-            removed_for_safety=picture is None and drawn.error is None,
-            safety_score=drawn.safety_score,
-            error=drawn.error,
+            seed=generated.seed,
+            upstream=generated.upstream,
+            removed_for_safety=image is None and generated.error is None,
+            safety_score=generated.safety_score,
+            error=generated.error,
         )
-        if picture is None:
+        if image is None:
             return record
-        key = f"{folder}/{index}.{extension(picture.content_type)}"
+        key = f"{folder}/{index}.{extension(image.content_type)}"
         try:
-            digest = self._put(key, picture)
+            digest = self._put(key, image)
         except StorageError as error:
-            _logger.warning("picture not stored", exc_info=error, extra={"key": key})
+            _logger.warning("image not stored", exc_info=error, extra={"key": key})
             return record
         return record.model_copy(
             update={
                 "key": key,
-                "content_type": picture.content_type,
-                "width": picture.width,
-                "height": picture.height,
-                "bytes": len(picture.data),
+                "content_type": image.content_type,
+                "width": image.width,
+                "height": image.height,
+                "bytes": len(image.data),
                 "sha256": digest.hex(),
             }
         )
 
-    def _put(self, key: str, picture: Picture) -> bytes:
-        digest = hashlib.sha256(picture.data).digest()
+    def _put(self, key: str, image: Image) -> bytes:
+        digest = hashlib.sha256(image.data).digest()
         try:
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
-                Body=picture.data,
-                ContentType=picture.content_type,
+                Body=image.data,
+                ContentType=image.content_type,
                 # The digest that the answer names; S3 checks it, and botocore need not hash again.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
         except (BotoCoreError, ClientError) as error:
-            raise StorageError("A picture could not be stored.") from error
+            raise StorageError("An image could not be stored.") from error
         return digest

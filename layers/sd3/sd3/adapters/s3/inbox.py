@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
-from sd3.domain.inbox import File, Upload
+from sd3.domain.inbox import InboxFile, InboxObject
 from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 
@@ -20,13 +20,13 @@ _ABSENT: Final = frozenset(("403", "404"))
 _CHANGED: Final = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"))
 
 
-class FileStore:
+class InboxFileStore:
     """Files that were put into the inbox."""
 
     def __init__(self, client: "S3Client") -> None:
         self._client = client
 
-    def read(self, upload: Upload, *, max_bytes: int) -> File | None:
+    def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None:
         """Read a file; None when another one has taken its place, which S3 tells of as well.
 
         Raises TooLargeError before anything is read, NotFoundError for a file that was removed,
@@ -39,7 +39,7 @@ class FileStore:
             if reply["ContentLength"] > max_bytes:
                 reply["Body"].close()
                 raise TooLargeError(f"The file is larger than {max_bytes} bytes.")
-            return File(reply["Body"].read(), reply["Metadata"])
+            return InboxFile(reply["Body"].read(), reply["Metadata"])
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "PreconditionFailed":
@@ -56,7 +56,7 @@ class _Held(NamedTuple):
     sequencer: str
 
 
-class AnswerStore:
+class InboxResultStore:
     """Answer files, each with the sequencer of the upload that it answers as metadata.
 
     Events come twice and out of order, and jobs end in any order: an answer is written on the
@@ -74,7 +74,7 @@ class AnswerStore:
         StorageError.
         """
         for _ in range(_TRIES):
-            held = self._held(origin.answer_key)
+            held = self._held(origin.result_key)
             if held and not _may_follow(held.sequencer, origin.sequencer, first=first):
                 return False
             if self._put(origin, body, held):
@@ -97,7 +97,7 @@ class AnswerStore:
         try:
             self._client.put_object(
                 Bucket=self._bucket,
-                Key=origin.answer_key,
+                Key=origin.result_key,
                 Body=body.encode(),
                 ContentType="application/json",
                 Metadata={"sequencer": origin.sequencer},

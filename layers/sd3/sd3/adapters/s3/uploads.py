@@ -1,4 +1,4 @@
-"""Uploads in S3: the forms that clients send pictures by, and what they sent."""
+"""Uploads in S3: the forms that clients send images by, and what they sent."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 FOLDER: Final = "_uploads"
-"""No client's name begins with _, so no client's pictures are removed with uploads."""
+"""No client's name begins with _, so no client's images are removed with uploads."""
 
 FORM_TTL: Final = timedelta(minutes=15)
 

@@ -1,4 +1,4 @@
-"""The table of the gates, one item each: conditional writes, and what an item says."""
+"""The table of the limiters, one item each: conditional writes, and what an item says."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sd3.errors import StorageError
-from sd3.upstreams.rate_limit.schedule import MICROS, Bounds, State, early_until
+from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 PROBE_SECONDS: Final = 60
 """Until the next one probes: longer than most calls."""
 
-PLACE_SECONDS: Final = 320
+LEASE_SECONDS: Final = 320
 """Beyond the longest call: the worker's 300 s."""
 
 _CHANGED: Final = "ConditionalCheckFailedException"
 
-_NUMBERS: Final = ("turn_at", "idle_since", "idle_until", "failures", "open_until")
+_NUMBERS: Final = ("next_slot_at", "idle_since", "idle_until", "failures", "open_until")
 
 
 class ChangedError(Exception):
     """The item is not as it was expected."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: LimiterState) -> None:
         super().__init__()
         self.state = state
 
@@ -55,14 +55,14 @@ class Update:
         return arguments
 
 
-class GateTable:
-    """The item of one upstream's gate."""
+class RateLimitTable:
+    """The item of one upstream's limiter."""
 
     def __init__(self, client: "DynamoDBClient", table: str, name: str) -> None:
         self._client, self._table = client, table
         self.name = name
 
-    def update(self, update: Update) -> State:
+    def update(self, update: Update) -> LimiterState:
         """Write; what the item was before.
 
         Raises StorageError, and ChangedError when the condition does not hold.
@@ -83,64 +83,64 @@ class GateTable:
         return _state(reply.get("Attributes", {}))
 
 
-def visit(
-    state: State, bounds: Bounds, count: int, *, now: int, latest: int, holder: str
+def acquire_update(
+    state: LimiterState, bounds: RateBounds, count: int, *, now: int, latest: int, holder: str
 ) -> Update:
-    """The write that takes turns until `latest`, on condition that the gate is as `state` has it.
+    """Build the write that takes slots until `latest`, on the condition that `state` still holds.
 
-    `holder` is who takes places as well, where calls are bounded; else it is empty.
+    `holder` is who takes leases as well, where calls are bounded; else it is empty.
     """
-    turn = bounds.turn
+    slot = bounds.slot
     update = Update()
     if state.open_until:  # it was seen so: this caller is the probe
-        first = max(state.turn_at, now)
+        first = max(state.next_slot_at, now)
         update.conditions.append("open_until = :seen_open")
-        update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :first)")
-        update.sets += ["open_until = :probe", "turn_at = :next"]
+        update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :first)")
+        update.sets += ["open_until = :probe", "next_slot_at = :next"]
         update.values |= {":seen_open": state.open_until, ":first": first}
-        update.values |= {":probe": now + PROBE_SECONDS * MICROS, ":next": first + turn}
-    elif state.turn_at > now:
-        early = early_until(state, bounds, now)
-        update.conditions += ["attribute_not_exists(open_until)", "turn_at > :now"]
-        update.conditions.append("turn_at <= :last")
-        update.sets.append("turn_at = turn_at + :turns")
-        last = max(latest, early) - (count - 1) * turn
-        update.values |= {":now": now, ":last": last, ":turns": count * turn}
+        update.values |= {":probe": now + PROBE_SECONDS * MICROSECONDS, ":next": first + slot}
+    elif state.next_slot_at > now:
+        early = burst_until(state, bounds, now)
+        update.conditions += ["attribute_not_exists(open_until)", "next_slot_at > :now"]
+        update.conditions.append("next_slot_at <= :last")
+        update.sets.append("next_slot_at = next_slot_at + :turns")
+        last = max(latest, early) - (count - 1) * slot
+        update.values |= {":now": now, ":last": last, ":turns": count * slot}
         if early > latest:
             update.conditions.append("idle_until = :idle_until")
             update.values[":idle_until"] = state.idle_until
     else:
         # Who needs no idle time to be in time need not know how long it was.
-        needs_idle_time = (count - 1) * turn > latest - now
+        needs_idle_time = (count - 1) * slot > latest - now
         update.conditions.append("attribute_not_exists(open_until)")
-        update.conditions.append("(attribute_not_exists(turn_at) OR turn_at <= :since)")
-        update.sets.append("idle_since = if_not_exists(turn_at, :never)")
-        update.sets += ["idle_until = :now", "turn_at = :next"]
-        update.values |= {":never": 0, ":now": now, ":next": now + count * turn}
-        update.values[":since"] = state.turn_at if needs_idle_time else now
+        update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :since)")
+        update.sets.append("idle_since = if_not_exists(next_slot_at, :never)")
+        update.sets += ["idle_until = :now", "next_slot_at = :next"]
+        update.values |= {":never": 0, ":now": now, ":next": now + count * slot}
+        update.values[":since"] = state.next_slot_at if needs_idle_time else now
     if holder:
         names = [f"{holder}{number}" for number in range(count)]
-        _take_places(update, state, names, room=(bounds.concurrency or 0) - count, now=now)
+        _take_leases(update, state, names, room=(bounds.concurrency or 0) - count, now=now)
     return update
 
 
-def _take_places(
-    update: Update, state: State, names: Sequence[str], *, room: int, now: int
+def _take_leases(
+    update: Update, state: LimiterState, names: Sequence[str], *, room: int, now: int
 ) -> None:
-    until = now + PLACE_SECONDS * MICROS
-    if state.places is None:
-        update.conditions.append("attribute_not_exists(places)")
-        update.sets.append("places = :places")
-        update.values[":places"] = dict.fromkeys(names, until)
+    until = now + LEASE_SECONDS * MICROSECONDS
+    if state.leases is None:
+        update.conditions.append("attribute_not_exists(leases)")
+        update.sets.append("leases = :leases")
+        update.values[":leases"] = dict.fromkeys(names, until)
         return
-    dead = state.dead_places(now)
+    dead = state.expired_leases(now)
     for number, (name, was) in enumerate(dead.items()):
-        update.conditions.append(f"places.{name} = :dead{number}")
+        update.conditions.append(f"leases.{name} = :dead{number}")
         update.values[f":dead{number}"] = was
-        update.removes.append(f"places.{name}")
-    update.conditions += ["attribute_exists(places)", "size(places) <= :room"]
+        update.removes.append(f"leases.{name}")
+    update.conditions += ["attribute_exists(leases)", "size(leases) <= :room"]
     update.values[":room"] = room + len(dead)
-    update.sets += [f"places.{name} = :until" for name in names]
+    update.sets += [f"leases.{name} = :until" for name in names]
     update.values[":until"] = until
 
 
@@ -150,8 +150,8 @@ def _value(value: int | dict[str, int]) -> dict[str, Any]:
     return {"N": str(value)}
 
 
-def _state(item: Mapping[str, Any]) -> State:
+def _state(item: Mapping[str, Any]) -> LimiterState:
     numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
-    places = item.get("places")
-    known = places and {name: int(until["N"]) for name, until in places["M"].items()}
-    return State(**numbers, places=known)
+    leases = item.get("leases")
+    known = leases and {name: int(until["N"]) for name, until in leases["M"].items()}
+    return LimiterState(**numbers, leases=known)

@@ -1,4 +1,4 @@
-"""JSON with pictures in it, written and read without a copy."""
+"""JSON with images in it, written and read without a copy."""
 
 import json
 from typing import Any
@@ -8,47 +8,47 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from sd3.domain.image import read_picture
-from sd3.errors import UpstreamAnswerError
-from sd3.http.base64_json import read_json, read_picture_at, split_long_strings, with_picture
-from tests.unit.pictures import png
+from sd3.domain.image import read_image
+from sd3.errors import UpstreamResponseError
+from sd3.http.base64_json import parse_response, read_image_at, split_long_strings, with_image
+from tests.unit.images import png
 from tests.unit.upstreams.octoai_answers import b64
 
 
 class Answer(BaseModel):
     """What is read below."""
 
-    pictures: list[str]
+    images: list[str]
     note: str = ""
 
 
 @pytest.mark.parametrize("width", [1, 64])
-def test_picture_is_written_and_read_back(width: int) -> None:
-    picture = read_picture(png(width, width))
-    body = bytearray(with_picture(b'{"pictures":["short"]}', "note", picture))
-    assert json.loads(body) == {"pictures": ["short"], "note": b64(picture.data)}
-    answer, places = read_json(body, Answer)
-    assert answer.pictures == ["short"]
-    assert read_picture_at(answer.note, body, places) == picture
+def test_image_is_written_and_read_back(width: int) -> None:
+    image = read_image(png(width, width))
+    body = bytearray(with_image(b'{"images":["short"]}', "note", image))
+    assert json.loads(body) == {"images": ["short"], "note": b64(image.data)}
+    answer, places = parse_response(body, Answer)
+    assert answer.images == ["short"]
+    assert read_image_at(answer.note, body, places) == image
 
 
-def test_pictures_are_read_from_the_last_one_on_and_the_body_shrinks() -> None:
-    pictures = [read_picture(png(width)) for width in (64, 65, 66)]
-    body = bytearray(json.dumps({"pictures": [b64(one.data) for one in pictures]}).encode())
-    answer, places = read_json(body, Answer)
-    for text, picture in reversed(list(zip(answer.pictures, pictures, strict=True))):
+def test_images_are_read_from_the_last_one_on_and_the_body_shrinks() -> None:
+    images = [read_image(png(width)) for width in (64, 65, 66)]
+    body = bytearray(json.dumps({"images": [b64(one.data) for one in images]}).encode())
+    answer, places = parse_response(body, Answer)
+    for text, image in reversed(list(zip(answer.images, images, strict=True))):
         before = len(body)
-        assert read_picture_at(text, body, places) == picture
-        assert len(body) < before - len(picture.data)
-    assert bytes(body) == b'{"pictures": ["'
+        assert read_image_at(text, body, places) == image
+        assert len(body) < before - len(image.data)
+    assert bytes(body) == b'{"images": ["'
 
 
 @pytest.mark.parametrize("text", ["", "secret!", "secret!" * 999, "AAAA"])
-def test_string_that_is_no_picture_is_told_and_not_quoted(text: str) -> None:
-    body = bytearray(json.dumps({"pictures": [text]}).encode())
-    answer, places = read_json(body, Answer)
-    with pytest.raises(UpstreamAnswerError, match="upstream's picture 3: ") as caught:
-        read_picture_at(answer.pictures[0], body, places, index=3)
+def test_string_that_is_no_image_is_told_and_not_quoted(text: str) -> None:
+    body = bytearray(json.dumps({"images": [text]}).encode())
+    answer, places = parse_response(body, Answer)
+    with pytest.raises(UpstreamResponseError, match="upstream's image 3: ") as caught:
+        read_image_at(answer.images[0], body, places, index=3)
     assert "secret" not in caught.value.message
 
 

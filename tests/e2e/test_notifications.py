@@ -81,9 +81,9 @@ def ended(job: Job) -> Job:
 
 @contextmanager
 def broken(stack: Stack) -> Iterator[None]:
-    """EndedFunction with a bus that is not there, until it has failed and the block ends."""
+    """Give the function a bus that is not there, until it has failed and the block ends."""
     functions = stack.deployed.client("lambda")
-    name = stack.deployed.resource("EndedFunction")
+    name = stack.deployed.resource("NotificationsFunction")
     environment = functions.get_function_configuration(FunctionName=name)["Environment"]
     nowhere = {"Variables": environment["Variables"] | {"EVENT_BUS": "nowhere"}}
     functions.update_function_configuration(FunctionName=name, Environment=nowhere)
@@ -94,7 +94,7 @@ def broken(stack: Stack) -> Iterator[None]:
 
     try:
         yield
-        wait_for(has_failed, what="failure of EndedFunction")
+        wait_for(has_failed, what="failure of NotificationsFunction")
     finally:
         functions.update_function_configuration(FunctionName=name, Environment=environment)
 
@@ -106,7 +106,7 @@ def test_the_jobs_of_every_door_are_announced_and_no_others(
     http.headers["Authorization"] = f"Bearer {stack.deployed.issue_token(client_id)}"
     url = f"{stack.api_url}/generate/sd3"
     request = {"prompt": "a fox", "steps": 1, "metadata": {"order": "7"}}
-    drawn = http.post(url, json=request, timeout=60).json()
+    generated = http.post(url, json=request, timeout=60).json()
     queued = http.post(url, json=request, headers={"Prefer": "respond-async"}, timeout=60).json()
     refused = http.post(url, json={"prompt": "a sketch-forbidden fox"}, timeout=60).json()
     assert http.post(url, json={"prompt": ""}, timeout=60).status_code == 422
@@ -121,15 +121,15 @@ def test_the_jobs_of_every_door_are_announced_and_no_others(
         return heard if len(heard) >= 4 else None
 
     heard = wait_for(look, what="events")
-    [dropped] = set(heard) - {drawn["id"], queued["id"], refused["job_id"]}
+    [dropped] = set(heard) - {generated["id"], queued["id"], refused["job_id"]}
     jobs = http.get(f"{stack.api_url}/jobs", timeout=10).json()["jobs"]
     assert {job["id"]: job["status"] for job in jobs} == {
         job_id: detail["status"] for job_id, detail in heard.items()
     }
     assert (heard[dropped]["status"], heard[refused["job_id"]]["status"]) == ("succeeded", "failed")
-    detail = heard[drawn["id"]]
+    detail = heard[generated["id"]]
     assert (detail["cost_usd"], detail["metadata"]) == (0.001, {"order": "7"})
-    assert detail["images"][0]["sha256"] == drawn["images"][0]["sha256"]
+    assert detail["images"][0]["sha256"] == generated["images"][0]["sha256"]
     assert "http" not in json.dumps(detail)
     assert "a fox" not in json.dumps(detail)
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 import pytest
 from botocore.stub import Stubber
 
-from functions.ended import app
+from functions.notifications import app
 from sd3 import bootstrap
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.job_items import deleted_item_from, item_from, job_from, key_item_from
-from sd3.adapters.eventbridge import EventBus
+from sd3.adapters.eventbridge import EventBridgeBus
 from sd3.domain.job import Job, JobStatus
 from tests.fakes import NOON
 from tests.integration.conftest import Functions, forget_process, load_event
@@ -37,22 +37,22 @@ def received(functions: Functions) -> Iterator[Received]:
         return got
 
     forget_process()
-    client = bootstrap.announcer().bus._client  # type: ignore[attr-defined]
+    client = bootstrap.job_event_publisher().bus._client  # type: ignore[attr-defined]
     client.meta.events.register("provide-client-params.events.PutEvents", note)
     yield receive
     forget_process()
 
 
 def the_job() -> Job:
-    """The job that events/ended.json tells of."""
-    return job_from(load_event("ended")["Records"][0]["dynamodb"]["NewImage"])
+    """The job that events/notifications.json tells of."""
+    return job_from(load_event("notifications")["Records"][0]["dynamodb"]["NewImage"])
 
 
 def change(
     number: int, *, old: dict[str, Any] | None = None, new: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """A record of the stream."""
-    record: dict[str, Any] = deepcopy(load_event("ended")["Records"][0])
+    record: dict[str, Any] = deepcopy(load_event("notifications")["Records"][0])
     stream = record["dynamodb"]
     del stream["OldImage"], stream["NewImage"]
     images = {"OldImage": old, "NewImage": new}
@@ -72,7 +72,7 @@ def ends(count: int, **fields: Any) -> dict[str, Any]:
 
 
 def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None:
-    assert app.handler(load_event("ended"), None) == DONE
+    assert app.handler(load_event("notifications"), None) == DONE
     [event] = received()
     assert (event["Source"], event["DetailType"]) == ("sd3.jobs", "Image Job Ended")
     assert event["EventBusName"] == "default"
@@ -90,7 +90,7 @@ def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None
                 "seed": 4275432097,
                 "removed_for_safety": False,
                 "safety_score": None,
-                "bucket": "pictures",
+                "bucket": "images",
                 "key": key,
                 "content_type": "image/jpeg",
                 "width": 1024,
@@ -108,15 +108,15 @@ def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None
         "metadata": {"order": "7"},
         "error": None,
     }
-    answer = json.loads(aws.s3.get_object(Bucket="pictures", Key=ANSWER)["Body"].read())
-    assert answer["images"][0].pop("url") == f"s3://pictures/{key}"
+    answer = json.loads(aws.s3.get_object(Bucket="images", Key=ANSWER)["Body"].read())
+    assert answer["images"][0].pop("url") == f"s3://images/{key}"
     assert answer == detail
 
 
 def test_a_job_by_another_door_has_no_answer_file(aws: Aws, received: Received) -> None:
     assert app.handler({"Records": [change(1, new=item())]}, None) == DONE
     assert len(received()) == 1
-    assert aws.s3.list_objects_v2(Bucket="pictures")["KeyCount"] == 0
+    assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 0
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELED])
@@ -127,7 +127,7 @@ def test_every_end_is_announced(received: Received, status: JobStatus) -> None:
     assert (event["Detail"]["status"], event["Detail"]["images"]) == (status, [])
 
 
-def test_a_picture_that_was_not_kept_has_no_place(received: Received) -> None:
+def test_an_image_that_was_not_kept_has_no_place(received: Received) -> None:
     [record] = the_job().images
     removed = record.model_copy(update={"key": None, "removed_for_safety": True})
     app.handler({"Records": [change(1, new=item(images=(removed,)))]}, None)
@@ -171,8 +171,8 @@ def test_an_end_that_cannot_be_read_holds_nothing_up(
 def test_a_bus_that_is_not_there_has_all_come_again(
     received: Received, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap.announcer().bus, "_name", "arn:aws:nothing")
-    with Stubber(bootstrap.announcer().bus._client) as events:  # type: ignore[attr-defined]
+    monkeypatch.setattr(bootstrap.job_event_publisher().bus, "_name", "arn:aws:nothing")
+    with Stubber(bootstrap.job_event_publisher().bus._client) as events:  # type: ignore[attr-defined]
         events.add_client_error("put_events", "InternalFailure")
         assert app.handler(ends(3), None) == {"batchItemFailures": [{"itemIdentifier": "0"}]}
 
@@ -182,7 +182,7 @@ def test_the_first_event_that_the_bus_did_not_take_is_where_it_begins_again(
 ) -> None:
     failed = {"ErrorCode": "ThrottlingException", "ErrorMessage": "x"}
     results: list[Any] = [{"EventId": "1"}, failed, {"EventId": "3"}]
-    with Stubber(bootstrap.announcer().bus._client) as events:  # type: ignore[attr-defined]
+    with Stubber(bootstrap.job_event_publisher().bus._client) as events:  # type: ignore[attr-defined]
         events.add_response("put_events", {"FailedEntryCount": 1, "Entries": results})
         assert app.handler(ends(3), None) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
 
@@ -190,14 +190,18 @@ def test_the_first_event_that_the_bus_did_not_take_is_where_it_begins_again(
 def test_an_answer_that_was_not_written_has_its_record_come_again(
     aws: Aws, received: Received
 ) -> None:
-    records = [change(1, new=item()), *load_event("ended")["Records"], change(3, new=item())]
+    records = [
+        change(1, new=item()),
+        *load_event("notifications")["Records"],
+        change(3, new=item()),
+    ]
     number = records[1]["dynamodb"]["SequenceNumber"]
-    with Stubber(bootstrap.announcer().answers._client) as s3:  # type: ignore[attr-defined]
+    with Stubber(bootstrap.job_event_publisher().answers._client) as s3:  # type: ignore[attr-defined]
         s3.add_client_error("head_object", "SlowDown")
         answer = app.handler({"Records": records}, None)
     assert answer == {"batchItemFailures": [{"itemIdentifier": number}]}
     assert app.handler({"Records": records[1:]}, None) == DONE
-    assert aws.s3.list_objects_v2(Bucket="pictures")["KeyCount"] == 1
+    assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 1
 
 
 def test_calls_to_the_bus_stay_within_its_limits(aws: Aws) -> None:
@@ -209,7 +213,7 @@ def test_calls_to_the_bus_stay_within_its_limits(aws: Aws) -> None:
             return {"Entries": [{"EventId": "x"} for _ in Entries]}
 
     details = ["x" * 60_000] * 5 + ["ü" * 10_000] * 12 + ["x"] * 21
-    assert EventBus(Client(), "default").put(details) == len(details)  # type: ignore[arg-type]
+    assert EventBridgeBus(Client(), "default").put(details) == len(details)  # type: ignore[arg-type]
     assert sum(count for count, _ in sizes) == len(details)
     assert all(count <= 10 and size < 256_000 for count, size in sizes)
     assert len(sizes) <= 7

@@ -1,4 +1,4 @@
-"""Small real pictures, and PNGs built chunk by chunk: the same bytes on every run."""
+"""Small real images, and PNGs built chunk by chunk: the same bytes on every run."""
 
 import random
 import zlib
@@ -23,7 +23,7 @@ KINDS_OF_PNG = [
 ]  # fmt: skip
 
 
-def picture(
+def image(
     width: int = 64, height: int = 64, *, kind: str = "png", mode: str = "RGB", **options: Any
 ) -> bytes:
     """Save noise as a file of `kind` (any that Pillow writes); `options` are Pillow's."""
@@ -33,17 +33,17 @@ def picture(
 
 def png(width: int = 64, height: int = 64, **options: Any) -> bytes:
     """Save a PNG of noise, which deflate cannot make smaller."""
-    return picture(width, height, kind="png", **options)
+    return image(width, height, kind="png", **options)
 
 
 def jpeg(width: int = 64, height: int = 64, **options: Any) -> bytes:
     """Save a JPEG of noise."""
-    return picture(width, height, kind="jpeg", **options)
+    return image(width, height, kind="jpeg", **options)
 
 
 def webp(width: int = 64, height: int = 64, **options: Any) -> bytes:
     """Save a WebP of noise: VP8, VP8L with lossless=True, VP8X with exif or alpha."""
-    return picture(width, height, kind="webp", **options)
+    return image(width, height, kind="webp", **options)
 
 
 def flat(width: int, height: int, *, kind: str = "png", mode: str = "RGB") -> bytes:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sd3.adapters.dynamodb.job_items import Item, job_from
-from sd3.bootstrap import announcer
+from sd3.bootstrap import job_event_publisher
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import StorageError
 from sd3.observability import logger
@@ -17,7 +17,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         for record in event["Records"]
         if (job := _just_ended(record["dynamodb"]))
     ]
-    told = announcer().announce([job for _, job in ended])
+    told = job_event_publisher().publish([job for _, job in ended])
     for _, job in ended[:told]:
         log.info("job ended", extra={"job_id": job.id, "status": job.status})
     return {"batchItemFailures": [{"itemIdentifier": number} for number, _ in ended[told:][:1]]}
