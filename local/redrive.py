@@ -12,7 +12,7 @@ from local.deployed import Deployed, chosen
 from local.processes import StackError
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.sqs import SqsJobQueue
-from sd3.domain.job import Job, JobStatus
+from sd3.domain.job import Job
 from sd3.errors import LeaseLostError, StorageError
 from sd3.services.ports import JobRepository, MessageQueue
 
@@ -68,17 +68,8 @@ def put_back(job: Job, jobs: JobRepository, queue: MessageQueue, *, now: datetim
     """Queue one job again; False when somebody else did, or deleted it. Raises StorageError."""
     # Should this process die in between, the first message still comes; the second saves the wait.
     queue.send(job.id, delay_seconds=_LATE_SECONDS)
-    fresh = {
-        "status": JobStatus.QUEUED,
-        "failures": 0,
-        "redriven_at": now,
-        "lease_until": None,
-        "completed_at": None,
-        "images": (),
-        "error": None,
-    }
     try:
-        jobs.redrive(job.model_copy(update=fresh))
+        jobs.save(job.redrive(now=now))
     except LeaseLostError:
         return False
     queue.send(job.id)

@@ -104,7 +104,7 @@ def test_a_job_that_changes_meanwhile_is_left_alone(
     def lost(*_: Any) -> None:
         raise LeaseLostError("changed")
 
-    monkeypatch.setattr(JobStore, "redrive", lost)
+    monkeypatch.setattr(JobStore, "save", lost)
     assert redriven(stack, now, since=now - DAY, until=now) == 0
 
 

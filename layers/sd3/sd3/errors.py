@@ -28,6 +28,7 @@ Sd3Error                          500 internal_error
 ├── StillRunningError             504 still_running: the job goes on without its caller
 ├── StorageError                  500 internal_error: DynamoDB or S3 failed
 ├── IssuerError                   500 internal_error: the issuer of JWTs cannot be asked
+├── InvalidTransitionError        500 internal_error: a bug asked a job for what its state forbids
 └── LeaseLostError                500 internal_error: another attempt owns the job now
 """
 
@@ -252,3 +253,7 @@ class IssuerError(Sd3Error):
 
 class LeaseLostError(Sd3Error):
     """Another attempt has taken the job over: this one's result is not written."""
+
+
+class InvalidTransitionError(Sd3Error):
+    """A bug: the job's state does not allow this change."""

@@ -20,18 +20,13 @@ class ChargeOutcome(StrEnum):
     FREE = "free"
 
 
-class Expense(NamedTuple):
-    """What calls to an upstream cost, or may have cost, in micro-dollars."""
-
-    upstream: str
-    outcome: ChargeOutcome
-    micros: int
-
-
 class Charge(Record):
-    """What an attempt's calls to an upstream cost, or may have cost, in micro-dollars."""
+    """What calls to an upstream cost, or may have cost, in micro-dollars.
 
-    attempt: int
+    `attempt` is the job's attempt that made the calls; 0 until the job has noted it.
+    """
+
+    attempt: int = 0
     upstream: str
     outcome: ChargeOutcome
     micros: int
@@ -96,7 +91,7 @@ def day_of(time: datetime) -> str:
 
 def next_day(time: datetime) -> datetime:
     """When the day is over."""
-    return _midnight(time) + timedelta(days=1)
+    return midnight(time) + timedelta(days=1)
 
 
 def next_minute(time: datetime) -> datetime:
@@ -104,7 +99,8 @@ def next_minute(time: datetime) -> datetime:
     return time.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
-def _midnight(time: datetime) -> datetime:
+def midnight(time: datetime) -> datetime:
+    """Begin of the day (UTC) that `time` is in."""
     return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -135,14 +131,14 @@ def first_day(now: datetime) -> str:
     return day_of(now - timedelta(days=DAYS - 1))
 
 
-def left_of(limits: ClientLimits, booking: UsageEntry) -> int | None:
+def left_of(limits: ClientLimits, usage: UsageEntry) -> int | None:
     """Micro-dollars that are left of a day's budget; None without one."""
     budget = limits.daily_budget_micros
-    return None if budget is None else max(budget - booking.committed, 0)
+    return None if budget is None else max(budget - usage.committed, 0)
 
 
 class DailyUsage(NamedTuple):
     """What the ledger has for a client's day (UTC, ISO)."""
 
     day: str
-    booking: UsageEntry
+    usage: UsageEntry

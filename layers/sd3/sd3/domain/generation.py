@@ -1,11 +1,28 @@
 """What generating images comes to: per image, per call, per request."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Self
 
-from sd3.domain.billing import Expense
+from sd3.domain.billing import Charge
 from sd3.domain.image import Image
 from sd3.domain.job import JobError
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
+
+
+class GenerationTask(NamedTuple):
+    """What is to be generated, and until when."""
+
+    request: GenerateRequest
+    seeds: Mapping[int, int]
+    """The seed of each image, by the image's index."""
+    init_image: Image | None
+    deadline: float
+    """In seconds of time.monotonic(): nothing is waited for beyond it."""
+
+    def only(self, indexes: Iterable[int]) -> Self:
+        """Restrict the task to some of its images."""
+        return self._replace(seeds={index: self.seeds[index] for index in indexes})
 
 
 class GeneratedImage(NamedTuple):
@@ -22,7 +39,7 @@ class GeneratedImage(NamedTuple):
 
 
 class UpstreamResult(NamedTuple):
-    """What one call to an upstream drew, in the order of its seeds."""
+    """The images of one call to an upstream, in the order of its seeds."""
 
     images: tuple[GeneratedImage, ...]
     prediction_time_ms: float
@@ -31,12 +48,12 @@ class UpstreamResult(NamedTuple):
 class GenerationResult(NamedTuple):
     """What generating a request came to: an image for each seed, in order, or why there is none.
 
-    Some images can have failed where others were generated. `expenses` are of all calls, whatever
+    Some images can have failed where others were generated. `charges` are of all calls, whatever
     became of them; `ignored` are fields of the request that the upstream does not follow.
     """
 
     images: tuple[GeneratedImage, ...] = ()
     prediction_time_ms: float = 0.0
-    expenses: tuple[Expense, ...] = ()
+    charges: tuple[Charge, ...] = ()
     ignored: tuple[str, ...] = ()
     error: Sd3Error | None = None

@@ -47,7 +47,7 @@ def usage_response(
     return UsageResponse(
         client_id=client_id,
         today=TodayUsage(
-            **_told(date, today),
+            **_day_fields(date, today),
             budget_usd=in_dollars(limits.daily_budget_micros),
             left_usd=in_dollars(left_of(limits, today)),
             resets_at=next_day(now.astimezone(UTC)),
@@ -55,7 +55,7 @@ def usage_response(
         last_30_days=PastUsage(
             pictures=total.images,
             cost_usd=total.spent / MICROS_PER_DOLLAR,
-            days=[DayUsage(**_told(day, booking)) for day, booking in days],
+            days=[DayUsage(**_day_fields(day, usage)) for day, usage in days],
         ),
     )
 
@@ -65,12 +65,12 @@ def in_dollars(micros: int | None) -> float | None:
     return None if micros is None else micros / MICROS_PER_DOLLAR
 
 
-def _told(date: str, booking: UsageEntry) -> dict[str, object]:
+def _day_fields(date: str, usage: UsageEntry) -> dict[str, object]:
     return {
         "date": date,
-        "pictures": booking.images,
-        "cost_usd": booking.spent / MICROS_PER_DOLLAR,
-        "reserved_usd": booking.reserved / MICROS_PER_DOLLAR,
+        "pictures": usage.images,
+        "cost_usd": usage.spent / MICROS_PER_DOLLAR,
+        "reserved_usd": usage.reserved / MICROS_PER_DOLLAR,
     }
 
 

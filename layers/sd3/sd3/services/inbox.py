@@ -32,7 +32,7 @@ from sd3.services.submission import JobSubmission
 class Inbox:
     """Makes jobs of files `{client}/{name}.json`, or of an image with metadata."""
 
-    admission: JobSubmission
+    submission: JobSubmission
     clients: ClientRepository
     files: InboxFiles
     answers: InboxResults
@@ -58,11 +58,11 @@ class Inbox:
             id=upload.job_id,
             client_id=client_id,
             status=JobStatus.QUEUED,
-            created_at=self.admission.time.now(),
+            created_at=self.submission.clock.now(),
             metadata=request.metadata,
         )
         self.answers.write(origin, queued.model_dump_json(), first=True)
-        caller = RequestContext(
+        context = RequestContext(
             client_id,
             upload.job_id,
             seconds,
@@ -71,7 +71,7 @@ class Inbox:
             limits=client.limits,
         )
         try:
-            self.admission.admit(request, caller)
+            self.submission.submit(request, context)
         except (GoneError, NotFoundError):
             pass  # it ended and was deleted before this repetition
         except RequestError as error:

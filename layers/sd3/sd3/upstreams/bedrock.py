@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pydantic_core
 from pydantic import BaseModel, ConfigDict
 
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -94,17 +94,10 @@ class BedrockUpstream:
         """What its schema does not have."""
         return ("steps", "cfg_scale")
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
-        (seed,) = map(reproducible, seeds)
-        body = self._body(request, seed, init_image)
+        (seed,) = map(reproducible, task.seeds.values())
+        body = self._body(task.request, seed, task.init_image)
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         answer = with_key(
             self._key,
@@ -112,7 +105,7 @@ class BedrockUpstream:
                 self._path,
                 headers={**headers, **bearer} if bearer else self._sign(self._url, body, headers),
                 body=body,
-                deadline=deadline,
+                deadline=task.deadline,
                 explain=_explain,
             ),
             is_needed=False,

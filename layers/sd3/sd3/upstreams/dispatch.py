@@ -8,9 +8,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from sd3.domain.billing import ChargeOutcome, Expense
-from sd3.domain.generation import GeneratedImage, UpstreamResult
-from sd3.domain.image import Image
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error, UpstreamRateLimitedError, UpstreamUnavailableError
 from sd3.settings import UpstreamSettings
@@ -57,16 +56,6 @@ class RateLimiter(Protocol):
         """Tell what became of the calls; raises nothing."""
 
 
-class GenerationTask(NamedTuple):
-    """What is to be generated, and until when by the monotonic clock."""
-
-    request: GenerateRequest
-    seeds: Mapping[int, int]
-    """By the index of the image."""
-    init_image: Image | None
-    deadline: float
-
-
 @dataclass
 class Calls:
     """What calls to one upstream have come to so far."""
@@ -103,7 +92,7 @@ class RateLimitedUpstream:
 
     @cached_property
     def upstream(self) -> Upstream:
-        """The upstream itself; raises ValueError for settings of which none can be made."""
+        """The upstream itself; raises ValueError for settings of which none can be calls."""
         return self.make()
 
     @cached_property
@@ -117,46 +106,48 @@ class RateLimitedUpstream:
             return self.settings.price_micros
         return self.upstream.price(request)
 
-    def generate(self, order: GenerationTask, *, tries: int) -> Calls:
-        """Generate what is ordered; a call that the upstream is too busy for is tried so often."""
-        made, failed = Calls(), 0
-        todo = _batches(order.seeds, self.upstream.images_per_call)
-        while todo:
+    def generate(self, task: GenerationTask, *, tries: int) -> Calls:
+        """Generate the images of a task; a call that finds the upstream too busy has `tries` tries."""
+        calls, failed = Calls(), 0
+        waiting = _batches(task.seeds, self.upstream.images_per_call)
+        while waiting:
             # Where nobody else generates the rest, it should not be lost to those who come now.
-            is_patient = made.has_generated and tries > 1
+            is_patient = calls.has_generated and tries > 1
             try:
-                permit = self._enter(len(todo), order, is_patient=is_patient)
+                permit = self._acquire(len(waiting), task, is_patient=is_patient)
             except Sd3Error as error:
-                for batch in todo:
-                    made.add(batch, error)
+                for batch in waiting:
+                    calls.add(batch, error)
                 break
-            now, todo = todo[: len(permit.waits)], todo[len(permit.waits) :]
-            busy = self._make(order, now, permit, made)
+            now, waiting = waiting[: len(permit.waits)], waiting[len(permit.waits) :]
+            busy = self._call_all(task, now, permit, calls)
             if not busy:
                 continue
             failed += 1
             wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
-            if failed == tries or wait > self._patience(order, is_patient=made.has_generated):
-                for batch in todo:  # it would be the same for them
-                    made.results |= dict.fromkeys(batch, made.results[busy[0][0]])
+            if failed == tries or wait > self._patience(task, is_patient=calls.has_generated):
+                for batch in waiting:  # it would be the same for them
+                    calls.results |= dict.fromkeys(batch, calls.results[busy[0][0]])
                 break
-            todo = busy + todo
+            waiting = busy + waiting
             self.sleep(wait)
-        return made
+        return calls
 
-    def expenses(self, made: Calls, request: GenerateRequest) -> Iterator[Expense]:
-        """What the calls cost, summed by outcome; nothing when none was made."""
-        counts = Counter(_charge_outcome(result) for result in made.results.values())
+    def charges(self, calls: Calls, request: GenerateRequest) -> Iterator[Charge]:
+        """Sum what the calls cost by outcome; nothing when no call was made."""
+        counts = Counter(_charge_outcome(result) for result in calls.results.values())
         paid = [one for one in (ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN) if counts[one]]
+        name = self.upstream.name
         for outcome in paid:
-            yield Expense(self.upstream.name, outcome, self.price(request) * counts[outcome])
-        if made.were_made and not paid:
-            yield Expense(self.upstream.name, ChargeOutcome.FREE, 0)
+            micros = self.price(request) * counts[outcome]
+            yield Charge(upstream=name, outcome=outcome, micros=micros)
+        if calls.were_made and not paid:
+            yield Charge(upstream=name, outcome=ChargeOutcome.FREE, micros=0)
 
-    def _enter(self, calls: int, order: GenerationTask, *, is_patient: bool) -> Permit:
-        """Take slots; who is patient waits for them as long as the order allows."""
+    def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit:
+        """Take slots; a patient caller waits for them as long as its task allows."""
         while True:
-            patience = self._patience(order, is_patient=is_patient)
+            patience = self._patience(task, is_patient=is_patient)
             try:
                 return self.limiter.acquire(calls, patience=patience)
             except UpstreamRateLimitedError as error:
@@ -165,15 +156,15 @@ class RateLimitedUpstream:
                     raise
             self.sleep(wait)
 
-    def _patience(self, order: GenerationTask, *, is_patient: bool) -> float:
+    def _patience(self, task: GenerationTask, *, is_patient: bool) -> float:
         """For how long a slot may be waited for: what is left then is the call's own."""
-        left = max(0.0, order.deadline - self.clock())
+        left = max(0.0, task.deadline - self.clock())
         if is_patient:
             return max(left - MIN_CALL_SECONDS, left / 2)
         return min(PATIENCE_SECONDS, left / 2)
 
-    def _make(
-        self, order: GenerationTask, batches: Sequence[Batch], permit: Permit, made: Calls
+    def _call_all(
+        self, task: GenerationTask, batches: Sequence[Batch], permit: Permit, calls: Calls
     ) -> list[Batch]:
         """Call for each batch, all at once; those that the upstream was too busy for."""
 
@@ -181,11 +172,11 @@ class RateLimitedUpstream:
             if wait:
                 self.sleep(wait)
             try:
-                return self._call(order, batch)
+                return self._call(task, batch)
             except Sd3Error as error:
                 return error
 
-        made.were_made = True
+        calls.were_made = True
         if len(batches) == 1:
             answers = [call(batches[0], permit.waits[0])]
         else:
@@ -194,18 +185,13 @@ class RateLimitedUpstream:
         errors = [one if isinstance(one, Sd3Error) else None for one in answers]
         self.limiter.release(permit, errors)
         for batch, answer in zip(batches, answers, strict=True):
-            made.add(batch, answer)
+            calls.add(batch, answer)
         busy = zip(batches, errors, strict=True)
         return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
 
-    def _call(self, order: GenerationTask, batch: Batch) -> UpstreamResult:
+    def _call(self, task: GenerationTask, batch: Batch) -> UpstreamResult:
         started = self.clock()
-        result = self.upstream.generate(
-            order.request,
-            seeds=[order.seeds[index] for index in batch],
-            init_image=order.init_image,
-            deadline=order.deadline,
-        )
+        result = self.upstream.generate(task.only(batch))
         name = self.upstream.name
         return UpstreamResult(
             tuple(image._replace(upstream=name) for image in result.images),
