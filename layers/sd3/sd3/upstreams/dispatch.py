@@ -107,7 +107,7 @@ class RateLimitedUpstream:
         return self.upstream.price(request)
 
     def generate(self, task: GenerationTask, *, tries: int) -> Calls:
-        """Generate the images of a task; a call that finds the upstream too busy has `tries` tries."""
+        """Generate the images of a task; each call to a busy upstream is tried `tries` times."""
         calls, failed = Calls(), 0
         waiting = _batches(task.seeds, self.upstream.images_per_call)
         while waiting:
