@@ -4,14 +4,15 @@ import os
 import signal
 import sys
 
-from model_server.engines import EngineLoadError
+from model_server.engines.protocol import EngineLoadError
+from model_server.engines.registry import ENGINES
 from model_server.server import Server
 from model_server.settings import Settings
 
 
 def main() -> None:
     """Run the server; ends the program with status 0 after a signal."""
-    settings = Settings.read(sys.argv[1:], os.environ)
+    settings = Settings.from_command_line(sys.argv[1:], os.environ, engines=ENGINES)
     # uvicorn raises the signal again when it has shut down: this makes of it an exit status.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from model_server.admission import Admission, BusyError
-from model_server.engines import EngineClosedError, EngineMemoryError
+from model_server.engines.protocol import EngineClosedError, EngineMemoryError
 from model_server.metrics import DRAWING_PATH, Metrics
 from model_server.models import GenerateRequest
 from model_server.settings import Settings

@@ -10,7 +10,8 @@ from typing import Final
 import uvicorn
 
 from model_server.app import create_app
-from model_server.engines import ENGINES, EngineLoadError
+from model_server.engines.protocol import EngineLoadError
+from model_server.engines.registry import ENGINES
 from model_server.metrics import CountedAnswers, Metrics
 from model_server.settings import Settings
 from model_server.studio import Studio

@@ -2,11 +2,9 @@
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Self
-
-from model_server.engines import ENGINES
 
 TOKEN_VARIABLE = "MODEL_SERVER_TOKEN"  # noqa: S105 - the name of the variable, not a token
 
@@ -33,9 +31,14 @@ class Settings:
     safety_checker: str = ""
 
     @classmethod
-    def read(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
-        """Read flags and environment; ends the program with status 2 and a message on a fault."""
-        parser = _parser(cls)
+    def from_command_line(
+        cls, arguments: Sequence[str], environ: Mapping[str, str], *, engines: Collection[str]
+    ) -> Self:
+        """Read the flags and the environment; `engines` are the names to choose from.
+
+        Exits with status 2 and a message when one of them is wrong.
+        """
+        parser = _parser(cls, engines)
         flags = parser.parse_args(arguments)
         token = environ.get(TOKEN_VARIABLE, "")
         if not token:
@@ -45,7 +48,7 @@ class Settings:
         return cls(token=token, **vars(flags))
 
 
-def _parser(settings: type[Settings]) -> argparse.ArgumentParser:
+def _parser(settings: type[Settings], engines: Collection[str]) -> argparse.ArgumentParser:
     default = {f.name: f.default for f in fields(settings)}
     parser = argparse.ArgumentParser(prog="python -m model_server", description=__doc__)
     flags: tuple[tuple[str, Callable[[str], object], str], ...] = (
@@ -64,7 +67,7 @@ def _parser(settings: type[Settings]) -> argparse.ArgumentParser:
         ("safety-checker", str, "diffusers: folder of a checker that removes pictures"),
     )
     choices = (
-        ("engine", sorted(ENGINES), "who draws"),
+        ("engine", sorted(engines), "who draws"),
         ("dtype", ["bf16", "fp16", "fp32"], "diffusers: number format of weights and arithmetic"),
         ("offload", ["none", "model", "sequential"], "diffusers: what waits in the CPU's memory"),
     )

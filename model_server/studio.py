@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from model_server.engines import Engine
+from model_server.engines.protocol import Engine
 from model_server.metrics import Metrics
 from model_server.models import MAX_SEED, GenerateAnswer, GenerateRequest, ImageAnswer
 from model_server.pictures import encode

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import diffusers
 import torch
 
-from model_server.engines.diffusers import DiffusersEngine
+from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.weights import DTYPES, find_device
 from model_server.measure.architecture import ARCHITECTURES, build
 from model_server.measure.chips import find_peak_tflops

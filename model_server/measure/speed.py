@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from model_server.engines.diffusers import DiffusersEngine
+from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.models import GenerateRequest
 
 SIDE = 1024

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from model_server.engines.diffusers import DiffusersEngine
+from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.weights import open_pipeline, silence
 from model_server.measure.architecture import TINY, build
 

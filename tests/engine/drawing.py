@@ -4,7 +4,7 @@ from typing import Any
 
 from PIL import Image
 
-from model_server.engines.diffusers import DiffusersEngine
+from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.models import GenerateRequest
 
 GREY = Image.new("RGB", (1024, 1024), "grey")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from model_server.engines import Drawn, EngineMemoryError
-from model_server.engines.diffusers import DiffusersEngine
 from model_server.engines.diffusers.batches import Batches
+from model_server.engines.diffusers.engine import DiffusersEngine
+from model_server.engines.protocol import Drawn, EngineMemoryError
 from tests.engine.drawing import draw, pixels
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from model_server.engines import EngineLoadError
-from model_server.engines.diffusers import DiffusersEngine
+from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.weights import open_pipeline
+from model_server.engines.protocol import EngineLoadError
 
 
 @pytest.fixture

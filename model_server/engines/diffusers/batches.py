@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from prometheus_client import Histogram
 
-from model_server.engines import Drawn, EngineMemoryError
+from model_server.engines.protocol import Drawn, EngineMemoryError
 
 _LOG: Final = logging.getLogger("uvicorn.error")
 

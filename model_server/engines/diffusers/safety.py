@@ -10,8 +10,8 @@ from diffusers.pipelines.stable_diffusion.safety_checker import (
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from model_server.engines import Drawn, EngineLoadError
 from model_server.engines.diffusers.weights import FAULTS
+from model_server.engines.protocol import Drawn, EngineLoadError
 
 
 class SafetyChecker:

@@ -11,7 +11,7 @@ import transformers
 from diffusers import StableDiffusion3Pipeline
 from safetensors import SafetensorError
 
-from model_server.engines import EngineLoadError
+from model_server.engines.protocol import EngineLoadError
 
 DTYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")

@@ -13,7 +13,7 @@ import requests
 from PIL import Image
 from prometheus_client.registry import Collector
 
-from model_server.engines import Drawn, EngineClosedError
+from model_server.engines.protocol import Drawn, EngineClosedError
 from model_server.models import GenerateRequest
 from model_server.server import Server
 from model_server.settings import Settings

@@ -9,18 +9,23 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
+from model_server.engines.registry import ENGINES
 from model_server.server import url_of
 from model_server.settings import TOKEN_VARIABLE, Settings
 from tests.unit.model_server.serving import PATIENCE_S, TOKEN, Client
 
 ROOT = Path(__file__).parents[3]
+
+
+def read(flags: Sequence[str], token: str = TOKEN) -> Settings:
+    return Settings.from_command_line(flags, {TOKEN_VARIABLE: token}, engines=ENGINES)
 
 
 @contextmanager
@@ -87,7 +92,7 @@ def test_a_client_that_hangs_up_while_it_sends_leaves_no_trace() -> None:
 
 def test_without_a_token_it_does_not_start(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        Settings.read([], {TOKEN_VARIABLE: ""})
+        read([], token="")
     assert caught.value.code == 2
     assert TOKEN_VARIABLE in capsys.readouterr().err
 
@@ -112,7 +117,7 @@ def test_without_a_token_it_does_not_start(capsys: pytest.CaptureFixture[str]) -
 )
 def test_a_wrong_flag_is_refused(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        Settings.read(shlex.split(flags), {TOKEN_VARIABLE: TOKEN})
+        read(shlex.split(flags))
     assert caught.value.code == 2
     assert flags.partition(" ")[0] in capsys.readouterr().err
 
@@ -141,7 +146,7 @@ def test_every_flag_reaches_the_settings() -> None:
         "--max-body-bytes 4 --delay-ms-per-step 0.5 --weights w --dtype fp16 --offload model "
         "--compile --max-batch 5 --safety-checker s"
     )
-    assert Settings.read(shlex.split(flags), {TOKEN_VARIABLE: TOKEN}) == Settings(
+    assert read(shlex.split(flags)) == Settings(
         token=TOKEN,
         host="::1",
         port=1,
@@ -160,7 +165,7 @@ def test_every_flag_reaches_the_settings() -> None:
 
 
 def test_by_default_it_listens_on_this_machine_only() -> None:
-    settings = Settings.read([], {TOKEN_VARIABLE: TOKEN})
+    settings = read([])
     assert settings == Settings(token=TOKEN)
     assert settings.host == "127.0.0.1"
     assert TOKEN not in repr(settings)
@@ -175,4 +180,4 @@ def test_the_containers_command_has_flags_that_the_program_takes(name: str) -> N
     lines = (ROOT / "model_server" / name).read_text().splitlines()
     [command] = [json.loads(line.removeprefix("CMD")) for line in lines if line.startswith("CMD")]
     assert command[:3] == ["python", "-m", "model_server"]
-    assert Settings.read(command[3:], {TOKEN_VARIABLE: TOKEN}).host == "0.0.0.0"  # noqa: S104 - the container's
+    assert read(command[3:]).host == "0.0.0.0"  # noqa: S104 - the container's

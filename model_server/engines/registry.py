@@ -1,0 +1,28 @@
+"""The engines by name. An engine's packages are imported when it is chosen."""
+
+from collections.abc import Callable
+from typing import Final
+
+from model_server.engines.protocol import Engine, EngineLoadError
+from model_server.settings import Settings
+
+
+def _sketch(settings: Settings) -> Engine:
+    from model_server.engines.sketch.engine import SketchEngine  # noqa: PLC0415
+
+    return SketchEngine(delay_ms_per_step=settings.delay_ms_per_step)
+
+
+def _diffusers(settings: Settings) -> Engine:
+    try:
+        from model_server.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        msg = f"the diffusers engine needs {error.name}: see model_server/README.md"
+        raise EngineLoadError(msg) from error
+    return DiffusersEngine.from_settings(settings)
+
+
+ENGINES: Final[dict[str, Callable[[Settings], Engine]]] = {
+    "sketch": _sketch,
+    "diffusers": _diffusers,
+}
