@@ -6,7 +6,7 @@ import sys
 
 from model_server.engines.protocol import EngineLoadError
 from model_server.engines.registry import ENGINES
-from model_server.server import Server
+from model_server.server.lifecycle import Server
 from model_server.settings import Settings
 
 

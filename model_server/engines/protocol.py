@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from PIL import Image
 from prometheus_client.registry import Collector
 
-from model_server.models import GenerateRequest
+from model_server.contract.schemas import GenerateRequest
 
 
 class Drawn(NamedTuple):

@@ -12,9 +12,9 @@ import torch
 from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.weights import DTYPES, find_device
 from model_server.measure.architecture import ARCHITECTURES, build
-from model_server.measure.chips import find_peak_tflops
-from model_server.measure.speed import SIDE, time_batch, write_table
-from model_server.measure.work import count_work
+from model_server.measure.flops import count_work
+from model_server.measure.gpus import find_peak_tflops
+from model_server.measure.throughput import SIDE, time_batch, write_table
 
 
 def main(arguments: Sequence[str]) -> None:

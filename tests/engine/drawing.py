@@ -4,8 +4,8 @@ from typing import Any
 
 from PIL import Image
 
+from model_server.contract.schemas import GenerateRequest
 from model_server.engines.diffusers.engine import DiffusersEngine
-from model_server.models import GenerateRequest
 
 GREY = Image.new("RGB", (1024, 1024), "grey")
 PLAIN: dict[str, Any] = {"prompt": "a fox", "steps": 2}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model_server.engines.diffusers.batches import Batches
+from model_server.engines.diffusers.batcher import Batches
 from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.protocol import Drawn, EngineMemoryError
 from tests.engine.drawing import draw, pixels

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from model_server.contract.schemas import MAX_SEED, SIZES
 from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.weights import place
 from model_server.engines.protocol import EngineClosedError
-from model_server.models import MAX_SEED, SIZES
 from tests.engine.drawing import GREY, draw, pixels
 from tests.unit.model_server.serving import PATIENCE_S
 

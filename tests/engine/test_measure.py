@@ -7,9 +7,9 @@ import torch
 
 from model_server.measure.__main__ import main
 from model_server.measure.architecture import SD3_MEDIUM, SD35_LARGE, TINY, build
-from model_server.measure.chips import find_peak_tflops
-from model_server.measure.speed import Speed, write_table
-from model_server.measure.work import count_work
+from model_server.measure.flops import count_work
+from model_server.measure.gpus import find_peak_tflops
+from model_server.measure.throughput import Speed, write_table
 
 
 def test_it_draws_measures_and_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionS
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessorPil
 
+from model_server.contract.schemas import GenerateRequest
 from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.safety import SafetyChecker
 from model_server.engines.protocol import EngineLoadError
-from model_server.models import GenerateRequest
 
 SEEN = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "image_size": 32}
 CONFIG = {"projection_dim": 8, "vision_config": {**SEEN, "num_attention_heads": 2}}

@@ -10,7 +10,8 @@ from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3Pipeline
 from PIL import Image
 from prometheus_client.registry import Collector
 
-from model_server.engines.diffusers.batches import Batches
+from model_server.contract.schemas import GenerateRequest
+from model_server.engines.diffusers.batcher import Batches
 from model_server.engines.diffusers.memory import GpuMemory
 from model_server.engines.diffusers.safety import SafetyChecker
 from model_server.engines.diffusers.weights import (
@@ -21,7 +22,6 @@ from model_server.engines.diffusers.weights import (
     silence,
 )
 from model_server.engines.protocol import Drawn, EngineClosedError, EngineLoadError
-from model_server.models import GenerateRequest
 from model_server.settings import Settings
 
 _T5_TOKENS: Final = 256  # what the model was trained to read at most; CLIP reads 77

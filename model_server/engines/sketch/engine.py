@@ -7,12 +7,12 @@ from typing import Final
 from PIL import Image, ImageEnhance
 from prometheus_client.registry import Collector
 
+from model_server.contract.schemas import GenerateRequest
 from model_server.engines.protocol import Drawn, EngineClosedError
 from model_server.engines.sketch.caption import Caption, write_caption
 from model_server.engines.sketch.motif import read_motif
+from model_server.engines.sketch.safety import is_forbidden, unsafe_pictures
 from model_server.engines.sketch.scene import paint_scene
-from model_server.engines.sketch.words import is_forbidden, unsafe_pictures
-from model_server.models import GenerateRequest
 
 _UNSAFE_SCORE: Final = 0.98
 _USUAL_CFG: Final = 12  # the contract's default: colours as they were mixed

@@ -13,9 +13,9 @@ import requests
 from PIL import Image
 from prometheus_client.registry import Collector
 
+from model_server.contract.schemas import GenerateRequest
 from model_server.engines.protocol import Drawn, EngineClosedError
-from model_server.models import GenerateRequest
-from model_server.server import Server
+from model_server.server.lifecycle import Server
 from model_server.settings import Settings
 
 TOKEN = "token-of-the-tests"

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from model_server.admission import Admission, BusyError
+from model_server.server.limiter import Admission, BusyError
 
 
 class Clock:

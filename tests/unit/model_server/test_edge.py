@@ -10,7 +10,7 @@ import pytest
 
 from model_server.engines.protocol import EngineLoadError, EngineMemoryError
 from model_server.engines.registry import ENGINES
-from model_server.server import Server
+from model_server.server.lifecycle import Server
 from model_server.settings import Settings
 from tests.unit.model_server.serving import (
     PATIENCE_S,

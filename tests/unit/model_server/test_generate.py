@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from model_server.models import MAX_SEED, SIZES
+from model_server.contract.schemas import MAX_SEED, SIZES
 from tests.unit.model_server.serving import Client, as_base64, pictures_of
 
 INIT = as_base64(Image.linear_gradient("L").resize((640, 480)), "WEBP")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pydantic_core import PydanticCustomError
 
-from model_server.pictures import encode, read_init_image
+from model_server.contract.images import encode, read_init_image
 from tests.unit.model_server.serving import as_base64
 
 RED = Image.new("RGB", (64, 48), "red")

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from model_server.engines.registry import ENGINES
-from model_server.server import url_of
+from model_server.server.lifecycle import url_of
 from model_server.settings import TOKEN_VARIABLE, Settings
 from tests.unit.model_server.serving import PATIENCE_S, TOKEN, Client
 

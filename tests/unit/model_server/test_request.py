@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from model_server.models import MAX_SEED, SIZES, GenerateRequest
+from model_server.contract.schemas import MAX_SEED, SIZES, GenerateRequest
 
 
 def parse(**fields: Any) -> GenerateRequest:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from model_server.contract.schemas import SIZES, GenerateRequest
 from model_server.engines.protocol import EngineClosedError
 from model_server.engines.sketch.engine import SketchEngine, draw_picture
 from model_server.engines.sketch.motif import FEATURES, MOOD_WORDS, read_motif
-from model_server.models import SIZES, GenerateRequest
 from tests.unit.model_server.serving import PATIENCE_S
 
 INIT = Image.linear_gradient("L").convert("RGB").resize((1024, 1024))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model_server.engines.sketch.words import is_forbidden, unsafe_pictures
+from model_server.engines.sketch.safety import is_forbidden, unsafe_pictures
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Final
 
 import uvicorn
 
-from model_server.app import create_app
 from model_server.engines.protocol import EngineLoadError
 from model_server.engines.registry import ENGINES
-from model_server.metrics import CountedAnswers, Metrics
+from model_server.server.app import create_app
+from model_server.server.metrics import CountedAnswers, Metrics
+from model_server.server.runner import Studio
 from model_server.settings import Settings
-from model_server.studio import Studio
 
 _LOG: Final = logging.getLogger("uvicorn.error")
 _GRACE_S: Final = 3

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from model_server.pictures import read_init_image
+from model_server.contract.images import read_init_image
 
 SIZES: Final = (
     (1536, 640), (768, 1344), (832, 1216), (1344, 768), (1152, 896),

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
+from model_server.contract.images import encode
+from model_server.contract.schemas import MAX_SEED, GenerateAnswer, GenerateRequest, ImageAnswer
 from model_server.engines.protocol import Engine
-from model_server.metrics import Metrics
-from model_server.models import MAX_SEED, GenerateAnswer, GenerateRequest, ImageAnswer
-from model_server.pictures import encode
+from model_server.server.metrics import Metrics
 
 
 class Studio:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from model_server.contract.schemas import GenerateRequest
 from model_server.engines.diffusers.engine import DiffusersEngine
-from model_server.models import GenerateRequest
 
 SIDE = 1024
 _PROMPT = "a village by a mountain lake at dusk, snow on the roofs, " * 8

@@ -15,7 +15,7 @@ from prometheus_client import (
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model_server.models import GenerateAnswer
+from model_server.contract.schemas import GenerateAnswer
 
 DRAWING_PATH: Final = "/generate/sd3"
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)

@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from model_server.admission import Admission, BusyError
+from model_server.contract.schemas import GenerateRequest
 from model_server.engines.protocol import EngineClosedError, EngineMemoryError
-from model_server.metrics import DRAWING_PATH, Metrics
-from model_server.models import GenerateRequest
+from model_server.server.limiter import Admission, BusyError
+from model_server.server.metrics import DRAWING_PATH, Metrics
+from model_server.server.runner import Studio
 from model_server.settings import Settings
-from model_server.studio import Studio
 
 _LOG: Final = logging.getLogger("uvicorn.error")
 
