@@ -1,4 +1,4 @@
-"""Pictures from base64 and to base64."""
+"""Images in base64: init images are decoded, generated images are encoded."""
 
 import base64
 import io
@@ -17,16 +17,18 @@ _UPRIGHT: Final[dict[object, Image.Transpose]] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How to turn a picture of that EXIF orientation. ImageOps.exif_transpose would write the EXIF
-data anew as well, and fails where a camera has written it badly."""
+"""EXIF orientation -> the transposition that turns the image upright.
+
+ImageOps.exif_transpose also rewrites the EXIF data, and fails on data that a camera wrote wrongly.
+"""
 _JPEG_QUALITY: Final = 90
-_PNG_COMPRESS_LEVEL: Final = 1  # 6, the default, takes three times as long for a tenth less
+_PNG_COMPRESS_LEVEL: Final = 1  # the default, 6, takes three times as long and saves a tenth
 
 
-def read_init_image(value: object) -> Image.Image:
-    """Decode plain base64 of a PNG, JPEG or WebP into an upright RGB picture.
+def decode_init_image(value: object) -> Image.Image:
+    """Decode the base64 of a PNG, JPEG or WebP into an upright RGB image.
 
-    What is transparent becomes white. Raises PydanticCustomError, with nothing of the input in it.
+    Transparent pixels become white. Raises PydanticCustomError, which quotes none of the input.
     """
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "Input should be a valid string")
@@ -38,31 +40,31 @@ def read_init_image(value: object) -> Image.Image:
         return _decode(data)
     except (Image.DecompressionBombError, _TooLargeError):
         raise PydanticCustomError("image_size", "A side should be at most 4096 pixels") from None
-    except (OSError, SyntaxError, ValueError):  # any of these for a damaged file
+    except (OSError, SyntaxError, ValueError):  # Pillow raises any of these for a damaged file
         raise PydanticCustomError("image", "Input should be a PNG, JPEG or WebP") from None
 
 
 class _TooLargeError(Exception):
-    """A side of more than MAX_SIDE pixels."""
+    """A side is longer than MAX_SIDE."""
 
 
 def _decode(data: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as picture:
-        if max(picture.size) > MAX_SIDE:  # before anything is decoded: it may be a bomb
+    with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+        if max(image.size) > MAX_SIDE:  # checked before decoding: the file may be a bomb
             raise _TooLargeError
-        turn = _UPRIGHT.get(picture.getexif().get(ExifTags.Base.Orientation))
-        upright = picture if turn is None else picture.transpose(turn)
+        transposition = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        upright = image if transposition is None else image.transpose(transposition)
         if not upright.has_transparency_data:
             return upright.convert("RGB")
-        paper = Image.new("RGBA", upright.size, "white")
-        return Image.alpha_composite(paper, upright.convert("RGBA")).convert("RGB")
+        background = Image.new("RGBA", upright.size, "white")
+        return Image.alpha_composite(background, upright.convert("RGBA")).convert("RGB")
 
 
-def encode(picture: Image.Image, encoding: Literal["jpeg", "png"]) -> str:
-    """Encode as base64 of a JPEG or PNG; the same pixels give the same text."""
+def encode_image(image: Image.Image, encoding: Literal["jpeg", "png"]) -> str:
+    """Return the base64 of `image` as a JPEG or PNG; the same pixels give the same text."""
     file = io.BytesIO()
     if encoding == "png":
-        picture.save(file, "PNG", compress_level=_PNG_COMPRESS_LEVEL)
+        image.save(file, "PNG", compress_level=_PNG_COMPRESS_LEVEL)
     else:
-        picture.save(file, "JPEG", quality=_JPEG_QUALITY)
+        image.save(file, "JPEG", quality=_JPEG_QUALITY)
     return base64.b64encode(file.getbuffer()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The wire contract: OctoAI's SD3 request and answer."""
+"""OctoAI's SD3 request and response."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, Self
@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from model_server.contract.images import read_init_image
+from model_server.contract.images import decode_init_image
 
 SIZES: Final = (
     (1536, 640), (768, 1344), (832, 1216), (1344, 768), (1152, 896),
@@ -35,13 +35,16 @@ Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
 Seeds = Annotated[
     Annotated[Seed, Tag("integer")]
     | Annotated[list[Seed | None], Field(max_length=MAX_IMAGES), Tag("list")],
-    # With a plain union, every wrong seed would be two faults: one for each kind.
+    # A plain union would report two errors for a wrong seed: one for each of its types.
     Discriminator(lambda value: "list" if isinstance(value, list) else "integer"),
 ]
 
 
 class GenerateRequest(BaseModel):
-    """POST /generate/sd3. `width` x `height` is one of SIZES; `init_image` is decoded, RGB."""
+    """The body of POST /generate/sd3, with `init_image` decoded to RGB.
+
+    `width` x `height` is one of SIZES.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True
@@ -56,42 +59,46 @@ class GenerateRequest(BaseModel):
     width: int = 1024
     height: int = 1024
     image_encoding: Literal["jpeg", "png"] = "jpeg"
-    init_image: Annotated[Image.Image, PlainValidator(read_init_image)] | None = None
+    init_image: Annotated[Image.Image, PlainValidator(decode_init_image)] | None = None
     strength: float = Field(default=0.8, gt=0, le=1, allow_inf_nan=False)
     log_prompt: bool = Field(default=False, description="Accepted; prompts are never logged.")
 
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls_of_other_models(cls, values: Any) -> Any:
-        """OctoAI's SDK can send its other models' fields as null, which asks for nothing."""
+        """Drop the fields of OctoAI's other models when they are null: its SDK can send them."""
         if not isinstance(values, dict):
             return values
-        return {n: v for n, v in values.items() if v is not None or not _of_other_models(n)}
+        return {n: v for n, v in values.items() if v is not None or not _is_other_models_field(n)}
 
     @model_validator(mode="after")
-    def _fields_fit_each_other(self) -> Self:
+    def _check_fields_together(self) -> Self:
         if (self.width, self.height) not in SIZES:
             listed = ", ".join(f"{width}x{height}" for width, height in SIZES)
             raise PydanticCustomError("size", "width x height should be one of {s}", {"s": listed})
         if isinstance(self.seed, list) and len(self.seed) != self.num_images:
-            raise PydanticCustomError("seed_count", "seed should list one entry per picture")
+            raise PydanticCustomError("seed_count", "seed should list one entry per image")
         return self
 
-    def fix_seeds(self, new_seed: Callable[[], int]) -> list[int]:
-        """Return the seed of every picture, in order; what the client left open is drawn."""
+    def resolve_seeds(self, random_seed: Callable[[], int]) -> list[int]:
+        """Return the seed of every image, in order.
+
+        A single seed is the first image's, and the others count up from it. `random_seed` supplies
+        each seed that the request leaves open.
+        """
         if isinstance(self.seed, int):
             first = self.seed - 1
             return [(first + index) % MAX_SEED + 1 for index in range(self.num_images)]
-        wanted = self.seed or [None] * self.num_images
-        return [new_seed() if seed is None else seed for seed in wanted]
+        seeds = self.seed or [None] * self.num_images
+        return [random_seed() if seed is None else seed for seed in seeds]
 
 
-def _of_other_models(name: str) -> bool:
+def _is_other_models_field(name: str) -> bool:
     return name in OTHER_MODELS_FIELDS or name.startswith(OTHER_MODELS_PREFIXES)
 
 
-class ImageAnswer(BaseModel):
-    """One picture; `image_b64` is null when it was removed for safety."""
+class ResponseImage(BaseModel):
+    """One image of a response; `image_b64` is null when it was removed for safety."""
 
     image_b64: str | None
     removed_for_safety: bool
@@ -99,8 +106,8 @@ class ImageAnswer(BaseModel):
     safety_score: float | None
 
 
-class GenerateAnswer(BaseModel):
-    """A 200: one entry per picture, in the order of the seeds."""
+class GenerateResponse(BaseModel):
+    """The body of a 200: one entry per image, in the order of the seeds."""
 
-    images: list[ImageAnswer]
+    images: list[ResponseImage]
     prediction_time_ms: float

@@ -1,1 +1,1 @@
-"""The engines: programs that generate images for the server."""
+"""The engines, which generate images."""

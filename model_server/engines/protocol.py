@@ -1,4 +1,4 @@
-"""What the server expects of an engine: one Protocol and its errors."""
+"""What the server expects of an engine: one Protocol, and the errors that it may raise."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -9,57 +9,57 @@ from prometheus_client.registry import Collector
 from model_server.contract.schemas import GenerateRequest
 
 
-class Drawn(NamedTuple):
-    """One picture, RGB, in the size asked for; None when it was removed for safety."""
+class GeneratedImage(NamedTuple):
+    """One RGB image in the requested size; `image` is None when it was removed for safety."""
 
-    picture: Image.Image | None
+    image: Image.Image | None
     safety_score: float | None = None
 
 
-class EngineClosedError(Exception):
-    """The engine was closed before the drawing was done."""
-
-
 class EngineLoadError(Exception):
-    """The engine cannot become ready as it was set up; the message says to the operator why."""
+    """The engine cannot load; the message tells the operator why."""
+
+
+class EngineClosedError(Exception):
+    """The engine was closed before it had generated the images."""
 
 
 class EngineMemoryError(Exception):
-    """Not even one picture of that size fits the memory."""
+    """Not even one image of this size fits in memory."""
 
 
 class Engine(Protocol):
-    """Whoever draws. An engine owns its safety filter, since only it knows what it can judge."""
+    """Generates images. Each engine has its own safety filter."""
 
     name: str
-    notice: str
-    """What every answer says of the engine, in its X-Engine header."""
-    parallel: int
-    """How many requests it draws at once, each in a thread of its own."""
+    description: str
+    """The value of the X-Engine header in every response."""
+    concurrency: int
+    """How many requests the engine runs at once, each in a thread of its own."""
     collectors: Sequence[Collector]
-    """What it measures of itself, for GET /metrics."""
+    """The engine's own metrics, for GET /metrics."""
 
     def load(self) -> None:
-        """Become ready to draw; called once, in a thread, and may take minutes.
+        """Make the engine ready; called once, in a thread, and may take minutes.
 
-        Raises EngineLoadError for what the operator can mend.
+        Raises EngineLoadError when the operator can correct the cause.
         """
 
-    def refuses(self, request: GenerateRequest) -> bool:
-        """Whether the request violates the acceptable use policy; quick, without drawing."""
+    def rejects(self, request: GenerateRequest) -> bool:
+        """Return whether the prompt violates the acceptable use policy; fast, without the model."""
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
         init_image: Image.Image | None,
-    ) -> Iterable[Drawn]:
-        """Draw one picture for each seed, in order; one by one or all at once.
+    ) -> Iterable[GeneratedImage]:
+        """Generate one image per seed, in the order of `seeds`, one by one or in batches.
 
-        `init_image` has the output's size; None means text-to-image.
+        `init_image` has the size of the output; None means text-to-image.
         Raises EngineClosedError, EngineMemoryError.
         """
 
     def close(self) -> None:
-        """End soon what is being drawn; may be called from any thread, more than once."""
+        """Stop generating soon; may be called from any thread, and more than once."""

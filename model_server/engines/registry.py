@@ -1,4 +1,4 @@
-"""The engines by name. An engine's packages are imported when it is chosen."""
+"""The engines by name; the packages of an engine are imported only when it is chosen."""
 
 from collections.abc import Callable
 from typing import Final

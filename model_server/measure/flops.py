@@ -1,4 +1,4 @@
-"""How much arithmetic a picture takes, counted on shapes alone: nothing is computed."""
+"""The arithmetic of an image, counted on shapes alone: nothing is computed."""
 
 from typing import Any, Final, NamedTuple
 
@@ -9,61 +9,63 @@ from model_server.measure.architecture import Architecture
 
 _CLIP_TOKENS: Final = 77
 _T5_TOKENS: Final = 256
-_GUIDED: Final = 2  # guidance draws with the prompt and without it
+_GUIDANCE_ROWS: Final = 2  # guidance runs the model with the prompt and without it
 
 
-class Work(NamedTuple):
-    """FLOPs of a picture's parts: reading the prompts, one guided step, making the pixels."""
+class ImageFlops(NamedTuple):
+    """The FLOPs of the text encoders, of one step with guidance, and of the VAE's decoder."""
 
-    reading: int
+    text_encoding: int
     step: int
-    pixels: int
+    decoding: int
 
-    def of_picture(self, steps: int) -> int:
-        """Return the FLOPs of a picture drawn in so many steps."""
-        return self.reading + steps * self.step + self.pixels
+    def total(self, steps: int) -> int:
+        """Return the FLOPs of an image that is generated in `steps` steps."""
+        return self.text_encoding + steps * self.step + self.decoding
 
 
-def count_work(architecture: Architecture, side: int) -> Work:
-    """Count one picture of side x side pixels, text-to-image with guidance.
+def count_flops(architecture: Architecture, side: int) -> ImageFlops:
+    """Count the FLOPs of one image of `side` x `side` pixels, text-to-image with guidance.
 
-    Matrix products, convolutions and attention are counted, a multiplication and its addition
-    as two; the prompts are counted for each picture, though a request's are read once.
+    Matrix products, convolutions and attention count; a multiplication and its addition are two
+    FLOPs. The text encoders count for every image, although they run once per request.
     """
     with torch.device("meta"), torch.no_grad():
-        return Work(
-            _of_text(architecture), _of_step(architecture, side), _of_pixels(architecture, side)
+        return ImageFlops(
+            text_encoding=_count_text_encoding(architecture),
+            step=_count_step(architecture, side),
+            decoding=_count_decoding(architecture, side),
         )
 
 
-def _of_text(architecture: Architecture) -> int:
+def _count_text_encoding(architecture: Architecture) -> int:
     clip, clip_2, t5 = architecture.make_text_encoders()
-    clip_ids = torch.zeros(_GUIDED, _CLIP_TOKENS, dtype=torch.long)
-    t5_ids = torch.zeros(_GUIDED, _T5_TOKENS, dtype=torch.long)
+    clip_ids = torch.zeros(_GUIDANCE_ROWS, _CLIP_TOKENS, dtype=torch.long)
+    t5_ids = torch.zeros(_GUIDANCE_ROWS, _T5_TOKENS, dtype=torch.long)
     return _count(clip, clip_ids) + _count(clip_2, clip_ids) + _count(t5, t5_ids)
 
 
-def _of_step(architecture: Architecture, side: int) -> int:
+def _count_step(architecture: Architecture, side: int) -> int:
     config = architecture.transformer
     return _count(
         architecture.make_transformer(),
-        hidden_states=_latents(architecture, side, count=_GUIDED),
+        hidden_states=_latents(architecture, side, count=_GUIDANCE_ROWS),
         encoder_hidden_states=torch.empty(
-            _GUIDED, _CLIP_TOKENS + _T5_TOKENS, config["joint_attention_dim"]
+            _GUIDANCE_ROWS, _CLIP_TOKENS + _T5_TOKENS, config["joint_attention_dim"]
         ),
-        pooled_projections=torch.empty(_GUIDED, config["pooled_projection_dim"]),
-        timestep=torch.zeros(_GUIDED),
+        pooled_projections=torch.empty(_GUIDANCE_ROWS, config["pooled_projection_dim"]),
+        timestep=torch.zeros(_GUIDANCE_ROWS),
     )
 
 
-def _of_pixels(architecture: Architecture, side: int) -> int:
+def _count_decoding(architecture: Architecture, side: int) -> int:
     return _count(architecture.make_vae().decoder, _latents(architecture, side, count=1))
 
 
 def _latents(architecture: Architecture, side: int, *, count: int) -> torch.Tensor:
-    pixels = 2 ** (len(architecture.vae["block_out_channels"]) - 1)
+    downscaling = 2 ** (len(architecture.vae["block_out_channels"]) - 1)
     channels = architecture.vae["latent_channels"]
-    return torch.empty(count, channels, side // pixels, side // pixels)
+    return torch.empty(count, channels, side // downscaling, side // downscaling)
 
 
 def _count(model: Any, *args: torch.Tensor, **kwargs: torch.Tensor) -> int:

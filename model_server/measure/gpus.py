@@ -1,4 +1,4 @@
-"""What chips can do at most."""
+"""The peak throughput of GPUs."""
 
 from typing import Final
 
@@ -10,9 +10,9 @@ _DENSE_BF16_TFLOPS: Final = (
     ("L40S", 362),
     ("L4", 121),
 )
-"""From NVIDIA's data sheets, without sparsity; the first that is in the chip's name counts."""
+"""From NVIDIA's data sheets, without sparsity; the first entry that the GPU's name holds counts."""
 
 
-def find_peak_tflops(chip: str) -> float | None:
-    """Return the bf16 TFLOP/s that the maker states for the chip of that name; None: not listed."""
-    return next((peak for name, peak in _DENSE_BF16_TFLOPS if name in chip), None)
+def find_peak_tflops(gpu: str) -> float | None:
+    """Return the peak bf16 TFLOP/s of the GPU with this name; None when it is not listed."""
+    return next((peak for name, peak in _DENSE_BF16_TFLOPS if name in gpu), None)

@@ -1,4 +1,4 @@
-"""Batches drawn and timed by the engine itself, and what they took written as a table."""
+"""The throughput of the engine: images generated, timed, and written as a table."""
 
 import resource
 import statistics
@@ -13,63 +13,67 @@ from model_server.engines.diffusers.engine import DiffusersEngine
 
 SIDE = 1024
 _PROMPT = "a village by a mountain lake at dusk, snow on the roofs, " * 8
-"""Long enough to fill what the text encoders read."""
+"""Long enough to fill the token limit of every text encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
-    """`seconds` is the median time of `pictures` asked for together, `drawn_at_once` at a time."""
+class Throughput:
+    """The median time of a request for `images` images, which ran in batches of `batch_size`."""
 
-    pictures: int
-    drawn_at_once: int
+    images: int
+    batch_size: int
     seconds: float
     memory_bytes: int
 
 
-def time_batch(engine: DiffusersEngine, pictures: int, *, steps: int, rounds: int) -> Speed:
-    """Draw so many pictures once to warm up, then `rounds` times; text-to-image, 1024x1024."""
+def measure_throughput(
+    engine: DiffusersEngine, images: int, *, steps: int, rounds: int
+) -> Throughput:
+    """Time a request `rounds` times after one to warm up: text-to-image, 1024x1024."""
     request = GenerateRequest(prompt=_PROMPT, steps=steps, width=SIDE, height=SIDE)
-    engine.batches.largest = pictures
+    engine.batcher.max_size = images
     cuda = torch.cuda.is_available()
 
-    def draw() -> float:
+    def time_request() -> float:
         started = time.perf_counter()
-        # A picture that was handed out is in the CPU's memory: the GPU is done with it.
-        list(engine.draw(request, seeds=range(1, pictures + 1), init_image=None))
+        # The engine returns images in the CPU's memory, so the GPU has finished by then.
+        list(engine.generate(request, seeds=range(1, images + 1), init_image=None))
         return time.perf_counter() - started
 
-    draw()
+    time_request()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds = statistics.median(draw() for _ in range(rounds))
-    return Speed(
-        pictures=pictures,
-        drawn_at_once=engine.batches.largest,
+    seconds = statistics.median(time_request() for _ in range(rounds))
+    return Throughput(
+        images=images,
+        batch_size=engine.batcher.max_size,
         seconds=seconds,
-        memory_bytes=torch.cuda.max_memory_allocated() if cuda else _resident_peak(),
+        memory_bytes=torch.cuda.max_memory_allocated() if cuda else _peak_resident_bytes(),
     )
 
 
-def _resident_peak() -> int:
-    """The process's, since its start."""
+def _peak_resident_bytes() -> int:
+    """Return the peak of the process since its start."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
-def write_table(speeds: Sequence[Speed], *, flops: int, peak_tflops: float | None) -> str:
-    """Return rows of Markdown; `flops` is one picture's, without `peak_tflops` no share is told."""
+def format_table(
+    measurements: Sequence[Throughput], *, flops: int, peak_tflops: float | None
+) -> str:
+    """Return a Markdown table; `flops` is for one image, `peak_tflops` None gives no share."""
     lines = [
-        "| pictures | at once | s | pictures/s | peak memory, GiB | TFLOP/s | share of peak |",
+        "| images | batch size | s | images/s | peak memory, GiB | TFLOP/s | share of peak |",
         "|---|---|---|---|---|---|---|",
     ]
-    for speed in speeds:
-        rate = speed.pictures / speed.seconds
+    for measured in measurements:
+        rate = measured.images / measured.seconds
         tflops = rate * flops / 1e12
         cells = (
-            str(speed.pictures),
-            str(speed.drawn_at_once),
-            f"{speed.seconds:.2f}",
+            str(measured.images),
+            str(measured.batch_size),
+            f"{measured.seconds:.2f}",
             f"{rate:.3f}",
-            f"{speed.memory_bytes / 2**30:.1f}",
+            f"{measured.memory_bytes / 2**30:.1f}",
             f"{tflops:.4g}",
             f"{tflops / peak_tflops:.1%}" if peak_tflops else "unknown",
         )

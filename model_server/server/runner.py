@@ -1,4 +1,4 @@
-"""The engine at work: loaded once, drawing in threads of its own, its pictures encoded."""
+"""The runner of the engine: threads that load it, generate with it, and encode its images."""
 
 import asyncio
 import secrets
@@ -7,67 +7,73 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from model_server.contract.images import encode
-from model_server.contract.schemas import MAX_SEED, GenerateAnswer, GenerateRequest, ImageAnswer
+from model_server.contract.images import encode_image
+from model_server.contract.schemas import (
+    MAX_SEED,
+    GenerateRequest,
+    GenerateResponse,
+    ResponseImage,
+)
 from model_server.engines.protocol import Engine
 from model_server.server.metrics import Metrics
 
 
-class Studio:
-    """Keeps the event loop free while an engine loads or draws."""
+class EngineRunner:
+    """Runs an engine in threads of its own, which keeps the event loop free."""
 
     def __init__(self, engine: Engine, metrics: Metrics) -> None:
         self.engine = engine
         self.ready = False
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(engine.parallel, thread_name_prefix=engine.name)
+        self._threads = ThreadPoolExecutor(engine.concurrency, thread_name_prefix=engine.name)
 
     async def load(self) -> None:
-        """Load the engine; raises whatever the engine raises."""
+        """Load the engine; raises what the engine raises."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self.engine.load)
         self.ready = True
 
-    async def answer(self, request: GenerateRequest) -> bytes:
-        """Draw what is asked for and return the JSON of a GenerateAnswer.
+    async def generate(self, request: GenerateRequest) -> bytes:
+        """Generate the images of `request` and return a GenerateResponse as JSON.
 
         Raises EngineClosedError, EngineMemoryError.
         """
         self._metrics.waiting.inc()
         return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._answer, request
+            self._threads, self._generate_json, request
         )
 
     def close(self) -> None:
-        """End the engine's work; requests that wait for it get EngineClosedError."""
+        """Stop the engine; the requests that run or wait fail with EngineClosedError."""
         self.ready = False
         self.engine.close()
         self._threads.shutdown(wait=False)
 
-    def _answer(self, request: GenerateRequest) -> bytes:
+    def _generate_json(self, request: GenerateRequest) -> bytes:
         self._metrics.waiting.dec()
-        with self._metrics.drawing.track_inprogress():
-            answer = self._draw(request)
-        self._metrics.count_pictures(answer)
-        return answer.model_dump_json().encode()
+        with self._metrics.running.track_inprogress():
+            response = self._generate(request)
+        self._metrics.count_images(response)
+        return response.model_dump_json().encode()
 
-    def _draw(self, request: GenerateRequest) -> GenerateAnswer:
+    def _generate(self, request: GenerateRequest) -> GenerateResponse:
         started = time.perf_counter()
-        seeds = request.fix_seeds(lambda: 1 + secrets.randbelow(MAX_SEED))
-        drawn = self.engine.draw(request, seeds=seeds, init_image=_init_image(request))
+        seeds = request.resolve_seeds(lambda: 1 + secrets.randbelow(MAX_SEED))
+        generated = self.engine.generate(request, seeds=seeds, init_image=_init_image(request))
         images = [
-            ImageAnswer(
-                image_b64=encode(picture, request.image_encoding) if picture else None,
-                removed_for_safety=picture is None,
+            ResponseImage(
+                image_b64=encode_image(image, request.image_encoding) if image else None,
+                removed_for_safety=image is None,
                 seed=seed,
                 safety_score=score,
             )
-            for seed, (picture, score) in zip(seeds, drawn, strict=True)
+            for seed, (image, score) in zip(seeds, generated, strict=True)
         ]
         elapsed_ms = round((time.perf_counter() - started) * 1000, 3)
-        return GenerateAnswer(images=images, prediction_time_ms=elapsed_ms)
+        return GenerateResponse(images=images, prediction_time_ms=elapsed_ms)
 
 
 def _init_image(request: GenerateRequest) -> Image.Image | None:
+    """Return the init image in the size of the output; None when `strength` 1 would ignore it."""
     if request.init_image is None or request.strength == 1:
         return None
     return request.init_image.resize((request.width, request.height), Image.Resampling.LANCZOS)

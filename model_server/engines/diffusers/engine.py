@@ -1,4 +1,4 @@
-"""The `diffusers` engine: Stable Diffusion 3 with real weights, in PyTorch, best on a GPU."""
+"""The `diffusers` engine: text-to-image and image-to-image with Stable Diffusion 3."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,20 +11,20 @@ from PIL import Image
 from prometheus_client.registry import Collector
 
 from model_server.contract.schemas import GenerateRequest
-from model_server.engines.diffusers.batcher import Batches
-from model_server.engines.diffusers.memory import GpuMemory
+from model_server.engines.diffusers.batcher import Batcher
+from model_server.engines.diffusers.memory import GpuMemoryCollector
 from model_server.engines.diffusers.safety import SafetyChecker
 from model_server.engines.diffusers.weights import (
     compile_blocks,
     find_device,
-    open_pipeline,
-    place,
-    silence,
+    load_pipeline,
+    place_pipelines,
+    silence_libraries,
 )
-from model_server.engines.protocol import Drawn, EngineClosedError, EngineLoadError
+from model_server.engines.protocol import EngineClosedError, EngineLoadError, GeneratedImage
 from model_server.settings import Settings
 
-_T5_TOKENS: Final = 256  # what the model was trained to read at most; CLIP reads 77
+_MAX_T5_TOKENS: Final = 256  # the most that the model was trained with; CLIP reads 77
 _EMBEDDINGS: Final = (
     "prompt_embeds",
     "negative_prompt_embeds",
@@ -34,42 +34,42 @@ _EMBEDDINGS: Final = (
 
 
 class DiffusersEngine:
-    """Draws text-to-image and image-to-image from one set of weights.
+    """Generates images with two pipelines that share one set of weights.
 
-    The same request and seed give the same picture on the same device, in whatever batch; in
-    bf16 and fp16 batches of another size can differ in the last bits of a colour.
+    The same request and seed give the same image on the same device, whatever the batch. Only in
+    bf16 and fp16 can the last bits of a colour depend on the size of the batch.
     """
 
     name = "diffusers"
-    notice = "diffusers; Stable Diffusion 3"
-    parallel = 1  # one drawing has the GPU's memory for itself; the others wait in line
+    description = "diffusers; Stable Diffusion 3"
+    concurrency = 1  # a request needs the whole memory of the GPU; the others wait
 
     def __init__(
         self,
-        open_weights: Callable[[], StableDiffusion3Pipeline],
+        load_weights: Callable[[], StableDiffusion3Pipeline],
         *,
         offload: str = "none",
         compiled: bool = False,
         max_batch: int = 1,
         safety_checker: str = "",
     ) -> None:
-        """`open_weights` is called once, by load(); for the others see settings.py."""
-        self.batches = Batches(max_batch)
-        self.collectors: Sequence[Collector] = (self.batches.sizes, GpuMemory())
-        self._open_weights = open_weights
+        """Prepare the engine; load() calls `load_weights` once. For the others see settings.py."""
+        self.batcher = Batcher(max_batch)
+        self.collectors: Sequence[Collector] = (self.batcher.sizes, GpuMemoryCollector())
+        self._load_weights = load_weights
         self._offload = offload
         self._compiled = compiled
         self._safety_checker = safety_checker
         self._closed = threading.Event()
-        self._of_text: Any = None
-        self._of_image: Any = None
+        self._text_to_image: Any = None
+        self._image_to_image: Any = None
         self._checker: SafetyChecker | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Make the engine that the flags ask for; nothing is read yet."""
+        """Create the engine that `settings` describe; it reads no file before load()."""
         return cls(
-            partial(open_pipeline, settings.weights, settings.dtype),
+            partial(load_pipeline, settings.weights, settings.dtype),
             offload=settings.offload,
             compiled=settings.compile,
             max_batch=settings.max_batch,
@@ -77,96 +77,97 @@ class DiffusersEngine:
         )
 
     def load(self) -> None:
-        """Bring the weights in; compiled, draw a first picture too, which is what compiles.
+        """Load the weights; with torch.compile, also generate one image, since that compiles.
 
         Raises EngineLoadError.
         """
-        silence()
+        silence_libraries()
         device = find_device()
         if self._offload != "none" and device == "cpu":
-            raise EngineLoadError(f"--offload {self._offload}: there is no GPU to spare")
+            raise EngineLoadError(f"--offload {self._offload}: there is no GPU to offload from")
         if self._safety_checker:
-            self._checker = SafetyChecker.open(self._safety_checker, device)
-        pipeline = self._open_weights()
-        twin = StableDiffusion3Img2ImgPipeline(**pipeline.components)
-        place((pipeline, twin), device=device, offload=self._offload)
-        self._of_text, self._of_image = pipeline, twin
+            self._checker = SafetyChecker.load(self._safety_checker, device)
+        text_to_image = self._load_weights()
+        image_to_image = StableDiffusion3Img2ImgPipeline(**text_to_image.components)
+        place_pipelines((text_to_image, image_to_image), device=device, offload=self._offload)
+        self._text_to_image, self._image_to_image = text_to_image, image_to_image
         if self._compiled:
-            compile_blocks(pipeline)
-            list(self.draw(GenerateRequest(prompt="x", steps=1), seeds=[1], init_image=None))
+            compile_blocks(text_to_image)
+            list(self.generate(GenerateRequest(prompt="x", steps=1), seeds=[1], init_image=None))
 
-    def refuses(self, request: GenerateRequest) -> bool:  # noqa: ARG002 - the Protocol's
-        """No prompt is refused: the safety checker judges pictures."""
+    def rejects(self, request: GenerateRequest) -> bool:  # noqa: ARG002 - the Protocol's
+        """Return False: the safety checker judges images, not prompts."""
         return False
 
-    def draw(
+    def generate(
         self,
         request: GenerateRequest,
         *,
         seeds: Sequence[int],
         init_image: Image.Image | None,
-    ) -> Iterator[Drawn]:
-        """Draw batch after batch; raises EngineClosedError, EngineMemoryError."""
-        words = self._read(request)
+    ) -> Iterator[GeneratedImage]:
+        """Generate the images batch by batch; raises EngineClosedError, EngineMemoryError."""
+        embeddings = self._encode_prompts(request)
 
-        def draw_batch(batch: Sequence[int]) -> list[Drawn]:
-            return self._judge(self._draw(request, words, batch, init_image))
+        def generate_batch(batch: Sequence[int]) -> list[GeneratedImage]:
+            return self._check_safety(self._run_pipeline(request, embeddings, batch, init_image))
 
-        yield from self.batches.draw(seeds, draw_batch)
+        yield from self.batcher.generate(seeds, generate_batch)
 
     def close(self) -> None:
-        """End every drawing at its next step."""
+        """Stop every request at its next step."""
         self._closed.set()
 
-    def _read(self, request: GenerateRequest) -> dict[str, Any]:
-        """Return the prompts' embeddings, by the pipelines' names, for one picture."""
-        self._stop_if_closed()
+    def _encode_prompts(self, request: GenerateRequest) -> dict[str, Any]:
+        """Return the embeddings of the prompts for one image, as arguments of the pipelines."""
+        self._raise_if_closed()
         with torch.no_grad():
-            embeddings = self._of_text.encode_prompt(
+            embeddings = self._text_to_image.encode_prompt(
                 prompt=request.prompt,
                 prompt_2=None,
                 prompt_3=None,
                 negative_prompt=request.negative_prompt,
                 do_classifier_free_guidance=request.cfg_scale > 1,
-                max_sequence_length=_T5_TOKENS,
+                max_sequence_length=_MAX_T5_TOKENS,
             )
-        # Without guidance there are none of the negative prompt.
+        # Without guidance, those of the negative prompt are None.
         named = zip(_EMBEDDINGS, embeddings, strict=True)
         return {name: each for name, each in named if each is not None}
 
-    def _draw(
+    def _run_pipeline(
         self,
         request: GenerateRequest,
-        words: dict[str, Any],
+        embeddings: dict[str, Any],
         seeds: Sequence[int],
         init_image: Image.Image | None,
     ) -> list[Image.Image]:
         count = len(seeds)
-        wanted = {
-            **{name: each.repeat_interleave(count, dim=0) for name, each in words.items()},
+        arguments = {
+            **{name: each.repeat_interleave(count, dim=0) for name, each in embeddings.items()},
             "width": request.width,
             "height": request.height,
             "num_inference_steps": request.steps,
             "guidance_scale": request.cfg_scale,
-            # Noise is made on the CPU, which makes the same of a seed whatever the GPU.
+            # The CPU generates the noise: there a seed gives the same noise whatever the GPU.
             "generator": [torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            "callback_on_step_end": self._after_step,
+            "callback_on_step_end": self._on_step_end,
         }
         if init_image is None:
-            return list(self._of_text(**wanted).images)
-        # At least one step: rounding could leave none of a very small strength.
+            return list(self._text_to_image(**arguments).images)
+        # A very small strength could be rounded to no step at all; one step is the least.
         strength = max(request.strength, 1 / request.steps)
-        return list(self._of_image(image=[init_image] * count, strength=strength, **wanted).images)
+        output = self._image_to_image(image=[init_image] * count, strength=strength, **arguments)
+        return list(output.images)
 
-    def _judge(self, pictures: list[Image.Image]) -> list[Drawn]:
+    def _check_safety(self, images: list[Image.Image]) -> list[GeneratedImage]:
         if self._checker is None:
-            return [Drawn(picture) for picture in pictures]
-        return self._checker.judge(pictures)
+            return [GeneratedImage(image) for image in images]
+        return self._checker.check(images)
 
-    def _after_step(self, *_: object) -> dict[str, object]:
-        self._stop_if_closed()
+    def _on_step_end(self, *_: object) -> dict[str, object]:
+        self._raise_if_closed()
         return {}
 
-    def _stop_if_closed(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self._closed.is_set():
             raise EngineClosedError

@@ -1,1 +1,1 @@
-"""The `sketch` engine: it paints landscapes, without a model and without weights."""
+"""The `sketch` engine: it paints a landscape, without a model and without weights."""

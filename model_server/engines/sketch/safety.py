@@ -1,4 +1,4 @@
-"""The words of a prompt that stand for what a real engine's safety filter would catch."""
+"""Words in a prompt that act like the safety filter of a real engine."""
 
 import re
 from typing import Final
@@ -8,14 +8,14 @@ _UNSAFE: Final = re.compile(r"(?<![\w-])sketch-unsafe(?:-([0-9]{1,2}))?(?![\w-])
 
 
 def is_forbidden(prompt: str) -> bool:
-    """Whether the prompt as a whole is refused: it holds `sketch-forbidden`."""
+    """Return whether the prompt holds the word `sketch-forbidden`."""
     return _FORBIDDEN.search(prompt) is not None
 
 
-def unsafe_pictures(prompt: str, count: int) -> set[int]:
-    """Return the pictures to remove, counted from 0.
+def find_unsafe_images(prompt: str, count: int) -> set[int]:
+    """Return the indexes of the images to remove, out of `count`, counted from 0.
 
-    `sketch-unsafe` removes all `count` of them, `sketch-unsafe-2` only the one at index 2.
+    `sketch-unsafe` removes all of them, `sketch-unsafe-2` only the one at index 2.
     """
     unsafe: set[int] = set()
     for index in _UNSAFE.findall(prompt):

@@ -1,4 +1,4 @@
-"""The request's schema: the defaults, the boundaries, and what is refused."""
+"""The schema of a request: its defaults, its boundaries, and what it rejects."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ def parse(**fields: Any) -> GenerateRequest:
     return GenerateRequest.model_validate_json(to_json({"prompt": "a fox"} | fields))
 
 
-def faults(**fields: Any) -> list[tuple[str, tuple[str | int, ...]]]:
+def errors(**fields: Any) -> list[tuple[str, tuple[str | int, ...]]]:
     with pytest.raises(ValidationError) as caught:
         parse(**fields)
-    return [(fault["type"], fault["loc"]) for fault in caught.value.errors()]
+    return [(error["type"], error["loc"]) for error in caught.value.errors()]
 
 
 def test_only_the_prompt_is_required_and_the_rest_has_octoais_defaults() -> None:
@@ -63,7 +63,7 @@ def test_only_the_prompt_is_required_and_the_rest_has_octoais_defaults() -> None
         *({"width": width, "height": height} for width, height in SIZES),
     ],
 )
-def test_what_the_contract_allows_is_accepted(fields: dict[str, Any]) -> None:
+def test_fields_within_the_contract_are_accepted(fields: dict[str, Any]) -> None:
     parse(**fields)
 
 
@@ -101,38 +101,38 @@ def test_what_the_contract_allows_is_accepted(fields: dict[str, Any]) -> None:
         ({"response_format": "url"}, "extra_forbidden", "response_format"),
     ],
 )
-def test_what_is_beyond_the_contract_is_one_fault(
+def test_a_field_outside_the_contract_is_one_error(
     fields: dict[str, Any], kind: str, where: str
 ) -> None:
-    [(found, loc)] = faults(**fields)
+    [(found, loc)] = errors(**fields)
     assert (found, loc[0]) == (kind, where)
 
 
 @pytest.mark.parametrize("size", [(512, 512), (640, 1024), (1024, 1536), (1344, 640)])
-def test_a_size_that_is_not_of_the_nine_is_refused(size: tuple[int, int]) -> None:
-    assert faults(width=size[0], height=size[1]) == [("size", ())]
+def test_a_size_that_is_not_one_of_the_nine_is_rejected(size: tuple[int, int]) -> None:
+    assert errors(width=size[0], height=size[1]) == [("size", ())]
 
 
-def test_a_lone_width_counts_beside_a_height_of_1024() -> None:
-    assert faults(width=1536) == [("size", ())]
+def test_a_width_without_a_height_is_checked_with_1024() -> None:
+    assert errors(width=1536) == [("size", ())]
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_seed_list_of_another_length_is_refused(count: int) -> None:
-    assert faults(seed=[1, 2], num_images=count) == [("seed_count", ())]
+def test_a_list_of_seeds_of_another_length_is_rejected(count: int) -> None:
+    assert errors(seed=[1, 2], num_images=count) == [("seed_count", ())]
 
 
-def test_seeds_follow_the_first_one_and_wrap_inside_the_range() -> None:
+def test_seeds_count_up_from_a_single_one_and_start_again_at_1() -> None:
     request = parse(seed=MAX_SEED - 1, num_images=4)
-    assert request.fix_seeds(pytest.fail) == [MAX_SEED - 1, MAX_SEED, 1, 2]
+    assert request.resolve_seeds(pytest.fail) == [MAX_SEED - 1, MAX_SEED, 1, 2]
 
 
-def test_what_is_open_in_a_seed_list_is_drawn() -> None:
-    drawn = iter((100, 200))
+def test_a_null_in_a_list_of_seeds_becomes_a_random_seed() -> None:
+    random = iter((100, 200))
     request = parse(seed=[None, 5, None], num_images=3)
-    assert request.fix_seeds(lambda: next(drawn)) == [100, 5, 200]
+    assert request.resolve_seeds(lambda: next(random)) == [100, 5, 200]
 
 
-def test_without_a_seed_every_seed_is_drawn() -> None:
-    drawn = iter((100, 200))
-    assert parse(num_images=2).fix_seeds(lambda: next(drawn)) == [100, 200]
+def test_without_a_seed_every_seed_is_random() -> None:
+    random = iter((100, 200))
+    assert parse(num_images=2).resolve_seeds(lambda: next(random)) == [100, 200]

@@ -1,8 +1,8 @@
-"""The words that stand for what a safety filter would catch."""
+"""The words that act like a safety filter."""
 
 import pytest
 
-from model_server.engines.sketch.safety import is_forbidden, unsafe_pictures
+from model_server.engines.sketch.safety import find_unsafe_images, is_forbidden
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from model_server.engines.sketch.safety import is_forbidden, unsafe_pictures
         ("a forbidden sketch", False),
     ],
 )
-def test_only_the_very_word_is_forbidden(prompt: str, forbidden: bool) -> None:
+def test_only_the_exact_word_is_forbidden(prompt: str, forbidden: bool) -> None:
     assert is_forbidden(prompt) is forbidden
 
 
@@ -32,5 +32,5 @@ def test_only_the_very_word_is_forbidden(prompt: str, forbidden: bool) -> None:
         ("sketch-unsafely", set()),
     ],
 )
-def test_unsafe_pictures_are_all_or_the_ones_that_are_named(prompt: str, removed: set[int]) -> None:
-    assert unsafe_pictures(prompt, 4) == removed
+def test_all_images_are_unsafe_or_only_those_that_are_named(prompt: str, removed: set[int]) -> None:
+    assert find_unsafe_images(prompt, 4) == removed
