@@ -1,8 +1,9 @@
-"""The images of the diffusers engine; on a CPU in fp32 they do not depend on the batch."""
+"""The images of the diffusers engine; on a CPU in fp32 the batch changes their rounding at most."""
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from model_server.contract.schemas import MAX_SEED, SIZES
 from model_server.engines.diffusers.engine import DiffusersEngine
 from model_server.engines.diffusers.weights import place_pipelines
 from model_server.engines.protocol import EngineClosedError
-from tests.support.factories.diffusers_images import GREY, generate, pixels
+from tests.support.factories.diffusers_images import GREY, ROUNDING, difference, generate, pixels
 from tests.support.servers.model_server import TIMEOUT_S
 
 GRADIENT = Image.linear_gradient("L").convert("RGB").resize((1024, 1024))
@@ -35,9 +36,11 @@ def test_the_same_seed_gives_the_same_image_and_another_seed_another(
 def test_a_batch_gives_what_each_of_its_seeds_gives_alone(
     engine: DiffusersEngine, init_image: Image.Image | None, seeds: tuple[int, ...]
 ) -> None:
-    together = pixels(generate(engine, *seeds, init_image=init_image))
-    assert together == [pixels(generate(engine, seed, init_image=init_image))[0] for seed in seeds]
-    assert len(set(together)) == len(seeds)
+    together = generate(engine, *seeds, init_image=init_image)
+    alone = [generate(engine, seed, init_image=init_image)[0] for seed in seeds]
+    assert difference(together, alone) <= ROUNDING
+    for image, next_image in pairwise(together):
+        assert difference([image], [next_image]) > 100 * ROUNDING
 
 
 @pytest.mark.parametrize("size", SIZES)
