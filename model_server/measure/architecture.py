@@ -188,7 +188,7 @@ def build_pipeline(
 
 @contextmanager
 def _defaults(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """Create tensors on `device` in `dtype`: not every GPU could hold them in float32 first."""
+    """Create weights on `device` and in `dtype`: some GPUs cannot hold them in float32 first."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -201,7 +201,7 @@ def _defaults(device: str, dtype: torch.dtype) -> Iterator[None]:
 def _clip_tokenizer() -> Any:
     """Return a tokenizer with one token per byte.
 
-    The speed does not depend on the tokens, and their number is padded to the same length.
+    Which tokens a prompt becomes does not change the speed: their number is padded to a fixed one.
     """
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *_CLIP_SPECIAL_TOKENS]
@@ -211,5 +211,5 @@ def _clip_tokenizer() -> Any:
 
 def _t5_tokenizer() -> Any:
     letters = [(letter, -1.0) for letter in sorted(ByteLevel.alphabet())]
-    ends = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
-    return T5Tokenizer(vocab=[*ends, ("\u2581", -2.0), *letters], extra_ids=0)
+    special = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
+    return T5Tokenizer(vocab=[*special, ("\u2581", -2.0), *letters], extra_ids=0)

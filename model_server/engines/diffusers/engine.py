@@ -2,8 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import torch
 from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3Pipeline
@@ -17,12 +16,10 @@ from model_server.engines.diffusers.safety import SafetyChecker
 from model_server.engines.diffusers.weights import (
     compile_blocks,
     find_device,
-    load_pipeline,
     place_pipelines,
     silence_libraries,
 )
 from model_server.engines.protocol import EngineClosedError, EngineLoadError, GeneratedImage
-from model_server.settings import Settings
 
 _MAX_T5_TOKENS: Final = 256  # the most that the model was trained with; CLIP reads 77
 _EMBEDDINGS: Final = (
@@ -36,8 +33,8 @@ _EMBEDDINGS: Final = (
 class DiffusersEngine:
     """Generates images with two pipelines that share one set of weights.
 
-    The same request and seed give the same image on the same device, whatever the batch. Only in
-    bf16 and fp16 can the last bits of a colour depend on the size of the batch.
+    The same request and seed give the same image on the same device, since each image has its own
+    noise. In a batch of another size the device may use other kernels, which round differently.
     """
 
     name = "diffusers"
@@ -53,7 +50,7 @@ class DiffusersEngine:
         max_batch: int = 1,
         safety_checker: str = "",
     ) -> None:
-        """Prepare the engine; load() calls `load_weights` once. For the others see settings.py."""
+        """Prepare the engine; load() calls `load_weights`. Flags describe the other arguments."""
         self.batcher = Batcher(max_batch)
         self.collectors: Sequence[Collector] = (self.batcher.sizes, GpuMemoryCollector())
         self._load_weights = load_weights
@@ -64,17 +61,6 @@ class DiffusersEngine:
         self._text_to_image: Any = None
         self._image_to_image: Any = None
         self._checker: SafetyChecker | None = None
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
-        """Create the engine that `settings` describe; it reads no file before load()."""
-        return cls(
-            partial(load_pipeline, settings.weights, settings.dtype),
-            offload=settings.offload,
-            compiled=settings.compile,
-            max_batch=settings.max_batch,
-            safety_checker=settings.safety_checker,
-        )
 
     def load(self) -> None:
         """Load the weights; with torch.compile, also generate one image, since that compiles.

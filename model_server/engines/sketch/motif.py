@@ -8,7 +8,7 @@ from typing import Final
 
 from model_server.engines.sketch.palette import Palette, choose_palette
 
-MOOD_WORDS: Final = {
+TIMES_OF_DAY: Final = {
     "dawn": "dawn morning sunrise spring misty pastel",
     "day": "day noon summer bright sunny desert autumn beach",
     "dusk": "dusk evening sunset twilight neon fire",
@@ -58,9 +58,9 @@ def choose_motif(prompt: str, negative_prompt: str, seed: int) -> Motif:
     key = hashlib.sha256(f"{seed}:{prompt}".encode()).digest()
     wanted, unwanted = _words(prompt), _words(negative_prompt)
     rng = seeded_random(key, "motif")
-    mood = next((m for m, words in MOOD_WORDS.items() if wanted & set(words.split())), None)
-    mood = mood or rng.choice(sorted(MOOD_WORDS))
-    features = {"stars"} if mood == "night" else set()
+    named = (name for name, words in TIMES_OF_DAY.items() if wanted & set(words.split()))
+    time_of_day = next(named, None) or rng.choice(sorted(TIMES_OF_DAY))
+    features = {"stars"} if time_of_day == "night" else set()
     for name, (probability, text) in FEATURES.items():
         words = set(text.split())
         if rng.random() < probability or wanted & words:
@@ -69,7 +69,7 @@ def choose_motif(prompt: str, negative_prompt: str, seed: int) -> Motif:
             features.discard(name)
     return Motif(
         features=frozenset(features),
-        palette=choose_palette(mood, rng),
+        palette=choose_palette(time_of_day, rng),
         key=key,
         negative_key=hashlib.sha256(negative_prompt.encode()).digest(),
     )

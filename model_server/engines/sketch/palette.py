@@ -47,9 +47,9 @@ PALETTES: Final[dict[str, tuple[Palette, ...]]] = {
 }  # fmt: skip
 
 
-def choose_palette(mood: str, rng: Random) -> Palette:
-    """Choose a palette of `mood` and shift its hues a little."""
-    palette = rng.choice(PALETTES[mood])
+def choose_palette(time_of_day: str, rng: Random) -> Palette:
+    """Choose a palette of `time_of_day` and shift its hues a little."""
+    palette = rng.choice(PALETTES[time_of_day])
     shift = rng.uniform(-0.035, 0.035)
     return Palette(*(_shift_hue(colour, shift) for colour in palette))
 

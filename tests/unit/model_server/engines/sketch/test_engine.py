@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageStat
 from model_server.contract.schemas import SIZES, GenerateRequest
 from model_server.engines.protocol import EngineClosedError
 from model_server.engines.sketch.engine import SketchEngine, generate_image
-from model_server.engines.sketch.motif import FEATURES, MOOD_WORDS, choose_motif
+from model_server.engines.sketch.motif import FEATURES, TIMES_OF_DAY, choose_motif
 from tests.support.servers.model_server import TIMEOUT_S
 
 INIT_IMAGE = Image.linear_gradient("L").convert("RGB").resize((1024, 1024))
@@ -100,10 +100,10 @@ def test_a_word_adds_a_feature_and_the_negative_prompt_removes_it(name: str) -> 
     assert name not in choose_motif(f"a {word}, please", f"no {word}!", 1).features
 
 
-@pytest.mark.parametrize("mood", MOOD_WORDS)
-def test_all_features_together_can_be_painted_at_any_time_of_day(mood: str) -> None:
+@pytest.mark.parametrize("time_of_day", TIMES_OF_DAY)
+def test_all_features_together_can_be_painted_at_any_time_of_day(time_of_day: str) -> None:
     features = " ".join(words.split()[0] for _, words in FEATURES.values())
-    prompt = f"{MOOD_WORDS[mood].split()[0]} {features}"
+    prompt = f"{TIMES_OF_DAY[time_of_day].split()[0]} {features}"
     for seed in (1, 2):
         generate(prompt=prompt, seed=seed, width=640, height=1536)
 
