@@ -50,7 +50,9 @@ class Settings:
 
 def _parser(settings: type[Settings], engines: Collection[str]) -> argparse.ArgumentParser:
     default = {f.name: f.default for f in fields(settings)}
-    parser = argparse.ArgumentParser(prog="python -m model_server", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model_server", description="Run the SD3 model server."
+    )
     flags: tuple[tuple[str, Callable[[str], object], str], ...] = (
         ("host", str, "address to listen on"),
         ("port", int, "port to listen on; 0 takes a free one, which the first line names"),
