@@ -6,6 +6,7 @@ UV := $(BIN)/uv
 RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
+NPM := .tools/node/bin/npm
 # What was said, even if it is empty; make has it in the environment too, where no quote can hurt.
 option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
@@ -46,23 +47,25 @@ check: .venv/.ok check-locks check-openapi ## Check format, lint, types, imports
 	@$(BIN)/cfn-lint template.yaml -a cfn_lint_serverless.rules
 
 check-locks: .venv/.ok
-	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
+	@rm -rf build/locks && mkdir -p build/locks/npm && cp requirements/*.txt build/locks
+	@cp requirements/npm/package.json requirements/npm/package-lock.json requirements/npm/.npmrc build/locks/npm
 	@$(MAKE) -s lock LOCKS=build/locks
-	@diff -x '*.in' requirements build/locks || (echo "requirements/*.txt are behind *.in: make lock" && exit 1)
+	@diff -r -x '*.in' -x node_modules requirements build/locks || (echo "the locks are behind *.in or package.json: make lock" && exit 1)
 
 check-openapi: .venv/.ok
 	@mkdir -p build/openapi && $(RUN) local.openapi build/openapi
 	@for file in openapi.json docs.html; do cmp -s build/openapi/$$file layers/sd3/sd3/$$file || \
 	  { echo "layers/sd3/sd3/$$file is behind the models: make openapi"; exit 1; }; done
 
-audit: .venv/.ok .tools/audit/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
-	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt
+audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
+	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
 
 fmt: .venv/.ok ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
 
-lock: .venv/.ok ## Write requirements/*.txt from *.in; UPGRADE=--upgrade takes newer versions
+lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's lock; UPGRADE=--upgrade takes newer versions
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
+	@$(NPM) $(if $(UPGRADE),update,install) --prefix $(LOCKS)/npm --package-lock-only --loglevel=error > /dev/null
 
 openapi: .venv/.ok ## Write what GET /openapi.json and /docs answer, from the models
 	@$(RUN) local.openapi layers/sd3/sd3
@@ -97,7 +100,7 @@ bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Measure what the service
 	@$(RUN) benchmarks $(ARGS)
 
 clean: ## Remove all that was made here, environments too
-	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis
+	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis requirements/npm/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ok: requirements/bootstrap.txt requirements/dev.txt
@@ -119,4 +122,10 @@ clean: ## Remove all that was made here, environments too
 	@$(PYTHON) -m venv --clear .tools/engine
 	@.tools/engine/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
 	@$(UV) pip install -q --python .tools/engine --require-hashes --no-deps -r $<
+	@touch $@
+
+# Any folder with a package-lock.json. No package may run anything when it is installed.
+%/node_modules/.ok: %/package-lock.json %/package.json .tools/node/.ok
+	@echo "setting up $*"
+	@$(NPM) ci --prefix $* --ignore-scripts --loglevel=error > /dev/null
 	@touch $@
