@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sd3.api import JOB_RETRY_AFTER, Response, handle
 from sd3.bootstrap import service
-from sd3.documents import docs, openapi
+from sd3.documents import docs, docs_file, openapi
 from sd3.gateway import Request
 from sd3.models import HealthAnswer, JobsQuery
 from sd3.uploads import UploadRequest
@@ -29,6 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "GET /health": health,
         "GET /openapi.json": openapi,
         "GET /docs": docs,
+        "GET /docs/{file}": docs_file,
     }
     return handle(routes, event, context)
 
