@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from local.openapi import examples
 from local.openapi.operations import Answer, Header, Operation, Parameter
 from sd3.contract import MAX_IMAGES, GenerateRequest
 from sd3.errors import (
@@ -33,11 +34,11 @@ TEXT: Final = {"type": "string"}
 RETRY_AFTER: Final = Header(
     "Retry-After", "Seconds until it is worth asking again.", {"type": "integer", "minimum": 0}
 )
-_LOCATION: Final = Header("Location", "Where the job is, relative to this address.", TEXT)
-_LINK: Final = Header("Location", "A link to the picture, signed now.", TEXT)
+_LOCATION: Final = Header("Location", "Where the job is, relative to the URL called.", TEXT)
+_LINK: Final = Header("Location", "A link to the image, signed now.", TEXT)
 _ENTITY_TAG: Final = Header("ETag", "What If-None-Match takes.", TEXT)
 _CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
-_APPLIED: Final = Header("Preference-Applied", "What was followed of Prefer.", TEXT, always=False)
+_APPLIED: Final = Header("Preference-Applied", "The preference followed.", TEXT, always=False)
 
 _JOB: Final = Parameter(
     "id", "path", "The job's id.", {"type": "string", "pattern": f"^{JOB_ID.pattern}$"}
@@ -45,22 +46,25 @@ _JOB: Final = Parameter(
 _INDEX: Final = Parameter(
     "index",
     "path",
-    "The picture's index in the job.",
+    "The index of the image in its job.",
     {"type": "integer", "minimum": 0, "maximum": MAX_IMAGES - 1},
 )
 _KNOWN: Final = Parameter(
-    "If-None-Match", "header", "Entity tags that are known: one of them is a 304.", TEXT
+    "If-None-Match",
+    "header",
+    "The ETag of what you have: if it is still the same, the answer is 304.",
+    TEXT,
 )
 _KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
-    "The same key and request are the same job, for 24 hours.",
+    "Your own text. For 24 hours the same key and request are the same job: repeating is safe.",
     {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY - 2}}}[!-~])?$"},
 )
 _ASYNC: Final = Parameter(
     "Prefer",
     "header",
-    "`respond-async`: answer 202 at once.",
+    "`respond-async`: do not wait for the images, answer 202 at once.",
     {"anyOf": [{"const": "respond-async"}, TEXT]},
 )
 _WAIT: Final = Parameter(
@@ -83,22 +87,26 @@ OPERATIONS: Final = (
         method="post",
         path="/generate/sd3",
         id="generate",
-        tag="pictures",
-        summary="Draw pictures",
-        description="Short work is answered with its pictures, long work is queued.",
+        tag="images",
+        summary="Generate images",
+        description="Only `prompt` is required. A short request is answered with its images (200), "
+        "a long one with a job that waits in a queue (202).",
         parameters=(_ASYNC, _KEY),
         body=GenerateRequest,
+        body_examples=examples.GENERATE_REQUESTS,
         answers=(
             Answer(
                 200,
-                "The job, which has ended; with `dry_run` what it would take.",
+                "The job, which has ended; with `dry_run`, what it would cost.",
                 (JobAnswer, QuoteAnswer),
+                example=examples.SUCCEEDED_JOB,
             ),
             Answer(
                 202,
                 "The job, which waits or runs.",
                 (JobAnswer,),
                 (_LOCATION, RETRY_AFTER, _APPLIED),
+                example=examples.QUEUED_JOB,
             ),
         ),
         errors=(
@@ -117,12 +125,12 @@ OPERATIONS: Final = (
         method="post",
         path="/uploads",
         id="upload",
-        tag="pictures",
-        summary="Get a form to upload an init image by",
+        tag="images",
+        summary="Get a form that uploads an init image of up to 20 MB",
+        description="Send the form's `fields` and then `file` to its `url` as multipart/form-data. "
+        "The `id` is then the `init_image_id` of requests, for a day.",
         body=UploadRequest,
-        answers=(
-            Answer(201, "The form, and the id of what it sends.", (UploadAnswer,), (_CACHE,)),
-        ),
+        answers=(Answer(201, "The form, and the id of the upload.", (UploadAnswer,), (_CACHE,)),),
         errors=(*_WITH_BODY, *_WITH_TOKEN),
     ),
     Operation(
@@ -132,7 +140,7 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="List jobs, newest first",
         query=JobsQuery,
-        answers=(Answer(200, "A page of the client's jobs.", (JobsAnswer,), (_CACHE,)),),
+        answers=(Answer(200, "A page of jobs.", (JobsAnswer,), (_CACHE,), example=examples.JOBS),),
         errors=(InvalidRequestError, *_WITH_TOKEN),
     ),
     Operation(
@@ -140,7 +148,7 @@ OPERATIONS: Final = (
         path="/jobs/{id}",
         id="getJob",
         tag="jobs",
-        summary="Read a job, with links signed now",
+        summary="Read a job, with new links to its images",
         parameters=(_JOB, _WAIT, _KNOWN),
         answers=(
             Answer(
@@ -148,8 +156,9 @@ OPERATIONS: Final = (
                 "The job.",
                 (JobAnswer,),
                 (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
+                example=examples.SUCCEEDED_JOB,
             ),
-            Answer(304, "The job is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
+            Answer(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
         ),
         errors=(InvalidRequestError, *_OF_A_JOB),
     ),
@@ -158,9 +167,9 @@ OPERATIONS: Final = (
         path="/jobs/{id}",
         id="deleteJob",
         tag="jobs",
-        summary="Remove a job with its pictures",
+        summary="Delete a job and its images",
         parameters=(_JOB,),
-        answers=(Answer(204, "The job is gone; it was canceled before if it was open."),),
+        answers=(Answer(204, "The job is deleted. One that had not ended is canceled first."),),
         errors=_OF_A_JOB,
     ),
     Operation(
@@ -170,7 +179,7 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="Cancel a job",
         parameters=(_JOB,),
-        answers=(Answer(200, "The job, which is canceled.", (JobAnswer,)),),
+        answers=(Answer(200, "The canceled job.", (JobAnswer,), example=examples.CANCELED_JOB),),
         errors=(NotCancelableError, *_OF_A_JOB),
     ),
     Operation(
@@ -178,9 +187,11 @@ OPERATIONS: Final = (
         path="/jobs/{id}/images/{index}",
         id="getImage",
         tag="jobs",
-        summary="Go to a picture: an address that stays",
+        summary="Follow a permanent address to an image",
+        description="The link in `Location` expires, this address does not. The page at `/docs` "
+        "cannot follow it to another host, as on AWS: open the image's `url` from the job instead.",
         parameters=(_JOB, _INDEX),
-        answers=(Answer(302, "It is there.", (), (_LINK, _CACHE)),),
+        answers=(Answer(302, "The image is there.", (), (_LINK, _CACHE)),),
         errors=_OF_A_JOB,
     ),
     Operation(
@@ -188,7 +199,7 @@ OPERATIONS: Final = (
         path="/usage",
         id="getUsage",
         tag="usage",
-        summary="What the client has used, and may still use",
+        summary="Read what the client has used, and may still use",
         answers=(Answer(200, "Today and the last 30 days.", (UsageAnswer,), (_CACHE,)),),
         errors=_WITH_TOKEN,
     ),
@@ -197,8 +208,8 @@ OPERATIONS: Final = (
         path="/health",
         id="health",
         tag="service",
-        summary="Whether the service answers",
-        answers=(Answer(200, "It does.", (HealthAnswer,)),),
+        summary="Check that the service answers",
+        answers=(Answer(200, "It answers.", (HealthAnswer,)),),
         errors=_ALWAYS,
         is_open=True,
     ),
@@ -212,14 +223,16 @@ OPERATIONS: Final = (
             parameters=(_KNOWN,),
             answers=(
                 Answer(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
-                Answer(304, "It is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
+                Answer(
+                    304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)
+                ),
             ),
             errors=_ALWAYS,
             is_open=True,
         )
         for path, name, summary, media_type in (
-            ("/openapi.json", "openapi", "This document", "application/json"),
-            ("/docs", "docs", "This document, to be read by people", "text/html"),
+            ("/openapi.json", "openapi", "Read this document", "application/json"),
+            ("/docs", "docs", "Show this document as a page", "text/html"),
         )
     ),
 )

@@ -120,3 +120,38 @@ def test_its_request_is_the_one_that_is_taken(told: dict[str, Any], body: dict[s
     except InvalidRequestError:
         taken = False
     assert jsonschema_rs.Draft202012Validator(schema).is_valid(body) == taken
+
+
+def examples(told: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Every example of a body, with its schema."""
+    responses = [*told["components"]["responses"].values()]
+    for _, _, operation in operations(told):
+        responses += [answer for answer in operation["responses"].values() if "$ref" not in answer]
+        responses += [operation["requestBody"]] if "requestBody" in operation else []
+    for response in responses:
+        for content in response.get("content", {}).values():
+            values = [named["value"] for named in content.get("examples", {}).values()]
+            values += [content["example"]] if "example" in content else []
+            yield from ((content["schema"], value) for value in values)
+
+
+def test_every_example_is_what_its_schema_says(told: dict[str, Any]) -> None:
+    found = list(examples(told))
+    assert len(found) > 20
+    for schema, value in found:
+        whole = {**schema, "components": told["components"]}
+        assert not list(jsonschema_rs.Draft202012Validator(whole).iter_errors(value)), value
+
+
+def test_every_error_has_an_example(told: dict[str, Any]) -> None:
+    for name, response in told["components"]["responses"].items():
+        shown = response["content"]["application/json"]["examples"]
+        assert [named["value"]["code"] for named in shown.values()] == name.split("_or_")
+
+
+def test_the_requests_that_are_shown_can_be_sent_as_they_are(told: dict[str, Any]) -> None:
+    body = told["paths"]["/generate/sd3"]["post"]["requestBody"]["content"]["application/json"]
+    shown = [named["value"] for named in body["examples"].values()]
+    assert shown[0].keys() == {"prompt"}
+    for request in shown:
+        GenerateRequest.from_values(request)
