@@ -77,7 +77,7 @@ build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
 	@$(RUN) local.artifact .aws-sam/build
 	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
-	@$(RUN) local.bill build/sbom.json .aws-sam/build/DependenciesLayer/python
+	@$(RUN) local.bill build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
 
 deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
