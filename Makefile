@@ -19,7 +19,7 @@ TORCH ?= torch==2.13.0
 # Every command starts Pythons that import much: compiled once, here, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-engine check check-locks check-openapi audit fmt lock openapi build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test fuzz test-code test-stack test-engine test-page check check-locks check-openapi audit fmt lock openapi build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the API with 
 
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH names the build of torch
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
+
+test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the page at /docs in a Chromium of this machine; CHROMIUM=path, ARGS go to pytest
+	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
 check: .venv/.ok check-locks check-openapi ## Check format, lint, types, imports, the template and what is generated
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
