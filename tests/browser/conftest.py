@@ -20,6 +20,15 @@ OPTIONS: Final = (
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def chromium() -> str:
+    """The program: CHROMIUM, or the first of the usual names; looked for before all else starts."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.fail(f"none of {', '.join(NAMES)} is installed; CHROMIUM=path names another")
+    return found
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack of `make run`, on ports and with state of its own."""
@@ -27,15 +36,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     state = tmp_path_factory.mktemp("stack")
     with running(state, edge_port=0, model_port=0, report=lambda _: None) as stack:
         yield stack
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The program: CHROMIUM, or the first of the usual names that is installed."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.fail(f"none of {', '.join(NAMES)} is installed; CHROMIUM=path names another")
-    return found
 
 
 @dataclass
