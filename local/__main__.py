@@ -88,6 +88,7 @@ def _end(_number: int, _frame: Any) -> NoReturn:
 
 _READY = """
 URL    {url}
+page   {url}/docs
 token  {token}
 generated  {image}
 

@@ -17,6 +17,8 @@ from typing import Any, Final
 from local.environment import ROOT
 
 PIP_AUDIT: Final = ROOT / ".tools/audit/bin/pip-audit"
+NPM: Final = ROOT / ".tools/node/bin/npm"
+NPM_LOCK: Final = "package-lock.json"
 
 _OPTIONS: Final = (
     *("--format", "json", "--progress-spinner", "off"),
@@ -53,20 +55,39 @@ def audit(locks: Sequence[Path]) -> Audit:
 
 
 def _ask(lock: Path) -> list[dict[str, Any]] | str:
-    """What pip-audit says of each package, or why it says nothing."""
+    """What is said of each package, as pip-audit says it, or why nothing is said."""
+    command: list[str | Path] = [PIP_AUDIT, *_OPTIONS, lock]
+    if lock.name == NPM_LOCK:
+        command = [NPM, "audit", "--json", "--package-lock-only", "--prefix", lock.parent]
     try:
-        run = subprocess.run(
-            [PIP_AUDIT, *_OPTIONS, lock],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
+        run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        report: dict[str, Any] = json.loads(run.stdout)
+        if "message" in report:  # npm got no answer
+            return str(report["message"])
+        packages: list[dict[str, Any]] = (
+            _packages_of_npm(report, lock) if lock.name == NPM_LOCK else report["dependencies"]
         )
-        packages: list[dict[str, Any]] = json.loads(run.stdout)["dependencies"]
     except subprocess.TimeoutExpired:
         return f"no answer in {_SECONDS} s"
     except (ValueError, KeyError):
         return (run.stderr.strip().splitlines() or ["no answer"])[-1]
+    return packages
+
+
+def _packages_of_npm(report: dict[str, Any], lock: Path) -> list[dict[str, Any]]:
+    """Every package of npm's lock, with what npm reports of it."""
+    packages = []
+    for path, locked in json.loads(lock.read_text())["packages"].items():
+        name = path.rpartition("node_modules/")[2]
+        found = report["vulnerabilities"].get(name, {"via": (), "fixAvailable": False})
+        fixed = ["a newer version"] if found["fixAvailable"] else []
+        vulns = [
+            {"id": via["url"].rpartition("/")[2], "fix_versions": fixed}
+            for via in found["via"]
+            if isinstance(via, dict)  # a text names a dependency, which has an entry of its own
+        ]
+        if name:  # the project itself has none
+            packages.append({"name": name, "version": locked["version"], "vulns": vulns})
     return packages
 
 

@@ -1,10 +1,18 @@
-"""python -m local.bill BILL LAYER: check that a bill of materials lists what the layer ships."""
+"""python -m local.bill BILL LAYER NPM_LOCK: have a bill of materials list what the layers ship.
 
+It is checked against the packages in the dependency layer. What the sd3 layer ships of npm's
+packages is added from npm's lock.
+"""
+
+import base64
 import json
 import re
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any, Final
+
+SHIPPED_FROM_NPM: Final = "swagger-ui-dist"
 
 Package = tuple[str, str]
 """Its name, as PEP 503 writes it, and version."""
@@ -21,7 +29,32 @@ def shipped(layer: Path) -> set[Package]:
     return {_package(found.name, found.version) for found in distributions(path=[str(layer)])}
 
 
-def main(bill: Path, layer: Path) -> int:
+def add_from_npm(bill: Path, lock: Path) -> None:
+    """Add the package of npm's that is shipped, as its lock has it."""
+    package = json.loads(lock.read_text())["packages"][f"node_modules/{SHIPPED_FROM_NPM}"]
+    purl = f"pkg:npm/{SHIPPED_FROM_NPM}@{package['version']}"
+    algorithm, _, digest = package["integrity"].partition("-")
+    component: dict[str, Any] = {
+        "bom-ref": purl,
+        "type": "library",
+        "name": SHIPPED_FROM_NPM,
+        "version": package["version"],
+        "purl": purl,
+        "licenses": [{"license": {"id": package["license"]}}],
+        "hashes": [
+            {
+                "alg": algorithm.upper().replace("SHA", "SHA-"),
+                "content": base64.b64decode(digest).hex(),
+            }
+        ],
+    }
+    content = json.loads(bill.read_text())
+    content["components"].append(component)
+    content.setdefault("dependencies", []).append({"ref": purl})
+    bill.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main(bill: Path, layer: Path, npm_lock: Path) -> int:
     """Print what differs, or how much is listed; the exit status."""
     on_paper, in_fact = listed(bill), shipped(layer)
     for name, version in sorted(in_fact - on_paper):
@@ -32,7 +65,8 @@ def main(bill: Path, layer: Path) -> int:
         print(f"nothing is installed in {layer}", file=sys.stderr)
     if on_paper != in_fact or not in_fact:
         return 1
-    print(f"{bill} lists the {len(on_paper)} packages that are shipped")
+    add_from_npm(bill, npm_lock)
+    print(f"{bill} lists the {len(on_paper) + 1} packages that are shipped")
     return 0
 
 
@@ -41,4 +75,4 @@ def _package(name: str, version: str) -> Package:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, handle
-from sd3.api.openapi import docs, openapi
+from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
 from sd3.bootstrap import job_service
 from sd3.domain.job import JobsQuery
@@ -30,6 +30,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "GET /health": health,
         "GET /openapi.json": openapi,
         "GET /docs": docs,
+        "GET /docs/{file}": docs_file,
     }
     return handle(routes, event, context)
 

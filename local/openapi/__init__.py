@@ -1,1 +1,1 @@
-"""Makes what the API says of itself: openapi.json and docs.html."""
+"""Makes what the API says of itself: openapi.json."""

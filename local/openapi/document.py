@@ -9,41 +9,57 @@ from typing import Final
 from pydantic import BaseModel
 
 from local.environment import ROOT
+from local.openapi.examples import REQUEST_ID, VALIDATION_DETAIL
 from local.openapi.operations import Answer, Header, Operation, Parameter
 from local.openapi.routes import OPERATIONS, RETRY_AFTER
 from local.openapi.schemas import NULL, REF, Json, ref, schemas
-from sd3.errors import Sd3Error
+from sd3.errors import InvalidRequestError, Sd3Error, StillRunningError
 from sd3.responses.models import ErrorBody
 
-_DESCRIPTION: Final = (
-    "Stable Diffusion 3 images: OctoAI's SD3 API, and jobs on top of it. Send `Authorization: "
-    "Bearer` and a token; GET takes one with the scope `read`, every other method one with "
-    "`generate`. An address that is not here is a 404 with the code `not_found`."
-)
+_DESCRIPTION: Final = """\
+Generate images with Stable Diffusion 3. The API is OctoAI's SD3 API, with jobs on top of it.
+
+**On the page at `/docs`:** press *Authorize* and paste your token. Then open `POST /generate/sd3` \
+and press *Execute*: the response links to the image. Such requests are real, and cost what they \
+cost from a program.
+
+**From a program:** send `Authorization: Bearer <token>`; only the routes under *service* are \
+open. `GET` needs a token with the scope `read`, every other method one with the scope `generate`.
+
+A short request is answered with its images. A long one, or one with `Prefer: respond-async`, is \
+answered with a job that waits: read `GET /jobs/{id}` until its `status` is `succeeded`, `failed` \
+or `canceled`.
+
+Every error has the same fields: `code` for programs, `message` for people, and `request_id`, \
+which the service's logs have too. An address that is not in this document is a 404 with the code \
+`not_found`.
+"""
 _TAGS: Final = {
-    "images": "What generates.",
-    "jobs": "What was generated, or will be.",
-    "usage": "What it costs.",
-    "service": "What is open to everybody.",
+    "images": "Generate images, and upload images to start from.",
+    "jobs": "Read, list, cancel and delete what was generated or waits.",
+    "usage": "Read what it cost, and what is left of the budget.",
+    "service": "Open to everybody: these routes need no token.",
 }
 _BEARER: Final = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A token that the operator gave out, or a JWT of a trusted issuer.",
+    "description": "The token alone, without the word `Bearer`: one that the operator gave you "
+    "(`sd3_...`), or a JWT of a trusted issuer. The page keeps it in memory only: it is gone when "
+    "you reload.",
 }
 _WHEN: Final = {
     "invalid_json": "The body is not JSON.",
-    "content_policy": "The upstream will not generate this.",
+    "content_policy": "The upstream refuses to generate this.",
     "unauthorized": "No token, or nothing that looks like one.",
-    "budget_exceeded": "It takes more than what is left of the client's budget of the day.",
-    "forbidden": "The token is not known, has ended, or is not for this.",
-    "not_found": "There is no such thing, or it is another client's.",
-    "idempotency_mismatch": "The Idempotency-Key came with another request before.",
+    "budget_exceeded": "It costs more than what is left of the client's budget for the day.",
+    "forbidden": "The token is unknown, has expired or was revoked, or lacks the scope.",
+    "not_found": "It does not exist, or belongs to another client.",
+    "idempotency_mismatch": "The Idempotency-Key was used for another request.",
     "not_cancelable": "The job has ended.",
     "gone": "The job was deleted, up to a day ago.",
     "too_large": "The body is larger than the service takes.",
     "unsupported_media_type": "The body is not application/json.",
-    "validation_error": "Something of the request is wrong: `detail` has all of it.",
+    "validation_error": "The request is not valid: `detail` lists every fault.",
     "rate_limited": "Too many requests.",
     "internal_error": "The service failed.",
     "upstream_error": "The upstream failed, or its answer cannot be used.",
@@ -74,7 +90,7 @@ def document() -> Json:
             "summary": project["description"],
             "description": _DESCRIPTION,
         },
-        "servers": [{"url": ".", "description": "Where this document came from."}],
+        "servers": [{"url": ".", "description": "The service that serves this document."}],
         "security": [{"bearerAuth": []}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
@@ -100,8 +116,9 @@ def _operation(operation: Operation) -> Json:
     if parameters:
         told["parameters"] = parameters
     if operation.body:
-        content = {"application/json": {"schema": ref(operation.body)}}
-        told["requestBody"] = {"required": True, "content": content}
+        examples = {title: {"value": value} for title, value in operation.body_examples.items()}
+        content = {"schema": ref(operation.body), "examples": examples}
+        told["requestBody"] = {"required": True, "content": {"application/json": content}}
     answers = {str(answer.status): _answer(answer) for answer in operation.answers}
     failures = {
         str(group[0].status): {"$ref": f"#/components/responses/{_codes(group)}"}
@@ -139,7 +156,10 @@ def _answer(answer: Answer) -> Json:
     bodies = [ref(model) for model in answer.models]
     if bodies:
         schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
-        told["content"] = {answer.media_type: {"schema": schema}}
+        content: Json = {"schema": schema}
+        if answer.example is not None:
+            content["example"] = answer.example
+        told["content"] = {answer.media_type: content}
     elif answer.status == HTTPStatus.OK:
         kind = "object" if answer.media_type == "application/json" else "string"
         told["content"] = {answer.media_type: {"schema": {"type": kind}}}
@@ -179,10 +199,20 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
                 "schema": {
                     "allOf": [ref(ErrorBody), {"properties": {"code": code}}],
                     "required": required,
-                }
+                },
+                "examples": {error.code: {"value": _failure_example(error)} for error in errors},
             }
         },
     }
     if status in _ERROR_HEADERS:
         told["headers"] = _headers(_ERROR_HEADERS[status])
     return told
+
+
+def _failure_example(error: type[Sd3Error]) -> Json:
+    example: Json = {"code": error.code, "message": _WHEN[error.code], "request_id": REQUEST_ID}
+    if error is StillRunningError:
+        example["job_id"] = REQUEST_ID
+    if error is InvalidRequestError:
+        example["detail"] = VALIDATION_DETAIL
+    return example

@@ -1,11 +1,12 @@
 """What the document tells of a route."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from local.openapi.examples import Example
 from sd3.errors import Sd3Error
 
 Schema = Mapping[str, Any]
@@ -37,11 +38,15 @@ class Answer(NamedTuple):
     models: tuple[type[BaseModel], ...] = ()
     headers: tuple[Header, ...] = ()
     media_type: str = "application/json"
+    example: Example | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One route; `errors` have the codes and statuses that it can fail with."""
+    """One route; `errors` have the codes and statuses that it can fail with.
+
+    `body_examples` are requests by a title, the first of which works as it is.
+    """
 
     method: str
     path: str
@@ -52,6 +57,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    body_examples: Mapping[str, Example] = field(default_factory=dict)
     answers: tuple[Answer, ...]
     errors: tuple[type[Sd3Error], ...]
     is_open: bool = False

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from local.openapi import examples
 from local.openapi.operations import Answer, Header, Operation, Parameter
 from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID, JobsQuery
@@ -39,11 +40,11 @@ TEXT: Final = {"type": "string"}
 RETRY_AFTER: Final = Header(
     "Retry-After", "Seconds until it is worth asking again.", {"type": "integer", "minimum": 0}
 )
-_LOCATION: Final = Header("Location", "Where the job is, relative to this address.", TEXT)
+_LOCATION: Final = Header("Location", "Where the job is, relative to the URL called.", TEXT)
 _LINK: Final = Header("Location", "A link to the image, signed now.", TEXT)
 _ENTITY_TAG: Final = Header("ETag", "What If-None-Match takes.", TEXT)
 _CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
-_APPLIED: Final = Header("Preference-Applied", "What was followed of Prefer.", TEXT, always=False)
+_APPLIED: Final = Header("Preference-Applied", "The preference followed.", TEXT, always=False)
 
 _JOB: Final = Parameter(
     "id", "path", "The job's id.", {"type": "string", "pattern": f"^{JOB_ID.pattern}$"}
@@ -51,22 +52,25 @@ _JOB: Final = Parameter(
 _INDEX: Final = Parameter(
     "index",
     "path",
-    "The image's index in the job.",
+    "The index of the image in its job.",
     {"type": "integer", "minimum": 0, "maximum": MAX_IMAGES - 1},
 )
 _KNOWN: Final = Parameter(
-    "If-None-Match", "header", "Entity tags that are known: one of them is a 304.", TEXT
+    "If-None-Match",
+    "header",
+    "The ETag of what you have: if it is still the same, the answer is 304.",
+    TEXT,
 )
 _KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
-    "The same key and request are the same job, for 24 hours.",
+    "Your own text. For 24 hours the same key and request are the same job: repeating is safe.",
     {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY - 2}}}[!-~])?$"},
 )
 _ASYNC: Final = Parameter(
     "Prefer",
     "header",
-    "`respond-async`: answer 202 at once.",
+    "`respond-async`: do not wait for the images, answer 202 at once.",
     {"anyOf": [{"const": "respond-async"}, TEXT]},
 )
 _WAIT: Final = Parameter(
@@ -91,20 +95,24 @@ OPERATIONS: Final = (
         id="generate",
         tag="images",
         summary="Generate images",
-        description="Short work is answered with its images, long work is queued.",
+        description="Only `prompt` is required. A short request is answered with its images (200), "
+        "a long one with a job that waits in a queue (202).",
         parameters=(_ASYNC, _KEY),
         body=GenerateRequest,
+        body_examples=examples.GENERATE_REQUESTS,
         answers=(
             Answer(
                 200,
-                "The job, which has ended; with `dry_run` what it would take.",
+                "The job, which has ended; with `dry_run`, what it would cost.",
                 (JobResponse, QuoteResponse),
+                example=examples.SUCCEEDED_JOB,
             ),
             Answer(
                 202,
                 "The job, which waits or runs.",
                 (JobResponse,),
                 (_LOCATION, RETRY_AFTER, _APPLIED),
+                example=examples.QUEUED_JOB,
             ),
         ),
         errors=(
@@ -124,11 +132,11 @@ OPERATIONS: Final = (
         path="/uploads",
         id="upload",
         tag="images",
-        summary="Get a form to upload an init image by",
+        summary="Get a form that uploads an init image of up to 20 MB",
+        description="Send the form's `fields` and then `file` to its `url` as multipart/form-data. "
+        "The `id` is then the `init_image_id` of requests, for a day.",
         body=UploadRequest,
-        answers=(
-            Answer(201, "The form, and the id of what it sends.", (UploadResponse,), (_CACHE,)),
-        ),
+        answers=(Answer(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),),
         errors=(*_WITH_BODY, *_WITH_TOKEN),
     ),
     Operation(
@@ -138,7 +146,9 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="List jobs, newest first",
         query=JobsQuery,
-        answers=(Answer(200, "A page of the client's jobs.", (JobListResponse,), (_CACHE,)),),
+        answers=(
+            Answer(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
+        ),
         errors=(InvalidRequestError, *_WITH_TOKEN),
     ),
     Operation(
@@ -146,7 +156,7 @@ OPERATIONS: Final = (
         path="/jobs/{id}",
         id="getJob",
         tag="jobs",
-        summary="Read a job, with links signed now",
+        summary="Read a job, with new links to its images",
         parameters=(_JOB, _WAIT, _KNOWN),
         answers=(
             Answer(
@@ -154,8 +164,9 @@ OPERATIONS: Final = (
                 "The job.",
                 (JobResponse,),
                 (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
+                example=examples.SUCCEEDED_JOB,
             ),
-            Answer(304, "The job is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
+            Answer(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
         ),
         errors=(InvalidRequestError, *_OF_A_JOB),
     ),
@@ -164,9 +175,9 @@ OPERATIONS: Final = (
         path="/jobs/{id}",
         id="deleteJob",
         tag="jobs",
-        summary="Remove a job with its images",
+        summary="Delete a job and its images",
         parameters=(_JOB,),
-        answers=(Answer(204, "The job is gone; it was canceled before if it was open."),),
+        answers=(Answer(204, "The job is deleted. One that had not ended is canceled first."),),
         errors=_OF_A_JOB,
     ),
     Operation(
@@ -176,7 +187,7 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="Cancel a job",
         parameters=(_JOB,),
-        answers=(Answer(200, "The job, which is canceled.", (JobResponse,)),),
+        answers=(Answer(200, "The canceled job.", (JobResponse,), example=examples.CANCELED_JOB),),
         errors=(NotCancelableError, *_OF_A_JOB),
     ),
     Operation(
@@ -184,9 +195,11 @@ OPERATIONS: Final = (
         path="/jobs/{id}/images/{index}",
         id="getImage",
         tag="jobs",
-        summary="Go to an image: an address that stays",
+        summary="Follow a permanent address to an image",
+        description="The link in `Location` expires, this address does not. The page at `/docs` "
+        "cannot follow it to another host, as on AWS: open the image's `url` from the job instead.",
         parameters=(_JOB, _INDEX),
-        answers=(Answer(302, "It is there.", (), (_LINK, _CACHE)),),
+        answers=(Answer(302, "The image is there.", (), (_LINK, _CACHE)),),
         errors=_OF_A_JOB,
     ),
     Operation(
@@ -194,7 +207,7 @@ OPERATIONS: Final = (
         path="/usage",
         id="getUsage",
         tag="usage",
-        summary="What the client has used, and may still use",
+        summary="Read what the client has used, and may still use",
         answers=(Answer(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
         errors=_WITH_TOKEN,
     ),
@@ -203,8 +216,8 @@ OPERATIONS: Final = (
         path="/health",
         id="health",
         tag="service",
-        summary="Whether the service answers",
-        answers=(Answer(200, "It does.", (HealthResponse,)),),
+        summary="Check that the service answers",
+        answers=(Answer(200, "It answers.", (HealthResponse,)),),
         errors=_ALWAYS,
         is_open=True,
     ),
@@ -218,14 +231,16 @@ OPERATIONS: Final = (
             parameters=(_KNOWN,),
             answers=(
                 Answer(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
-                Answer(304, "It is as If-None-Match knows it.", (), (_ENTITY_TAG, _CACHE)),
+                Answer(
+                    304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)
+                ),
             ),
             errors=_ALWAYS,
             is_open=True,
         )
         for path, name, summary, media_type in (
-            ("/openapi.json", "openapi", "This document", "application/json"),
-            ("/docs", "docs", "This document, to be read by people", "text/html"),
+            ("/openapi.json", "openapi", "Read this document", "application/json"),
+            ("/docs", "docs", "Show this document as a page", "text/html"),
         )
     ),
 )

@@ -64,3 +64,51 @@ def test_a_lock_without_an_answer_is_not_audited(
 ) -> None:
     assert main([str(answers / "sam.txt"), str(answers / "dev.txt")]) == 1
     assert capsys.readouterr().err == "NOT AUDITED: sam.txt: no way, and 1 more\n"
+
+
+NPM_LOCK = {
+    "packages": {
+        "": {"name": "sd3-image-service"},
+        "node_modules/@scarf/scarf": {"version": "1.4.0"},
+        "node_modules/swagger-ui-dist": {"version": "5.35.0"},
+    }
+}
+NPM_ADVISORY = {"source": 1, "url": "https://example.com/advisories/GHSA-1"}
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "told"),
+    [
+        ({"vulnerabilities": {}}, 0, ""),
+        (
+            {
+                "vulnerabilities": {
+                    "@scarf/scarf": {"via": [NPM_ADVISORY], "fixAvailable": True},
+                    "swagger-ui-dist": {"via": ["@scarf/scarf"], "fixAvailable": True},
+                }
+            },
+            1,
+            "vulnerable: package-lock.json: @scarf/scarf 1.4.0: GHSA-1, fixed by a newer version\n",
+        ),
+        (
+            {"message": "405 Method Not Allowed"},
+            1,
+            "NOT AUDITED: package-lock.json: 405 Method Not Allowed\n",
+        ),
+    ],
+)
+def test_npms_packages_are_audited_too(
+    answers: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    report: dict[str, Any],
+    status: int,
+    told: str,
+) -> None:
+    program, lock = answers / "npm", answers / "package-lock.json"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(report)}'\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(audit, "NPM", program)
+    lock.write_text(json.dumps(NPM_LOCK))
+    assert main([str(lock)]) == status
+    assert capsys.readouterr().err == told
