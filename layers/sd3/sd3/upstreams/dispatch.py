@@ -18,10 +18,10 @@ from sd3.upstreams.base import Upstream
 BACKOFF_SECONDS: Final = 1.0
 
 MIN_CALL_SECONDS: Final = 10.0
-"""Kept for the call itself when its slot is waited for by who has generated a part already."""
+"""Kept for the call itself while a caller that has some images already waits for a slot."""
 
 PATIENCE_SECONDS: Final = 20.0
-"""How long a slot is waited for: with its call it should end before the gateway's 29 s, and longer
+"""How long a caller waits for a slot. Wait and call should end before the gateway's 29 s. Longer
 waits belong to the queue, where they cost nothing."""
 
 Result = GeneratedImage | Sd3Error
@@ -32,56 +32,56 @@ Batch = tuple[int, ...]
 
 
 class Permit(NamedTuple):
-    """What a limiter allows: one call for each wait, in seconds from now."""
+    """Permission for one call after each wait, in seconds from now."""
 
     waits: tuple[float, ...]
-    holder: str = ""
-    """Whom the leases of calls under way belong to, where these are bounded."""
+    lease_holder: str = ""
+    """Prefix of the names of its leases, where concurrency is bounded."""
     is_troubled: bool = False
-    """Whether calls have failed of late, so that one that does not is news."""
+    """Whether calls failed before, so that a success must be recorded."""
     is_probe: bool = False
-    """Whether the upstream is given up, but for this visit."""
+    """Whether the circuit breaker is open, and this caller is the probe."""
 
 
 class RateLimiter(Protocol):
     """Limits the rate at which all functions together call one upstream."""
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
-        """Take slots for up to `calls` calls, at least one, the first within `patience` seconds.
+        """Reserve slots for up to `calls` calls, at least one, the first within `patience` seconds.
 
         Raises UpstreamRateLimitedError when that cannot be, and StorageError.
         """
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Tell what became of the calls; raises nothing."""
+        """Record how the calls ended; raises nothing."""
 
 
 @dataclass
 class Calls:
-    """What calls to one upstream have come to so far."""
+    """The results of the calls to one upstream so far."""
 
     results: dict[int, Result] = field(default_factory=dict)
     milliseconds: float = 0.0
     were_made: bool = False
-    """Whether the upstream was asked at all."""
+    """Whether the upstream was called at all."""
 
     @property
     def has_generated(self) -> bool:
-        """Whether an image is there."""
+        """Whether at least one image was generated."""
         return any(isinstance(result, GeneratedImage) for result in self.results.values())
 
-    def add(self, batch: Batch, answer: UpstreamResult | Sd3Error) -> None:
-        """Note what one call came to."""
-        if isinstance(answer, Sd3Error):
-            self.results |= dict.fromkeys(batch, answer)
+    def add(self, batch: Batch, result: UpstreamResult | Sd3Error) -> None:
+        """Add the result of one call."""
+        if isinstance(result, Sd3Error):
+            self.results |= dict.fromkeys(batch, result)
             return
-        self.results |= dict(zip(batch, answer.images, strict=True))
-        self.milliseconds = max(self.milliseconds, answer.prediction_time_ms)
+        self.results |= dict(zip(batch, result.images, strict=True))
+        self.milliseconds = max(self.milliseconds, result.prediction_time_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimitedUpstream:
-    """An upstream behind its limiter; both are made when they are first used."""
+    """An upstream behind its rate limiter. Both are made when they are first used."""
 
     settings: UpstreamSettings
     make: Callable[[], Upstream]
@@ -97,11 +97,11 @@ class RateLimitedUpstream:
 
     @cached_property
     def limiter(self) -> RateLimiter:
-        """Its limiter, which all functions share."""
+        """Its rate limiter, which all functions share."""
         return self.make_limiter(self.upstream)
 
     def price(self, request: GenerateRequest) -> int:
-        """What one image costs, in micro-dollars."""
+        """Price one image in micro-dollars."""
         if self.settings.price_micros is not None:
             return self.settings.price_micros
         return self.upstream.price(request)
@@ -111,7 +111,7 @@ class RateLimitedUpstream:
         calls, failed = Calls(), 0
         waiting = _batches(task.seeds, self.upstream.images_per_call)
         while waiting:
-            # Where nobody else generates the rest, it should not be lost to those who come now.
+            # The rest of a job that has images already goes before new jobs if nobody else is left.
             is_patient = calls.has_generated and tries > 1
             try:
                 permit = self._acquire(len(waiting), task, is_patient=is_patient)
@@ -126,7 +126,7 @@ class RateLimitedUpstream:
             failed += 1
             wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
             if failed == tries or wait > self._patience(task, is_patient=calls.has_generated):
-                for batch in waiting:  # it would be the same for them
+                for batch in waiting:  # they would fail likewise
                     calls.results |= dict.fromkeys(batch, calls.results[busy[0][0]])
                 break
             waiting = busy + waiting
@@ -157,7 +157,7 @@ class RateLimitedUpstream:
             self.sleep(wait)
 
     def _patience(self, task: GenerationTask, *, is_patient: bool) -> float:
-        """For how long a slot may be waited for: what is left then is the call's own."""
+        """Return how long a slot may be waited for. The rest of the time is the call's."""
         left = max(0.0, task.deadline - self.clock())
         if is_patient:
             return max(left - MIN_CALL_SECONDS, left / 2)
@@ -166,7 +166,7 @@ class RateLimitedUpstream:
     def _call_all(
         self, task: GenerationTask, batches: Sequence[Batch], permit: Permit, calls: Calls
     ) -> list[Batch]:
-        """Call for each batch, all at once; those that the upstream was too busy for."""
+        """Make all calls at once, and return the batches that found the upstream too busy."""
 
         def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:
@@ -178,14 +178,14 @@ class RateLimitedUpstream:
 
         calls.were_made = True
         if len(batches) == 1:
-            answers = [call(batches[0], permit.waits[0])]
+            results = [call(batches[0], permit.waits[0])]
         else:
             with ThreadPoolExecutor(len(batches), thread_name_prefix="generate") as pool:
-                answers = list(pool.map(call, batches, permit.waits))
-        errors = [one if isinstance(one, Sd3Error) else None for one in answers]
+                results = list(pool.map(call, batches, permit.waits))
+        errors = [one if isinstance(one, Sd3Error) else None for one in results]
         self.limiter.release(permit, errors)
-        for batch, answer in zip(batches, answers, strict=True):
-            calls.add(batch, answer)
+        for batch, result in zip(batches, results, strict=True):
+            calls.add(batch, result)
         busy = zip(batches, errors, strict=True)
         return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
 
