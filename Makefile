@@ -19,7 +19,7 @@ TORCH ?= torch==2.13.0
 # Every command starts Pythons that import much: compiled once, here, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-engine test-page check check-locks check-openapi audit fmt lock openapi build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test fuzz test-code test-stack test-engine test-page check check-locks check-openapi check-docs audit fmt lock openapi docs build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -46,9 +46,9 @@ test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORC
 test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the page at /docs in a Chromium of this machine; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
-check: .venv/.ok check-locks check-openapi ## Check format, lint, types, imports, the template and what is generated
+check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, types, imports, the template and what is generated
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
-	@$(BIN)/mypy layers/sd3 functions model_server local benchmarks tests
+	@$(BIN)/mypy layers/sd3 functions model_server local tools benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
 	@$(BIN)/cfn-lint template.yaml -a cfn_lint_serverless.rules
 
@@ -63,6 +63,11 @@ check-openapi: .venv/.ok
 	@cmp -s build/openapi.json layers/sd3/sd3/api/openapi.json || \
 	  { echo "layers/sd3/sd3/api/openapi.json is behind the models: make openapi"; exit 1; }
 
+check-docs: .venv/.ok
+	@rm -rf build/docs && mkdir -p build/docs && cp docs/*.md build/docs && $(RUN) tools.docs build/docs
+	@for page in docs/*.md; do cmp -s $$page build/$$page || \
+	  { echo "$$page is behind the code: make docs"; exit 1; }; done
+
 audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
 	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
 
@@ -75,6 +80,9 @@ lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's
 
 openapi: .venv/.ok ## Write what GET /openapi.json answers, from the models
 	@$(RUN) local.openapi layers/sd3/sd3/api/openapi.json
+
+docs: .venv/.ok ## Write the tables of docs/ that follow from the template, the errors and openapi.json
+	@$(RUN) tools.docs docs
 
 build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check what was built
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build

@@ -157,7 +157,7 @@ class SharedRateLimiter:
                 "The upstream fails, and rests a while.", retry_after=seconds
             )
         if state.next_slot_at > latest:
-            # A quarter of the patience earlier than the last reserved slot: callers come back spread
+            # A quarter of the patience before the last reserved slot: callers come back spread
             # over some time, and no slot should pass unused meanwhile.
             seconds = (state.next_slot_at - now - (latest - now) / 4) / MICROSECONDS
             return UpstreamRateLimitedError(
