@@ -1,4 +1,4 @@
-"""What generating images comes to: per image, per call, per request."""
+"""Generating images: the task, and its results per image, per call and per request."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Self
@@ -26,9 +26,9 @@ class GenerationTask(NamedTuple):
 
 
 class GeneratedImage(NamedTuple):
-    """One image as an upstream answered it.
+    """One image of an upstream's response.
 
-    `image` is None when it was removed for safety, or, with an `error`, not generated.
+    `image` is None when the image was removed for safety or, with an `error`, not generated.
     """
 
     seed: int
@@ -46,10 +46,10 @@ class UpstreamResult(NamedTuple):
 
 
 class GenerationResult(NamedTuple):
-    """What generating a request came to: an image for each seed, in order, or why there is none.
+    """The result of a task: an image for each seed, in order, or the `error`.
 
-    Some images can have failed where others were generated. `charges` are of all calls, whatever
-    became of them; `ignored` are fields of the request that the upstream does not follow.
+    Some images can have failed beside others. `charges` are of all calls, also of failed ones.
+    `ignored` names the fields of the request that the upstream does not follow.
     """
 
     images: tuple[GeneratedImage, ...] = ()
