@@ -48,7 +48,7 @@ test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try
 
 check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, types, imports, the template and what is generated
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
-	@$(BIN)/mypy layers/sd3 functions model_server local tools benchmarks tests
+	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
 	@$(BIN)/cfn-lint template.yaml -a cfn_lint_serverless.rules
 
@@ -59,7 +59,7 @@ check-locks: .venv/.ok
 	@diff -r -x '*.in' -x node_modules requirements build/locks || (echo "the locks are behind *.in or package.json: make lock" && exit 1)
 
 check-openapi: .venv/.ok
-	@mkdir -p build && $(RUN) local.openapi build/openapi.json
+	@mkdir -p build && $(RUN) tools.openapi build/openapi.json
 	@cmp -s build/openapi.json layers/sd3/sd3/api/openapi.json || \
 	  { echo "layers/sd3/sd3/api/openapi.json is behind the models: make openapi"; exit 1; }
 
@@ -69,7 +69,7 @@ check-docs: .venv/.ok
 	  { echo "$$page is behind the code: make docs"; exit 1; }; done
 
 audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
-	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
+	@$(RUN) tools.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
 
 fmt: .venv/.ok ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
@@ -79,36 +79,36 @@ lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's
 	@$(NPM) $(if $(UPGRADE),update,install) --prefix $(LOCKS)/npm --package-lock-only --loglevel=error > /dev/null
 
 openapi: .venv/.ok ## Write what GET /openapi.json answers, from the models
-	@$(RUN) local.openapi layers/sd3/sd3/api/openapi.json
+	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
 
 docs: .venv/.ok ## Write the tables of docs/ that follow from the template, the errors and openapi.json
 	@$(RUN) tools.docs docs
 
 build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check what was built
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
-	@$(RUN) local.artifact .aws-sam/build
+	@$(RUN) tools.artifact .aws-sam/build
 	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
-	@$(RUN) local.bill build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
+	@$(RUN) tools.bill_of_materials build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
 
 deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
 
 token: .venv/.ok ## Make a client's token: CLIENT=name; NAME EXPIRES SCOPES BUDGET PER_MINUTE MAX_IMAGES; STACK=name for a stack on AWS
-	@$(RUN) local.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \
+	@$(RUN) ops.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \
 	  $(call option,--expires,EXPIRES) $(call option,--scopes,SCOPES) $(call option,--budget,BUDGET) \
 	  $(call option,--per-minute,PER_MINUTE) $(call option,--max-images,MAX_IMAGES)
 
 clients: .venv/.ok ## List the clients, their tokens by id, scopes and limits; STACK=name for a stack on AWS
-	@$(RUN) local.clients clients --stack "$(STACK)"
+	@$(RUN) ops.clients clients --stack "$(STACK)"
 
 revoke: .venv/.ok ## End a client's tokens: CLIENT=name; TOKEN=id for one of them; STACK=name for a stack on AWS
-	@$(RUN) local.clients revoke "$(CLIENT)" --stack "$(STACK)" $(call option,--token,TOKEN)
+	@$(RUN) ops.clients revoke "$(CLIENT)" --stack "$(STACK)" $(call option,--token,TOKEN)
 
 invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
-	@$(RUN) local.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
+	@$(RUN) ops.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
 
 redrive: .venv/.ok ## Put failed jobs back: SINCE=2026-11-23T09:00 UNTIL=... (UTC); STACK=name for a stack on AWS
-	@$(RUN) local.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
+	@$(RUN) ops.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
 
 bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Measure what the service adds to an upstream's time
 	@$(RUN) benchmarks $(ARGS)

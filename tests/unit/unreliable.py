@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
-from local.redrive import put_back
+from ops.redrive import put_back
 from sd3.domain.billing import NO_USAGE, UsageEntry, day_of
 from sd3.domain.client import ClientLimits
 from sd3.domain.generation import GenerationTask, UpstreamResult

@@ -1,10 +1,10 @@
-"""python -m local.openapi FILE: write the OpenAPI document there."""
+"""python -m tools.openapi FILE: write the OpenAPI document there."""
 
 import json
 import sys
 from pathlib import Path
 
-from local.openapi.document import document
+from tools.openapi.document import document
 
 
 def main(path: Path) -> None:

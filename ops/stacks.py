@@ -3,21 +3,26 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import botocore.session
 from botocore.config import Config
 
-from local.environment import ROOT, read_env
-from local.processes import StackError
 from sd3.adapters.dynamodb.token_admin import TokenStore
 
-STACK_NAME = "sd3"
+RUNNING_STACK: Final = Path(__file__).resolve().parents[1] / ".local/env"
+"""Where `make run` says how its stack is reached, in lines of KEY=VALUE."""
+
+STACK_NAME: Final = "sd3"
 """Name of the stack in the embedded AWS."""
 
 
-class Deployed:
+class StackError(Exception):
+    """The stack cannot be started or has broken down; the message says what to look at."""
+
+
+class DeployedStack:
     """One deployed stack, by the names of its template."""
 
     def __init__(
@@ -57,7 +62,7 @@ class Deployed:
         return self.tokens().issue(client_id)
 
 
-def embedded(values: Mapping[str, str]) -> Deployed:
+def embedded(values: Mapping[str, str]) -> DeployedStack:
     """The stack of the embedded AWS that `values` (the lines of .local/env) describe.
 
     Nothing of this machine's own AWS settings, files or proxies takes part.
@@ -69,7 +74,7 @@ def embedded(values: Mapping[str, str]) -> Deployed:
             "credentials_file": (None, None, os.devnull, None),
         }
     )
-    return Deployed(
+    return DeployedStack(
         boto3.Session(
             aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
@@ -81,14 +86,20 @@ def embedded(values: Mapping[str, str]) -> Deployed:
     )
 
 
-def chosen(stack: str | None, *, env: Path = ROOT / ".local/env") -> Deployed:
+def find_stack(stack: str | None, *, env: Path = RUNNING_STACK) -> DeployedStack:
     """The stack of that name in the user's own AWS account; without a name, the embedded one.
 
     Raises StackError when the embedded one is not running.
     """
     if stack:
-        return Deployed(boto3.Session(), stack)
+        return DeployedStack(boto3.Session(), stack)
     try:
         return embedded(read_env(env))
     except FileNotFoundError:
         raise StackError("no stack is running here: start `make run`, or say STACK=name") from None
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """Read what write_env wrote; raises FileNotFoundError when there is no such file."""
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {name: value for name, _, value in pairs}

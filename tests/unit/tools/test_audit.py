@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local import audit
-from local.audit import main
+from tools import audit
+from tools.audit import main
 
 SAFE = {"name": "six", "version": "1.17.0", "vulns": []}
 UNKNOWN = {"name": "uv", "skip_reason": "Dependency not found on PyPI and could not be audited"}

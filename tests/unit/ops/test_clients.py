@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local import clients as command
-from local.processes import StackError
+from ops import clients as command
+from ops.stacks import StackError
 from sd3.domain.billing import dollars
 from sd3.errors import StorageError
 
@@ -110,7 +110,7 @@ class FakeStore:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     store = FakeStore()
-    monkeypatch.setattr(command, "chosen", lambda _: store)
+    monkeypatch.setattr(command, "find_stack", lambda _: store)
     return store
 
 

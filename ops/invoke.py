@@ -1,4 +1,4 @@
-"""python -m local.invoke FUNCTION EVENT: run one deployed function with an event from a file."""
+"""python -m ops.invoke FUNCTION EVENT: run one deployed function with an event from a file."""
 
 import argparse
 import json
@@ -7,8 +7,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.deployed import chosen
-from local.processes import StackError
+from ops.stacks import StackError, find_stack
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +18,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--stack", help="a stack in your AWS account, not the one running here")
     options = parser.parse_args(arguments)
     try:
-        deployed = chosen(options.stack)
+        deployed = find_stack(options.stack)
         answer = deployed.client("lambda").invoke(
             FunctionName=deployed.resource(logical_id(options.function)),
             Payload=options.event.read_bytes(),

@@ -7,10 +7,10 @@ import jsonschema_rs
 import pytest
 from aws_lambda_powertools.event_handler.openapi.models import OpenAPI
 
-from local.openapi.document import document
 from sd3.domain.request import SIZES, GenerateRequest
 from sd3.errors import InvalidRequestError, Sd3Error
 from tests.unit.translated_template import api_body
+from tools.openapi.document import document
 
 PAGE = {("get", "/docs/{file}")}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.artifact import faults, main
+from tools.artifact import faults, main
 
 
 def elf(machine: int) -> bytes:
@@ -54,7 +54,7 @@ def test_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.py").write_bytes(bytes(2**20))
-    monkeypatch.setattr("local.artifact._MAX_BYTES", 2**19)
+    monkeypatch.setattr("tools.artifact._MAX_BYTES", 2**19)
     assert main(tmp_path) == 1
     assert "1.0 MB unzipped, more than" in capsys.readouterr().err
 

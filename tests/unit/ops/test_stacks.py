@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from local import invoke
-from local.deployed import Deployed, chosen, embedded
 from local.environment import write_env
-from local.processes import StackError
+from ops import invoke
+from ops.stacks import DeployedStack, StackError, embedded, find_stack
 
 AWS = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
@@ -39,20 +38,20 @@ def test_the_embedded_stack_is_free_of_the_users_account() -> None:
 
 def test_without_a_name_the_running_stack_is_meant(tmp_path: Path) -> None:
     write_env(tmp_path / "env", AWS)
-    client = chosen("", env=tmp_path / "env").client("s3")
+    client = find_stack("", env=tmp_path / "env").client("s3")
     assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
 
 
 def test_without_a_running_stack_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="start `make run`"):
-        chosen(None, env=tmp_path / "env")
+        find_stack(None, env=tmp_path / "env")
 
 
 def test_with_a_name_the_users_own_account_is_meant() -> None:
-    assert chosen("prod").client("s3").meta.region_name == "eu-west-1"
+    assert find_stack("prod").client("s3").meta.region_name == "eu-west-1"
 
 
-class FakeStack(Deployed):
+class FakeStack(DeployedStack):
     """A stack that runs functions without AWS."""
 
     def __init__(self) -> None:
@@ -73,7 +72,7 @@ class FakeStack(Deployed):
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeStack:
     stack = FakeStack()
-    monkeypatch.setattr(invoke, "chosen", lambda _: stack)
+    monkeypatch.setattr(invoke, "find_stack", lambda _: stack)
     return stack
 
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from local.openapi.examples import Example
 from sd3.errors import Sd3Error
+from tools.openapi.examples import Example
 
 Schema = Mapping[str, Any]
 

@@ -1,4 +1,4 @@
-"""python -m local.artifact FOLDER: check that what was built can run on AWS Lambda."""
+"""python -m tools.artifact FOLDER: check that what was built can run on AWS Lambda."""
 
 import struct
 import sys

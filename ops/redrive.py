@@ -1,4 +1,4 @@
-"""python -m local.redrive SINCE UNTIL: put the jobs that failed in a time back into the queue."""
+"""python -m ops.redrive SINCE UNTIL: put the jobs that failed in a time back into the queue."""
 
 import argparse
 import sys
@@ -8,8 +8,7 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.deployed import Deployed, chosen
-from local.processes import StackError
+from ops.stacks import DeployedStack, StackError, find_stack
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.sqs import SqsJobQueue
 from sd3.domain.job import Job
@@ -29,7 +28,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         count = redrive(
-            chosen(options.stack), since=options.since, until=options.until, now=datetime.now(UTC)
+            find_stack(options.stack),
+            since=options.since,
+            until=options.until,
+            now=datetime.now(UTC),
         )
     except (StackError, StorageError, BotoCoreError, ClientError) as error:
         print(f"not all were put back, do it again: {error}", file=sys.stderr)
@@ -44,7 +46,7 @@ def moment(text: str) -> datetime:
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def redrive(deployed: Deployed, *, since: datetime, until: datetime, now: datetime) -> int:
+def redrive(deployed: DeployedStack, *, since: datetime, until: datetime, now: datetime) -> int:
     """Queue all jobs again that failed from `since` to `until`; how many there were.
 
     Doing it twice is safe: what was put back has not failed any more. Raises StorageError, and

@@ -1,4 +1,4 @@
-"""python -m local.bill BILL LAYER NPM_LOCK: have a bill of materials list what the layers ship.
+"""python -m tools.bill_of_materials BILL LAYER NPM_LOCK: list what the layers ship in a bill.
 
 It is checked against the packages in the dependency layer. What the sd3 layer ships of npm's
 packages is added from npm's lock.

@@ -1,4 +1,4 @@
-"""python -m local.clients token|clients|revoke: who may ask the service, for what and how much."""
+"""python -m ops.clients token|clients|revoke: who may ask the service, for what and how much."""
 
 import argparse
 import re
@@ -11,9 +11,8 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.deployed import chosen
-from local.processes import StackError
-from local.redrive import moment
+from ops.redrive import moment
+from ops.stacks import StackError, find_stack
 from sd3.adapters.dynamodb.token_admin import TokenStore
 from sd3.domain.billing import dollars
 from sd3.domain.client import SCOPES, ClientLimits, Token
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.act(chosen(options.stack).tokens(), options)
+        options.act(find_stack(options.stack).tokens(), options)
     except (StackError, ValueError, StorageError, BotoCoreError, ClientError) as error:
         print(f"{options.failed}: {error}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.bill import main
+from tools.bill_of_materials import main
 
 NPM_LOCK = {
     "packages": {

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from local import redrive
-from local.processes import StackError
+from ops import redrive
+from ops.stacks import StackError
 from sd3.errors import StorageError
 
 
@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append(times)
         return 3
 
-    monkeypatch.setattr(redrive, "chosen", lambda _: object())
+    monkeypatch.setattr(redrive, "find_stack", lambda _: object())
     monkeypatch.setattr(redrive, "redrive", fake)
     return calls
 
@@ -51,9 +51,9 @@ def test_the_jobs_are_counted(
 def test_a_redrive_that_broke_off_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    def chosen(_: str) -> None:
+    def find_stack(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(redrive, "chosen", chosen)
+    monkeypatch.setattr(redrive, "find_stack", find_stack)
     assert redrive.main(["2026-11-23", "2026-11-24"]) == 1
     assert "do it again" in capsys.readouterr().err

@@ -8,13 +8,13 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from local.environment import ROOT
-from local.openapi.examples import REQUEST_ID, VALIDATION_DETAIL
-from local.openapi.operations import Answer, Header, Operation, Parameter
-from local.openapi.routes import OPERATIONS, RETRY_AFTER
-from local.openapi.schemas import NULL, REF, Json, ref, schemas
 from sd3.errors import InvalidRequestError, Sd3Error, StillRunningError
 from sd3.responses.models import ErrorBody
+from tools import ROOT
+from tools.openapi.examples import REQUEST_ID, VALIDATION_DETAIL
+from tools.openapi.operations import Answer, Header, Operation, Parameter
+from tools.openapi.routes import OPERATIONS, RETRY_AFTER
+from tools.openapi.schemas import NULL, REF, Json, ref, schemas
 
 _DESCRIPTION: Final = """\
 Generate images with Stable Diffusion 3. The API is OctoAI's SD3 API, with jobs on top of it.

@@ -1,4 +1,4 @@
-"""python -m local.audit LOCK...: look up the known vulnerabilities of all that is locked.
+"""python -m tools.audit LOCK...: look up the known vulnerabilities of all that is locked.
 
 pip-audit counts a package as fine when its registry has no advisories to give, as mirrors have
 not. Here that is told apart: a package that nobody could be asked about is not audited.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from local.environment import ROOT
+from tools import ROOT
 
 PIP_AUDIT: Final = ROOT / ".tools/audit/bin/pip-audit"
 NPM: Final = ROOT / ".tools/node/bin/npm"

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from local.openapi import examples
-from local.openapi.operations import Answer, Header, Operation, Parameter
 from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID, JobsQuery
 from sd3.domain.request import MAX_IMAGES, GenerateRequest, UploadRequest
@@ -34,6 +32,8 @@ from sd3.responses.models import (
     UploadResponse,
     UsageResponse,
 )
+from tools.openapi import examples
+from tools.openapi.operations import Answer, Header, Operation, Parameter
 
 TEXT: Final = {"type": "string"}
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from local.openapi.routes import OPERATIONS
 from sd3.domain.request import (
     MAX_FIELDS,
     OCTOAI_OPTIONAL,
@@ -17,6 +16,7 @@ from sd3.domain.request import (
     GenerateRequest,
 )
 from sd3.responses.models import ErrorBody
+from tools.openapi.routes import OPERATIONS
 
 Json = dict[str, Any]
 
