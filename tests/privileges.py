@@ -44,14 +44,14 @@ GRANTS: Final[dict[str, Grants]] = {
             "sqs:GetQueueAttributes",
             "sqs:ChangeMessageVisibility",
         },
-        "AsideQueue": {"sqs:SendMessage"},
+        "UnprocessableQueue": {"sqs:SendMessage"},
         "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
     },
     "DeadLettersFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:UpdateItem"},
         "DeadLettersQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
-        "AsideQueue": {"sqs:SendMessage"},
+        "UnprocessableQueue": {"sqs:SendMessage"},
     },
     "InboxFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
@@ -63,9 +63,9 @@ GRANTS: Final[dict[str, Grants]] = {
         "ImagesBucket/_uploads/*": {"s3:GetObject"},
         "ImagesBucket/*/init.*": {"s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},
-        "AsideQueue": {"sqs:SendMessage"},
+        "UnprocessableQueue": {"sqs:SendMessage"},
     },
-    "EndedFunction": {
+    "NotificationsFunction": {
         "JobsTable/stream": {
             "dynamodb:DescribeStream",
             "dynamodb:GetRecords",
@@ -74,7 +74,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "JobsTable/stream/*": {"dynamodb:ListStreams"},
         "event-bus/default": {"events:PutEvents"},
         "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
-        "AsideQueue": {"sqs:SendMessage"},
+        "UnprocessableQueue": {"sqs:SendMessage"},
     },
 }
 """Without Bedrock and without a KMS key, with a secret: the stack of the e2e tests."""

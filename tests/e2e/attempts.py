@@ -106,7 +106,7 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 def on_queues(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Send, read and remove messages; change and remove queues."""
-    for queue in ("JobsQueue", "DeadLettersQueue", "AsideQueue", "AnotherQueue"):
+    for queue in ("JobsQueue", "DeadLettersQueue", "UnprocessableQueue", "AnotherQueue"):
         named: dict[str, Any] = {"QueueUrl": names[queue]}
         handle = named | {"ReceiptHandle": "probe"}
         too_late = named | {"MessageBody": "probe", "DelaySeconds": 901}
@@ -135,7 +135,7 @@ def on_secrets(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 def on_functions(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Call and change functions, take on and widen roles."""
-    for function in ("JobsFunction", "WorkerFunction", "EndedFunction"):
+    for function in ("JobsFunction", "WorkerFunction", "NotificationsFunction"):
         named = {"FunctionName": names[function]}
         yield Attempt("lambda:InvokeFunction", function, named | {"Payload": b"{}"})
         yield Attempt("lambda:GetFunction", function, named)

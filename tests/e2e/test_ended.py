@@ -81,9 +81,9 @@ def ended(job: Job) -> Job:
 
 @contextmanager
 def broken(stack: Stack) -> Iterator[None]:
-    """EndedFunction with a bus that is not there, until it has failed and the block ends."""
+    """Send notifications to a bus that is not there, until that has failed and the block ends."""
     functions = stack.deployed.client("lambda")
-    name = stack.deployed.resource("EndedFunction")
+    name = stack.deployed.resource("NotificationsFunction")
     environment = functions.get_function_configuration(FunctionName=name)["Environment"]
     nowhere = {"Variables": environment["Variables"] | {"EVENT_BUS": "nowhere"}}
     functions.update_function_configuration(FunctionName=name, Environment=nowhere)
@@ -94,7 +94,7 @@ def broken(stack: Stack) -> Iterator[None]:
 
     try:
         yield
-        wait_for(has_failed, what="failure of EndedFunction")
+        wait_for(has_failed, what="failure of NotificationsFunction")
     finally:
         functions.update_function_configuration(FunctionName=name, Environment=environment)
 

@@ -1,4 +1,4 @@
-"""template.yaml as written, and as SAM translates it for CloudFormation."""
+"""The templates as written, and template.yaml as SAM translates it for CloudFormation."""
 
 import copy
 import json
@@ -19,9 +19,9 @@ Resources = dict[str, dict[str, Any]]
 
 
 @cache
-def source() -> dict[str, Any]:
-    """The template as written, with intrinsics in their long form."""
-    template, faults = cfnlint.decode.decode(str(ROOT / "template.yaml"))
+def source(name: str = "template.yaml") -> dict[str, Any]:
+    """Read a template as written, with intrinsics in their long form."""
+    template, faults = cfnlint.decode.decode(str(ROOT / name))
     assert not faults
     plain: dict[str, Any] = json.loads(json.dumps(template, default=str))
     return plain
@@ -29,15 +29,27 @@ def source() -> dict[str, Any]:
 
 @cache
 def translated() -> Resources:
-    """What CloudFormation gets to see."""
+    """Translate the template for CloudFormation, with its references to parameters."""
+    return _translate(_packaged(), _values())
+
+
+def _packaged(code: str = "key") -> dict[str, Any]:
     template = copy.deepcopy(source())
     for resource in template["Resources"].values():
         for name in {"CodeUri", "ContentUri"} & set(resource.get("Properties", {})):
-            resource["Properties"][name] = "s3://bucket/key"
+            resource["Properties"][name] = f"s3://bucket/{code}"
+    return template
+
+
+def _values() -> dict[str, str]:
+    parameters = source()["Parameters"]
+    return {name: parameter.get("Default", "x") for name, parameter in parameters.items()}
+
+
+def _translate(template: dict[str, Any], values: dict[str, str]) -> Resources:
     session = boto3.Session(region_name="us-east-1")
     translator = Translator({}, Parser(), boto_session=session)
-    parameters = {name: p.get("Default", "x") for name, p in template["Parameters"].items()}
-    resources: Resources = translator.translate(template, parameters)["Resources"]
+    resources: Resources = translator.translate(template, values)["Resources"]
     return resources
 
 
