@@ -14,6 +14,7 @@ from local.environment import free_port
 from local.stack import Stack
 from sd3.job_items import job_from
 from sd3.models import ChargeOutcome, Job, JobStatus
+from tests.e2e.functions import configure
 from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200
@@ -89,13 +90,15 @@ def calling(stack: Stack, url: str) -> Iterator[None]:
             was = functions.get_function_configuration(FunctionName=name)
             variables = was["Environment"]["Variables"]
             restored.callback(
-                functions.update_function_configuration,
-                FunctionName=name,
+                configure,
+                functions,
+                name,
                 Timeout=was["Timeout"],
                 Environment={"Variables": variables},
             )
-            functions.update_function_configuration(
-                FunctionName=name,
+            configure(
+                functions,
+                name,
                 Timeout=TIMEOUT_SECONDS,
                 Environment={"Variables": variables | {"UPSTREAM_URL": url}},
             )

@@ -10,6 +10,8 @@ from typing import Any
 
 import boto3
 import cfnlint.decode
+from samtranslator.intrinsics.actions import FindInMapAction
+from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
@@ -31,6 +33,19 @@ def source(name: str = "template.yaml") -> dict[str, Any]:
 def translated() -> Resources:
     """Translate the template for CloudFormation, with its references to parameters."""
     return _translate(_packaged(), _values())
+
+
+def published(*, code: str = "key", **changed: str) -> Resources:
+    """Translate the template as AWS does, with the values of its parameters written into it first.
+
+    AWS::LanguageExtensions does that before SAM, which decides by it whether a function is new.
+    `code` stands for what was built, and `changed` has other values than the defaults.
+    """
+    template, values = _packaged(code), _values() | changed
+    literal = IntrinsicsResolver(values).resolve_parameter_refs(template)
+    find_in_map = {FindInMapAction.intrinsic_name: FindInMapAction()}
+    mapped = IntrinsicsResolver(template["Mappings"], find_in_map).resolve_parameter_refs(literal)
+    return _translate(mapped, values)
 
 
 def _packaged(code: str = "key") -> dict[str, Any]:
