@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from sd3.adapters.dynamodb.job_items import job_from, seconds, start_key
 from sd3.adapters.dynamodb.table import JobTable
-from sd3.domain.job import Job, JobPage, JobStatus
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.job_list import JobPage
 
 BY_CLIENT: Final = "by_client"
 """The index of jobs by client_id and created_at."""
