@@ -40,8 +40,9 @@ def walk(door: str) -> list[Step]:
         job_id = request["requestContext"]["requestId"]
         if door == "queued":
             request["headers"]["Prefer"] = "respond-async"
+            request["multiValueHeaders"]["Prefer"] = ["respond-async"]
         first = _step("generate", request)
-    return [first, _step("worker", _message(job_id)), _step("notifications", _change(job_id))]
+    return [first, _step("worker", message(job_id)), _step("notifications", _change(job_id))]
 
 
 def _step(function: str, told: dict[str, Any]) -> Step:
@@ -71,7 +72,8 @@ def _upload() -> dict[str, Any]:
     return {"bucket": {"name": "inbox"}, "object": file | {"sequencer": f"{time.time_ns():x}"}}
 
 
-def _message(job_id: str) -> dict[str, Any]:
+def message(job_id: str) -> dict[str, Any]:
+    """Make the queue's event that brings a job to the worker."""
     sent = {"SentTimestamp": str(time.time_ns() // 10**6), "ApproximateReceiveCount": "1"}
     body = json.dumps({"job_id": job_id})
     record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": sent}

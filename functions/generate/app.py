@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, handle
+from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.request import Request
 from sd3.bootstrap import job_service
 from sd3.domain.client import RequestContext
@@ -10,12 +10,10 @@ from sd3.domain.job import JOB_ID
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, InvalidRequestError
 
-
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """The function's entry: an API Gateway proxy event in, its answer out."""
-    return handle({"POST /generate/sd3": generate}, event, context)
+app = RestApi()
 
 
+@app.post("/generate/sd3")
 def generate(request: Request) -> Response:
     """Answer 200 with the job that drew the request, or 202 with the one that will.
 
@@ -61,3 +59,8 @@ def _parsed(request: Request) -> GenerateRequest:
     ):
         return parsed
     return parsed.model_copy(update={"response_format": "b64_json"})
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer an API Gateway proxy event."""
+    return app.resolve(event, context)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, handle
+from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
 from sd3.bootstrap import job_service
@@ -16,25 +16,13 @@ _ANSWER_SECONDS: Final = 3.0
 _ASK_AGAIN: Final = {"Cache-Control": "private, no-cache"}
 _NEVER_KEEP: Final = {"Cache-Control": "no-store"}
 
-
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """The function's entry: an API Gateway proxy event in, its answer out."""
-    routes = {
-        "GET /jobs": jobs,
-        "GET /jobs/{id}": job,
-        "DELETE /jobs/{id}": delete,
-        "POST /jobs/{id}/cancel": cancel,
-        "GET /jobs/{id}/images/{index}": image,
-        "POST /uploads": upload,
-        "GET /usage": usage,
-        "GET /health": health,
-        "GET /openapi.json": openapi,
-        "GET /docs": docs,
-        "GET /docs/{file}": docs_file,
-    }
-    return handle(routes, event, context)
+app = RestApi()
+app.get("/openapi.json")(openapi)
+app.get("/docs")(docs)
+app.get("/docs/<file>")(docs_file)
 
 
+@app.get("/jobs")
 def jobs(request: Request) -> Response:
     """Answer 200 with a page of the client's jobs, newest first."""
     query = request.query(JobsQuery)
@@ -44,14 +32,15 @@ def jobs(request: Request) -> Response:
     return Response(200, page, _NEVER_KEEP)
 
 
-def job(request: Request) -> Response:
+@app.get("/jobs/<id>")
+def job(request: Request, id: str) -> Response:
     """Answer 200 with the job, links signed now, or 304 to a client that knows it so.
 
     `Prefer: wait=N` holds the answer until the job ends, or is not the one that is known.
     """
     wait, known = request.wait_seconds(), request.known_tags()
     found = job_service().get_job(
-        request.path["id"],
+        id,
         client_id=request.client_id,
         wait_seconds=min(wait or 0, request.seconds - _ANSWER_SECONDS),
         known_tags=known,
@@ -66,25 +55,27 @@ def job(request: Request) -> Response:
     return Response(200, job_service().to_response(found.job), headers)
 
 
-def cancel(request: Request) -> Response:
+@app.post("/jobs/<id>/cancel")
+def cancel(request: Request, id: str) -> Response:
     """Answer 200 with the job, which is canceled; 409 for one that has ended."""
-    return Response(200, job_service().cancel(request.path["id"], client_id=request.client_id))
+    return Response(200, job_service().cancel(id, client_id=request.client_id))
 
 
-def delete(request: Request) -> Response:
+@app.delete("/jobs/<id>")
+def delete(request: Request, id: str) -> Response:
     """Answer 204: the job is gone with its images, and canceled before if it was open."""
-    job_service().delete(request.path["id"], client_id=request.client_id)
+    job_service().delete(id, client_id=request.client_id)
     return Response(204)
 
 
-def image(request: Request) -> Response:
+@app.get("/jobs/<id>/images/<index>")
+def image(request: Request, id: str, index: str) -> Response:
     """Answer 302 to a link signed now: this address lasts as long as the image does."""
-    link = job_service().get_image(
-        request.path["id"], request.path["index"], client_id=request.client_id
-    )
+    link = job_service().get_image(id, index, client_id=request.client_id)
     return Response(302, headers={"Location": link.url, **_NEVER_KEEP})
 
 
+@app.post("/uploads")
 def upload(request: Request) -> Response:
     """Answer 201 with a form by which a large init image is sent to S3."""
     wanted = request.body(UploadRequest)
@@ -93,11 +84,18 @@ def upload(request: Request) -> Response:
     )
 
 
+@app.get("/usage")
 def usage(request: Request) -> Response:
     """Answer 200 with what the client has used, and may still use today."""
     return Response(200, job_service().get_usage(request.client_id, request.limits), _NEVER_KEEP)
 
 
-def health(_request: Request) -> Response:
+@app.get("/health")
+def health(request: Request) -> Response:  # noqa: ARG001 - every route is called with it
     """Answer 200, having touched nothing."""
     return Response(200, HealthResponse())
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer an API Gateway proxy event."""
+    return app.resolve(event, context)

@@ -161,10 +161,34 @@ class Functions:
     def _call(
         self, handler: Callable[..., dict[str, Any]], event: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
-        context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(seconds * 1000))
-        answer = handler(event, context)
-        is_json = answer["headers"].get("Content-Type") == "application/json"
-        return answer | {"json": json.loads(answer["body"]) if is_json else None}
+        answer = handler(with_all_headers(event), lambda_context(seconds))
+        headers = {name: value for name, [value] in answer["multiValueHeaders"].items()}
+        is_json = headers.get("Content-Type") == "application/json"
+        return answer | {
+            "headers": headers,
+            "json": json.loads(answer["body"]) if is_json else None,
+        }
+
+
+def with_all_headers(event: dict[str, Any]) -> dict[str, Any]:
+    """The event with each header of `headers` in `multiValueHeaders` too, as the gateway has it."""
+    lists = event["multiValueHeaders"] or {}
+    complete = {
+        name: lists[name] if value in lists.get(name, []) else [value]
+        for name, value in (event["headers"] or {}).items()
+    }
+    return event | {"multiValueHeaders": complete or None}
+
+
+def lambda_context(seconds: float) -> SimpleNamespace:
+    """What Lambda hands a function that has so many seconds left."""
+    return SimpleNamespace(
+        function_name="sd3",
+        memory_limit_in_mb=512,
+        invoked_function_arn="arn:aws:lambda:eu-central-1:123456789012:function:sd3",
+        aws_request_id="8f507cfc-1e9b-4f7e-8a3c-0b8e6f1d2c3b",
+        get_remaining_time_in_millis=lambda: int(seconds * 1000),
+    )
 
 
 def forget_process() -> None:

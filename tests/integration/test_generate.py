@@ -256,8 +256,15 @@ def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
     upstream.calls = None  # type: ignore[assignment] # makes the fake fail as a bug of ours would
     answer = functions.generate(load_event("generate"))
     assert answer["statusCode"] == 500
-    assert answer["json"]["message"] == "Something went wrong here."
-    assert "AttributeError" in capsys.readouterr().out
+    assert answer["json"] == {
+        "code": "internal_error",
+        "message": "Something went wrong here.",
+        "request_id": JOB_ID,
+    }
+    [logged] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (logged["level"], logged["correlation_id"]) == ("ERROR", JOB_ID)
+    assert logged["exception"].startswith("Traceback")
+    assert logged["exception_name"] == "AttributeError"
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.com", "https://admin.example.com"])
@@ -291,3 +298,15 @@ def test_logs_hold_no_prompt_link_or_image(
     assert "upstream_error" in logged
     assert "canary" not in logged
     assert "X-Amz" not in logged
+
+
+def test_no_setting_of_powertools_makes_it_log_a_token_or_a_prompt(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
+    event = load_event("generate", prompt="canary prompt", seed=0)
+    event["headers"]["Authorization"] = "Bearer canary"
+    functions.generate(event)
+    logged = "".join(capsys.readouterr())
+    assert "validation_error" in logged
+    assert "canary" not in logged

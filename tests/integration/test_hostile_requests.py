@@ -199,9 +199,9 @@ def test_nothing_that_a_client_sends_makes_a_line_of_the_log(
         "invalid_json", "upstream_error", "validation_error",
         "validation_error",
     ]  # fmt: skip
-    assert logged[-1]["request_id"] == FORGED
+    assert logged[-1]["correlation_id"] == FORGED
     assert not any("forged" in line for line in logged)
-    assert "forged" not in json.dumps([line | {"request_id": ""} for line in logged])
+    assert "forged" not in json.dumps([line | {"correlation_id": ""} for line in logged])
 
 
 @pytest.mark.parametrize("name", [*ROUTES, "list_jobs"])

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from sd3.api.request import Request
 from sd3.domain.client import SCOPES, ClientLimits
@@ -23,17 +24,15 @@ def request(
     queries: dict[str, list[str]] = {}
     for name, text in query:
         queries.setdefault(name, []).append(text)
-    return Request(
-        {
-            "headers": dict(headers) or None,
-            "multiValueHeaders": lists or None,
-            "queryStringParameters": dict(query) or None,
-            "multiValueQueryStringParameters": queries or None,
-            "pathParameters": None,
-            **event,
-        },
-        seconds=29,
-    )
+    sent = {
+        "headers": dict(headers) or None,
+        "multiValueHeaders": lists or None,
+        "queryStringParameters": dict(query) or None,
+        "multiValueQueryStringParameters": queries or None,
+        "pathParameters": None,
+        **event,
+    }
+    return Request(APIGatewayProxyEvent(sent), seconds=29)
 
 
 @pytest.mark.parametrize(

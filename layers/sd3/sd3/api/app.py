@@ -1,17 +1,15 @@
-"""The HTTP edge: an API Gateway proxy event in, its answer out.
-
-The gateway has chosen the route by then, so a dict of routes is all that is left to do. Powertools'
-resolver would match it again, for a fifth of a cold start.
-"""
+"""The HTTP edge: Powertools' resolver, with the errors and the headers that the API documents."""
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from aws_lambda_powertools.event_handler import api_gateway
+from aws_lambda_powertools.event_handler.content_types import APPLICATION_JSON
+from aws_lambda_powertools.logging.correlation_paths import API_GATEWAY_REST
 from pydantic import BaseModel
 
 from sd3.api.request import Request
@@ -28,6 +26,10 @@ from sd3.responses.models import ErrorBody
 from sd3.responses.render import error_body
 from sd3.settings import Settings
 
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.common import BaseProxyEvent
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
 RETRY_AFTER_SECONDS: Final = 5
 """What a client is told to wait when the upstream did not say."""
 
@@ -35,83 +37,115 @@ JOB_RETRY_AFTER: Final = "2"
 """Seconds until it is worth asking again for a job that waits or runs."""
 
 
-@dataclass(frozen=True)
-class Response:
-    """What a route answers: `answer` as JSON, else `body` of the Content-Type in `headers`."""
+class Response(api_gateway.Response[BaseModel | str]):
+    """What a route answers: a model, as JSON, or text of the Content-Type in `headers`."""
 
-    status: int
-    answer: BaseModel | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    body: str = ""
+    def __init__(
+        self,
+        status: int,
+        body: BaseModel | str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, None if isinstance(body, str) else APPLICATION_JSON, body, headers)
 
 
-Route = Callable[[Request], Response]
+class RestApi(api_gateway.APIGatewayRestResolver):
+    """The routes of a function, and what is the same for all of them.
 
-
-def handle(routes: Mapping[str, Route], event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Call the route (`"GET /jobs/{id}"`) and answer as API Gateway wants it.
-
-    To GET takes a token with the scope `read`, every other method one with `generate`. Every
-    error is answered in the one shape that is documented.
+    A route is called with the Request and with the parameters of its path. To GET takes a token
+    with the scope `read`, every other method one with `generate`.
     """
-    request = Request(event, context.get_remaining_time_in_millis() / 1000)
-    try:
-        response = _route(routes, request)(request)
-    except Sd3Error as error:
-        response = _failed(error, error, request)
-    except Exception as error:  # noqa: BLE001 - the outermost edge: a bug is logged and is a 500
-        response = _failed(Sd3Error("Something went wrong here."), error, request)
-    headers = {**response.headers, **_cors(request.header("Origin"))}
-    body = response.body
-    if response.answer is not None:
-        headers["Content-Type"] = "application/json"
-        body = response.answer.model_dump_json(exclude_none=isinstance(response.answer, ErrorBody))
-    return {
-        "statusCode": response.status,
-        "headers": headers,
-        "body": body,
-        "isBase64Encoded": False,
-    }
+
+    def __init__(self) -> None:
+        super().__init__(cors=_Cors(), serializer=_to_json, debug=False)
+        self.use([RestApi._authorize])  # Powertools gives it this resolver as its first argument
+        self.not_found(lambda _: self._answer_error(NotFoundError("There is no such route.")))
+        self.exception_handler(Sd3Error)(self._answer_error)
+        self.exception_handler(Exception)(self._answer_bug)
+
+    def resolve(self, event: Mapping[str, Any], context: "LambdaContext") -> dict[str, Any]:
+        """Answer an event of the gateway; all that is logged meanwhile has the request's id."""
+        resolve = logger().inject_lambda_context(
+            super().resolve,
+            log_event=False,  # it has the token and the prompt, whatever the environment says
+            correlation_id_path=API_GATEWAY_REST,
+        )
+        return resolve(event, context)
+
+    def _resolve(self) -> "api_gateway.ResponseBuilder[BaseProxyEvent]":
+        """Call the route that the gateway chose: the one of its `resource`.
+
+        Powertools would match the path again. A custom domain puts a base path in front of it, and
+        not every character that a client can send is one that Powertools' pattern takes.
+        """
+        event = self.current_event
+        for route in self._static_routes + self._dynamic_routes:
+            if (route.method, route.openapi_path) == (event.http_method, event.resource):
+                self.context.update(_route=route, _path=event.resource)
+                arguments: dict[str, Any] = {"request": self._request(), **event.path_parameters}
+                return self._call_route(route, arguments)
+        return self._handle_not_found(event.http_method, event.resource)
+
+    def _request(self) -> Request:
+        seconds = self.lambda_context.get_remaining_time_in_millis() / 1000
+        return Request(self.current_event, seconds)
+
+    def _authorize(self, next_middleware: Callable[["RestApi"], Response]) -> Response:
+        request = self._request()
+        if not request.is_open:
+            method = self.current_event.http_method
+            require(READ if method == "GET" else GENERATE, request.scopes)
+        return next_middleware(self)
+
+    def _answer_bug(self, bug: Exception) -> Response:
+        """Answer 500 rather than raise: the client learns the request's id, which is its job's.
+
+        Lambda's Errors metric does not count it then. The log and the alarm of 5XX answers do.
+        """
+        return self._answer_error(Sd3Error("Something went wrong here."), bug)
+
+    def _answer_error(self, error: Sd3Error, cause: Exception | None = None) -> Response:
+        """Log an error once, and answer it in the one shape that is documented."""
+        fields = {"code": error.code, "job_id": error.job_id}
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger().error(error.message, exc_info=cause or error, extra=fields)
+        else:
+            logger().info(error.code, extra=fields)
+        headers = {}
+        if isinstance(error, UpstreamUnavailableError | RateLimitedError):
+            headers["Retry-After"] = str(ceil(error.retry_after or RETRY_AFTER_SECONDS))
+        elif isinstance(error, StillRunningError):
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        body = error_body(error, request_id=self._request().id)
+        return Response(error.status, body, headers)
 
 
-def _route(routes: Mapping[str, Route], request: Request) -> Route:
-    method: str = request.event["httpMethod"]
-    route = routes.get(f"{method} {request.event['resource']}")
-    if route is None:
-        raise NotFoundError("There is no such route.")
-    if not request.is_open:
-        require(READ if method == "GET" else GENERATE, request.scopes)
-    return route
+class _Cors(api_gateway.CORSConfig):
+    """CORS of the answers; the gateway answers preflight requests by itself."""
 
+    def __init__(self) -> None:
+        super().__init__(expose_headers=["Location", "Retry-After", "ETag", "Preference-Applied"])
 
-def _failed(failure: Sd3Error, cause: Exception, request: Request) -> Response:
-    fields = {"code": failure.code, "request_id": request.id, "job_id": failure.job_id}
-    if failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger().error(failure.message, exc_info=cause, extra=fields)
-    else:
-        logger().info(failure.code, extra=fields)
-    answer = error_body(failure, request_id=request.id)
-    headers = {}
-    if isinstance(failure, UpstreamUnavailableError | RateLimitedError):
-        headers["Retry-After"] = str(ceil(failure.retry_after or RETRY_AFTER_SECONDS))
-    elif isinstance(failure, StillRunningError):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return Response(failure.status, answer, headers)
+    def allowed_origin(self, extracted_origin: str) -> str | None:
+        """Find what an allowed origin is answered; None for another, or for no origin."""
+        self._allowed_origins = _allowed_origins()  # here, since nothing is read at import
+        return super().allowed_origin(extracted_origin)
+
+    def to_dict(self, origin: str | None) -> dict[str, str]:
+        """Make the headers: Powertools' own lack Vary, and have what only a preflight needs."""
+        exposed = ", ".join(self.expose_headers)
+        ours = {"Access-Control-Expose-Headers": exposed, "Vary": "Origin"}
+        return {"Access-Control-Allow-Origin": origin, **ours} if origin else {}
 
 
 @cache
-def _allowed_origins() -> frozenset[str]:
-    origins = Settings.from_env(os.environ).allowed_origins
-    return frozenset(origin.strip() for origin in origins.split(",") if origin.strip())
+def _allowed_origins() -> list[str]:
+    named = Settings.from_env(os.environ).allowed_origins.split(",")
+    origins = [origin.strip() for origin in named if origin.strip()]
+    return ["*"] if "*" in origins else origins
 
 
-def _cors(origin: str | None) -> dict[str, str]:
-    """Let the page that asks read the answer, if its origin is an allowed one."""
-    allowed = _allowed_origins()
-    if origin is None or not allowed & {origin, "*"}:
-        return {}
-    return {
-        "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
-        "Access-Control-Expose-Headers": "Location, Retry-After, ETag, Preference-Applied",
-        "Vary": "Origin",
-    }
+def _to_json(answer: Any) -> str:
+    """Write a model as JSON; of an error, only the fields that it has."""
+    text: str = answer.model_dump_json(exclude_none=isinstance(answer, ErrorBody))
+    return text

@@ -44,15 +44,15 @@ def openapi(request: Request) -> Response:
 
 def docs(request: Request) -> Response:
     """Answer 200 with the page that shows the document, or 304 to a client that has it."""
-    if request.event["path"].endswith("/"):  # from there the page's relative links lead nowhere
+    if request.event.path.endswith("/"):  # from there the page's relative links lead nowhere
         return Response(302, headers={"Location": "../docs"})
     headers = {"Content-Type": "text/html; charset=utf-8", **_ONLY_ITSELF}
     return _file(request, "docs/index.html", headers)
 
 
-def docs_file(request: Request) -> Response:
+def docs_file(request: Request, file: str) -> Response:
     """Answer 200 with a file of the page, 304 to a client that has it, or 404."""
-    found = _PAGE_FILES.get(request.path["file"])
+    found = _PAGE_FILES.get(file)
     if found is None:
         raise NotFoundError("The page has no such file.")
     path, content_type = found
@@ -64,7 +64,7 @@ def _file(request: Request, path: str, headers: dict[str, str]) -> Response:
     cached = {"ETag": tag, **_CACHED}
     if request.known_tags() & {tag, "*"}:
         return Response(304, headers=cached)
-    return Response(200, headers=cached | headers, body=text)
+    return Response(200, text, cached | headers)
 
 
 @cache

@@ -3,8 +3,8 @@
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -17,6 +17,9 @@ from sd3.errors import (
     TooLargeError,
     UnsupportedMediaTypeError,
 )
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """What Lambda takes; a larger body never gets here on AWS."""
@@ -38,54 +41,47 @@ _ENTITY_TAG: Final = re.compile(r'"[^"]*"')
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
-Value = TypeVar("Value")
-
 
 @dataclass(frozen=True)
 class Request:
     """What a route is called with: the gateway's event, and the seconds until Lambda ends it."""
 
-    event: Mapping[str, Any]
+    event: "APIGatewayProxyEvent" = field(repr=False)
     seconds: float
 
     @property
     def id(self) -> str:
         """The gateway's id of this request; a job that it makes has the same."""
-        return str(self.event["requestContext"]["requestId"])
+        return self.event.request_context.request_id
 
     @property
     def client_id(self) -> str:
         """Whoever the authorizer found to hold the token."""
-        return str(self.event["requestContext"]["authorizer"]["client_id"])
+        return str(self.event.request_context.authorizer["client_id"])
 
     @property
     def is_open(self) -> bool:
         """Whether the route asks for no token."""
-        return not self.event["requestContext"].get("authorizer")
+        return not self.event.request_context.authorizer
 
     @property
     def scopes(self) -> frozenset[str]:
-        """What the client's token is for; all, where an authorizer of before them let it in."""
-        told = self.event["requestContext"]["authorizer"].get("scopes")
-        return SCOPES if told is None else frozenset(told.split())
+        """What the client's token is for; an authorizer older than scopes names none: then all."""
+        named = self.event.request_context.authorizer.get("scopes")
+        return SCOPES if named is None else frozenset(named.split())
 
     @property
     def limits(self) -> ClientLimits:
         """What the client may use."""
-        return ClientLimits.from_context(self.event["requestContext"]["authorizer"])
-
-    @property
-    def path(self) -> Mapping[str, str]:
-        """The parameters of the path, by the names that the template gives them."""
-        return self.event["pathParameters"] or {}
+        return ClientLimits.from_context(self.event.request_context.authorizer)
 
     def query(self, model: type[Fields]) -> Fields:
         """The query parameters as `model` has them, each given once.
 
         Raises InvalidRequestError with every field_error at once.
         """
-        values = dict(self.event["queryStringParameters"] or {})
-        for name, texts in (self.event.get("multiValueQueryStringParameters") or {}).items():
+        values: dict[str, Any] = dict(self.event.query_string_parameters)
+        for name, texts in self.event.multi_value_query_string_parameters.items():
             # What was given twice stays a list, which is no value of any parameter.
             values[name] = texts[0] if len(texts) == 1 else texts
         return _checked(model, values, "query")
@@ -103,12 +99,18 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """A header, whatever the case of its name, its last value; None when it was not sent."""
-        return next(iter(_named(self.event["headers"], name)), None)
+        return self.event.headers.get(name)
 
     def headers(self, name: str) -> list[str]:
-        """Every value of a header that can be sent more than once, in order."""
-        sent = _named(self.event.get("multiValueHeaders"), name)
-        return [text for texts in sent for text in texts] or _named(self.event["headers"], name)
+        """Every value of a header that can be sent more than once, in order.
+
+        Names that differ in case are one header. Powertools would keep the last of them only.
+        """
+        sent: Mapping[str, list[str]] = self.event.get("multiValueHeaders") or {}
+        named = (texts for key, texts in sent.items() if key.lower() == name.lower())
+        values = [text for texts in named for text in texts]
+        last = self.header(name)
+        return values or ([] if last is None else [last])
 
     def prefers(self, name: str) -> str | None:
         """What Prefer (RFC 7240) says of a preference, first; None if it says nothing of it."""
@@ -155,10 +157,10 @@ class Request:
         media_type = (self.header("Content-Type") or "application/json").partition(";")[0]
         if media_type.strip().lower() != "application/json":
             raise UnsupportedMediaTypeError("The body must be application/json.")
-        body: str = self.event["body"] or ""
+        body = self.event.body or ""
         if len(body) > MAX_BODY_BYTES:
             raise TooLargeError(f"The body is larger than {MAX_BODY_BYTES} bytes.")
-        if not self.event.get("isBase64Encoded"):
+        if not self.event.is_base64_encoded:
             return body
         try:
             return base64.b64decode(body, validate=True)
@@ -175,8 +177,3 @@ def _checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fiel
             FieldError((place, str(e["loc"][0])[:_MAX_NAME]), e["msg"], e["type"]) for e in errors
         ]
         raise InvalidRequestError(field_errors) from error
-
-
-def _named(headers: Mapping[str, Value] | None, name: str) -> list[Value]:
-    wanted = name.lower()
-    return [value for key, value in (headers or {}).items() if key.lower() == wanted]
