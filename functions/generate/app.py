@@ -1,4 +1,4 @@
-"""POST /generate/sd3: generate a request and answer with its images."""
+"""POST /generate/sd3: generate images and respond with them."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ app = RestApi()
 
 @app.post("/generate/sd3")
 def generate(request: Request) -> Response:
-    """Answer 200 with the job that drew the request, or 202 with the one that will.
+    """Respond 200 with the job and its images, or 202 with a job that is queued.
 
-    A dry run is answered with what the request would take.
+    A dry run gets 200 with what the request would cost.
     """
     respond_async = request.prefers("respond-async") is not None
     context = RequestContext(
@@ -43,7 +43,7 @@ def generate(request: Request) -> Response:
 
 
 def _job_id(request: Request) -> str:
-    """The gateway's id of the request, which a client may choose: it sends X-Amzn-RequestId."""
+    """Return the gateway's id of the request. A client may choose it (X-Amzn-RequestId)."""
     if JOB_ID.fullmatch(request.id):
         return request.id
     msg = "should be 1 to 128 of A-Z, a-z, 0-9, dot, _ and -, beginning with a letter or digit"
@@ -51,7 +51,7 @@ def _job_id(request: Request) -> str:
 
 
 def _parsed(request: Request) -> GenerateRequest:
-    """Read the request. OctoAI's own client reads image_b64 and cannot ask for it: it gets it."""
+    """Read the request. OctoAI's own client needs image_b64 but cannot ask for it."""
     parsed = GenerateRequest.parse(request.json_body(), max_images=request.limits.max_images)
     if (
         request.header("X-Fern-SDK-Name") != "octoai"
@@ -62,5 +62,5 @@ def _parsed(request: Request) -> GenerateRequest:
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer an API Gateway proxy event."""
+    """Respond to an API Gateway proxy event."""
     return app.resolve(event, context)

@@ -1,4 +1,4 @@
-"""Everything that reads or ends a job, the form to upload an init image by, usage, what is open."""
+"""Reading, canceling and deleting jobs; upload forms; usage; and the routes without a token."""
 
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from sd3.domain.request import UploadRequest
 from sd3.responses.models import HealthResponse
 
 _ANSWER_SECONDS: Final = 3.0
-"""Kept back from the function's time when somebody waits for a job."""
+"""Kept back from the function's time for the response to a client that waits for a job."""
 
 _ASK_AGAIN: Final = {"Cache-Control": "private, no-cache"}
 _NEVER_KEEP: Final = {"Cache-Control": "no-store"}
@@ -24,7 +24,7 @@ app.get("/docs/<file>")(docs_file)
 
 @app.get("/jobs")
 def jobs(request: Request) -> Response:
-    """Answer 200 with a page of the client's jobs, newest first."""
+    """Respond 200 with a page of the client's jobs, newest first."""
     query = request.query(JobsQuery)
     page = job_service().list_jobs(
         request.client_id, status=query.status, limit=query.limit, cursor=query.cursor
@@ -34,7 +34,7 @@ def jobs(request: Request) -> Response:
 
 @app.get("/jobs/<id>")
 def job(request: Request, id: str) -> Response:
-    """Answer 200 with the job, links signed now, or 304 to a client that knows it so.
+    """Respond 200 with the job, its links signed now, or 304 if the client's ETag still holds.
 
     `Prefer: wait=N` holds the answer until the job ends, or is not the one that is known.
     """
@@ -57,27 +57,27 @@ def job(request: Request, id: str) -> Response:
 
 @app.post("/jobs/<id>/cancel")
 def cancel(request: Request, id: str) -> Response:
-    """Answer 200 with the job, which is canceled; 409 for one that has ended."""
+    """Respond 200 with the canceled job, or 409 if it has ended."""
     return Response(200, job_service().cancel(id, client_id=request.client_id))
 
 
 @app.delete("/jobs/<id>")
 def delete(request: Request, id: str) -> Response:
-    """Answer 204: the job is gone with its images, and canceled before if it was open."""
+    """Respond 204: the job is deleted with its images. An open job is canceled first."""
     job_service().delete(id, client_id=request.client_id)
     return Response(204)
 
 
 @app.get("/jobs/<id>/images/<index>")
 def image(request: Request, id: str, index: str) -> Response:
-    """Answer 302 to a link signed now: this address lasts as long as the image does."""
+    """Redirect to a link signed now. This address lasts as long as the image."""
     link = job_service().get_image(id, index, client_id=request.client_id)
     return Response(302, headers={"Location": link.url, **_NEVER_KEEP})
 
 
 @app.post("/uploads")
 def upload(request: Request) -> Response:
-    """Answer 201 with a form by which a large init image is sent to S3."""
+    """Respond 201 with a form by which a client sends a large init image to S3."""
     wanted = request.body(UploadRequest)
     return Response(
         201, job_service().create_upload(wanted, client_id=request.client_id), _NEVER_KEEP
@@ -86,16 +86,16 @@ def upload(request: Request) -> Response:
 
 @app.get("/usage")
 def usage(request: Request) -> Response:
-    """Answer 200 with what the client has used, and may still use today."""
+    """Respond 200 with what the client has used, and may still use today."""
     return Response(200, job_service().get_usage(request.client_id, request.limits), _NEVER_KEEP)
 
 
 @app.get("/health")
 def health(request: Request) -> Response:  # noqa: ARG001 - every route is called with it
-    """Answer 200, having touched nothing."""
+    """Respond 200 without calling anything."""
     return Response(200, HealthResponse())
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer an API Gateway proxy event."""
+    """Respond to an API Gateway proxy event."""
     return app.resolve(event, context)

@@ -8,7 +8,7 @@ import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from sd3.adapters.aws import POOL_SIZE, Aws
@@ -138,7 +138,7 @@ def clock() -> "Clock":
     from sd3.services.ports import Clock
 
     return Clock(
-        now=lambda: datetime.now(UTC),
+        now=partial(datetime.now, UTC),
         monotonic=time.monotonic,
         sleep=time.sleep,
         jitter=random.random,

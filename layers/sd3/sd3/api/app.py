@@ -13,8 +13,9 @@ from aws_lambda_powertools.logging.correlation_paths import API_GATEWAY_REST
 from pydantic import BaseModel
 
 from sd3.api.request import Request
-from sd3.domain.client import GENERATE, READ, require
+from sd3.domain.client import GENERATE, READ
 from sd3.errors import (
+    ForbiddenError,
     NotFoundError,
     RateLimitedError,
     Sd3Error,
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 RETRY_AFTER_SECONDS: Final = 5
-"""What a client is told to wait when the upstream did not say."""
+"""For how long a client should wait when the upstream did not say."""
 
 JOB_RETRY_AFTER: Final = "2"
-"""Seconds until it is worth asking again for a job that waits or runs."""
+"""Seconds until a job that waits or runs is worth asking for again."""
 
 
 class Response(api_gateway.Response[BaseModel | str]):
-    """What a route answers: a model, as JSON, or text of the Content-Type in `headers`."""
+    """A route's response: a model as JSON, or text of the Content-Type in `headers`."""
 
     def __init__(
         self,
@@ -50,10 +51,10 @@ class Response(api_gateway.Response[BaseModel | str]):
 
 
 class RestApi(api_gateway.APIGatewayRestResolver):
-    """The routes of a function, and what is the same for all of them.
+    """The routes of a function, and what all routes have in common.
 
-    A route is called with the Request and with the parameters of its path. To GET takes a token
-    with the scope `read`, every other method one with `generate`.
+    A route is called with the Request and the parameters of its path. GET needs a token with the
+    scope `read`, every other method one with `generate`.
     """
 
     def __init__(self) -> None:
@@ -64,7 +65,7 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         self.exception_handler(Exception)(self._answer_bug)
 
     def resolve(self, event: Mapping[str, Any], context: "LambdaContext") -> dict[str, Any]:
-        """Answer an event of the gateway; all that is logged meanwhile has the request's id."""
+        """Respond to an event of the gateway. Every line that is logged has the request's id."""
         resolve = logger().inject_lambda_context(
             super().resolve,
             log_event=False,  # it has the token and the prompt, whatever the environment says
@@ -73,10 +74,10 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         return resolve(event, context)
 
     def _resolve(self) -> "api_gateway.ResponseBuilder[BaseProxyEvent]":
-        """Call the route that the gateway chose: the one of its `resource`.
+        """Call the route that the gateway chose, by its `resource`.
 
-        Powertools would match the path again. A custom domain puts a base path in front of it, and
-        not every character that a client can send is one that Powertools' pattern takes.
+        Powertools would match the path again. But a custom domain adds a base path, and Powertools'
+        pattern does not match every character that clients can send.
         """
         event = self.current_event
         for route in self._static_routes + self._dynamic_routes:
@@ -94,18 +95,20 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         request = self._request()
         if not request.is_open:
             method = self.current_event.http_method
-            require(READ if method == "GET" else GENERATE, request.scopes)
+            scope = READ if method == "GET" else GENERATE
+            if scope not in request.scopes:
+                raise ForbiddenError(f"This takes a token with the scope {scope}.")
         return next_middleware(self)
 
     def _answer_bug(self, bug: Exception) -> Response:
-        """Answer 500 rather than raise: the client learns the request's id, which is its job's.
+        """Respond with 500 instead of raising: the client gets the request's id and the job's.
 
-        Lambda's Errors metric does not count it then. The log and the alarm of 5XX answers do.
+        Lambda's Errors metric does not count it. The log and the alarm for 5XX responses show it.
         """
         return self._answer_error(Sd3Error("Something went wrong here."), bug)
 
     def _answer_error(self, error: Sd3Error, cause: Exception | None = None) -> Response:
-        """Log an error once, and answer it in the one shape that is documented."""
+        """Log an error once, and render it in the one shape that is documented."""
         fields = {"code": error.code, "job_id": error.job_id}
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger().error(error.message, exc_info=cause or error, extra=fields)
@@ -121,18 +124,18 @@ class RestApi(api_gateway.APIGatewayRestResolver):
 
 
 class _Cors(api_gateway.CORSConfig):
-    """CORS of the answers; the gateway answers preflight requests by itself."""
+    """The CORS headers of responses. The gateway answers preflight requests by itself."""
 
     def __init__(self) -> None:
         super().__init__(expose_headers=["Location", "Retry-After", "ETag", "Preference-Applied"])
 
     def allowed_origin(self, extracted_origin: str) -> str | None:
-        """Find what an allowed origin is answered; None for another, or for no origin."""
+        """Return the origin to allow; None for one that is not allowed."""
         self._allowed_origins = _allowed_origins()  # here, since nothing is read at import
         return super().allowed_origin(extracted_origin)
 
     def to_dict(self, origin: str | None) -> dict[str, str]:
-        """Make the headers: Powertools' own lack Vary, and have what only a preflight needs."""
+        """Write the headers. Powertools' own lack Vary, and have headers of preflight responses."""
         exposed = ", ".join(self.expose_headers)
         ours = {"Access-Control-Expose-Headers": exposed, "Vary": "Origin"}
         return {"Access-Control-Allow-Origin": origin, **ours} if origin else {}
@@ -145,7 +148,7 @@ def _allowed_origins() -> list[str]:
     return ["*"] if "*" in origins else origins
 
 
-def _to_json(answer: Any) -> str:
-    """Write a model as JSON; of an error, only the fields that it has."""
-    text: str = answer.model_dump_json(exclude_none=isinstance(answer, ErrorBody))
+def _to_json(body: Any) -> str:
+    """Write a model as JSON. An error is written without its empty fields."""
+    text: str = body.model_dump_json(exclude_none=isinstance(body, ErrorBody))
     return text

@@ -1,4 +1,4 @@
-"""A request as API Gateway hands it to a function: its client, path, query, headers and body."""
+"""A request as API Gateway passes it on: its client, path, query, headers and body."""
 
 import base64
 import re
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
-"""What Lambda takes; a larger body never gets here on AWS."""
+"""What Lambda accepts. On AWS a larger body never gets here."""
 
 MAX_KEY: Final = 255
 
 MAX_WAIT_SECONDS: Final = 20
-"""Well within the 29 s after which the gateway answers for a function that is silent."""
+"""Well within the 29 s after which the gateway times out."""
 
 _MAX_NAME: Final = 64
-"""Of the name of a parameter or field that an answer repeats."""
+"""Longest name of a parameter or field that a response repeats."""
 
 _MAX_FIELDS: Final = 100
-"""Of a body: more are one field_error, not one each."""
+"""Most fields of a body. More of them are one error, not one each."""
 
 _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 
@@ -44,39 +44,39 @@ Fields = TypeVar("Fields", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Request:
-    """What a route is called with: the gateway's event, and the seconds until Lambda ends it."""
+    """The gateway's event, and the seconds until Lambda ends the function."""
 
     event: "APIGatewayProxyEvent" = field(repr=False)
     seconds: float
 
     @property
     def id(self) -> str:
-        """The gateway's id of this request; a job that it makes has the same."""
+        """The gateway's id of this request. A job that it makes has the same id."""
         return self.event.request_context.request_id
 
     @property
     def client_id(self) -> str:
-        """Whoever the authorizer found to hold the token."""
+        """The client that the authorizer found for the token."""
         return str(self.event.request_context.authorizer["client_id"])
 
     @property
     def is_open(self) -> bool:
-        """Whether the route asks for no token."""
+        """Whether the route needs no token."""
         return not self.event.request_context.authorizer
 
     @property
     def scopes(self) -> frozenset[str]:
-        """What the client's token is for; an authorizer older than scopes names none: then all."""
+        """The scopes of the token. A context without scopes, of an older authorizer, has all."""
         named = self.event.request_context.authorizer.get("scopes")
         return SCOPES if named is None else frozenset(named.split())
 
     @property
     def limits(self) -> ClientLimits:
-        """What the client may use."""
+        """The client's limits."""
         return ClientLimits.from_context(self.event.request_context.authorizer)
 
     def query(self, model: type[Fields]) -> Fields:
-        """The query parameters as `model` has them, each given once.
+        """Read the query parameters as `model`; each may occur once.
 
         Raises InvalidRequestError with every field_error at once.
         """
@@ -87,7 +87,7 @@ class Request:
         return _checked(model, values, "query")
 
     def body(self, model: type[Fields]) -> Fields:
-        """The JSON body, an object, as `model` has it.
+        """Read the JSON body, an object, as `model`.
 
         Raises what json_body does, and InvalidRequestError with every field_error at once.
         """
@@ -98,11 +98,11 @@ class Request:
         return _checked(model, values, "body")
 
     def header(self, name: str) -> str | None:
-        """A header, whatever the case of its name, its last value; None when it was not sent."""
+        """Return the last value of a header, by its name in any case; None when it was not sent."""
         return self.event.headers.get(name)
 
     def headers(self, name: str) -> list[str]:
-        """Every value of a header that can be sent more than once, in order.
+        """Return every value of a header that can be sent more than once, in order.
 
         Names that differ in case are one header. Powertools would keep the last of them only.
         """
@@ -113,7 +113,7 @@ class Request:
         return values or ([] if last is None else [last])
 
     def prefers(self, name: str) -> str | None:
-        """What Prefer (RFC 7240) says of a preference, first; None if it says nothing of it."""
+        """Return the first value of a preference in Prefer (RFC 7240); None if it is not there."""
         for preference in _PREFERENCE.findall(",".join(self.headers("Prefer"))):
             said, _, value = preference.partition(";")[0].partition("=")
             if said.strip().lower() == name:
@@ -121,7 +121,7 @@ class Request:
         return None
 
     def wait_seconds(self) -> int | None:
-        """`Prefer: wait=N`, 0 to 20 seconds; InvalidRequestError for what is not such a time."""
+        """Read `Prefer: wait=N`, 0 to 20 seconds. Raises InvalidRequestError for other values."""
         text = self.prefers("wait")
         if text is None:
             return None
@@ -131,12 +131,12 @@ class Request:
         raise InvalidRequestError([FieldError(("header", "Prefer"), msg, "wait")])
 
     def known_tags(self) -> frozenset[str]:
-        """The entity tags of If-None-Match, without W/: they are compared weakly; or `*`."""
+        """Read the entity tags of If-None-Match, without W/ since they are compared weakly, or `*`."""
         text = ",".join(self.headers("If-None-Match"))
         return frozenset(["*"] if text.strip() == "*" else _ENTITY_TAG.findall(text))
 
     def idempotency_key(self) -> str | None:
-        """The Idempotency-Key, 1 to 255 printable ASCII characters; InvalidRequestError else."""
+        """Read the Idempotency-Key. Raises InvalidRequestError for a wrong one, or for two."""
         keys = self.headers("Idempotency-Key")
         if not keys:
             return None
@@ -149,7 +149,7 @@ class Request:
         )
 
     def json_body(self) -> bytes | str:
-        """The body as it came.
+        """Return the body as it came.
 
         Raises UnsupportedMediaTypeError, TooLargeError, and InvalidJsonError for what no decoder
         can read.
