@@ -1,12 +1,17 @@
-"""The AWS clients: how long they wait, how often they try, and how they sign."""
+"""The AWS clients: how long they wait, how they sign, and what their errors become."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.credentials import Credentials, RefreshableCredentials
+from botocore.exceptions import ClientError, EndpointConnectionError
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import ReadTimeoutError
 
-from sd3.adapters.aws import POOL_SIZE, Aws
+from sd3.adapters.aws import POOL_SIZE, Aws, storage_errors
+from sd3.errors import NotFoundError, StorageError
 
 EXPIRY = datetime(2099, 11, 23, 12, tzinfo=timezone(timedelta(hours=2)))
 
@@ -61,3 +66,45 @@ def test_a_signature_covers_the_headers_and_carries_the_session(
     assert headers["X-Amz-Security-Token"] == "token"
     assert "/us-west-2/bedrock/aws4_request" in headers["Authorization"]
     assert "SignedHeaders=accept;host;x-amz-date;x-amz-security-token" in headers["Authorization"]
+
+
+def failure(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "of AWS"}}, "GetObject")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        failure("InternalError"),
+        EndpointConnectionError(endpoint_url="https://s3.test"),
+        ReadTimeoutError(HTTPConnectionPool("s3.test"), "/", "timed out"),
+    ],
+)
+def test_every_failure_of_aws_is_one_of_storage(error: Exception) -> None:
+    with (
+        pytest.raises(StorageError, match=r"^It could not be read\.$") as caught,
+        storage_errors("It could not be read."),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_a_code_can_be_ignored_or_mean_another_error() -> None:
+    treated: Any = {
+        "ignored": ("PreconditionFailed",),
+        "instead": {"NoSuchKey": lambda error: NotFoundError(error.response["Error"]["Message"])},
+    }
+    with storage_errors("It could not be read.", **treated):
+        raise failure("PreconditionFailed")
+    with (
+        pytest.raises(NotFoundError, match="of AWS"),
+        storage_errors("It could not be read.", **treated),
+    ):
+        raise failure("NoSuchKey")
+    with pytest.raises(StorageError), storage_errors("It could not be read.", **treated):
+        raise failure("AccessDenied")
+
+
+def test_an_error_of_ours_passes_unchanged() -> None:
+    with pytest.raises(NotFoundError), storage_errors("It could not be read."):
+        raise NotFoundError("no")

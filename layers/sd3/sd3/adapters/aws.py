@@ -1,8 +1,10 @@
-"""The AWS clients of one process: made by boto3 when they are first used, each once."""
+"""The AWS clients of one process, made when they are first used, and what their errors become."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import boto3
@@ -10,6 +12,8 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from sd3.errors import StorageError
 
@@ -102,3 +106,27 @@ class Aws:
             return dict(request.headers.items())
 
         return sign
+
+
+@contextmanager
+def storage_errors(
+    message: str,
+    *,
+    ignored: Collection[str] = (),
+    instead: Mapping[str, Callable[[ClientError], Exception]] = MappingProxyType({}),
+) -> Iterator[None]:
+    """Raise StorageError with `message` for every failure of AWS in the block.
+
+    Two kinds of error codes are treated otherwise: one in `ignored` only ends the block, and for
+    one in `instead` the exception that its function returns is raised.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in ignored:
+            return
+        make_error = instead.get(code)
+        raise (make_error(error) if make_error else StorageError(message)) from error
+    except (BotoCoreError, HTTPError) as error:  # HTTPError: while a body is read
+        raise StorageError(message) from error

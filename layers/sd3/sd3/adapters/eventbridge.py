@@ -4,7 +4,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from sd3.adapters.aws import storage_errors
+from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -56,8 +57,9 @@ class EventBridgeBus:
             for detail in details
         ]
         try:
-            results = self._client.put_events(Entries=entries)["Entries"]
-        except (BotoCoreError, ClientError):
+            with storage_errors("The events could not be put."):
+                results = self._client.put_events(Entries=entries)["Entries"]
+        except StorageError:
             _logger.exception("events not put")
             return 0
         for index, result in enumerate(results):

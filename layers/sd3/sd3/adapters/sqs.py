@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import pydantic_core
-from botocore.exceptions import BotoCoreError, ClientError
 
+from sd3.adapters.aws import storage_errors
 from sd3.domain.job import JOB_ID
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -36,18 +35,14 @@ class SqsJobQueue:
 
     def leave(self, receipt_handle: str, *, seconds: int) -> None:
         """Have a received message come again after `seconds`. Raises StorageError."""
-        try:
+        with storage_errors("A message could not be left for later."):
             self._client().change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("A message could not be left for later.") from error
 
     def _send(self, url: str, body: str, delay_seconds: int) -> None:
-        try:
+        with storage_errors("The job could not be queued."):
             self._client().send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The job could not be queued.") from error
 
 
 def message_body(job_id: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from sd3.adapters.aws import storage_errors
 from sd3.adapters.dynamodb.job_items import Item
 from sd3.errors import StorageError
 
@@ -90,28 +91,26 @@ class JobTable:
             if tried:
                 longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
                 self._sleep(self._jitter() * longest)
-            try:
-                return operation(**arguments)
-            except (BotoCoreError, ClientError) as error:
-                if not _is_busy(error):
+            with storage_errors("The jobs table could not be used."):
+                try:
+                    return operation(**arguments)
+                except ClientError as error:
+                    if _is_busy(error):
+                        continue
                     if failed := _failed_conditions(error):
                         raise ConditionFailedError(failed) from error
-                    raise StorageError("The jobs table could not be used.") from error
+                    raise
         raise StorageError("The jobs table is too busy.")
 
 
-def _is_busy(error: BotoCoreError | ClientError) -> bool:
-    if not isinstance(error, ClientError):
-        return False
+def _is_busy(error: ClientError) -> bool:
     if error.response["Error"]["Code"] == "TransactionConflictException":
         return True
     return any(reason["Code"] in _BUSY for reason in _reasons(error))
 
 
-def _failed_conditions(error: BotoCoreError | ClientError) -> dict[int, Item]:
-    """The conditions that did not hold, by position; none for every other error."""
-    if not isinstance(error, ClientError):
-        return {}
+def _failed_conditions(error: ClientError) -> dict[int, Item]:
+    """Return the conditions that did not hold, by position; none for every other error."""
     if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
         return {0: {}}
     return {

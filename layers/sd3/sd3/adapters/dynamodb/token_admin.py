@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from sd3.adapters.aws import storage_errors
 from sd3.adapters.dynamodb.tokens import item_from, sha256_of, token_from
 from sd3.domain.client import CLIENT_ID, SCOPES, ClientLimits, Token
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -108,14 +106,12 @@ class TokenStore:
                 "FilterExpression": "client_id = :client",
                 "ExpressionAttributeValues": {":client": {"S": client_id}},
             }
-        try:
+        with storage_errors("The clients' table could not be read."):
             pages = self._client.get_paginator("scan").paginate(
                 TableName=self._table, ConsistentRead=True, **chosen
             )
             for page in pages:
                 yield from map(token_from, page["Items"])
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The clients' table could not be read.") from error
 
     def _write(self, new: Token, behind: list[Token]) -> None:
         """Put a token, and its client's name and limits on the tokens that are behind."""
@@ -127,10 +123,8 @@ class TokenStore:
             "Item": item_from(new),
             "ConditionExpression": "attribute_not_exists(token_sha256)",
         }
-        try:
+        with storage_errors("The token could not be stored."):
             self._client.transact_write_items(TransactItems=[{"Put": put}, *items])
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The token could not be stored.") from error
 
     def _catching_up(self, token: Token, new: Token) -> "UpdateTypeDef":
         told = new.limits.to_context()
@@ -150,7 +144,7 @@ class TokenStore:
         }
 
     def _revoke(self, token: Token, *, now: datetime) -> None:
-        try:
+        with storage_errors("Not every token could be revoked."):
             self._client.update_item(
                 TableName=self._table,
                 Key={"token_sha256": {"S": token.sha256}},
@@ -158,8 +152,6 @@ class TokenStore:
                 ConditionExpression="attribute_exists(token_sha256)",
                 ExpressionAttributeValues={":now": {"S": now.isoformat()}},
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("Not every token could be revoked.") from error
 
 
 def _check(client_id: str, expires_at: datetime | None, *, now: datetime) -> None:

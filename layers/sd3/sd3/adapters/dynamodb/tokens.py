@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.client import CLIENT_ID, SCOPES, Client, ClientLimits, Token
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -43,12 +41,10 @@ class ClientStore:
         """
         if not _TOKEN.fullmatch(token):
             return None
-        try:
+        with storage_errors("The clients' table could not be read."):
             answer = self._client.get_item(
                 TableName=self._table, Key={"token_sha256": {"S": sha256_of(token)}}
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The clients' table could not be read.") from error
         if "Item" not in answer:
             return None
         found = token_from(answer["Item"])
@@ -74,7 +70,7 @@ class ClientStore:
 
     def _tokens(self, client_id: str) -> list[Token]:
         """A client's tokens: one page, since 1 MB holds thousands."""
-        try:
+        with storage_errors("The clients' table could not be read."):
             answer = self._client.query(
                 TableName=self._table,
                 IndexName=BY_CLIENT_ID,
@@ -82,8 +78,6 @@ class ClientStore:
                 FilterExpression="attribute_not_exists(revoked_at)",
                 ExpressionAttributeValues={":client": {"S": client_id}},
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The clients' table could not be read.") from error
         return [token_from(item) for item in answer["Items"]]
 
 

@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import EXTENSIONS, Image, Link, extension, read_image
 from sd3.domain.job import ImageRecord
@@ -48,10 +46,8 @@ class ImageStore:
 
     def get_init_image(self, key: str) -> Image:
         """Read back the image that a job starts from. Raises StorageError."""
-        try:
+        with storage_errors("The init image could not be read."):
             data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except (BotoCoreError, ClientError, HTTPError) as error:
-            raise StorageError("The init image could not be read.") from error
         return read_image(data)
 
     def delete_all(self, folder: str, *, count: int) -> None:
@@ -61,13 +57,11 @@ class ImageStore:
         """
         names = ("init", *map(str, range(count)))
         keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
-        try:
+        with storage_errors("The images could not be removed."):
             reply = self._client.delete_objects(
                 Bucket=self._bucket,
                 Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The images could not be removed.") from error
         if reply.get("Errors"):
             raise StorageError("Some images could not be removed.")
 
@@ -128,7 +122,7 @@ class ImageStore:
 
     def _put(self, key: str, image: Image) -> bytes:
         digest = hashlib.sha256(image.data).digest()
-        try:
+        with storage_errors("An image could not be stored."):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
@@ -137,6 +131,4 @@ class ImageStore:
                 # The digest that the answer names; S3 checks it, and botocore need not hash again.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("An image could not be stored.") from error
         return digest

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.inbox import InboxFile, InboxObject
 from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
@@ -14,8 +12,13 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 5
 
-_ABSENT: Final = frozenset(("403", "404"))
-"""HEAD of what is not there: 403 for who may not list the bucket. The put will tell."""
+_REMOVED: Final = {
+    "NoSuchKey": lambda _: NotFoundError("The file was removed before it was read."),
+}
+
+_MISSING: Final = frozenset(("403", "404"))
+"""The codes of a HEAD of a missing key; S3 answers 403 where ListBucket is denied. If 403 means
+something else, the put that follows fails as well."""
 
 _CHANGED: Final = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"))
 
@@ -32,7 +35,9 @@ class InboxFileStore:
         Raises TooLargeError before anything is read, NotFoundError for a file that was removed,
         and StorageError.
         """
-        try:
+        with storage_errors(
+            "The file could not be read.", ignored=("PreconditionFailed",), instead=_REMOVED
+        ):
             reply = self._client.get_object(
                 Bucket=upload.bucket, Key=upload.key, IfMatch=f'"{upload.etag}"'
             )
@@ -40,15 +45,7 @@ class InboxFileStore:
                 reply["Body"].close()
                 raise TooLargeError(f"The file is larger than {max_bytes} bytes.")
             return InboxFile(reply["Body"].read(), reply["Metadata"])
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "PreconditionFailed":
-                return None
-            if code == "NoSuchKey":
-                raise NotFoundError("The file was removed before it was read.") from error
-            raise StorageError("The file could not be read.") from error
-        except (BotoCoreError, HTTPError) as error:
-            raise StorageError("The file could not be read.") from error
+        return None
 
 
 class _Held(NamedTuple):
@@ -82,19 +79,14 @@ class InboxResultStore:
         raise StorageError("The answer could not be written: it changes too fast.")
 
     def _held(self, key: str) -> _Held | None:
-        try:
+        with storage_errors("The answer could not be read.", ignored=_MISSING):
             reply = self._client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
-                return None
-            raise StorageError("The answer could not be looked at.") from error
-        except BotoCoreError as error:
-            raise StorageError("The answer could not be looked at.") from error
-        return _Held(reply["ETag"], reply["Metadata"].get("sequencer", ""))
+            return _Held(reply["ETag"], reply["Metadata"].get("sequencer", ""))
+        return None
 
     def _put(self, origin: InboxOrigin, body: str, held: _Held | None) -> bool:
         condition: Any = {"IfMatch": held.etag} if held else {"IfNoneMatch": "*"}
-        try:
+        with storage_errors("The answer could not be written.", ignored=_CHANGED):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=origin.result_key,
@@ -103,13 +95,8 @@ class InboxResultStore:
                 Metadata={"sequencer": origin.sequencer},
                 **condition,
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _CHANGED:
-                return False
-            raise StorageError("The answer could not be written.") from error
-        except BotoCoreError as error:
-            raise StorageError("The answer could not be written.") from error
-        return True
+            return True
+        return False
 
 
 def _may_follow(held: str, new: str, *, first: bool) -> bool:

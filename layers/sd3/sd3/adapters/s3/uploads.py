@@ -5,11 +5,9 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.image import MAX_UPLOAD_BYTES, UploadForm
-from sd3.errors import NotFoundError, StorageError, TooLargeError
+from sd3.errors import NotFoundError, TooLargeError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,8 +19,10 @@ FORM_TTL: Final = timedelta(minutes=15)
 
 KEEP: Final = timedelta(days=1)
 
-_ABSENT: Final = frozenset(("AccessDenied", "NoSuchKey"))
-"""What S3 says of a key that is not there: the first one to who may not list the bucket."""
+_MISSING: Final = dict.fromkeys(
+    ("AccessDenied", "NoSuchKey"), lambda _: NotFoundError("There is no such upload.")
+)
+"""The codes for a key that does not exist; S3 answers the first one where ListBucket is denied."""
 
 
 class UploadStore:
@@ -66,7 +66,7 @@ class UploadStore:
         Raises NotFoundError, also a day after it was sent, since S3 removes things late;
         TooLargeError before anything is read; and StorageError.
         """
-        try:
+        with storage_errors("The upload could not be read.", instead=_MISSING):
             reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
             with closing(reply["Body"]) as body:
                 if reply["LastModified"] + KEEP <= now:
@@ -74,12 +74,6 @@ class UploadStore:
                 if reply["ContentLength"] > MAX_UPLOAD_BYTES:
                     raise TooLargeError(f"The upload has more than {MAX_UPLOAD_BYTES} bytes.")
                 return body.read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
-                raise NotFoundError("There is no such upload.") from error
-            raise StorageError("The upload could not be read.") from error
-        except (BotoCoreError, HTTPError) as error:
-            raise StorageError("The upload could not be read.") from error
 
 
 def _key(client_id: str, upload_id: str) -> str:

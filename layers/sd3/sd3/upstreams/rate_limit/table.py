@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from sd3.errors import StorageError
+from sd3.adapters.aws import storage_errors
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ PROBE_SECONDS: Final = 60
 
 LEASE_SECONDS: Final = 320
 """Beyond the longest call: the worker's 300 s."""
-
-_CHANGED: Final = "ConditionalCheckFailedException"
 
 _NUMBERS: Final = ("next_slot_at", "idle_since", "idle_until", "failures", "open_until")
 
@@ -67,7 +65,10 @@ class RateLimitTable:
 
         Raises StorageError, and ChangedError when the condition does not hold.
         """
-        try:
+        with storage_errors(
+            "The upstreams table could not be used.",
+            instead={"ConditionalCheckFailedException": _changed},
+        ):
             reply = self._client.update_item(
                 TableName=self._table,
                 Key={"id": {"S": self.name}},
@@ -75,11 +76,6 @@ class RateLimitTable:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **update.arguments(),
             )
-        except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == _CHANGED:
-                item = cast("Mapping[str, Any]", error.response.get("Item", {}))
-                raise ChangedError(_state(item)) from error
-            raise StorageError("The upstreams table could not be used.") from error
         return _state(reply.get("Attributes", {}))
 
 
@@ -142,6 +138,10 @@ def _take_leases(
     update.values[":room"] = room + len(dead)
     update.sets += [f"leases.{name} = :until" for name in names]
     update.values[":until"] = until
+
+
+def _changed(error: ClientError) -> ChangedError:
+    return ChangedError(_state(cast("Mapping[str, Any]", error.response.get("Item", {}))))
 
 
 def _value(value: int | dict[str, int]) -> dict[str, Any]:
