@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.job_items import Item
+from sd3.adapters.dynamodb.items import Item, to_item
 from sd3.errors import StorageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class JobTable:
         reply = self._call(
             self._client.get_item,
             TableName=self._name,
-            Key={"id": {"S": item_id}},
+            Key=to_item({"id": item_id}),
             ConsistentRead=True,
         )
         found: Item | None = reply.get("Item")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import to_item
 from sd3.adapters.dynamodb.tokens import item_from, sha256_of, token_from
 from sd3.domain.client import CLIENT_ID, SCOPES, ClientLimits, Token
 
@@ -104,7 +105,7 @@ class TokenStore:
         if client_id is not None:
             chosen = {
                 "FilterExpression": "client_id = :client",
-                "ExpressionAttributeValues": {":client": {"S": client_id}},
+                "ExpressionAttributeValues": to_item({":client": client_id}),
             }
         with storage_errors("The clients' table could not be read."):
             pages = self._client.get_paginator("scan").paginate(
@@ -127,30 +128,32 @@ class TokenStore:
             self._client.transact_write_items(TransactItems=[{"Put": put}, *items])
 
     def _catching_up(self, token: Token, new: Token) -> "UpdateTypeDef":
-        told = new.limits.to_context()
-        lifted = [name for name in ClientLimits._fields if name not in told]
-        sets = ["#name = :name", *(f"{name} = :{name}" for name in told)]
+        limits = {name: value for name, value in new.limits._asdict().items() if value is not None}
+        lifted = [name for name in ClientLimits._fields if name not in limits]
+        sets = ["#name = :name", *(f"{name} = :{name}" for name in limits)]
         removes = f" REMOVE {', '.join(lifted)}" if lifted else ""
         return {
             "TableName": self._table,
-            "Key": {"token_sha256": {"S": token.sha256}},
+            "Key": to_item({"token_sha256": token.sha256}),
             "UpdateExpression": f"SET {', '.join(sets)}{removes}",
             "ConditionExpression": "attribute_exists(token_sha256)",
             "ExpressionAttributeNames": {"#name": "name"},  # a reserved word
-            "ExpressionAttributeValues": {
-                ":name": {"S": new.name},
-                **{f":{name}": {"N": text} for name, text in told.items()},
-            },
+            "ExpressionAttributeValues": to_item(
+                {
+                    ":name": new.name,
+                    **{f":{name}": value for name, value in limits.items()},
+                }
+            ),
         }
 
     def _revoke(self, token: Token, *, now: datetime) -> None:
         with storage_errors("Not every token could be revoked."):
             self._client.update_item(
                 TableName=self._table,
-                Key={"token_sha256": {"S": token.sha256}},
+                Key=to_item({"token_sha256": token.sha256}),
                 UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :now)",
                 ConditionExpression="attribute_exists(token_sha256)",
-                ExpressionAttributeValues={":now": {"S": now.isoformat()}},
+                ExpressionAttributeValues=to_item({":now": now.isoformat()}),
             )
 
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.domain.client import CLIENT_ID, SCOPES, Client, ClientLimits, Token
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class ClientStore:
             return None
         with storage_errors("The clients' table could not be read."):
             answer = self._client.get_item(
-                TableName=self._table, Key={"token_sha256": {"S": sha256_of(token)}}
+                TableName=self._table, Key=to_item({"token_sha256": sha256_of(token)})
             )
         if "Item" not in answer:
             return None
@@ -76,7 +77,7 @@ class ClientStore:
                 IndexName=BY_CLIENT_ID,
                 KeyConditionExpression="client_id = :client",
                 FilterExpression="attribute_not_exists(revoked_at)",
-                ExpressionAttributeValues={":client": {"S": client_id}},
+                ExpressionAttributeValues=to_item({":client": client_id}),
             )
         return [token_from(item) for item in answer["Items"]]
 
@@ -86,39 +87,35 @@ def sha256_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-Item = Mapping[str, Mapping[str, Any]]
-
-
 def token_from(item: Item) -> Token:
-    """The token that an item holds; one of before there were scopes has all of them."""
+    """Read a token from its item; one that was written before there were scopes has them all."""
+    values = from_item(item)
     expires_at, revoked_at = (
-        datetime.fromisoformat(item[name]["S"]) if name in item else None
+        datetime.fromisoformat(values[name]) if name in values else None
         for name in ("expires_at", "revoked_at")
     )
     return Token(
-        sha256=item["token_sha256"]["S"],
-        client_id=item["client_id"]["S"],
-        name=item["name"]["S"],
-        created_at=datetime.fromisoformat(item["created_at"]["S"]),
+        sha256=values["token_sha256"],
+        client_id=values["client_id"],
+        name=values["name"],
+        created_at=datetime.fromisoformat(values["created_at"]),
         expires_at=expires_at,
         revoked_at=revoked_at,
-        scopes=frozenset(item["scopes"]["SS"]) if "scopes" in item else SCOPES,
-        limits=ClientLimits.from_context(
-            {name: item[name]["N"] for name in ClientLimits._fields if name in item}
-        ),
+        scopes=frozenset(values.get("scopes", SCOPES)),
+        limits=ClientLimits(**{name: values.get(name) for name in ClientLimits._fields}),
     )
 
 
 def item_from(token: Token) -> "dict[str, AttributeValueTypeDef]":
-    """The item of a token, which names what there is."""
-    item: dict[str, AttributeValueTypeDef] = {
-        "token_sha256": {"S": token.sha256},
-        "client_id": {"S": token.client_id},
-        "name": {"S": token.name},
-        "created_at": {"S": token.created_at.isoformat()},
-        "scopes": {"SS": sorted(token.scopes)},
+    """Make the item of a token, without the attributes that it has no value for."""
+    values = {
+        "token_sha256": token.sha256,
+        "client_id": token.client_id,
+        "name": token.name,
+        "created_at": token.created_at.isoformat(),
+        "expires_at": token.expires_at and token.expires_at.isoformat(),
+        "revoked_at": token.revoked_at and token.revoked_at.isoformat(),
+        "scopes": token.scopes,
+        **token.limits._asdict(),
     }
-    for name in ("expires_at", "revoked_at"):
-        if time := getattr(token, name):
-            item[name] = {"S": time.isoformat()}
-    return item | {name: {"N": text} for name, text in token.limits.to_context().items()}
+    return to_item({name: value for name, value in values.items() if value is not None})

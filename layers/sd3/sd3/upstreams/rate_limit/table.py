@@ -1,12 +1,13 @@
 """The table of the limiters, one item each: conditional writes, and what an item says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ class Update:
         if self.conditions:
             arguments["ConditionExpression"] = " AND ".join(self.conditions)
         if self.values:
-            arguments["ExpressionAttributeValues"] = {
-                name: _value(value) for name, value in self.values.items()
-            }
+            arguments["ExpressionAttributeValues"] = to_item(self.values)
         return arguments
 
 
@@ -71,7 +70,7 @@ class RateLimitTable:
         ):
             reply = self._client.update_item(
                 TableName=self._table,
-                Key={"id": {"S": self.name}},
+                Key=to_item({"id": self.name}),
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **update.arguments(),
@@ -141,17 +140,10 @@ def _take_leases(
 
 
 def _changed(error: ClientError) -> ChangedError:
-    return ChangedError(_state(cast("Mapping[str, Any]", error.response.get("Item", {}))))
+    return ChangedError(_state(cast("Item", error.response.get("Item", {}))))
 
 
-def _value(value: int | dict[str, int]) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {"M": {name: _value(one) for name, one in value.items()}}
-    return {"N": str(value)}
-
-
-def _state(item: Mapping[str, Any]) -> LimiterState:
-    numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
-    leases = item.get("leases")
-    known = leases and {name: int(until["N"]) for name, until in leases["M"].items()}
-    return LimiterState(**numbers, leases=known)
+def _state(item: Item) -> LimiterState:
+    values = from_item(item)
+    numbers = {name: values[name] for name in _NUMBERS if name in values}
+    return LimiterState(**numbers, leases=values.get("leases"))
