@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
+from sd3.http.auth import BearerAuth
 from sd3.http.session import HttpSession
-from tests.unit.upstreams.calling import LIMITS, FakeTime
+from tests.unit.upstreams.calling import LIMITS, FakeKey, FakeTime
 from tests.unit.upstreams.misbehaving import (
     MisbehavingServer,
     answer,
@@ -68,7 +69,11 @@ def test_tls_is_spoken_and_kept(certificate: Path, tls: ssl.SSLContext) -> None:
         session = HttpSession(server.url, ca_bundle=str(certificate))
         for _ in range(2):
             got = session.post(
-                "/", headers={}, body=b"x" * 1_000_000, deadline=time.monotonic() + 30
+                "/",
+                auth=BearerAuth(FakeKey()),
+                headers={},
+                body=b"x" * 1_000_000,
+                deadline=time.monotonic() + 30,
             )
             assert got.body == bytes(3_000_000)
         session.close()
@@ -82,7 +87,9 @@ def test_tls_deadline_holds_for_a_dripping_body(certificate: Path, tls: ssl.SSLC
     with MisbehavingServer(drip, tls=tls) as server:
         session = HttpSession(server.url, ca_bundle=str(certificate), limits=LIMITS)
         with pytest.raises(UpstreamTimeoutError):
-            session.post("/", headers={}, body=b"", deadline=time.monotonic() + 1)
+            session.post(
+                "/", auth=BearerAuth(FakeKey()), headers={}, body=b"", deadline=time.monotonic() + 1
+            )
         session.close()
 
 
@@ -91,6 +98,8 @@ def test_unknown_certificate_is_unavailable_and_nothing_is_sent(tls: ssl.SSLCont
     with MisbehavingServer(answer(200), tls=tls) as server:
         session = HttpSession(server.url, clock=waits.clock)
         with pytest.raises(UpstreamUnavailableError, match="SSLCertVerificationError"):
-            session.post("/", headers={}, body=b"", deadline=waits.now + 30)
+            session.post(
+                "/", auth=BearerAuth(FakeKey()), headers={}, body=b"", deadline=waits.now + 30
+            )
         session.close()
     assert server.requests == []

@@ -14,9 +14,10 @@ from sd3.domain.generation import GeneratedImage, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
+from sd3.http.auth import ApiKey, BearerAuth, no_auth
 from sd3.http.base64_json import parse_response, read_image_at
 from sd3.http.error_response import ErrorResponse
-from sd3.http.session import HttpSession, Key, with_key
+from sd3.http.session import HttpSession
 from sd3.settings import Rate
 
 PATH: Final = "/v1/images/generations"
@@ -50,7 +51,7 @@ class OpenaiUpstream:
     pause_seconds = 1  # an engine of one's own is busy, and has no window
 
     def __init__(
-        self, *, base_url: str, key: Key, model: str, http: HttpSession | None = None
+        self, *, base_url: str, key: ApiKey, model: str, http: HttpSession | None = None
     ) -> None:
         """Open no connection yet; an empty `model` leaves it to the server.
 
@@ -87,19 +88,15 @@ class OpenaiUpstream:
     ) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
         (seed,) = seeds
-        body = self._body(request, seed)
-        answer = with_key(
-            self._key,
-            lambda bearer: self._http.post(
-                PATH,
-                headers={**bearer, "Content-Type": "application/json"},
-                body=body,
-                deadline=deadline,
-                explain=_explain,
-            ),
-            is_needed=False,
+        response = self._http.post(
+            PATH,
+            auth=BearerAuth(self._key, without_key=no_auth),
+            headers={"Content-Type": "application/json"},
+            body=self._body(request, seed),
+            deadline=deadline,
+            explain=_explain,
         )
-        return _result(answer.body, seed)
+        return _result(response.body, seed)
 
     def _body(self, request: GenerateRequest, seed: int) -> bytes:
         fields = {
@@ -129,11 +126,11 @@ def _result(body: bytearray, seed: int) -> UpstreamResult:
     return UpstreamResult((GeneratedImage(seed, image),), (answer.inference_time_s or 0.0) * 1000)
 
 
-def _explain(refusal: ErrorResponse) -> UpstreamError:
-    """OpenAI's own errors have a code or a type; FastAPI's have a detail, which is a text."""
-    error = refusal.fields.get("error")
+def _explain(response: ErrorResponse) -> UpstreamError:
+    """Read the code or type of OpenAI's own errors; FastAPI's have a detail, which is a text."""
+    error = response.fields.get("error")
     fields = error if isinstance(error, Mapping) else {}
     name = next((fields[key] for key in ("code", "type") if isinstance(fields.get(key), str)), "")
-    if refusal.status == 400 and name in _POLICY:
+    if response.status == 400 and name in _POLICY:
         return ContentPolicyError("openai says that this violates its content policy.")
-    return refusal.error(refusal.said("openai", name))
+    return response.to_error(response.describe("openai", name))
