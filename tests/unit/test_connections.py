@@ -14,7 +14,7 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.http import transport as connections
+from sd3.http import transport
 from sd3.http.auth import BearerAuth
 from sd3.http.session import HttpSession
 from tests.unit.upstreams.calling import LIMITS, SECRET, FakeKey, FakeTime, Serve
@@ -124,7 +124,7 @@ def test_connection_idle_for_long_is_not_used_again(
 ) -> None:
     client = serve(answer(200, b"fine"))
     client.post()
-    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", -1)
+    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", -1)
     assert client.post().body == b"fine"
     assert client.server.connections == 2
 

@@ -11,7 +11,8 @@ from jwt import PyJWK, PyJWTError
 from urllib3.exceptions import HTTPError
 
 from sd3.errors import IssuerError
-from sd3.http.transport import BareSession, checked_url
+from sd3.http.address import checked_url
+from sd3.http.transport import BareSession
 
 ALGORITHMS: Final = {"RSA": "RS256", "EC": "ES256"}
 """What is taken, by the type of its key."""

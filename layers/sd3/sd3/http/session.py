@@ -18,9 +18,10 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from sd3.http.address import checked_base_url
 from sd3.http.auth import BearerAuth
 from sd3.http.error_response import ErrorResponse
-from sd3.http.transport import BareSession, checked_base_url
+from sd3.http.transport import BareSession
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 
@@ -131,7 +132,7 @@ class HttpSession:
 
 
 def _failure(error: Exception) -> UpstreamError:
-    """Say what is known where no response came: DeadlineAdapter marks what was never sent."""
+    """Say what is known where no response came: a connection that failed has sent nothing."""
     reason = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError) and isinstance(reason.reason, ConnectTimeoutError):
         cause = type(reason.reason.__cause__).__name__
