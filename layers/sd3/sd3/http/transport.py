@@ -26,8 +26,6 @@ CONNECT_SECONDS: Final = 3.0
 MAX_IDLE_SECONDS: Final = 4.0
 """Below the 5 s after which uvicorn and Node, the most impatient of servers, close."""
 
-_TLS_RECORD_BYTES: Final = 16 * 1024
-
 
 class BareSession(requests.Session):
     """A session that follows no redirect, keeps no cookie and takes nothing from the environment.
@@ -63,7 +61,7 @@ class _DeadlineReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, stream: io.RawIOBase) -> None:
         self._sock = sock
         self._stream = stream  # keeps the socket open when the connection lets go of it
-        self._deadline = _deadline(sock)
+        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
 
     def readable(self) -> bool:
         return True
@@ -86,7 +84,9 @@ class _Response(RawResponse):
 
 
 class _Connection(HTTPConnection):
-    """A connection that connects, sends and reads within the socket's timeout at its start.
+    """A connection whose timeout bounds connecting, sending and reading together.
+
+    A body is sent by one call of the socket, which keeps to the timeout as a whole.
 
     Once used, it counts as disconnected after MAX_IDLE_SECONDS: the server may close it while a
     request is sent. A POST that is lost like that may have been read and paid, so it is never sent
@@ -117,16 +117,6 @@ class _Connection(HTTPConnection):
             raise NewConnectionError(self, "not connected") from error
         self.sock.settimeout(self.timeout)
 
-    def send(self, data: Any) -> None:
-        """Send the bytes record by record: for each one, TLS begins the timeout anew."""
-        if self.sock is None:
-            self.connect()
-        deadline = _deadline(self.sock)
-        view = memoryview(data)
-        for start in range(0, len(view), _TLS_RECORD_BYTES):
-            self.sock.settimeout(_left(deadline))
-            self.sock.sendall(view[start : start + _TLS_RECORD_BYTES])
-
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3's own does
         response = super().getresponse()
         self._answered_at = time.monotonic()
@@ -135,10 +125,6 @@ class _Connection(HTTPConnection):
 
 class _TlsConnection(_Connection, HTTPSConnection):
     pass
-
-
-def _deadline(sock: socket.socket) -> float:
-    return time.monotonic() + (sock.gettimeout() or 0.0)
 
 
 def _left(deadline: float) -> float:
