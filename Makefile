@@ -6,6 +6,10 @@ UV := $(BIN)/uv
 RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
+NPM := .tools/node/bin/npm
+# The page at GET /docs is Swagger UI. The last of its files to be copied stands for all.
+SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
+PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
 # What was said, even if it is empty; make has it in the environment too, where no quote can hurt.
 option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
@@ -15,15 +19,15 @@ TORCH ?= torch==2.13.0
 # Every command starts Pythons that import much: compiled once, here, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-engine check check-locks check-openapi audit fmt lock openapi build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test fuzz test-code test-stack test-engine test-page check check-locks check-openapi check-docs audit fmt lock openapi docs build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
+run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
 
-test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Run the unit, integration and e2e tests; ARGS go to pytest
+test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 2 test-code test-stack)
 
 # At the same time: the stack's tests wait most of theirs.
@@ -33,71 +37,84 @@ test-code:
 test-stack:
 	@$(BIN)/pytest -q tests/e2e
 
-fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Try the API with random requests; CASES=100 for each route, ARGS go to pytest
+fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the API with random requests; CASES=100 for each route, ARGS go to pytest
 	@$(BIN)/pytest -q tests/e2e/test_openapi.py --cases "$(or $(CASES),100)" $(ARGS)
 
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH names the build of torch
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
-check: .venv/.ok check-locks check-openapi ## Check format, lint, types, imports, the template and what is generated
+test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the page at /docs in a Chromium of this machine; CHROMIUM=path, ARGS go to pytest
+	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
+
+check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, types, imports, the template and what is generated
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
-	@$(BIN)/mypy layers/sd3 functions model_server local benchmarks tests
+	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
 	@$(BIN)/cfn-lint template.yaml -a cfn_lint_serverless.rules
 
 check-locks: .venv/.ok
-	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
+	@rm -rf build/locks && mkdir -p build/locks/npm && cp requirements/*.txt build/locks
+	@cp requirements/npm/package.json requirements/npm/package-lock.json requirements/npm/.npmrc build/locks/npm
 	@$(MAKE) -s lock LOCKS=build/locks
-	@diff -x '*.in' requirements build/locks || (echo "requirements/*.txt are behind *.in: make lock" && exit 1)
+	@diff -r -x '*.in' -x node_modules requirements build/locks || (echo "the locks are behind *.in or package.json: make lock" && exit 1)
 
 check-openapi: .venv/.ok
-	@mkdir -p build/openapi && $(RUN) local.openapi build/openapi
-	@for file in openapi.json docs.html; do cmp -s build/openapi/$$file layers/sd3/sd3/api/$$file || \
-	  { echo "layers/sd3/sd3/api/$$file is behind the models: make openapi"; exit 1; }; done
+	@mkdir -p build && $(RUN) tools.openapi build/openapi.json
+	@cmp -s build/openapi.json layers/sd3/sd3/api/openapi.json || \
+	  { echo "layers/sd3/sd3/api/openapi.json is behind the models: make openapi"; exit 1; }
 
-audit: .venv/.ok .tools/audit/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
-	@$(RUN) local.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt
+check-docs: .venv/.ok
+	@rm -rf build/docs && mkdir -p build/docs && cp docs/*.md build/docs && $(RUN) tools.docs build/docs
+	@for page in docs/*.md; do cmp -s $$page build/$$page || \
+	  { echo "$$page is behind the code: make docs"; exit 1; }; done
+
+audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
+	@$(RUN) tools.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
 
 fmt: .venv/.ok ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
 
-lock: .venv/.ok ## Write requirements/*.txt from *.in; UPGRADE=--upgrade takes newer versions
+lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's lock; UPGRADE=--upgrade takes newer versions
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
+	@$(NPM) $(if $(UPGRADE),update,install) --prefix $(LOCKS)/npm --package-lock-only --loglevel=error > /dev/null
 
-openapi: .venv/.ok ## Write what GET /openapi.json and /docs answer, from the models
-	@$(RUN) local.openapi layers/sd3/sd3/api
+openapi: .venv/.ok ## Write what GET /openapi.json answers, from the models
+	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
 
-build: .venv/.ok .tools/sam/.ok .tools/audit/.ok ## Build for AWS Lambda (python3.13, arm64) and check what was built
+docs: .venv/.ok ## Write the tables of docs/ that follow from the template, the errors and openapi.json
+	@$(RUN) tools.docs docs
+
+build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check what was built
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
-	@$(RUN) local.artifact .aws-sam/build
+	@$(RUN) tools.artifact .aws-sam/build
 	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
-	@$(RUN) local.bill build/sbom.json .aws-sam/build/DependenciesLayer/python
+	@$(RUN) tools.bill_of_materials build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
 
 deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
 
 token: .venv/.ok ## Make a client's token: CLIENT=name; NAME EXPIRES SCOPES BUDGET PER_MINUTE MAX_IMAGES; STACK=name for a stack on AWS
-	@$(RUN) local.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \
+	@$(RUN) ops.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \
 	  $(call option,--expires,EXPIRES) $(call option,--scopes,SCOPES) $(call option,--budget,BUDGET) \
 	  $(call option,--per-minute,PER_MINUTE) $(call option,--max-images,MAX_IMAGES)
 
 clients: .venv/.ok ## List the clients, their tokens by id, scopes and limits; STACK=name for a stack on AWS
-	@$(RUN) local.clients clients --stack "$(STACK)"
+	@$(RUN) ops.clients clients --stack "$(STACK)"
 
 revoke: .venv/.ok ## End a client's tokens: CLIENT=name; TOKEN=id for one of them; STACK=name for a stack on AWS
-	@$(RUN) local.clients revoke "$(CLIENT)" --stack "$(STACK)" $(call option,--token,TOKEN)
+	@$(RUN) ops.clients revoke "$(CLIENT)" --stack "$(STACK)" $(call option,--token,TOKEN)
 
 invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
-	@$(RUN) local.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
+	@$(RUN) ops.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
 
 redrive: .venv/.ok ## Put failed jobs back: SINCE=2026-11-23T09:00 UNTIL=... (UTC); STACK=name for a stack on AWS
-	@$(RUN) local.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
+	@$(RUN) ops.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
 
-bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok ## Measure what the service adds to an upstream's time
+bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Measure what the service adds to an upstream's time
 	@$(RUN) benchmarks $(ARGS)
 
 clean: ## Remove all that was made here, environments too
-	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis
+	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis requirements/npm/node_modules $(SWAGGER_UI)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ok: requirements/bootstrap.txt requirements/dev.txt
@@ -120,3 +137,15 @@ clean: ## Remove all that was made here, environments too
 	@.tools/engine/bin/python -m pip install -q --disable-pip-version-check $(TORCH)
 	@$(UV) pip install -q --python .tools/engine --require-hashes --no-deps -r $<
 	@touch $@
+
+# Any folder with a package-lock.json. No package may run anything when it is installed.
+%/node_modules/.ok: %/package-lock.json %/package.json .tools/node/.ok
+	@echo "setting up $*"
+	@$(NPM) ci --prefix $* --ignore-scripts --loglevel=error > /dev/null
+	@touch $@
+
+$(PAGE): requirements/npm/node_modules/.ok
+	@rm -rf $(SWAGGER_UI) && mkdir $(SWAGGER_UI)
+	@cd requirements/npm/node_modules/swagger-ui-dist && \
+	  cp LICENSE NOTICE swagger-ui-bundle.js.LICENSE.txt swagger-ui.css $(CURDIR)/$(SWAGGER_UI) && \
+	  cp swagger-ui-bundle.js $(CURDIR)/$@

@@ -1,5 +1,6 @@
 """The workers of a fleet: ours, of the package's own parts, and those that people write today."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from benchmarks.drain import EPOCH, Work, World
 from benchmarks.vendor import BLOCK_SECONDS, RATE
-from sd3.domain.generation import GeneratedImage
-from sd3.domain.job import ImageRecord, Job, JobStatus
+from sd3.domain.generation import GeneratedImage, GenerationTask
+from sd3.domain.job import ImageRecord, Job
 from sd3.errors import UpstreamThrottledError
+from sd3.services.execution import JobExecutor
 from sd3.services.ports import Clock, ImageStorage, JobRepository
 from sd3.services.worker import Worker
 from sd3.settings import UpstreamSettings
@@ -56,21 +58,14 @@ class KeptJobs:
 
     items: dict[str, Job]
 
-    def get(self, job_id: str, *, now: datetime) -> Job:  # noqa: ARG002 - the Protocol's, as below
+    def get(self, job_id: str, *, now: datetime) -> Job:  # noqa: ARG002 - the Protocol's
         """The job."""
         return self.items[job_id]
 
-    def claim(self, job: Job, *, now: datetime) -> None:  # noqa: ARG002
+    def save(self, job: Job) -> Job:
         """Keep it."""
         self.items[job.id] = job
-
-    def save(self, job: Job) -> None:
-        """Keep it."""
-        self.items[job.id] = job
-
-    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:  # noqa: ARG002
-        """Keep it."""
-        self.items[job.id] = job
+        return job
 
 
 class NoImages:
@@ -95,7 +90,7 @@ class NoImages:
 def our_work(world: World) -> Work:
     """One of our workers, as the function has it: in a process and with a clock of its own."""
     skew = timedelta(seconds=world.random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
-    time = Clock(
+    clock = Clock(
         now=lambda: EPOCH + timedelta(seconds=world.time.now) + skew,
         monotonic=lambda: world.time.now,
         sleep=world.time.sleep,
@@ -107,22 +102,26 @@ def our_work(world: World) -> Work:
         settings=UpstreamSettings(name="vendor"),
         make=lambda: world.upstream,
         make_limiter=lambda _: SharedRateLimiter(
-            table, bounds=bounds, clock=lambda: time.now().timestamp()
+            table, bounds=bounds, clock=lambda: clock.now().timestamp()
         ),
-        clock=time.monotonic,
-        sleep=time.sleep,
-        jitter=time.jitter,
+        clock=clock.monotonic,
+        sleep=clock.sleep,
+        jitter=clock.jitter,
     )
+    jobs = cast("JobRepository", KeptJobs(world.jobs))
+    images = cast("ImageStorage", NoImages())
+    generator = Fallback(make_members=lambda: [member])
     worker = Worker(
-        jobs=cast("JobRepository", KeptJobs(world.jobs)),
-        images=cast("ImageStorage", NoImages()),
-        upstreams=Fallback(make_members=lambda: [member]),
-        time=time,
+        jobs=jobs,
+        images=images,
+        generator=generator,
+        executor=JobExecutor(jobs=jobs, images=images, generator=generator, clock=clock),
+        clock=clock,
         max_queue=timedelta(hours=6),
     )
 
     def work(job_id: str, receives: int) -> int | None:
-        return worker.work(job_id, seconds=WORKER_SECONDS, sent_at=EPOCH, receives=receives)
+        return worker.process(job_id, seconds=WORKER_SECONDS, sent_at=EPOCH, receives=receives)
 
     return work
 
@@ -131,11 +130,11 @@ def naive_work(world: World) -> Work:
     """Call at once, and after a 429 again, by exponential backoff with full jitter, for ever."""
     first, longest = NAIVE_BACKOFF_SECONDS
 
-    def generate(job: Job, seed: int) -> None:
+    def generate(task: GenerationTask) -> None:
         backoff = first
         while True:
             try:
-                world.upstream.generate(job.request, seeds=[seed], init_image=None, deadline=0)
+                world.upstream.generate(task)
             except UpstreamThrottledError:
                 world.time.sleep(world.random.random() * backoff)
                 backoff = min(2 * backoff, longest)
@@ -144,6 +143,7 @@ def naive_work(world: World) -> Work:
 
     def work(job_id: str, _receives: int) -> None:
         job = world.jobs[job_id]
-        world.time.gather([partial(generate, job, seed) for seed in job.seeds])
+        task = GenerationTask(job.request, dict(enumerate(job.seeds)), None, math.inf)
+        world.time.gather([partial(generate, task.only([index])) for index in task.seeds])
 
     return work

@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from benchmarks.virtual_time import VirtualTime
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, UpstreamThrottledError
@@ -18,7 +18,7 @@ RATE: Final = Rate(150, 10)
 BLOCK_SECONDS: Final = 60
 WAY_SECONDS: Final = (0.02, 0.15)
 """From a caller to the vendor, and back."""
-GENERATEING_SECONDS: Final = (2.0, 4.0)
+GENERATION_SECONDS: Final = (2.0, 4.0)
 _IMAGE: Final = Image(b"an image", "image/png", 1024, 1024)
 
 
@@ -93,20 +93,15 @@ class VendorUpstream:
         """It follows every field."""
         return ()
 
-    def generate(
-        self,
-        request: GenerateRequest,  # noqa: ARG002
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,  # noqa: ARG002
-        deadline: float,  # noqa: ARG002
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate in some seconds; raises UpstreamThrottledError."""
         self.time.sleep(self.random.uniform(*WAY_SECONDS))
         is_generated = self.vendor.admits(self.time.now)
         if is_generated:
-            self.time.sleep(self.random.uniform(*GENERATEING_SECONDS))
+            self.time.sleep(self.random.uniform(*GENERATION_SECONDS))
         self.time.sleep(self.random.uniform(*WAY_SECONDS))
         if not is_generated:
             raise UpstreamThrottledError("The vendor is asked too often.")
-        return UpstreamResult(tuple(GeneratedImage(seed, _IMAGE) for seed in seeds), 0.0)
+        return UpstreamResult(
+            tuple(GeneratedImage(seed, _IMAGE) for seed in task.seeds.values()), 0.0
+        )

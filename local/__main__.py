@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 from local.environment import ROOT, write_env
 from local.image import generate
-from local.processes import StackError, locked
+from local.processes import locked
 from local.stack import Stack, running
 from local.upstream import Chosen, choose
+from ops.stacks import StackError
 
 _CLIENT = "local"
 _CHECK_SECONDS = 0.5
@@ -88,6 +89,7 @@ def _end(_number: int, _frame: Any) -> NoReturn:
 
 _READY = """
 URL    {url}
+page   {url}/docs
 token  {token}
 generated  {image}
 

@@ -47,9 +47,3 @@ def write_env(path: Path, values: Mapping[str, str]) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(lines)
     draft.replace(path)
-
-
-def read_env(path: Path) -> dict[str, str]:
-    """Read what write_env wrote; raises FileNotFoundError when there is no such file."""
-    pairs = (line.partition("=") for line in path.read_text().splitlines())
-    return {name: value for name, _, value in pairs}

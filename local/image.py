@@ -2,7 +2,7 @@
 
 import requests
 
-from local.processes import StackError
+from ops.stacks import StackError
 
 _ANSWER_SECONDS = 60
 _JPEG = b"\xff\xd8\xff"

@@ -12,13 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from local.environment import ROOT
+from ops.stacks import StackError
 
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
-
-
-class StackError(Exception):
-    """The stack cannot be started or has broken down; the message says what to look at."""
 
 
 class Child:

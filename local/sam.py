@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from local.deployed import STACK_NAME
 from local.environment import ROOT, bare, for_building
 from local.processes import Child
+from ops.stacks import STACK_NAME
 
 SAM = ROOT / ".tools/sam/bin/sam"
 MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import requests
 
 from local import sam
-from local.deployed import Deployed, embedded
 from local.environment import LOOPBACK, REGION, ROOT, bare, free_port
 from local.processes import Child, locked
 from local.upstream import Chosen, choose
+from ops.stacks import DeployedStack, embedded
 
 _READY_SECONDS = 60.0
 _LISTENING = "listening on "
@@ -28,7 +28,7 @@ class Stack:
     api_url: str
     aws: dict[str, str]
     """AWS_* variables of the embedded AWS, for its root user."""
-    deployed: Deployed
+    deployed: DeployedStack
     upstream_url: str
     children: tuple[Child, ...]
 
@@ -89,7 +89,7 @@ def running(
 
 def _deploy(
     state: Path,
-    deployed: Deployed,
+    deployed: DeployedStack,
     *,
     aws: dict[str, str],
     parameters: dict[str, str],

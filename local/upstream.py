@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from local.processes import StackError
+from ops.stacks import StackError
 from sd3.http.address import checked_base_url
 from sd3.settings import Settings, UpstreamSettings
 

@@ -1,1 +1,1 @@
-"""An SD3 image server that speaks OctoAI's contract, with engines to choose from."""
+"""An SD3 image server that speaks OctoAI's contract, with a choice of engines."""

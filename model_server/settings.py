@@ -2,18 +2,16 @@
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Self
-
-from model_server.engines import ENGINES
 
 TOKEN_VARIABLE = "MODEL_SERVER_TOKEN"  # noqa: S105 - the name of the variable, not a token
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One field per flag of the same name, and the token."""
+    """The token, and one field per flag, of the same name."""
 
     token: str = field(repr=False)
     host: str = "127.0.0.1"
@@ -22,20 +20,25 @@ class Settings:
     max_concurrent: int = 8
     requests_per_minute: int = 0
     max_body_bytes: int = 32 * 2**20
-    """Room for a 4096x4096 photograph as base64, which is a third larger than its file."""
+    """Fits the base64 of a 4096x4096 photograph; base64 is a third larger than the file."""
     delay_ms_per_step: float = 0.0
     weights: str = ""
     dtype: str = "bf16"
     offload: str = "none"
     compile: bool = False
     max_batch: int = 4
-    """With guidance that is 8 rows of the model, 35000 tokens at 1024x1024; not measured yet."""
+    """With guidance, 8 rows in the transformer: 35000 tokens at 1024x1024. Not measured yet."""
     safety_checker: str = ""
 
     @classmethod
-    def read(cls, arguments: Sequence[str], environ: Mapping[str, str]) -> Self:
-        """Read flags and environment; ends the program with status 2 and a message on a fault."""
-        parser = _parser(cls)
+    def from_command_line(
+        cls, arguments: Sequence[str], environ: Mapping[str, str], *, engines: Collection[str]
+    ) -> Self:
+        """Read the flags and the environment; `engines` are the names that --engine accepts.
+
+        Exits with status 2 and a message when a flag is wrong or the token is missing.
+        """
+        parser = _parser(cls, engines)
         flags = parser.parse_args(arguments)
         token = environ.get(TOKEN_VARIABLE, "")
         if not token:
@@ -45,34 +48,36 @@ class Settings:
         return cls(token=token, **vars(flags))
 
 
-def _parser(settings: type[Settings]) -> argparse.ArgumentParser:
+def _parser(settings: type[Settings], engines: Collection[str]) -> argparse.ArgumentParser:
     default = {f.name: f.default for f in fields(settings)}
-    parser = argparse.ArgumentParser(prog="python -m model_server", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m model_server", description="Run the SD3 model server."
+    )
     flags: tuple[tuple[str, Callable[[str], object], str], ...] = (
         ("host", str, "address to listen on"),
         ("port", int, "port to listen on; 0 takes a free one, which the first line names"),
-        ("max-concurrent", _at_least(1), "requests drawn or waiting at once; more are a 429"),
-        ("requests-per-minute", _at_least(0), "requests let in per minute; 0 is no bound"),
-        ("max-body-bytes", _at_least(1), "largest request body; a larger one is a 413"),
-        ("delay-ms-per-step", _delay, "sketch: milliseconds to wait per picture and step"),
+        ("max-concurrent", _at_least(1), "requests running or waiting; others get a 429"),
+        ("requests-per-minute", _at_least(0), "requests accepted per minute; 0 is no limit"),
+        ("max-body-bytes", _at_least(1), "largest request body; a larger one gets a 413"),
+        ("delay-ms-per-step", _delay, "sketch: milliseconds to wait per image and step"),
         (
             "weights",
             str,
             "diffusers: folder of a Stable Diffusion 3 pipeline, or its id on the hub",
         ),
-        ("max-batch", _at_least(1), "diffusers: pictures drawn at once; halved if out of memory"),
-        ("safety-checker", str, "diffusers: folder of a checker that removes pictures"),
+        ("max-batch", _at_least(1), "diffusers: images per batch; halved when out of memory"),
+        ("safety-checker", str, "diffusers: folder of a safety checker that removes images"),
     )
     choices = (
-        ("engine", sorted(ENGINES), "who draws"),
+        ("engine", sorted(engines), "what generates the images"),
         ("dtype", ["bf16", "fp16", "fp32"], "diffusers: number format of weights and arithmetic"),
-        ("offload", ["none", "model", "sequential"], "diffusers: what waits in the CPU's memory"),
+        ("offload", ["none", "model", "sequential"], "diffusers: what is kept in the CPU's memory"),
     )
     for name, names, description in choices:
         parser.add_argument(
             f"--{name}", choices=names, default=default[name], help=f"{description} (%(default)s)"
         )
-    parser.add_argument("--compile", action="store_true", help="diffusers: torch.compile")
+    parser.add_argument("--compile", action="store_true", help="diffusers: use torch.compile")
     for name, kind, description in flags:
         value = default[name.replace("-", "_")]
         parser.add_argument(
@@ -81,14 +86,14 @@ def _parser(settings: type[Settings]) -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least(lowest: int) -> Callable[[str], int]:
-    def whole_number(text: str) -> int:
-        if (value := int(text)) < lowest:
-            msg = f"should be at least {lowest}"
+def _at_least(minimum: int) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        if (value := int(text)) < minimum:
+            msg = f"should be at least {minimum}"
             raise argparse.ArgumentTypeError(msg)
         return value
 
-    return whole_number
+    return integer
 
 
 def _delay(text: str) -> float:

@@ -13,7 +13,7 @@ from sd3.domain.billing import (
     rate_limited,
 )
 from sd3.domain.client import NO_LIMITS, ClientLimits
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.job import (
     IdempotencyRecord,
@@ -21,14 +21,20 @@ from sd3.domain.job import (
     Job,
     JobPage,
     JobStatus,
-    first_version,
-    next_version,
-    usage_of,
 )
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, GoneError, LeaseLostError, NotFoundError, Sd3Error
+from sd3.services.execution import JobExecutor
 from sd3.services.jobs import JobService
-from sd3.services.ports import Clock
+from sd3.services.ports import (
+    Clock,
+    ImageGenerator,
+    ImageStorage,
+    JobRepository,
+    MessageQueue,
+    UploadStorage,
+)
+from sd3.services.submission import JobSubmission
 from sd3.services.worker import Worker
 from sd3.settings import Rate, UpstreamSettings
 from sd3.upstreams.dispatch import Permit, RateLimitedUpstream
@@ -67,24 +73,17 @@ class FakeUpstream:
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
         return ()
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
-        self.calls.append(request)
-        self.init_images.append(init_image)
-        self.deadlines.append(deadline)
+    def generate(self, task: GenerationTask) -> UpstreamResult:
+        self.calls.append(task.request)
+        self.init_images.append(task.init_image)
+        self.deadlines.append(task.deadline)
         if self.errors:
             raise self.errors.pop(0)
         generated = (
             GeneratedImage(seed, None, 0.99)
             if index in self.removed
             else GeneratedImage(seed, sample_image(index))
-            for index, seed in enumerate(seeds)
+            for index, seed in enumerate(task.seeds.values())
         )
         return UpstreamResult(tuple(generated), 1234.5)
 
@@ -130,14 +129,15 @@ class FakeJobs:
         self.ledger: dict[tuple[str, str], UsageEntry] = {}
         self.minutes: Counter[tuple[str, str]] = Counter()
 
-    def refuse(self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime) -> None:
+    def repeat_rejection(
+        self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
+    ) -> None:
         """Nothing is remembered here."""
 
-    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> bool:
+    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> Job | None:
         if job.id in self.items or job.id in self.deleted:
-            return False
-        self._admit(job, limits)
-        return True
+            return None
+        return self._create(job, limits)
 
     def create_once(
         self,
@@ -147,15 +147,17 @@ class FakeJobs:
         fingerprint: str,
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
-    ) -> IdempotencyRecord | None:
-        holder = self.keys.get((job.client_id, key))
-        if holder and holder.job_id != instead_of:
-            return holder
-        self._admit(job, limits)
+    ) -> Job | IdempotencyRecord:
+        record = self.keys.get((job.client_id, key))
+        if record and record.job_id != instead_of:
+            return record
+        stored = self._create(job, limits)
         self.keys[job.client_id, key] = IdempotencyRecord(job.id, fingerprint)
-        return None
+        return stored
 
-    def holder(self, client_id: str, key: str, *, now: datetime) -> IdempotencyRecord | None:
+    def find_idempotency_record(
+        self, client_id: str, key: str, *, now: datetime
+    ) -> IdempotencyRecord | None:
         return self.keys.get((client_id, key))
 
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]:
@@ -166,26 +168,12 @@ class FakeJobs:
         ]
         return tuple(sorted((one for one in own if since <= one.day <= until), reverse=True))
 
-    def claim(self, job: Job, *, now: datetime) -> None:
+    def save(self, job: Job) -> Job:
         old = self.items.get(job.id)
-        if old is None:
-            raise LeaseLostError("deleted")
-        dead = old.status is RUNNING and old.lease_until is not None and old.lease_until < now
-        if old.attempt != job.attempt - 1 or not (old.status is QUEUED or dead):
-            raise LeaseLostError("taken")
-        self._rewrite(old, job)
-
-    def save(self, job: Job) -> None:
-        self._replace(job, RUNNING)
-
-    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
-        self._replace(job, *((was,) if was else (QUEUED, RUNNING)))
-
-    def correct(self, job: Job) -> None:
-        self._replace(job, JobStatus.CANCELED)
-
-    def redrive(self, job: Job) -> None:
-        self._replace(job, JobStatus.FAILED)
+        if old is None or old.version != job.version:
+            raise LeaseLostError("changed")
+        self._record(job, job.usage - job.recorded)
+        return self._write(job, version=job.version + 1)
 
     def delete(self, job: Job, *, now: datetime) -> None:
         old = self.items.get(job.id)
@@ -219,14 +207,8 @@ class FakeJobs:
         page = tuple(reversed(own[-limit:]))
         return JobPage(page, position(page[-1]) if len(own) > limit else None)
 
-    def _replace(self, job: Job, *expected: JobStatus) -> None:
-        old = self.items.get(job.id)
-        if old is None or old.status not in expected or old.attempt != job.attempt:
-            raise LeaseLostError("changed")
-        self._rewrite(old, job)
-
-    def _admit(self, job: Job, limits: ClientLimits) -> None:
-        now, micros = job.created_at, usage_of(job).committed
+    def _create(self, job: Job, limits: ClientLimits) -> Job:
+        now, micros = job.created_at, job.usage.committed
         day, minute = (job.client_id, day_of(now)), (job.client_id, f"{now:%Y-%m-%dT%H:%M}")
         if limits.daily_budget_micros is not None:
             left = limits.daily_budget_micros - self.ledger.get(day, NO_USAGE).committed
@@ -236,22 +218,18 @@ class FakeJobs:
             if self.minutes[minute] >= limits.requests_per_minute:
                 raise rate_limited(limits, now=now)
             self.minutes[minute] += 1
-        self._book(job, usage_of(job))
-        self._write(first_version(job))
+        self._record(job, job.usage)
+        return self._write(job, version=0)
 
-    def _rewrite(self, old: Job, job: Job) -> None:
-        if old.version != job.version:
-            raise LeaseLostError("read too early")
-        self._book(job, usage_of(job) - job.recorded)
-        self._write(next_version(job))
-
-    def _book(self, job: Job, change: UsageEntry) -> None:
+    def _record(self, job: Job, change: UsageEntry) -> None:
         day = (job.client_id, day_of(job.created_at))
         self.ledger[day] = self.ledger.get(day, NO_USAGE) + change
 
-    def _write(self, job: Job) -> None:
-        self.items[job.id] = job
-        self.writes.append(job)
+    def _write(self, job: Job, *, version: int) -> Job:
+        stored = job.model_copy(update={"version": version, "recorded": job.usage})
+        self.items[job.id] = stored
+        self.writes.append(stored)
+        return stored
 
 
 class FakeQueue:
@@ -342,6 +320,45 @@ class FakeUploads:
         return data
 
 
+def make_submission(
+    *,
+    jobs: JobRepository,
+    images: ImageStorage | None = None,
+    uploads: UploadStorage | None = None,
+    queue: MessageQueue | None = None,
+    generator: ImageGenerator | None = None,
+    clock: FakeTime | None = None,
+    sync_image_steps: int = 120,
+) -> JobSubmission:
+    """What makes jobs of requests, over fakes."""
+    return JobSubmission(
+        jobs=jobs,
+        images=images or FakeImages(),
+        uploads=uploads or FakeUploads(),
+        queue=queue or FakeQueue(),
+        generator=generator or fallback(FakeUpstream(), clock=clock),
+        clock=(clock or FakeTime()).time(),
+        sync_image_steps=sync_image_steps,
+        retention=timedelta(days=30),
+    )
+
+
+def make_executor(
+    *,
+    jobs: JobRepository,
+    images: ImageStorage | None = None,
+    generator: ImageGenerator | None = None,
+    clock: FakeTime | None = None,
+) -> JobExecutor:
+    """What executes jobs, over fakes."""
+    return JobExecutor(
+        jobs=jobs,
+        images=images or FakeImages(),
+        generator=generator or fallback(FakeUpstream(), clock=clock),
+        clock=(clock or FakeTime()).time(),
+    )
+
+
 def make_service(
     *,
     upstream: FakeUpstream | None = None,
@@ -352,17 +369,26 @@ def make_service(
     clock: FakeTime | None = None,
 ) -> JobService:
     """The use cases of clients over fakes."""
-    jobs = jobs or FakeJobs()
+    jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
+    uploads, clock = uploads or FakeUploads(), clock or FakeTime()
+    generator = fallback(upstream or FakeUpstream(), clock=clock)
     return JobService(
+        submission=make_submission(
+            jobs=jobs,
+            images=images,
+            uploads=uploads,
+            queue=queue,
+            generator=generator,
+            clock=clock,
+        ),
+        executor=make_executor(jobs=jobs, images=images, generator=generator, clock=clock),
         jobs=jobs,
-        usages=jobs,
-        images=images or FakeImages(),
-        uploads=uploads or FakeUploads(),
-        queue=queue or FakeQueue(),
-        upstreams=fallback(upstream or FakeUpstream(), clock=clock),
-        time=(clock or FakeTime()).time(),
-        sync_image_steps=120,
-        retention=timedelta(days=30),
+        usage=jobs,
+        images=images,
+        uploads=uploads,
+        queue=queue,
+        generator=generator,
+        clock=clock.time(),
         url_ttl_seconds=3600,
     )
 
@@ -375,10 +401,13 @@ def make_worker(
     clock: FakeTime | None = None,
 ) -> Worker:
     """The use case of the queue over fakes."""
+    jobs, images, clock = jobs or FakeJobs(), images or FakeImages(), clock or FakeTime()
+    generator = fallback(upstream or FakeUpstream(), clock=clock)
     return Worker(
-        jobs=jobs or FakeJobs(),
-        images=images or FakeImages(),
-        upstreams=fallback(upstream or FakeUpstream(), clock=clock),
-        time=(clock or FakeTime()).time(),
+        jobs=jobs,
+        images=images,
+        generator=generator,
+        executor=make_executor(jobs=jobs, images=images, generator=generator, clock=clock),
+        clock=clock.time(),
         max_queue=timedelta(hours=6),
     )

@@ -23,7 +23,7 @@ def _done(record: dict[str, Any]) -> bool:
             queue().send_unprocessable(record["body"])
             logger().error("dead letter set aside: it names no job", extra=fields)
         else:
-            worker().end(job_id, Sd3Error("The job's workers died or failed too often."))
+            worker().give_up(job_id, Sd3Error("The job's workers died or failed too often."))
             logger().error("job given up by the queue", extra=fields)
     except Sd3Error as error:
         logger().error("dead letter failed", exc_info=error, extra=fields | {"code": error.code})

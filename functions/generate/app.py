@@ -4,7 +4,7 @@ from typing import Any
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, handle
 from sd3.api.request import Request
-from sd3.bootstrap import service
+from sd3.bootstrap import job_service
 from sd3.domain.client import RequestContext
 from sd3.domain.job import JOB_ID
 from sd3.domain.request import GenerateRequest
@@ -22,7 +22,7 @@ def generate(request: Request) -> Response:
     A dry run is answered with what the request would take.
     """
     respond_async = request.prefers("respond-async") is not None
-    caller = RequestContext(
+    context = RequestContext(
         client_id=request.client_id,
         job_id=_job_id(request),
         seconds=request.seconds,
@@ -32,9 +32,9 @@ def generate(request: Request) -> Response:
     )
     wanted = _parsed(request)
     if wanted.dry_run:
-        quote = service().quote(wanted, client_id=caller.client_id, limits=caller.limits)
+        quote = job_service().quote(wanted, client_id=context.client_id, limits=context.limits)
         return Response(200, quote)
-    answer = service().generate(wanted, caller)
+    answer = job_service().generate(wanted, context)
     if answer.status.is_terminal:
         return Response(200, answer)
     # Relative to this route: the API's own address has a stage or a path in front of it.

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, handle
-from sd3.api.openapi import docs, openapi
+from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
-from sd3.bootstrap import service
+from sd3.bootstrap import job_service
 from sd3.domain.job import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.responses.models import HealthResponse
@@ -30,6 +30,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "GET /health": health,
         "GET /openapi.json": openapi,
         "GET /docs": docs,
+        "GET /docs/{file}": docs_file,
     }
     return handle(routes, event, context)
 
@@ -37,7 +38,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def jobs(request: Request) -> Response:
     """Answer 200 with a page of the client's jobs, newest first."""
     query = request.query(JobsQuery)
-    page = service().list_jobs(
+    page = job_service().list_jobs(
         request.client_id, status=query.status, limit=query.limit, cursor=query.cursor
     )
     return Response(200, page, _NEVER_KEEP)
@@ -49,48 +50,52 @@ def job(request: Request) -> Response:
     `Prefer: wait=N` holds the answer until the job ends, or is not the one that is known.
     """
     wait, known = request.wait_seconds(), request.known_tags()
-    found = service().job(
+    found = job_service().get_job(
         request.path["id"],
         client_id=request.client_id,
         wait_seconds=min(wait or 0, request.seconds - _ANSWER_SECONDS),
         known_tags=known,
     )
-    headers = {"ETag": service().entity_tag(found), **_ASK_AGAIN}
+    headers = {"ETag": found.etag, **_ASK_AGAIN}
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait}"
-    if not found.status.is_terminal:
+    if not found.job.status.is_terminal:
         headers["Retry-After"] = JOB_RETRY_AFTER
-    if service().is_known(found, known):
+    if found.not_modified:
         return Response(304, headers=headers)
-    return Response(200, service().answer(found), headers)
+    return Response(200, job_service().to_response(found.job), headers)
 
 
 def cancel(request: Request) -> Response:
     """Answer 200 with the job, which is canceled; 409 for one that has ended."""
-    return Response(200, service().cancel(request.path["id"], client_id=request.client_id))
+    return Response(200, job_service().cancel(request.path["id"], client_id=request.client_id))
 
 
 def delete(request: Request) -> Response:
     """Answer 204: the job is gone with its images, and canceled before if it was open."""
-    service().delete(request.path["id"], client_id=request.client_id)
+    job_service().delete(request.path["id"], client_id=request.client_id)
     return Response(204)
 
 
 def image(request: Request) -> Response:
     """Answer 302 to a link signed now: this address lasts as long as the image does."""
-    link = service().image(request.path["id"], request.path["index"], client_id=request.client_id)
+    link = job_service().get_image(
+        request.path["id"], request.path["index"], client_id=request.client_id
+    )
     return Response(302, headers={"Location": link.url, **_NEVER_KEEP})
 
 
 def upload(request: Request) -> Response:
     """Answer 201 with a form by which a large init image is sent to S3."""
     wanted = request.body(UploadRequest)
-    return Response(201, service().upload(wanted, client_id=request.client_id), _NEVER_KEEP)
+    return Response(
+        201, job_service().create_upload(wanted, client_id=request.client_id), _NEVER_KEEP
+    )
 
 
 def usage(request: Request) -> Response:
     """Answer 200 with what the client has used, and may still use today."""
-    return Response(200, service().usage(request.client_id, request.limits), _NEVER_KEEP)
+    return Response(200, job_service().get_usage(request.client_id, request.limits), _NEVER_KEEP)
 
 
 def health(_request: Request) -> Response:

@@ -49,7 +49,7 @@ def _work(record: dict[str, Any], fields: dict[str, Any], *, seconds: float) -> 
         return None
     fields["job_id"] = job_id
     sent_at = datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
-    wait = worker().work(job_id, seconds=seconds, sent_at=sent_at, receives=fields["receives"])
+    wait = worker().process(job_id, seconds=seconds, sent_at=sent_at, receives=fields["receives"])
     if wait is None:
         logger().info("message done", extra=fields)
     return wait

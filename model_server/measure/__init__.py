@@ -1,1 +1,1 @@
-"""How fast the `diffusers` engine draws with the real architectures and random weights."""
+"""The speed of the `diffusers` engine, with the real architectures and random weights."""

@@ -1,7 +1,8 @@
-"""Stable Diffusion 3 in its published shapes, and one small enough for a CPU; random weights.
+"""The architectures of Stable Diffusion 3, and a tiny one for a CPU, all with random weights.
 
-Speed and memory depend on the shapes alone. The numbers are those of the configurations that
-stabilityai published with stable-diffusion-3-medium-diffusers and stable-diffusion-3.5-large.
+Speed and memory depend on the shapes of the weights, not on their values. The numbers are those
+of the configurations that stabilityai published with stable-diffusion-3-medium-diffusers and
+stable-diffusion-3.5-large.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,12 +27,12 @@ from transformers import (
     T5Tokenizer,
 )
 
-_CLIP_ENDS: Final = ("<|startoftext|>", "<|endoftext|>")
+_CLIP_SPECIAL_TOKENS: Final = ("<|startoftext|>", "<|endoftext|>")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """The configuration of each part, as its class takes it."""
+    """The configuration of each part: the arguments of its class."""
 
     transformer: Mapping[str, Any]
     vae: Mapping[str, Any]
@@ -40,15 +41,15 @@ class Architecture:
     t5: Mapping[str, Any]
 
     def make_transformer(self) -> Any:
-        """Return the part that draws, on the default device in the default dtype."""
+        """Return the transformer, on the default device and in the default dtype."""
         return SD3Transformer2DModel(**self.transformer).eval()
 
     def make_vae(self) -> Any:
-        """Return the part that makes pixels of latents."""
+        """Return the VAE, which decodes latents into pixels."""
         return AutoencoderKL(**self.vae).eval()
 
     def make_text_encoders(self) -> tuple[Any, Any, Any]:
-        """Return the three parts that read the prompt."""
+        """Return the three text encoders, which encode the prompt."""
         clips = [
             CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval()
             for config in (self.clip, self.clip_2)
@@ -160,15 +161,15 @@ TINY: Final = Architecture(
     clip_2=_TINY_CLIP,
     t5={"vocab_size": 260, "d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2},
 )
-"""The real classes and sizes of pictures, with a few thousand weights and 32 pixels a token."""
+"""The real classes and image sizes, with a few thousand weights and 32 pixels per token."""
 ARCHITECTURES: Final = {"sd3-medium": SD3_MEDIUM, "sd3.5-large": SD35_LARGE, "tiny": TINY}
 
 
-def build(
+def build_pipeline(
     architecture: Architecture, *, device: str, dtype: torch.dtype, seed: int = 0
 ) -> StableDiffusion3Pipeline:
-    """Make the pipeline on `device`; the same seed gives the same weights there."""
-    with _made_on(device, dtype), torch.random.fork_rng():
+    """Build a pipeline on `device`; the same seed gives the same weights on the same device."""
+    with _defaults(device, dtype), torch.random.fork_rng():
         torch.manual_seed(seed)
         clip, clip_2, t5 = architecture.make_text_encoders()
         transformer, vae = architecture.make_transformer(), architecture.make_vae()
@@ -186,8 +187,8 @@ def build(
 
 
 @contextmanager
-def _made_on(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """In place and format from the start: twice the size would not fit every GPU."""
+def _defaults(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Create weights on `device` and in `dtype`: some GPUs cannot hold them in float32 first."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -198,14 +199,17 @@ def _made_on(device: str, dtype: torch.dtype) -> Iterator[None]:
 
 
 def _clip_tokenizer() -> Any:
-    """One token for each byte: what is read does not matter, how much is always the same."""
+    """Return a tokenizer with one token per byte.
+
+    Which tokens a prompt becomes does not change the speed: their number is padded to a fixed one.
+    """
     alphabet = sorted(ByteLevel.alphabet())
-    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *_CLIP_ENDS]
+    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet), *_CLIP_SPECIAL_TOKENS]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
 
 
 def _t5_tokenizer() -> Any:
     letters = [(letter, -1.0) for letter in sorted(ByteLevel.alphabet())]
-    ends = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
-    return T5Tokenizer(vocab=[*ends, ("\u2581", -2.0), *letters], extra_ids=0)
+    special = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
+    return T5Tokenizer(vocab=[*special, ("\u2581", -2.0), *letters], extra_ids=0)

@@ -13,12 +13,13 @@ from typing import Any
 from functions.worker import app
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.s3.images import ImageStore
+from sd3.domain import job as job_module
 from sd3.domain.generation import GeneratedImage
-from sd3.domain.job import ImageRecord, Job
-from sd3.services import execution as attempts
+from sd3.domain.job import ImageRecord, Job, JobStatus
+from sd3.services import execution
 from sd3.upstreams.octoai import OctoaiUpstream
 
-_claimed: list[Job] = []
+_started: list[Job] = []
 """The jobs of this process, the one at hand last."""
 
 
@@ -47,32 +48,36 @@ def dying_after(step: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def dies(*arguments: Any, **named: Any) -> Any:
         result = method(*arguments, **named)
-        die(_claimed[-1], step)
+        die(_started[-1], step)
         return result
 
     return dies
 
 
-def claim(store: JobStore, job: Job, **named: Any) -> None:
-    """JobStore.claim between two deaths."""
-    _claimed.append(job)
+def save(store: JobStore, job: Job) -> Job:
+    """JobStore.save: deaths around the write that starts an attempt, and after any later one."""
+    if job.status is not JobStatus.RUNNING:
+        stored = _SAVE(store, job)
+        die(_started[-1], "after the final write")
+        return stored
+    _started.append(job)
     die(job, "before the claim")
-    _CLAIM(store, job, **named)
+    stored = _SAVE(store, job)
     die(job, "after the claim")
+    return stored
 
 
 def keep(images: ImageStore, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
     """ImageStore._keep, of which the second image's dies."""
     if index == 1:
-        die(_claimed[-1], "amid the images")
+        die(_started[-1], "amid the images")
     return _KEEP(images, folder, index, generated)
 
 
-_CLAIM, _KEEP = JobStore.claim, ImageStore._keep
+_SAVE, _KEEP = JobStore.save, ImageStore._keep
 # Assigned by name: methods are what is wrapped here.
 for owner, name, replacement in (
-    (JobStore, "claim", claim),
-    (JobStore, "save", dying_after("after the final write", JobStore.save)),
+    (JobStore, "save", save),
     (ImageStore, "_keep", keep),
     (ImageStore, "save_all", dying_after("after the images", ImageStore.save_all)),
     (
@@ -81,8 +86,8 @@ for owner, name, replacement in (
         dying_after("after the upstream's answer", OctoaiUpstream.generate),
     ),
     # So that nobody waits for minutes.
-    (attempts, "LEASE_MARGIN_SECONDS", 0),
-    (attempts, "STORE_SECONDS", 3),
+    (job_module, "LEASE_MARGIN_SECONDS", 0),
+    (execution, "STORE_SECONDS", 3),
     (app, "_AGAIN_SECONDS", 2),
 ):
     setattr(owner, name, replacement)

@@ -21,7 +21,7 @@ from sd3.adapters.dynamodb.job_items import job_from
 from sd3.adapters.dynamodb.ledger import UsageStore
 from sd3.adapters.sqs import message_body
 from sd3.domain.billing import NO_USAGE, UsageEntry
-from sd3.domain.job import Job, usage_of
+from sd3.domain.job import Job
 from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 IMAGES: Final = 2
@@ -224,6 +224,6 @@ def test_the_ledger_is_the_sum_of_the_jobs_whoever_has_died(
     jobs = [outcome.job for outcome in outcomes.values()]
     usages = UsageStore(stack.deployed.client("dynamodb"), stack.deployed.outputs()["UsageTable"])
     days = usages.days(jobs[0].client_id, since="2026-01-01", until="2099-12-31")
-    recorded = reduce(UsageEntry.__add__, (day.booking for day in days), NO_USAGE)
-    assert recorded == reduce(UsageEntry.__add__, map(usage_of, jobs), NO_USAGE)
+    recorded = reduce(UsageEntry.__add__, (day.usage for day in days), NO_USAGE)
+    assert recorded == reduce(UsageEntry.__add__, (job.usage for job in jobs), NO_USAGE)
     assert (recorded.reserved, recorded.images) == (0, len(jobs) * IMAGES)

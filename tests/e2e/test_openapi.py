@@ -180,8 +180,11 @@ def test_the_document_that_is_served_is_the_one_of_this_checkout(
     assert http.get(f"{stack.api_url}/openapi.json", headers=known).status_code == 304
 
 
-def test_the_page_needs_nothing_else(stack: Stack, http: requests.Session) -> None:
-    answer = http.get(f"{stack.api_url}/docs")
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
-    assert "POST /generate/sd3" in answer.text
+def test_the_page_is_served_with_its_files(stack: Stack, http: requests.Session) -> None:
+    page = http.get(f"{stack.api_url}/docs")
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert 'src="docs/swagger-ui-bundle.js"' in page.text
+    script = http.get(f"{stack.api_url}/docs/swagger-ui-bundle.js")
+    assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert "SwaggerUIBundle" in script.text

@@ -16,8 +16,8 @@ from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.deployed import STACK_NAME
 from local.stack import Stack
+from ops.stacks import STACK_NAME
 from tests.e2e.attempts import Attempt, attempts
 from tests.privileges import GRANTS, LOGS, may
 

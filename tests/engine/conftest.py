@@ -1,4 +1,4 @@
-"""A pipeline of the real classes with random weights, in a folder, and an engine that read it."""
+"""A folder with a tiny pipeline of the real classes, and engines that have loaded it."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,32 +8,32 @@ from typing import Any
 import pytest
 import torch
 
-from model_server.engines.diffusers import DiffusersEngine
-from model_server.engines.diffusers.weights import open_pipeline, silence
-from model_server.measure.architecture import TINY, build
+from model_server.engines.diffusers.engine import DiffusersEngine
+from model_server.engines.diffusers.weights import load_pipeline, silence_libraries
+from model_server.measure.architecture import TINY, build_pipeline
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Models as small as these lose more by sharing their work out than they gain."""
+    """Use one thread: a model this small is slower on several."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in the layout of a published pipeline."""
-    silence()
+    silence_libraries()
     folder = tmp_path_factory.mktemp("weights")
-    build(TINY, device="cpu", dtype=torch.float32).save_pretrained(folder)
+    build_pipeline(TINY, device="cpu", dtype=torch.float32).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def make_engine(weights: Path) -> Callable[..., DiffusersEngine]:
-    """Read the folder into an engine of the test's own."""
+    """A function that loads the folder into a new engine."""
 
     def make(dtype: str = "fp32", **options: Any) -> DiffusersEngine:
-        engine = DiffusersEngine(partial(open_pipeline, str(weights), dtype), **options)
+        engine = DiffusersEngine(partial(load_pipeline, str(weights), dtype), **options)
         engine.load()
         return engine
 
@@ -42,7 +42,7 @@ def make_engine(weights: Path) -> Callable[..., DiffusersEngine]:
 
 @pytest.fixture(scope="session")
 def engine(make_engine: Callable[..., DiffusersEngine]) -> Iterator[DiffusersEngine]:
-    """The one for tests that leave it as it is."""
-    made = make_engine(max_batch=4)
-    yield made
-    made.close()
+    """A loaded engine, for the tests that do not change it."""
+    engine = make_engine(max_batch=4)
+    yield engine
+    engine.close()

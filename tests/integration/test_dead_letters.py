@@ -52,6 +52,6 @@ def test_only_the_letter_that_failed_comes_again(
         if job_id != "fine":
             raise StorageError("no table")
 
-    monkeypatch.setattr(Worker, "end", end)
+    monkeypatch.setattr(Worker, "give_up", end)
     left = [{"itemIdentifier": record["messageId"]}]
     assert app.handler(event, None) == {"batchItemFailures": left}

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.limiters import STABILITY, Limiters
 
 from benchmarks.gate_item import GateItem
 from sd3.adapters.aws import Aws
@@ -16,6 +15,7 @@ from sd3.errors import (
     UpstreamThrottledError,
 )
 from sd3.upstreams.dispatch import Permit
+from tests.limiters import STABILITY, Limiters
 
 ERRORS: tuple[Sd3Error | None, ...] = (
     None,

@@ -28,12 +28,6 @@ from sd3.domain.job import (
     ImageRecord,
     Job,
     JobStatus,
-    failed,
-    next_version,
-    queued_again,
-    running,
-    usage_of,
-    with_unknown_charge,
 )
 from sd3.errors import BudgetExceededError, LeaseLostError, RateLimitedError, Sd3Error, StorageError
 from tests.fakes import NOON
@@ -54,58 +48,40 @@ def queued(job_id: str = "a", **changes: Any) -> Job:
     return any_job(job_id, **(waiting | changes))
 
 
-def charged(job: Job, micros: int) -> Job:
-    charge = Charge(
-        attempt=job.attempt, upstream="fake", outcome=ChargeOutcome.CHARGED, micros=micros
-    )
-    return job.model_copy(update={"charges": (*job.charges, charge)})
+def paid(job: Job, micros: int) -> Job:
+    return job.charge([Charge(upstream="fake", outcome=ChargeOutcome.CHARGED, micros=micros)])
 
 
-def drawn(job: Job) -> Job:
+def generated(job: Job) -> Job:
     records = (ImageRecord(index=0, seed=1, key="0.jpg"), ImageRecord(index=1, seed=2))
-    return charged(job, 30_000).model_copy(
-        update={"status": JobStatus.SUCCEEDED, "completed_at": NOON, "images": records}
-    )
+    noted = paid(job, 30_000).note_images(records, prediction_time_ms=1.0, ignored=())
+    return noted.succeed(now=NOON)
 
 
-def canceled(job: Job) -> Job:
-    end = {"status": JobStatus.CANCELED, "completed_at": NOON, "lease_until": None}
-    stopped = with_unknown_charge(job) if job.status is JobStatus.RUNNING else job
-    return stopped.model_copy(update=end)
+def started(job: Job, *, micros: int = 30_000) -> Job:
+    return job.start(now=NOON, seconds=0, quote=Quote(upstream="fake", micros=micros))
 
 
-def dearer(job: Job) -> Job:
-    return running(job, now=NOON, seconds=0, quote=Quote(upstream="dear", micros=80_000))
-
-
-WRITES: Final[dict[str, Callable[[JobStore, Job], None]]] = {
-    "claim": lambda store, job: store.claim(
-        running(job, now=NOON, seconds=0, quote=QUOTE), now=LATE
+CHANGES: Final[dict[str, Callable[[Job], Job]]] = {
+    "start": started,
+    "start dearer": lambda job: started(job, micros=80_000),
+    "take over": lambda job: started(job.charge_unknown().requeue(counted=True)),
+    "succeed": generated,
+    "requeue": lambda job: paid(job, 30_000).requeue(counted=True),
+    "fail": lambda job: job.fail(Sd3Error("no"), now=NOON),
+    "cancel": lambda job: job.cancel(now=NOON),
+    "settle": lambda job: job.settle(
+        (Charge(upstream="fake", outcome=ChargeOutcome.CHARGED, micros=10_000),)
     ),
-    "claim dearer": lambda store, job: store.claim(dearer(job), now=LATE),
-    "take over": lambda store, job: store.claim(
-        running(
-            queued_again(with_unknown_charge(job), counted=True), now=NOON, seconds=0, quote=QUOTE
-        ),
-        now=LATE,
-    ),
-    "draw": lambda store, job: store.save(drawn(job)),
-    "put back": lambda store, job: store.save(queued_again(charged(job, 30_000), counted=True)),
-    "fail": lambda store, job: store.save(failed(job, Sd3Error("no"), now=NOON)),
-    "cancel": lambda store, job: store.stop(canceled(job), was=job.status),
-    "correct": lambda store, job: store.correct(charged(job, 10_000)),
-    "redrive": lambda store, job: store.redrive(
-        job.model_copy(update={"status": JobStatus.QUEUED, "completed_at": None})
-    ),
+    "redrive": lambda job: job.redrive(now=NOON),
 }
 
 
 FITTING: Final = {
-    JobStatus.QUEUED: ["claim", "claim dearer", "cancel"],
-    JobStatus.RUNNING: ["take over", "draw", "put back", "put back", "fail", "cancel"],
-    JobStatus.SUCCEEDED: ["cancel"],
+    JobStatus.QUEUED: ["start", "start dearer", "cancel"],
+    JobStatus.RUNNING: ["take over", "succeed", "requeue", "requeue", "fail", "cancel"],
     JobStatus.FAILED: ["redrive"],
-    JobStatus.CANCELED: ["correct"],
+    JobStatus.CANCELED: ["settle"],
 }
 """What is done to a job, as far as is known."""
 
@@ -149,20 +125,20 @@ class Histories(RuleBasedStateMachine):
 
     def made(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
         if key is None:
-            return self.store.create(job, limits=limits)
-        holder = self.store.create_once(
-            job, key, fingerprint="hash", instead_of=None, limits=limits
-        )
-        return holder is None
+            return self.store.create(job, limits=limits) is not None
+        found = self.store.create_once(job, key, fingerprint="hash", instead_of=None, limits=limits)
+        return isinstance(found, Job)
 
     @precondition(lambda self: self.seen)
     @rule(data=st.data(), fate=FATES, late=st.booleans())
     def write(self, data: Any, fate: str, late: bool) -> None:
         job = self.read_by_somebody(data, late=late)
-        write = data.draw(st.sampled_from(FITTING[job.status]))
+        if job.status is JobStatus.SUCCEEDED:
+            return  # nothing changes it any more
+        change = data.draw(st.sampled_from(FITTING[job.status]))
         self.connection.fate = fate
         with suppress(LeaseLostError, StorageError):
-            WRITES[write](self.store, job)
+            self.store.save(CHANGES[change](job))
 
     @precondition(lambda self: self.seen)
     @rule(data=st.data(), fate=FATES, late=st.booleans())
@@ -189,7 +165,7 @@ class Histories(RuleBasedStateMachine):
 
     def recorded(self) -> UsageEntry:
         days = self.usages.days("ann", since=DAY, until=DAY)
-        return days[0].booking if days else NO_USAGE
+        return days[0].usage if days else NO_USAGE
 
     @invariant()
     def the_ledger_is_the_sum_of_the_jobs(self) -> None:
@@ -199,10 +175,10 @@ class Histories(RuleBasedStateMachine):
             versions = self.seen.setdefault(job.id, [])
             if job not in versions:
                 versions.append(job)
-        assert all(job.recorded == usage_of(job) for job in jobs)
+        assert all(job.recorded == job.usage for job in jobs)
         total = NO_USAGE
         for job in [*jobs, *self.deleted]:
-            total += usage_of(job)
+            total += job.usage
         assert self.recorded() == total
 
 
@@ -232,18 +208,18 @@ def store(aws: Aws) -> JobStore:
 
 def recorded(aws: Aws, day: str = DAY) -> UsageEntry:
     days = UsageStore(aws.dynamodb, "usage").days("ann", since=day, until=day)
-    return days[0].booking if days else NO_USAGE
+    return days[0].usage if days else NO_USAGE
 
 
 def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
     aws: Aws, store: JobStore
 ) -> None:
     store.create(queued())
-    WRITES["claim"](store, store.get("a", now=NOON))
+    store.save(started(store.get("a", now=NOON)))
     seen = store.get("a", now=NOON)
-    WRITES["put back"](store, seen)
+    store.save(CHANGES["requeue"](seen))
     with pytest.raises(LeaseLostError):
-        WRITES["take over"](store, seen)
+        store.save(CHANGES["take over"](seen))
     assert recorded(aws) == UsageEntry(reserved=30_000, spent=30_000)
 
 
@@ -251,8 +227,8 @@ def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
     aws: Aws, store: JobStore
 ) -> None:
     store.create(queued(created_at=NOON - timedelta(hours=13)))
-    WRITES["claim"](store, store.get("a", now=NOON))
-    WRITES["draw"](store, store.get("a", now=NOON))
+    store.save(started(store.get("a", now=NOON)))
+    store.save(generated(store.get("a", now=NOON)))
     assert recorded(aws) == NO_USAGE
     assert recorded(aws, "2026-11-22") == UsageEntry(spent=30_000, images=1)
 
@@ -262,7 +238,7 @@ def test_a_job_that_nobody_has_a_quote_for_is_booked_when_it_is_claimed(
 ) -> None:
     store.create(queued(quote=None))
     assert recorded(aws) == NO_USAGE
-    WRITES["claim"](store, store.get("a", now=NOON))
+    store.save(started(store.get("a", now=NOON)))
     assert recorded(aws) == UsageEntry(reserved=30_000)
 
 
@@ -310,18 +286,19 @@ def test_what_is_there_comes_before_what_there_is_no_room_for(store: JobStore) -
 
 
 def take(store: JobStore, job: Job, limits: ClientLimits) -> IdempotencyRecord | None:
-    return store.create_once(job, "key", fingerprint="hash", instead_of=None, limits=limits)
+    found = store.create_once(job, "key", fingerprint="hash", instead_of=None, limits=limits)
+    return found if isinstance(found, IdempotencyRecord) else None
 
 
 def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> None:
     limits = ClientLimits(daily_budget_micros=50_000)
     store.create(queued("a"), limits=limits)
-    store.refuse("ann", 30_000, limits=limits, now=NOON)
+    store.repeat_rejection("ann", 30_000, limits=limits, now=NOON)
     with pytest.raises(BudgetExceededError):
         store.create(queued("b"), limits=limits)
     with pytest.raises(BudgetExceededError, match=r"takes \$0\.04, .* \$0\.02 is left"):
-        store.refuse("ann", 40_000, limits=limits, now=NOON)
-    store.refuse("bob", 40_000, limits=limits, now=NOON)
+        store.repeat_rejection("ann", 40_000, limits=limits, now=NOON)
+    store.repeat_rejection("bob", 40_000, limits=limits, now=NOON)
 
 
 def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
@@ -329,11 +306,9 @@ def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
     store = JobStore(cast("Any", contended), "jobs", usage_table="usage")
 
     def live(n: int) -> None:
-        store.create(queued(f"j-{n}"))
-        claimed = running(queued(f"j-{n}"), now=NOON, seconds=60, quote=QUOTE)
-        claimed = claimed.model_copy(update={"recorded": usage_of(claimed)})
-        store.claim(claimed, now=NOON)
-        store.save(drawn(next_version(claimed)))
+        job = store.create(queued(f"j-{n}"))
+        assert job
+        store.save(generated(store.save(started(job))))
 
     with ThreadPoolExecutor(20) as threads:
         list(threads.map(live, range(20)))

@@ -240,7 +240,7 @@ def test_without_its_table_a_gate_is_not_told_and_says_so(
     permit = limiters.make(concurrency=1).acquire(1, patience=20)
     with caplog.at_level(logging.WARNING):
         limiters.make(concurrency=1, table="nowhere").release(permit, errors)
-    assert [record.message for record in caplog.records] == ["limiter not told"]
+    assert [record.message for record in caplog.records] == ["rate limiter not updated"]
 
 
 class Atomic:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from functions.worker import app as worker_app
-from local import redrive as command
-from local.deployed import Deployed
+from ops import redrive as command
+from ops.stacks import DeployedStack
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.errors import LeaseLostError, UpstreamRefusedError
@@ -19,7 +19,7 @@ JOB_ID = "0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10"
 DAY = timedelta(days=1)
 
 
-class MotoStack(Deployed):
+class MotoStack(DeployedStack):
     """The stack of the fixtures, by the names of its outputs."""
 
     def __init__(self, aws: Aws) -> None:
@@ -104,7 +104,7 @@ def test_a_job_that_changes_meanwhile_is_left_alone(
     def lost(*_: Any) -> None:
         raise LeaseLostError("changed")
 
-    monkeypatch.setattr(JobStore, "redrive", lost)
+    monkeypatch.setattr(JobStore, "save", lost)
     assert redriven(stack, now, since=now - DAY, until=now) == 0
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from local import clients as command
-from local.deployed import Deployed
+from ops import clients as command
+from ops.stacks import DeployedStack
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.token_admin import MAX_TOKENS, TokenStore
 from sd3.adapters.dynamodb.tokens import ClientStore
@@ -42,7 +42,7 @@ def store(aws: Aws) -> TokenStore:
     return TokenStore(aws.dynamodb, TABLE, now=Clock().now)
 
 
-class MotoStack(Deployed):
+class MotoStack(DeployedStack):
     def __init__(self, store: TokenStore) -> None:
         self._store = store
 
@@ -55,7 +55,7 @@ def run(
     store: TokenStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., list[str]]:
     """Run a command that works; the lines that it prints."""
-    monkeypatch.setattr(command, "chosen", lambda _: MotoStack(store))
+    monkeypatch.setattr(command, "find_stack", lambda _: MotoStack(store))
 
     def run(*arguments: str) -> list[str]:
         assert command.main([*arguments, "--stack", ""]) == 0

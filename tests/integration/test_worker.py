@@ -157,7 +157,7 @@ def test_a_store_that_fails_leaves_the_message(
             raise leaving
 
     monkeypatch.setattr(SqsJobQueue, "set_visibility", set_visibility)
-    monkeypatch.setattr(Worker, "work", raising(StorageError("no table")))
+    monkeypatch.setattr(Worker, "process", raising(StorageError("no table")))
     event = load_event("worker")
     assert work(event) == left(event)
     assert seconds == [60]
@@ -167,7 +167,7 @@ def test_a_bug_is_lambdas_to_count_and_its_message_comes_soon(
     functions: Functions, received: Receive, monkeypatch: pytest.MonkeyPatch, waits: list[int]
 ) -> None:
     queued(functions)
-    monkeypatch.setattr(Worker, "work", raising(ZeroDivisionError()))
+    monkeypatch.setattr(Worker, "process", raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         work(received())
     assert waits == [60]

@@ -1,12 +1,11 @@
-"""Requests, and Admission over fakes."""
+"""Requests, and their submission over fakes."""
 
-from datetime import timedelta
 from typing import Any
 
 from sd3.domain.client import RequestContext
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
-from sd3.services.submission import JobSubmission, Submission
+from sd3.services.submission import Submission
 from tests.fakes import (
     FakeImages,
     FakeJobs,
@@ -15,6 +14,7 @@ from tests.fakes import (
     FakeUploads,
     FakeUpstream,
     fallback,
+    make_submission,
     sample_image,
 )
 
@@ -34,7 +34,7 @@ def caller(
 
 
 class World:
-    """Admission over fakes, each of which can be looked at."""
+    """Submission over fakes, each of which can be looked at."""
 
     def __init__(self, jobs: FakeJobs | None = None) -> None:
         self.jobs = jobs or FakeJobs()
@@ -42,17 +42,16 @@ class World:
         self.uploads = FakeUploads()
         self.upstream = FakeUpstream()
 
-    def admit(self, wanted: GenerateRequest, who: RequestContext) -> Submission:
-        return JobSubmission(
+    def submit(self, wanted: GenerateRequest, who: RequestContext) -> Submission:
+        submission = make_submission(
             jobs=self.jobs,
             images=self.images,
             uploads=self.uploads,
             queue=self.queue,
-            upstreams=fallback(self.upstream),
-            time=self.clock.time(),
-            sync_image_steps=120,
-            retention=timedelta(days=30),
-        ).admit(wanted, who)
+            generator=fallback(self.upstream),
+            clock=self.clock,
+        )
+        return submission.submit(wanted, who)
 
     def fail(self, job_id: str, code: str) -> None:
         failed = {"status": JobStatus.FAILED, "error": {"code": code, "message": "x"}}

@@ -44,19 +44,20 @@ def generated(job_id: str = "job-1") -> Job:
 
 
 class ChangingJobs(FakeJobs):
-    """Jobs of which something happens right before they are stopped, or read, once."""
+    """Jobs of which something happens right before they are canceled, or read, once."""
 
     def __init__(self, *jobs: Job) -> None:
         super().__init__()
-        self.before_stop: Callable[[], object] = lambda: None
+        self.before_cancel: Callable[[], object] = lambda: None
         self.reads: list[Callable[[], object]] = []
         for one in jobs:
             self.create(one)
 
-    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
-        change, self.before_stop = self.before_stop, lambda: None
-        change()
-        super().stop(job, was=was)
+    def save(self, job: Job) -> Job:
+        if job.status is JobStatus.CANCELED:
+            change, self.before_cancel = self.before_cancel, lambda: None
+            change()
+        return super().save(job)
 
     def get(self, *args: Any, **kwargs: Any) -> Job:
         if self.reads:

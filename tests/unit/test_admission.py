@@ -27,17 +27,17 @@ from tests.unit.admitting import World, caller, request, with_init_image
 
 def test_the_message_is_sent_before_the_job_is_written() -> None:
     class Watching(FakeJobs):
-        def create(self, job: Job, **values: Any) -> bool:
+        def create(self, job: Job, **values: Any) -> Job | None:
             assert world.queue.sent == [("job-1", 0)]
             return super().create(job)
 
     world = World(Watching())
-    assert world.admit(request(), caller(key=None)).is_new
+    assert world.submit(request(), caller(key=None)).is_new
 
 
 def test_a_job_that_its_caller_generates_has_a_message_for_the_time_after_its_lease() -> None:
     world = World()
-    job = world.admit(request(), caller(key=None)._replace(respond_async=False)).job
+    job = world.submit(request(), caller(key=None)._replace(respond_async=False)).job
     assert job.status is JobStatus.RUNNING
     assert job.lease_until == NOON + timedelta(seconds=70)
     assert world.queue.sent == [("job-1", 71)]
@@ -51,14 +51,14 @@ def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
     world = World()
     world.queue = DeadQueue()
     with pytest.raises(StorageError):
-        world.admit(request(), caller())
+        world.submit(request(), caller())
     assert not world.jobs.items
     assert not world.jobs.keys
 
 
 def test_a_job_is_quoted_and_booked_before_anything_is_paid() -> None:
     world = World()
-    job = world.admit(request(num_images=2), caller(key=None)).job
+    job = world.submit(request(num_images=2), caller(key=None)).job
     assert job.status is JobStatus.QUEUED
     assert job.quote == Quote(upstream="fake", micros=60_000)
     assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=60_000)}
@@ -72,62 +72,64 @@ def test_what_the_limits_have_no_room_for_keeps_nothing(
     key: str | None, limits: ClientLimits
 ) -> None:
     world = World()
-    world.admit(request(), caller(key=None)._replace(limits=limits))
+    world.submit(request(), caller(key=None)._replace(limits=limits))
     with pytest.raises((BudgetExceededError, RateLimitedError)):
-        world.admit(with_init_image(), caller("job-2", key=key)._replace(limits=limits))
+        world.submit(with_init_image(), caller("job-2", key=key)._replace(limits=limits))
     assert list(world.jobs.items) == ["job-1"]
     assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=30_000)}
     assert not any((world.jobs.keys, world.images.objects))
 
 
-class Refusing(FakeJobs):
-    """Remembers a refusal of everybody."""
+class Rejecting(FakeJobs):
+    """Has rejected everybody a moment ago."""
 
-    def refuse(self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime) -> None:
+    def repeat_rejection(
+        self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
+    ) -> None:
         raise RateLimitedError("often", retry_after=9)
 
 
 def test_what_was_just_refused_sends_no_message_and_keeps_no_image() -> None:
-    world = World(Refusing())
+    world = World(Rejecting())
     with pytest.raises(RateLimitedError):
-        world.admit(with_init_image(), caller())
+        world.submit(with_init_image(), caller())
     assert not any((world.queue.sent, world.images.objects))
 
 
 def test_who_repeats_a_call_is_not_refused_for_another() -> None:
     for key in (None, "key"):
-        world, refusing = World(), Refusing()
-        made = world.admit(request(), caller(key=key)).job
-        refusing.items, refusing.keys = world.jobs.items, world.jobs.keys
-        world.jobs = refusing
-        assert world.admit(request(), caller(key=key)) == (made, False)
+        world, rejecting = World(), Rejecting()
+        made = world.submit(request(), caller(key=key)).job
+        rejecting.items, rejecting.keys = world.jobs.items, world.jobs.keys
+        world.jobs = rejecting
+        assert world.submit(request(), caller(key=key)) == (made, False)
 
 
 def test_a_write_that_finds_itself_is_new() -> None:
     class Repeating(FakeJobs):
-        def create(self, job: Job, **values: Any) -> bool:
+        def create(self, job: Job, **values: Any) -> Job | None:
             super().create(job)
             return super().create(job)
 
-    assert World(Repeating()).admit(request(), caller(key=None)).is_new
+    assert World(Repeating()).submit(request(), caller(key=None)).is_new
 
 
 def test_a_request_id_with_another_request_is_refused_and_spoils_nothing() -> None:
     world = World()
-    world.admit(with_init_image(), caller(key=None))
+    world.submit(with_init_image(), caller(key=None))
     world.clock.pass_by(1)
     for other in (request(seed=7), with_init_image(seed=7)):
         with pytest.raises(IdempotencyMismatchError):
-            world.admit(other, caller(key=None))
+            world.submit(other, caller(key=None))
     assert world.jobs.items["job-1"].request.seed is None
     assert list(world.images.objects) == ["ann/job-1/init.jpg"]
 
 
 def test_a_request_id_of_another_clients_job_is_not_found() -> None:
     world = World()
-    world.admit(request(), caller(key=None))
+    world.submit(request(), caller(key=None))
     with pytest.raises(NotFoundError):
-        world.admit(request(), caller(key=None, client_id="bob"))
+        world.submit(request(), caller(key=None, client_id="bob"))
     assert world.jobs.items["job-1"].client_id == "ann"
 
 

@@ -12,7 +12,7 @@ from sd3.domain.generation import GeneratedImage
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import InvalidRequestError
 from sd3.responses.pagination import cursor_from, position_in
-from sd3.responses.render import ANSWER_BYTES, entity_tag, inline_base64, job_response
+from sd3.responses.render import MAX_INLINE_BYTES, entity_tag, inline_base64, job_response
 from tests.fakes import NOON, FakeImages, sample_image
 
 POSITION = (NOON.isoformat(), "job-1")
@@ -116,11 +116,11 @@ def test_the_entity_tag_says_that_it_is_weak() -> None:
 
 
 def test_images_are_inlined_in_order_while_they_fit_an_answer() -> None:
-    generated = [GeneratedImage(n, sample_image(n, size=ANSWER_BYTES // 4)) for n in range(4)]
+    generated = [GeneratedImage(n, sample_image(n, size=MAX_INLINE_BYTES // 4)) for n in range(4)]
     generated[1] = GeneratedImage(1, None, 0.99)
     inline = inline_base64(generated)
     assert list(inline) == [0, 2, 3]
-    assert sum(map(len, inline.values())) <= ANSWER_BYTES
+    assert sum(map(len, inline.values())) <= MAX_INLINE_BYTES
     assert list(inline_base64([*generated, generated[0]])) == [0, 2, 3]
 
 

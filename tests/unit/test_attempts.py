@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import Charge, ChargeOutcome, Quote
-from sd3.domain.job import Job, JobStatus, failed, queued_again, running, with_unknown_charge
+from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
@@ -20,8 +20,15 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.services.execution import JobExecutor
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, fallback, sample_image
+from tests.fakes import (
+    NOON,
+    FakeImages,
+    FakeJobs,
+    FakeUpstream,
+    fallback,
+    make_executor,
+    sample_image,
+)
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 PRICE = 2 * 30_000
@@ -34,11 +41,8 @@ class World:
     def __init__(self, **upstream: Any) -> None:
         self.upstream = FakeUpstream(**upstream)
         self.jobs, self.images = FakeJobs(), FakeImages()
-        self.attempts = JobExecutor(
-            jobs=self.jobs,
-            images=self.images,
-            upstreams=fallback(self.upstream),
-            time=FakeTime().time(),
+        self.executor = make_executor(
+            jobs=self.jobs, images=self.images, generator=fallback(self.upstream)
         )
         waiting = Job(
             id="job-1",
@@ -49,7 +53,7 @@ class World:
             request=GenerateRequest(prompt="a fox", num_images=2),
             seeds=(7, 8),
         )
-        self.jobs.create(running(waiting, now=NOON, seconds=60, quote=QUOTE))
+        self.jobs.create(waiting.start(now=NOON, seconds=60, quote=QUOTE))
         self.job = self.kept
 
     @property
@@ -58,7 +62,7 @@ class World:
 
     def generated(self) -> Job:
         """The job with its images stored, and nothing written yet."""
-        return self.attempts.make(self.job, None, until=1060).job
+        return self.executor.execute(self.job, None, until=1060).job
 
 
 def charges(job: Job) -> list[tuple[int, ChargeOutcome, int]]:
@@ -73,10 +77,9 @@ def test_a_lease_outlives_its_caller_by_a_margin() -> None:
 def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
     world = World()
     init = sample_image()
-    job, outcome, error = world.attempts.make(world.job, init, until=1060)
+    job, images, error = world.executor.execute(world.job, init, until=1060)
     assert error is None
-    assert outcome is not None
-    assert [one.seed for one in outcome.images] == [7, 8]
+    assert [one.seed for one in images] == [7, 8]
     assert world.upstream.init_images == [init]
     assert world.upstream.deadlines == [1060 - 15]
     assert (job.status, job.completed_at) == (JobStatus.SUCCEEDED, NOON)
@@ -101,8 +104,8 @@ def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
 )
 def test_a_call_that_fails_leaves_its_charge(error: Sd3Error, outcome: ChargeOutcome) -> None:
     world = World(errors=[error])
-    job, generating, raised = world.attempts.make(world.job, None, until=1060)
-    assert (generating, raised) == (None, error)
+    job, images, raised = world.executor.execute(world.job, None, until=1060)
+    assert (images, raised) == ((), error)
     assert charges(job) == [(1, outcome, 0 if outcome is FREE else PRICE)]
     assert (job.status, job.images) == (JobStatus.RUNNING, ())
 
@@ -110,8 +113,8 @@ def test_a_call_that_fails_leaves_its_charge(error: Sd3Error, outcome: ChargeOut
 def test_images_that_cannot_be_stored_are_paid_all_the_same() -> None:
     world = World()
     world.images.error = StorageError("full")
-    job, generating, error = world.attempts.make(world.job, None, until=1060)
-    assert (generating, error) == (None, world.images.error)
+    job, images, error = world.executor.execute(world.job, None, until=1060)
+    assert (images, error) == ((), world.images.error)
     assert (job.status, charges(job)) == (JobStatus.RUNNING, [(1, CHARGED, PRICE)])
 
 
@@ -131,16 +134,15 @@ def test_a_job_of_which_nothing_is_left_has_failed() -> None:
 
 def test_an_end_is_written() -> None:
     world = World()
-    assert world.attempts.write(world.generated())
+    assert world.executor.finish(world.generated())
     assert world.kept.status is JobStatus.SUCCEEDED
 
 
 def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() -> None:
     world = World()
     ended = world.generated()
-    canceled = with_unknown_charge(world.job)
-    world.jobs.stop(canceled.model_copy(update={"status": JobStatus.CANCELED}))
-    assert not world.attempts.write(ended)
+    world.jobs.save(world.job.cancel(now=NOON))
+    assert not world.executor.finish(ended)
     assert (world.kept.status, world.kept.images) == (JobStatus.CANCELED, ())
     assert charges(world.kept) == [(1, CHARGED, PRICE)]
     assert not world.images.objects
@@ -149,11 +151,9 @@ def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() ->
 def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
     world = World()
     ended = world.generated()
-    later = with_unknown_charge(world.job)
-    world.jobs.items["job-1"] = later.model_copy(
-        update={"status": JobStatus.CANCELED, "attempt": 2}
-    )
-    assert not world.attempts.write(ended)
+    later = world.job.cancel(now=NOON).model_copy(update={"attempt": 2, "version": 2})
+    world.jobs.items["job-1"] = later
+    assert not world.executor.finish(ended)
     assert charges(world.kept) == [(1, UNKNOWN, PRICE)]
     assert not world.images.objects
 
@@ -161,16 +161,16 @@ def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
 def test_a_deleted_jobs_images_are_thrown_away() -> None:
     world = World()
     ended = world.generated()
-    world.jobs.stop(world.job.model_copy(update={"status": JobStatus.CANCELED}))
+    world.jobs.save(world.job.cancel(now=NOON))
     world.jobs.delete(world.job, now=NOON)
-    assert not world.attempts.write(ended)
+    assert not world.executor.finish(ended)
     assert not world.images.objects
 
 
 def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
     world = World()
     ended = world.generated()
-    world.jobs.stop(world.job.model_copy(update={"status": JobStatus.CANCELED}))
+    world.jobs.save(world.job.cancel(now=NOON))
     look = world.jobs.get
 
     def look_and_delete(job_id: str, **arguments: Any) -> Job:
@@ -179,7 +179,7 @@ def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
         return found
 
     world.jobs.get = look_and_delete  # type: ignore[method-assign] # a race, played
-    assert not world.attempts.write(ended)
+    assert not world.executor.finish(ended)
     assert not world.images.objects
     assert not world.jobs.items
 
@@ -187,18 +187,17 @@ def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda job: running(job, now=NOON, seconds=60, quote=QUOTE),
-        lambda job: failed(job, Sd3Error("given up"), now=NOON),
-        lambda job: queued_again(job, counted=True),
+        lambda job: job.requeue(counted=True).start(now=NOON, seconds=60, quote=QUOTE),
+        lambda job: job.fail(Sd3Error("given up"), now=NOON),
+        lambda job: job.requeue(counted=True),
     ],
 )
 def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job], Job]) -> None:
     world = World()
     ended = world.generated()
-    taken = change(world.job)
-    world.jobs.items["job-1"] = taken
+    taken = world.jobs.save(change(world.job))
     with pytest.raises(LeaseLostError):
-        world.attempts.write(ended)
+        world.executor.finish(ended)
     assert world.kept is taken
     assert len(world.images.objects) == 2  # the same images are the other's, too
 
@@ -206,15 +205,14 @@ def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job]
 def test_a_write_whose_answer_was_lost_is_known_again() -> None:
     world = World()
     ended = world.generated()
-    assert world.attempts.write(ended)
-    assert world.attempts.write(ended.model_copy())
+    assert world.executor.finish(ended)
+    assert world.executor.finish(ended.model_copy())
     assert len(world.images.objects) == 2
 
 
 @pytest.mark.parametrize("counted", [True, False])
 def test_a_job_waits_again_with_its_charges(counted: bool) -> None:
-    job = with_unknown_charge(World().job)
-    again = queued_again(job, counted=counted)
+    again = World().job.charge_unknown().requeue(counted=counted)
     assert (again.status, again.lease_until) == (JobStatus.QUEUED, None)
     assert (again.attempt, again.failures) == (1, int(counted))
     assert again.charges == (Charge(attempt=1, upstream="fake", outcome=UNKNOWN, micros=PRICE),)

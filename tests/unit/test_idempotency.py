@@ -28,8 +28,8 @@ from tests.unit.admitting import World, caller, request, with_init_image
 
 def test_a_key_and_its_request_are_one_job() -> None:
     world = World()
-    first = world.admit(request(), caller("job-1"))
-    again = world.admit(request(), caller("job-2"))
+    first = world.submit(request(), caller("job-1"))
+    again = world.submit(request(), caller("job-2"))
     assert (first.is_new, again.is_new) == (True, False)
     assert again.job == first.job
     assert list(world.jobs.items) == ["job-1"]
@@ -37,23 +37,23 @@ def test_a_key_and_its_request_are_one_job() -> None:
 
 def test_a_key_is_its_clients_own() -> None:
     world = World()
-    world.admit(request(), caller("job-1"))
-    assert world.admit(request(), caller("job-2", client_id="bob")).is_new
+    world.submit(request(), caller("job-1"))
+    assert world.submit(request(), caller("job-2", client_id="bob")).is_new
 
 
 def test_a_key_with_another_request_is_refused_and_keeps_nothing() -> None:
     world = World()
-    world.admit(request(), caller("job-1"))
+    world.submit(request(), caller("job-1"))
     with pytest.raises(IdempotencyMismatchError):
-        world.admit(with_init_image(), caller("job-2"))
+        world.submit(with_init_image(), caller("job-2"))
     assert list(world.jobs.items) == ["job-1"]
     assert not world.images.objects
 
 
 def test_a_replay_leaves_no_second_init_image_and_keeps_the_first() -> None:
     world = World()
-    world.admit(with_init_image(), caller("job-1"))
-    assert not world.admit(with_init_image(), caller("job-2")).is_new
+    world.submit(with_init_image(), caller("job-1"))
+    assert not world.submit(with_init_image(), caller("job-2")).is_new
     assert list(world.images.objects) == ["ann/job-1/init.jpg"]
 
 
@@ -64,59 +64,59 @@ def test_an_init_image_that_cannot_be_removed_does_not_spoil_a_replay() -> None:
 
     world = World()
     world.images = StickyImages()
-    world.admit(with_init_image(), caller("job-1"))
-    assert world.admit(with_init_image(), caller("job-2")).job.id == "job-1"
+    world.submit(with_init_image(), caller("job-1"))
+    assert world.submit(with_init_image(), caller("job-2")).job.id == "job-1"
 
 
 def test_the_same_call_twice_keeps_its_init_image() -> None:
     for key in ("key", None):
         world = World()
-        world.admit(with_init_image(), caller(key=key))
+        world.submit(with_init_image(), caller(key=key))
         world.clock.pass_by(1)
-        again = world.admit(with_init_image(), caller(key=key))
+        again = world.submit(with_init_image(), caller(key=key))
         assert (again.is_new, again.job.created_at) == (False, NOON)
         assert list(world.images.objects) == ["ann/job-1/init.jpg"]
 
 
 def test_a_deleted_jobs_key_is_gone_with_it() -> None:
     world = World()
-    job = world.admit(request(), caller("job-1")).job
+    job = world.submit(request(), caller("job-1")).job
     world.fail("job-1", "content_policy")
     world.jobs.delete(job, now=NOON)
     with pytest.raises(GoneError):
-        world.admit(request(), caller("job-2"))
+        world.submit(request(), caller("job-2"))
 
 
 @pytest.mark.parametrize("code", ["upstream_error", "upstream_unavailable", "internal_error"])
 def test_a_job_that_failed_in_passing_frees_its_key(code: str) -> None:
     world = World()
-    world.admit(request(), caller("job-1"))
+    world.submit(request(), caller("job-1"))
     world.fail("job-1", code)
-    assert world.admit(request(), caller("job-2")).is_new
-    assert world.admit(request(), caller("job-3")).job.id == "job-2"
+    assert world.submit(request(), caller("job-2")).is_new
+    assert world.submit(request(), caller("job-3")).job.id == "job-2"
     with pytest.raises(IdempotencyMismatchError):
-        world.admit(request(prompt="a bear"), caller("job-4"))
+        world.submit(request(prompt="a bear"), caller("job-4"))
 
 
 def test_a_job_that_failed_for_good_keeps_its_key() -> None:
     world = World()
-    world.admit(request(), caller("job-1"))
+    world.submit(request(), caller("job-1"))
     world.fail("job-1", "content_policy")
-    again = world.admit(request(), caller("job-2"))
+    again = world.submit(request(), caller("job-2"))
     assert (again.job.id, again.job.status) == ("job-1", JobStatus.FAILED)
 
 
 def test_two_that_take_a_freed_key_at_once_are_one_job() -> None:
     class Overtaken(FakeJobs):
-        def create_once(self, job: Job, key: str, **values: Any) -> IdempotencyRecord | None:
+        def create_once(self, job: Job, key: str, **values: Any) -> Job | IdempotencyRecord:
             if values["instead_of"] and job.id == "job-2":
-                assert world.admit(request(), caller("job-3")).is_new
+                assert world.submit(request(), caller("job-3")).is_new
             return super().create_once(job, key, **values)
 
     world = World(Overtaken())
-    world.admit(request(), caller("job-1"))
+    world.submit(request(), caller("job-1"))
     world.fail("job-1", "upstream_error")
-    assert world.admit(request(), caller("job-2")).job.id == "job-3"
+    assert world.submit(request(), caller("job-2")).job.id == "job-3"
     assert list(world.jobs.items) == ["job-1", "job-3"]
 
 
@@ -126,10 +126,10 @@ def test_a_key_that_is_never_to_be_had_is_an_error() -> None:
             return IdempotencyRecord("job-1", fingerprint_of(request()))
 
     world = World(Contested())
-    world.admit(request(), caller("job-1", key=None))
+    world.submit(request(), caller("job-1", key=None))
     world.fail("job-1", "upstream_error")
     with pytest.raises(StorageError):
-        world.admit(request(), caller("job-2"))
+        world.submit(request(), caller("job-2"))
 
 
 def test_a_call_with_the_key_of_one_that_generates_gets_its_job_and_generates_nothing() -> None:

@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -16,7 +15,6 @@ from sd3.domain.job import InboxOrigin, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidRequestError, RequestError, StorageError
 from sd3.services.inbox import Inbox
-from sd3.services.submission import JobSubmission
 from tests.fakes import (
     NOON,
     FakeImages,
@@ -24,8 +22,7 @@ from tests.fakes import (
     FakeQueue,
     FakeTime,
     FakeUploads,
-    FakeUpstream,
-    fallback,
+    make_submission,
 )
 from tests.unit.images import jpeg, png, webp
 
@@ -91,15 +88,13 @@ class Door:
         self.files = FakeFiles()
         self.answers = FakeAnswers()
         self.inbox = Inbox(
-            admission=JobSubmission(
+            submission=make_submission(
                 jobs=self.jobs,
                 images=self.images,
                 uploads=self.uploads,
                 queue=self.queue,
-                upstreams=fallback(FakeUpstream()),
-                time=self.clock.time(),
+                clock=self.clock,
                 sync_image_steps=0,
-                retention=timedelta(days=30),
             ),
             clients=FakeClients(),
             files=self.files,
@@ -322,8 +317,8 @@ def test_the_same_event_twice_is_one_job(door: Door) -> None:
 def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(door: Door) -> None:
     door.drop("acme/fox.json", {"prompt": "a fox"})
     [job] = door.jobs.items.values()
-    door.jobs.stop(job.model_copy(update={"status": JobStatus.CANCELED}))
-    door.jobs.delete(job, now=door.inbox.admission.time.now())
+    job = door.jobs.save(job.cancel(now=door.clock.time().now()))
+    door.jobs.delete(job, now=door.clock.time().now())
     assert door.receive("acme/fox.json") is None
     assert not door.jobs.items
 

@@ -42,7 +42,7 @@ FAILURES: Final = (
 )
 EVENTS: Final = st.sampled_from(
     ["nothing"] * 50
-    + ["deliver", "cancel", "delete", "put back", "late", "field_error", "crash", "give up"]
+    + ["deliver", "cancel", "delete", "put back", "late", "fault", "crash", "give up"]
 )
 LIMITS: Final = st.builds(
     ClientLimits,
@@ -76,7 +76,7 @@ class JobLife(RuleBasedStateMachine):
         event = self.data.draw(EVENTS)
         if event == "crash" or self.is_timed_out(self.world.acting[-1]):
             raise Crash
-        if event == "field_error" and fault:
+        if event == "fault" and fault:
             self.world.disturbed.add(self.world.acting[-1])
             raise StorageError("out of order")
         if event == "late":
@@ -131,13 +131,13 @@ class JobLife(RuleBasedStateMachine):
         self.ends_at[job_id] = self.world.clock.slept + 120
         request = GenerateRequest(prompt=f"a fox, {key}")
         request = request.model_copy(update={"init_image": sample_image() if init else None})
-        caller = RequestContext(
+        context = RequestContext(
             "ann", job_id, seconds=120, respond_async=queued, limits=self.limits
         )
         if key != "-":
-            caller = caller._replace(idempotency_key=key)
+            context = context._replace(idempotency_key=key)
         with self.world.during(job_id):
-            self.world.service.generate(request, caller)
+            self.world.service.generate(request, context)
 
     @precondition(lambda self: self.world.messages)
     @rule(data=st.data(), event=st.sampled_from(["deliver"] * 5 + ["give up"]))

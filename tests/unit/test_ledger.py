@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sd3.adapters.dynamodb.ledger import admit, usage_from_item
+from sd3.adapters.dynamodb.ledger import reserve, usage_from_item
 from sd3.domain.billing import (
     NO_USAGE,
     Charge,
@@ -16,7 +16,7 @@ from sd3.domain.billing import (
     next_minute,
 )
 from sd3.domain.client import NO_LIMITS, ClientLimits
-from sd3.domain.job import ImageRecord, Job, JobStatus, first_version, next_version, usage_of
+from sd3.domain.job import ImageRecord, Job, JobStatus
 from tests.fakes import NOON
 from tests.unit.changing_jobs import QUOTE, job
 
@@ -54,14 +54,7 @@ def quoted(**changes: Any) -> Job:
     ],
 )
 def test_a_booking_follows_from_the_job_alone(kept: Job, booking: UsageEntry) -> None:
-    assert usage_of(kept) == booking
-
-
-def test_a_version_carries_what_is_booked_for_it() -> None:
-    first = first_version(quoted(version=7, recorded=UsageEntry(spent=1)))
-    assert (first.version, first.recorded) == (0, UsageEntry(reserved=30_000))
-    ended = next_version(first.model_copy(update={"status": JobStatus.FAILED}))
-    assert (ended.version, ended.recorded) == (1, NO_USAGE)
+    assert kept.usage == booking
 
 
 def test_days_are_utc() -> None:
@@ -82,7 +75,7 @@ def test_days_are_utc() -> None:
 def test_a_new_job_is_booked_where_its_budget_has_room(
     budget: int, condition: str, room: str
 ) -> None:
-    [part] = admit("usage", quoted(), ClientLimits(daily_budget_micros=budget))
+    [part] = reserve("usage", quoted(), ClientLimits(daily_budget_micros=budget))
     update: Any = part["Update"]
     assert update["ConditionExpression"] == condition
     assert update["ExpressionAttributeValues"][":room"] == {"N": room}
@@ -90,13 +83,13 @@ def test_a_new_job_is_booked_where_its_budget_has_room(
 
 
 def test_without_a_budget_a_job_is_booked_on_no_condition() -> None:
-    [part] = admit("usage", quoted(), NO_LIMITS)
+    [part] = reserve("usage", quoted(), NO_LIMITS)
     assert "ConditionExpression" not in part["Update"]
     assert part["Update"]["Key"] == {"client_id": {"S": "ann"}, "day": {"S": "2026-11-23"}}
 
 
 def test_a_minute_is_counted_where_there_is_a_rate() -> None:
-    _, part = admit("usage", quoted(), ClientLimits(requests_per_minute=2))
+    _, part = reserve("usage", quoted(), ClientLimits(requests_per_minute=2))
     update: Any = part["Update"]
     assert update["Key"]["day"] == {"S": "minute#2026-11-23T12:00"}
     ttl = update["ExpressionAttributeValues"][":ttl"]["N"]

@@ -183,4 +183,4 @@ def test_a_table_out_of_order_is_an_error_on_the_way_in_and_a_line_in_the_log_on
         limiter.acquire(1, patience=20)
     with caplog.at_level(logging.WARNING):
         limiter.release(permit, [BROKEN])
-    assert [record.message for record in caplog.records] == ["limiter not told"]
+    assert [record.message for record in caplog.records] == ["rate limiter not updated"]

@@ -170,7 +170,7 @@ def test_a_job_is_read_back_with_links_signed_now() -> None:
     service = make_service(clock=clock)
     generated = generate(service, request(response_format="b64_json"))
     clock.pass_by(600)
-    read = service.answer(service.job("job-1", client_id="ann"))
+    read = service.to_response(service.get_job("job-1", client_id="ann").job)
     assert generated.images[0].image_b64
     assert read.images[0].image_b64 is None
     assert read.images[0].expires_at == NOON + timedelta(minutes=70)
@@ -181,4 +181,4 @@ def test_another_clients_job_is_not_found_just_as_none_at_all(job_id: str, clien
     service = make_service()
     generate(service, request())
     with pytest.raises(NotFoundError, match=r"^There is no such job\.$"):
-        service.job(job_id, client_id=client_id)
+        service.get_job(job_id, client_id=client_id)

@@ -1,7 +1,6 @@
 """Generateing a request whose job changes meanwhile, over fakes."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import GoneError, StillRunningError, UpstreamTimeoutError
 from sd3.services.jobs import JobService
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeQueue, FakeUpstream, make_service
+from tests.fakes import FakeImages, FakeJobs, FakeQueue, FakeUpstream, make_service
 
 
 class Interrupted(FakeUpstream):
@@ -58,7 +57,7 @@ def test_a_caller_whose_job_was_taken_over_hears_that_it_goes_on() -> None:
 
     def take_over() -> None:
         held = jobs.items["job-1"]
-        jobs.claim(held.model_copy(update={"attempt": 2}), now=NOON + timedelta(hours=1))
+        jobs.save(held.model_copy(update={"attempt": 2}))
 
     with pytest.raises(StillRunningError) as caught:
         generate(make_service(jobs=jobs, upstream=Interrupted(take_over)))

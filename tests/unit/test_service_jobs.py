@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from sd3.domain.billing import ChargeOutcome
-from sd3.domain.job import Job, JobStatus, first_version
+from sd3.domain.job import Job, JobStatus
 from sd3.errors import (
     GoneError,
     InvalidRequestError,
@@ -21,22 +21,22 @@ from tests.unit.changing_jobs import END, FREE, QUOTE, ChangingJobs, generated, 
 def test_a_wait_ends_with_the_job() -> None:
     jobs, clock = ChangingJobs(running()), FakeTime()
     jobs.reads = [lambda: None, lambda: None, lambda: jobs.save(running().model_copy(update=END))]
-    found = serve(jobs, clock=clock).job("job-1", client_id="ann", wait_seconds=20)
-    assert (found.status, clock.slept) == (JobStatus.SUCCEEDED, 1.0)
+    found = serve(jobs, clock=clock).get_job("job-1", client_id="ann", wait_seconds=20)
+    assert (found.job.status, clock.slept) == (JobStatus.SUCCEEDED, 1.0)
 
 
 def test_a_wait_ends_with_its_time() -> None:
     clock = FakeTime()
-    found = serve(ChangingJobs(running()), clock=clock).job(
+    found = serve(ChangingJobs(running()), clock=clock).get_job(
         "job-1", client_id="ann", wait_seconds=1.75
     )
-    assert (found.status, clock.slept) == (JobStatus.RUNNING, 1.75)
+    assert (found.job.status, clock.slept) == (JobStatus.RUNNING, 1.75)
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
 def test_no_wait_is_one_look(seconds: float) -> None:
     clock = FakeTime()
-    serve(ChangingJobs(job()), clock=clock).job("job-1", client_id="ann", wait_seconds=seconds)
+    serve(ChangingJobs(job()), clock=clock).get_job("job-1", client_id="ann", wait_seconds=seconds)
     assert clock.slept == 0
 
 
@@ -45,30 +45,30 @@ def test_a_wait_for_a_job_that_is_deleted_meanwhile_ends() -> None:
     service = serve(jobs)
     jobs.reads = [lambda: None, lambda: service.delete("job-1", client_id="ann")]
     with pytest.raises(GoneError):
-        service.job("job-1", client_id="ann", wait_seconds=20)
+        service.get_job("job-1", client_id="ann", wait_seconds=20)
 
 
 def test_who_knows_the_tag_waits_for_another() -> None:
     jobs, clock = ChangingJobs(job()), FakeTime()
     service = serve(jobs, clock=clock)
-    tag = service.entity_tag(job()).removeprefix("W/")
-    jobs.reads = [lambda: None, lambda: jobs.claim(running(), now=NOON)]
-    found = service.job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset([tag]))
-    assert (found.status, clock.slept) == (JobStatus.RUNNING, 0.5)
-    assert not service.is_known(found, frozenset([tag]))
+    tag = service.get_job("job-1", client_id="ann").etag.removeprefix("W/")
+    jobs.reads = [lambda: None, lambda: jobs.save(running())]
+    found = service.get_job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset([tag]))
+    assert (found.job.status, clock.slept) == (JobStatus.RUNNING, 0.5)
+    assert not found.not_modified
 
 
 def test_who_knows_another_tag_need_not_wait() -> None:
     clock = FakeTime()
     service = serve(ChangingJobs(job()), clock=clock)
-    service.job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset(['"old"']))
+    service.get_job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset(['"old"']))
     assert clock.slept == 0
 
 
 def test_any_tag_is_known_to_a_star() -> None:
-    service = serve(FakeJobs())
-    assert service.is_known(job(), frozenset("*"))
-    assert not service.is_known(job(), frozenset())
+    service = serve(ChangingJobs(job()))
+    assert service.get_job("job-1", client_id="ann", known_tags=frozenset("*")).not_modified
+    assert not service.get_job("job-1", client_id="ann").not_modified
 
 
 def test_a_list_is_newest_first_in_pages_of_the_clients_own() -> None:
@@ -120,7 +120,7 @@ def test_an_ended_job_cannot_be_canceled(status: JobStatus) -> None:
 
 def test_a_job_that_ends_while_it_is_canceled_cannot_be() -> None:
     jobs = ChangingJobs(running())
-    jobs.before_stop = lambda: jobs.save(running().model_copy(update=END))
+    jobs.before_cancel = lambda: jobs.save(running().model_copy(update=END))
     with pytest.raises(NotCancelableError):
         serve(jobs).cancel("job-1", client_id="ann")
     assert jobs.items["job-1"].status is JobStatus.SUCCEEDED
@@ -128,21 +128,21 @@ def test_a_job_that_ends_while_it_is_canceled_cannot_be() -> None:
 
 def test_a_job_that_is_claimed_while_it_is_canceled_is_canceled_as_running() -> None:
     jobs = ChangingJobs(job())
-    jobs.before_stop = lambda: jobs.claim(running(), now=NOON)
+    jobs.before_cancel = lambda: jobs.save(running())
     assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0.03
 
 
 def test_a_job_that_goes_back_to_the_queue_while_it_is_canceled_keeps_its_true_charge() -> None:
     jobs = ChangingJobs(running())
     back = {"status": JobStatus.QUEUED, "lease_until": None, "charges": (FREE,)}
-    jobs.before_stop = lambda: jobs.save(running().model_copy(update=back))
+    jobs.before_cancel = lambda: jobs.save(running().model_copy(update=back))
     assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0
     assert jobs.items["job-1"].charges == (FREE,)
 
 
 def test_a_job_that_never_stands_still_cannot_be_canceled() -> None:
     class Restless(ChangingJobs):
-        def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
+        def save(self, job: Job) -> Job:
             raise LeaseLostError("changed")
 
     with pytest.raises(StorageError):
@@ -157,7 +157,7 @@ def test_a_deleted_job_is_gone_with_its_images(kept: Job) -> None:
     service = serve(jobs, images=images)
     service.delete("job-1", client_id="ann")
     assert list(images.objects) == ["ann/job-2/0.jpg"]
-    for again in (service.delete, service.cancel, service.job):
+    for again in (service.delete, service.cancel, service.get_job):
         with pytest.raises(GoneError):
             again("job-1", client_id="ann")
         with pytest.raises(NotFoundError):
@@ -166,7 +166,7 @@ def test_a_deleted_job_is_gone_with_its_images(kept: Job) -> None:
 
 def test_a_job_that_ends_while_it_is_deleted_is_deleted() -> None:
     jobs, images = ChangingJobs(running()), FakeImages()
-    jobs.before_stop = lambda: jobs.save(running().model_copy(update=END))
+    jobs.before_cancel = lambda: jobs.save(running().model_copy(update=END))
     images.objects["ann/job-1/0.jpg"] = sample_image()
     serve(jobs, images=images).delete("job-1", client_id="ann")
     assert not images.objects
@@ -182,7 +182,7 @@ def test_a_job_that_is_put_back_while_it_is_deleted_is_canceled_and_deleted() ->
 
     failed = job(status=JobStatus.FAILED, quote=QUOTE)
     jobs = PuttingBack(failed)
-    back = {"job-1": first_version(job(quote=QUOTE))}
+    back = {"job-1": job(quote=QUOTE)}
     serve(jobs).delete("job-1", client_id="ann")
     assert jobs.deleted["job-1"].status is JobStatus.CANCELED
 
@@ -199,7 +199,7 @@ def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
 def test_an_image_is_a_link_signed_now() -> None:
     clock = FakeTime()
     clock.pass_by(60)
-    link = serve(ChangingJobs(generated()), clock=clock).image("job-1", "0", client_id="ann")
+    link = serve(ChangingJobs(generated()), clock=clock).get_image("job-1", "0", client_id="ann")
     assert link.url == "https://images.test/ann/job-1/0.jpg"
     assert link.expires_at == NOON + timedelta(minutes=61)
 
@@ -207,9 +207,9 @@ def test_an_image_is_a_link_signed_now() -> None:
 @pytest.mark.parametrize("index", ["1", "2", "-1", "00", "", "x", "\u0660"])
 def test_an_image_that_is_not_there_is_not_found(index: str) -> None:
     with pytest.raises(NotFoundError):
-        serve(ChangingJobs(generated())).image("job-1", index, client_id="ann")
+        serve(ChangingJobs(generated())).get_image("job-1", index, client_id="ann")
 
 
 def test_a_job_that_runs_has_no_image() -> None:
     with pytest.raises(NotFoundError):
-        serve(ChangingJobs(running())).image("job-1", "0", client_id="ann")
+        serve(ChangingJobs(running())).get_image("job-1", "0", client_id="ann")

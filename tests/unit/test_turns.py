@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.limiters import STABILITY, Limiters
 
 from benchmarks.gate_item import GateItem
 from sd3.errors import UpstreamRateLimitedError
@@ -20,6 +19,7 @@ from sd3.upstreams.rate_limit.schedule import (
     grantable,
     start_times,
 )
+from tests.limiters import STABILITY, Limiters
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -32,7 +32,7 @@ def world_with(data: bytes, *, client_id: str = "ann") -> World:
 def refused(world: World, *, key: str | None = None) -> FieldError:
     """The one field_error of a request that starts from the upload; nothing was changed for it."""
     with pytest.raises(InvalidRequestError) as caught:
-        world.admit(from_upload(), caller(key=key))
+        world.submit(from_upload(), caller(key=key))
     assert not world.jobs.items
     assert not world.jobs.keys
     assert not world.images.objects
@@ -44,7 +44,7 @@ def refused(world: World, *, key: str | None = None) -> FieldError:
 def test_a_form_is_for_the_client_and_a_new_id() -> None:
     service = make_service()
     wanted = UploadRequest(content_type="image/png")
-    one, two = (service.upload(wanted, client_id="ann") for _ in range(2))
+    one, two = (service.create_upload(wanted, client_id="ann") for _ in range(2))
     assert one.id != two.id
     assert one.fields == {"key": f"ann/{one.id}", "Content-Type": "image/png"}
     assert (one.url, one.max_bytes) == ("https://uploads.test/", 20_000_000)
@@ -55,7 +55,7 @@ def test_a_form_is_for_the_client_and_a_new_id() -> None:
 def test_an_upload_is_kept_as_the_jobs_own_init_image() -> None:
     data = jpeg(200, 100)
     world = world_with(data)
-    job = world.admit(from_upload(), caller(key=None)).job
+    job = world.submit(from_upload(), caller(key=None)).job
     assert job.init_image_key == "ann/job-1/init.jpg"
     kept = world.images.objects[job.init_image_key]
     assert kept == (data, "image/jpeg", 200, 100)
@@ -66,11 +66,11 @@ def test_an_upload_serves_several_jobs_for_a_day() -> None:
     world = world_with(png())
     for second in range(3):
         world.clock.pass_by((DAY - 1) / 3)
-        assert world.admit(from_upload(), caller(f"job-{second}", key=None)).is_new
+        assert world.submit(from_upload(), caller(f"job-{second}", key=None)).is_new
     assert len(world.images.objects) == 3
     world.clock.pass_by(1)
     with pytest.raises(InvalidRequestError):
-        world.admit(from_upload(), caller("late", key=None))
+        world.submit(from_upload(), caller("late", key=None))
     assert "late" not in world.jobs.items
 
 
@@ -134,9 +134,9 @@ def test_another_clients_upload_is_as_none_at_all() -> None:
 @pytest.mark.parametrize("key", [None, "key"])
 def test_a_call_is_repeated_after_its_upload_has_expired(key: str | None) -> None:
     world = world_with(png())
-    first = world.admit(from_upload(), caller("job-1", key=key))
+    first = world.submit(from_upload(), caller("job-1", key=key))
     world.clock.pass_by(DAY)
-    again = world.admit(from_upload(), caller("job-2" if key else "job-1", key=key))
+    again = world.submit(from_upload(), caller("job-2" if key else "job-1", key=key))
     assert (first.is_new, again.is_new) == (True, False)
     assert again.job.id == "job-1"
     assert list(world.images.objects) == ["ann/job-1/init.jpg"]
@@ -144,9 +144,9 @@ def test_a_call_is_repeated_after_its_upload_has_expired(key: str | None) -> Non
 
 def test_a_call_is_repeated_after_its_upload_was_sent_again() -> None:
     world = world_with(png())
-    world.admit(from_upload(), caller("job-1"))
+    world.submit(from_upload(), caller("job-1"))
     world.uploads.sent["ann", UPLOAD_ID] = jpeg(), NOON
-    assert world.admit(from_upload(), caller("job-2")).job.id == "job-1"
+    assert world.submit(from_upload(), caller("job-2")).job.id == "job-1"
     assert list(world.images.objects) == ["ann/job-1/init.jpg"]
 
 
@@ -158,38 +158,38 @@ def test_a_new_key_finds_no_job_of_an_upload_that_has_expired() -> None:
 
 def test_a_key_that_is_free_again_cannot_generate_from_an_upload_that_has_expired() -> None:
     world = world_with(png())
-    world.admit(from_upload(), caller("job-1"))
+    world.submit(from_upload(), caller("job-1"))
     world.fail("job-1", "upstream_error")
     world.clock.pass_by(DAY)
     with pytest.raises(InvalidRequestError) as caught:
-        world.admit(from_upload(), caller("job-2"))
+        world.submit(from_upload(), caller("job-2"))
     assert caught.value.field_errors == (NOT_FOUND,)
 
 
 def test_a_key_with_another_request_is_a_mismatch_whatever_became_of_its_upload() -> None:
     world = world_with(png())
-    world.admit(request(), caller("job-1"))
+    world.submit(request(), caller("job-1"))
     world.clock.pass_by(DAY)
     with pytest.raises(IdempotencyMismatchError):
-        world.admit(from_upload(), caller("job-2"))
+        world.submit(from_upload(), caller("job-2"))
 
 
 def test_another_request_of_the_same_id_is_a_mismatch_whatever_became_of_its_upload() -> None:
     world = world_with(png())
-    world.admit(request(), caller(key=None))
+    world.submit(request(), caller(key=None))
     world.clock.pass_by(DAY)
     with pytest.raises(IdempotencyMismatchError):
-        world.admit(from_upload(), caller(key=None))
+        world.submit(from_upload(), caller(key=None))
 
 
 def test_a_deleted_jobs_key_is_gone_with_it_whatever_became_of_its_upload() -> None:
     world = world_with(png())
-    job = world.admit(from_upload(), caller("job-1")).job
+    job = world.submit(from_upload(), caller("job-1")).job
     world.fail("job-1", "content_policy")
     world.jobs.delete(job, now=NOON)
     world.clock.pass_by(DAY)
     with pytest.raises(GoneError):
-        world.admit(from_upload(), caller("job-2"))
+        world.submit(from_upload(), caller("job-2"))
 
 
 def test_a_fingerprint_is_of_the_uploads_id() -> None:

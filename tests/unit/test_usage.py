@@ -67,7 +67,7 @@ def test_usage_is_the_clients_own_and_not_older() -> None:
         ("ann", "2026-10-24"): UsageEntry(spent=5_000_000),
         ("bob", "2026-11-23"): UsageEntry(spent=7_000_000),
     }
-    answer = make_service(jobs=jobs).usage("ann", NO_LIMITS)
+    answer = make_service(jobs=jobs).get_usage("ann", NO_LIMITS)
     assert (answer.today.cost_usd, answer.last_30_days.cost_usd) == (1, 1)
 
 
@@ -118,4 +118,4 @@ def test_a_dry_run_of_what_cannot_be_generated_is_refused() -> None:
 def test_a_budget_is_there_again_the_next_day() -> None:
     jobs = FakeJobs()
     jobs.ledger["ann", (NOON - timedelta(days=1)).date().isoformat()] = UsageEntry(spent=100_000)
-    assert make_service(jobs=jobs).usage("ann", BUDGET).today.left_usd == 0.1
+    assert make_service(jobs=jobs).get_usage("ann", BUDGET).today.left_usd == 0.1

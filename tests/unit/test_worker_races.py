@@ -6,7 +6,7 @@ import pytest
 
 from sd3.domain.billing import ChargeOutcome, Quote, UsageEntry
 from sd3.domain.generation import UpstreamResult
-from sd3.domain.job import Job, JobStatus, queued_again, running
+from sd3.domain.job import Job, JobStatus
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError
 from tests.fakes import NOON, FakeUpstream
 from tests.unit.waiting_job import World, code, taken
@@ -26,7 +26,7 @@ class Interrupted(FakeUpstream):
         self.change = change
 
     def generate(self, *arguments: Any, **values: Any) -> UpstreamResult:
-        self.world.jobs.items["job-1"] = self.change(self.world.job)
+        self.world.jobs.save(self.change(self.world.job))
         return super().generate(*arguments, **values)
 
 
@@ -37,7 +37,7 @@ def interrupted(change: Any, **values: Any) -> World:
 
 
 def canceled(job: Job) -> Job:
-    return job.model_copy(update={"status": JobStatus.CANCELED})
+    return job.cancel(now=NOON)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,9 @@ def test_a_job_that_is_canceled_meanwhile_keeps_its_charge_and_no_image(
 
 
 def test_nothing_is_published_by_an_attempt_that_was_taken_over() -> None:
-    world = interrupted(lambda job: running(job, now=NOON, seconds=60, quote=QUOTE))
+    world = interrupted(
+        lambda job: job.requeue(counted=True).start(now=NOON, seconds=60, quote=QUOTE)
+    )
     assert world.work() == 2
     assert (world.job.status, world.job.attempt, world.job.images) == (JobStatus.RUNNING, 2, ())
 
@@ -70,7 +72,7 @@ def test_of_two_workers_with_the_same_message_one_generates() -> None:
 def test_an_attempt_that_went_back_to_the_queue_is_not_charged_by_who_saw_it_run() -> None:
     world = World(**taken(seconds=-20))
     read = world.job
-    world.jobs.save(queued_again(read, counted=True))
+    world.jobs.save(read.requeue(counted=True))
     world.jobs.get = lambda *_, **__: read  # type: ignore[method-assign] # read before
     assert world.work() == 2
     assert (world.job.status, world.charges) == (JobStatus.QUEUED, [])
@@ -79,8 +81,11 @@ def test_an_attempt_that_went_back_to_the_queue_is_not_charged_by_who_saw_it_run
 
 def test_a_table_that_is_out_of_order_is_told() -> None:
     world = World()
+    write = world.jobs.save
 
-    def save(job: Job) -> None:
+    def save(job: Job) -> Job:
+        if job.status is JobStatus.RUNNING:
+            return write(job)
         raise StorageError("out of order")
 
     world.jobs.save = save  # type: ignore[method-assign] # it breaks amid the attempt
@@ -98,7 +103,7 @@ def test_a_dead_letter_ends_its_job(
     before: dict[str, Any], charges: list[tuple[int, ChargeOutcome]]
 ) -> None:
     world = World(**before)
-    world.worker.end("job-1", GIVEN_UP)
+    world.worker.give_up("job-1", GIVEN_UP)
     assert (world.job.status, code(world.job)) == (JobStatus.FAILED, "internal_error")
     assert world.job.completed_at == NOON
     assert world.charges == charges
@@ -107,22 +112,22 @@ def test_a_dead_letter_ends_its_job(
 @pytest.mark.parametrize("status", [status for status in JobStatus if status.is_terminal])
 def test_a_dead_letter_of_an_ended_job_changes_nothing(status: JobStatus) -> None:
     world = World(status=status)
-    world.worker.end("job-1", GIVEN_UP)
+    world.worker.give_up("job-1", GIVEN_UP)
     assert len(world.jobs.writes) == 1
 
 
 def test_a_dead_letter_of_no_job_is_done() -> None:
     world = World(status=JobStatus.FAILED)
-    world.worker.end("job-2", GIVEN_UP)
+    world.worker.give_up("job-2", GIVEN_UP)
     world.jobs.delete(world.job, now=NOON)
-    world.worker.end("job-1", GIVEN_UP)
+    world.worker.give_up("job-1", GIVEN_UP)
 
 
 def test_a_dead_letter_of_a_job_that_changes_comes_again() -> None:
     world = World(**taken())
     read = world.job
-    world.jobs.items["job-1"] = queued_again(read, counted=True)
+    world.jobs.save(read.requeue(counted=True))
     world.jobs.get = lambda *_, **__: read  # type: ignore[method-assign] # read too early
     with pytest.raises(StorageError):
-        world.worker.end("job-1", GIVEN_UP)
+        world.worker.give_up("job-1", GIVEN_UP)
     assert world.job.status is JobStatus.QUEUED

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
-from local.redrive import put_back
+from ops.redrive import put_back
 from sd3.domain.billing import NO_USAGE, UsageEntry, day_of
 from sd3.domain.client import ClientLimits
-from sd3.domain.generation import UpstreamResult
+from sd3.domain.generation import GenerationTask, UpstreamResult
 from sd3.domain.image import Image
-from sd3.domain.job import Job, JobStatus, usage_of
+from sd3.domain.job import Job, JobStatus
 from sd3.errors import Sd3Error, StorageError
 from tests.fakes import (
     NOON,
@@ -63,7 +63,7 @@ class WatchedJobs(FakeJobs):
         super().__init__()
         self.published: Counter[str] = Counter()
 
-    def _write(self, job: Job) -> None:
+    def _write(self, job: Job, *, version: int) -> Job:
         old = self.items.get(job.id)
         if old:
             assert job.attempt >= old.attempt
@@ -75,19 +75,20 @@ class WatchedJobs(FakeJobs):
         attempts = [charge.attempt for charge in job.charges]
         assert attempts == sorted(set(attempts)), "one charge for each attempt, in order"
         assert max(attempts, default=0) <= job.attempt
-        super()._write(job)
+        return super()._write(job, version=version)
 
-    def _admit(self, job: Job, limits: ClientLimits) -> None:
-        super()._admit(job, limits)
+    def _create(self, job: Job, limits: ClientLimits) -> Job:
+        stored = super()._create(job, limits)
         committed = self.ledger[job.client_id, day_of(job.created_at)].committed
         assert limits.daily_budget_micros is None or committed <= limits.daily_budget_micros
+        return stored
 
     def sums(self) -> dict[tuple[str, str], UsageEntry]:
         """What the ledger should have, by the jobs, those that were deleted included."""
         sums: dict[tuple[str, str], UsageEntry] = {}
         for job in [*self.items.values(), *self.deleted.values()]:
             day = (job.client_id, day_of(job.created_at))
-            sums[day] = sums.get(day, NO_USAGE) + usage_of(job)
+            sums[day] = sums.get(day, NO_USAGE) + job.usage
         return sums
 
 
@@ -113,7 +114,7 @@ class PaidUpstream(FakeUpstream):
         self.fails, self.between, self.acting = fails, between, acting
         self.paid: Counter[str] = Counter()
 
-    def generate(self, request: Any, *, seeds: Sequence[int], **rest: Any) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         self.between()
         error = self.fails()
         if error is None or error.may_have_charged:
@@ -121,7 +122,7 @@ class PaidUpstream(FakeUpstream):
         self.between(fault=False)
         if error:
             raise error
-        return super().generate(request, seeds=seeds, **rest)
+        return super().generate(task)
 
 
 class Between:
@@ -180,7 +181,7 @@ class World:
     def _work(self, message: Message) -> int | None:
         sent_at = NOON + timedelta(seconds=message.sent_at)
         try:
-            return self.worker.work(
+            return self.worker.process(
                 message.job_id, seconds=300, sent_at=sent_at, receives=message.receives
             )
         except StorageError:
@@ -190,7 +191,7 @@ class World:
         """Hand a message to the dead letters' function."""
         self.disturbed.add(message.job_id)  # what an attempt that still runs costs stays unknown
         with self.during(message.job_id):
-            self.worker.end(message.job_id, Sd3Error("The queue has given up."))
+            self.worker.give_up(message.job_id, Sd3Error("The queue has given up."))
             if message in self.messages:
                 self.messages.remove(message)
 

@@ -32,7 +32,7 @@ class World:
 
     def work(self, job_id: str = "job-1", *, receives: int = 1) -> int | None:
         """Deliver a message that was sent at noon."""
-        return self.worker.work(job_id, seconds=300, sent_at=NOON, receives=receives)
+        return self.worker.process(job_id, seconds=300, sent_at=NOON, receives=receives)
 
     @property
     def job(self) -> Job:

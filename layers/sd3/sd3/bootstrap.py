@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from sd3.adapters.dynamodb.jobs import JobStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.s3.images import ImageStore
+    from sd3.adapters.s3.uploads import UploadStore
     from sd3.adapters.secrets import UpstreamKeys
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
+    from sd3.services.execution import JobExecutor
     from sd3.services.inbox import Inbox
     from sd3.services.jobs import JobService
     from sd3.services.notifications import JobEventPublisher
@@ -53,25 +55,22 @@ def issuer() -> "JwtVerifier | None":
 
 
 @cache
-def service() -> "JobService":
+def job_service() -> "JobService":
     """Build the use cases of clients."""
     from sd3.adapters.dynamodb.ledger import UsageStore
-    from sd3.adapters.s3.uploads import UploadStore
     from sd3.services.jobs import JobService
 
-    settings, aws = _settings(), _aws()
+    settings = _settings()
     return JobService(
+        submission=_submission(sync_image_steps=settings.sync_image_steps),
+        executor=_executor(),
         jobs=_jobs(),
-        usages=UsageStore(aws.dynamodb, settings.usage_table),
+        usage=UsageStore(_aws().dynamodb, settings.usage_table),
         images=_images(),
-        uploads=UploadStore(
-            aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry
-        ),
+        uploads=_uploads(),
         queue=queue(),
-        upstreams=_upstreams(),
-        time=clock(),
-        sync_image_steps=settings.sync_image_steps,
-        retention=timedelta(days=settings.image_retention_days),
+        generator=_generator(),
+        clock=clock(),
         url_ttl_seconds=settings.url_ttl_seconds,
     )
 
@@ -84,8 +83,9 @@ def worker() -> "Worker":
     return Worker(
         jobs=_jobs(),
         images=_images(),
-        upstreams=_upstreams(),
-        time=clock(),
+        generator=_generator(),
+        executor=_executor(),
+        clock=clock(),
         max_queue=timedelta(hours=_settings().max_queue_hours),
     )
 
@@ -110,7 +110,7 @@ def inbox() -> "Inbox":
 
     settings, aws = _settings(), _aws()
     return Inbox(
-        admission=_admission(),
+        submission=_submission(sync_image_steps=0),  # nobody waits here
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
         answers=InboxResultStore(aws.s3, settings.images_bucket),
@@ -176,28 +176,36 @@ def _images() -> "ImageStore":
     )
 
 
-def _admission() -> "JobSubmission":
-    """Build what makes jobs, for callers that never wait for them."""
+def _uploads() -> "UploadStore":
     from sd3.adapters.s3.uploads import UploadStore
+
+    aws = _aws()
+    return UploadStore(aws.s3, _settings().images_bucket, credentials_expiry=aws.credentials_expiry)
+
+
+def _submission(*, sync_image_steps: int) -> "JobSubmission":
     from sd3.services.submission import JobSubmission
 
-    settings, aws = _settings(), _aws()
     return JobSubmission(
         jobs=_jobs(),
         images=_images(),
-        uploads=UploadStore(
-            aws.s3, settings.images_bucket, credentials_expiry=aws.credentials_expiry
-        ),
+        uploads=_uploads(),
         queue=queue(),
-        upstreams=_upstreams(),
-        time=clock(),
-        sync_image_steps=0,
-        retention=timedelta(days=settings.image_retention_days),
+        generator=_generator(),
+        clock=clock(),
+        sync_image_steps=sync_image_steps,
+        retention=timedelta(days=_settings().image_retention_days),
     )
 
 
+def _executor() -> "JobExecutor":
+    from sd3.services.execution import JobExecutor
+
+    return JobExecutor(jobs=_jobs(), images=_images(), generator=_generator(), clock=clock())
+
+
 @cache
-def _upstreams() -> "Fallback":
+def _generator() -> "Fallback":
     from sd3.upstreams.fallback import Fallback
 
     return Fallback(make_members=_members)

@@ -1,34 +1,35 @@
 """Every way in which a request can fail, each with its code, HTTP status and whether to retry.
 
-Sd3Error                          500 internal_error
-├── RequestError                  the caller's fault: nothing was changed, nothing was paid
-│   ├── InvalidJsonError          400 invalid_json
-│   ├── UnauthorizedError         401 unauthorized
-│   ├── BudgetExceededError       402 budget_exceeded
-│   ├── ForbiddenError            403 forbidden
-│   ├── NotFoundError             404 not_found
-│   ├── GoneError                 410 gone
-│   ├── IdempotencyMismatchError  409 idempotency_mismatch
-│   ├── NotCancelableError        409 not_cancelable
-│   ├── TooLargeError             413 too_large
-│   ├── UnsupportedMediaTypeError 415 unsupported_media_type
-│   ├── InvalidRequestError       422 validation_error, with one Fault for each wrong field
-│   └── RateLimitedError          429 rate_limited
-├── UpstreamError                 502 upstream_error: it failed, in a way that it may not again
-│   ├── ContentPolicyError        400 content_policy: its 'no' to this prompt or image, final
-│   ├── UpstreamRefusedError      502 upstream_error: its 'no' to us (model, schema, credit), final
-│   │   └── UpstreamKeyError      502 upstream_error: there is no key, or it is not known
-│   ├── UpstreamResponseError       502 upstream_error: an answer that cannot be used
-│   ├── UpstreamTimeoutError      502 upstream_error: no answer in time, outcome unknown
-│   ├── UpstreamFailedError       502 upstream_error: it broke amid the call, outcome unknown
-│   │   └── UpstreamUnchargedError 502 upstream_error: it broke, and charges nothing for that
-│   └── UpstreamUnavailableError  503 upstream_unavailable: down or out of reach
-│       ├── UpstreamThrottledError 503 upstream_unavailable: it says that we ask too often
-│       └── UpstreamRateLimitedError 503 upstream_unavailable: we hold back and do not call it
-├── StillRunningError             504 still_running: the job goes on without its caller
-├── StorageError                  500 internal_error: DynamoDB or S3 failed
-├── IssuerError                   500 internal_error: the issuer of JWTs cannot be asked
-└── LeaseLostError                500 internal_error: another attempt owns the job now
+Sd3Error                             500 internal_error
+├── RequestError                     the client's mistake: nothing was changed or paid
+│   ├── InvalidJsonError             400 invalid_json
+│   ├── UnauthorizedError            401 unauthorized
+│   ├── BudgetExceededError          402 budget_exceeded
+│   ├── ForbiddenError               403 forbidden
+│   ├── NotFoundError                404 not_found
+│   ├── GoneError                    410 gone
+│   ├── IdempotencyMismatchError     409 idempotency_mismatch
+│   ├── NotCancelableError           409 not_cancelable
+│   ├── TooLargeError                413 too_large
+│   ├── UnsupportedMediaTypeError    415 unsupported_media_type
+│   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
+│   └── RateLimitedError             429 rate_limited
+├── UpstreamError                    502 upstream_error: it failed, and may succeed when retried
+│   ├── ContentPolicyError           400 content_policy: it refuses the prompt or image, final
+│   ├── UpstreamRefusedError         502 upstream_error: it refuses our call (credit, model), final
+│   │   └── UpstreamKeyError         502 upstream_error: there is no key, or it is not known
+│   ├── UpstreamResponseError        502 upstream_error: a response that cannot be used
+│   ├── UpstreamTimeoutError         502 upstream_error: no response in time, outcome unknown
+│   ├── UpstreamFailedError          502 upstream_error: it broke during the call, outcome unknown
+│   │   └── UpstreamUnchargedError   502 upstream_error: it broke, and does not charge for that
+│   └── UpstreamUnavailableError     503 upstream_unavailable: overloaded, down or out of reach
+│       ├── UpstreamThrottledError   503 upstream_unavailable: it gets too many calls
+│       └── UpstreamRateLimitedError 503 upstream_unavailable: our rate limiter allows no call
+├── StillRunningError                504 still_running: the job goes on without its caller
+├── StorageError                     500 internal_error: DynamoDB or S3 failed
+├── IssuerError                      500 internal_error: the issuer of JWTs cannot be reached
+├── InvalidTransitionError           500 internal_error: a bug, the job's state forbids the change
+└── LeaseLostError                   500 internal_error: another attempt owns the job now
 """
 
 from collections.abc import Sequence
@@ -44,15 +45,15 @@ class FieldError(NamedTuple):
 
 
 class Sd3Error(Exception):
-    """Root of the tree; `message` is fit for a client: no secret, prompt, link or upstream body."""
+    """Root of the tree. `message` is for clients: no secret, prompt, link or upstream's body."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
     may_have_charged: ClassVar[bool] = False
-    """Whether a call that failed so can be on the operator's bill."""
+    """Whether a call that failed like this can be on the operator's bill."""
     job_id: str | None = None
-    """The job that failed so, once there is one."""
+    """The job that failed, once there is one."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -60,7 +61,7 @@ class Sd3Error(Exception):
 
 
 class RequestError(Sd3Error):
-    """The caller's field_error. Nothing was changed and nothing was paid."""
+    """The client's mistake. Nothing was changed and nothing was paid."""
 
 
 class InvalidJsonError(RequestError):
@@ -71,76 +72,76 @@ class InvalidJsonError(RequestError):
 
 
 class UnauthorizedError(RequestError):
-    """No token, or none that is known."""
+    """There is no token, or nothing that looks like one."""
 
     code = "unauthorized"
     status = 401
 
 
 class BudgetExceededError(RequestError):
-    """More than what is left of the client's budget of the day."""
+    """The request costs more than what is left of the client's daily budget."""
 
     code = "budget_exceeded"
     status = 402
 
 
 class ForbiddenError(RequestError):
-    """A known client that may not do this."""
+    """The token is not known, not active, or lacks the scope."""
 
     code = "forbidden"
     status = 403
 
 
 class NotFoundError(RequestError):
-    """No such thing, or another client's."""
+    """It does not exist, or belongs to another client."""
 
     code = "not_found"
     status = 404
 
 
 class GoneError(RequestError):
-    """A job that was deleted not long ago."""
+    """The job was deleted up to a day ago."""
 
     code = "gone"
     status = 410
 
 
 class IdempotencyMismatchError(RequestError):
-    """An Idempotency-Key that was used with another request."""
+    """The Idempotency-Key, or the request's own id, was used with another request."""
 
     code = "idempotency_mismatch"
     status = 409
 
 
 class NotCancelableError(RequestError):
-    """A job that has ended."""
+    """The job has ended."""
 
     code = "not_cancelable"
     status = 409
 
 
 class TooLargeError(RequestError):
-    """A body beyond what the service takes."""
+    """The body is larger than the service takes."""
 
     code = "too_large"
     status = 413
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """A body that says it is not JSON."""
+    """The body's Content-Type is not JSON."""
 
     code = "unsupported_media_type"
     status = 415
 
 
 class InvalidRequestError(RequestError):
-    """A request with one or more wrong fields: `field_errors` holds the first 100 of them."""
+    """One or more fields are wrong: `field_errors` holds the first 100."""
 
     code = "validation_error"
     status = 422
 
     def __init__(self, field_errors: Sequence[FieldError], *, message: str | None = None) -> None:
-        """`message` is for a job, which does not tell of its field_errors."""
+        """`message` replaces the default text, for a job, which shows no fields."""
         self.field_errors = tuple(field_errors[:100])
         names = [
             ".".join(map(str, field_error.loc[1:])) or "body" for field_error in self.field_errors
@@ -151,7 +152,7 @@ class InvalidRequestError(RequestError):
 
 
 class RateLimitedError(RequestError):
-    """One request too many in this minute, which is over after `retry_after` seconds."""
+    """One request too many in this minute, which ends in `retry_after` seconds."""
 
     code = "rate_limited"
     status = 429
@@ -171,7 +172,7 @@ class UpstreamError(Sd3Error):
 
 
 class ContentPolicyError(UpstreamError):
-    """The upstream will not generate this prompt or image."""
+    """The upstream refuses this prompt or image."""
 
     code = "content_policy"
     status = 400
@@ -189,7 +190,7 @@ class UpstreamKeyError(UpstreamRefusedError):
 
 
 class UpstreamResponseError(UpstreamError):
-    """An answer that was generated, perhaps paid, and cannot be used."""
+    """The response, which is perhaps paid, cannot be used."""
 
     may_have_charged = True
 
@@ -201,19 +202,19 @@ class UpstreamTimeoutError(UpstreamError):
 
 
 class UpstreamFailedError(UpstreamError):
-    """A 5xx, or the connection lost after sending: generated or not, charged or not, is unknown."""
+    """A 5xx, or a connection lost after sending: the outcome and the charge are unknown."""
 
     may_have_charged = True
 
 
 class UpstreamUnchargedError(UpstreamFailedError):
-    """A failure that the upstream itself tells of, and by its documents does not charge."""
+    """A failure that the upstream reports itself and, by its documents, does not charge."""
 
     may_have_charged = False
 
 
 class UpstreamUnavailableError(UpstreamError):
-    """Overloaded, down or out of reach; `retry_after` is in seconds, None when not known."""
+    """Overloaded, down or out of reach. `retry_after` is in seconds; None when not known."""
 
     code = "upstream_unavailable"
     status = 503
@@ -224,15 +225,15 @@ class UpstreamUnavailableError(UpstreamError):
 
 
 class UpstreamThrottledError(UpstreamUnavailableError):
-    """The upstream says that it is asked too often."""
+    """The upstream says that it gets too many calls."""
 
 
 class UpstreamRateLimitedError(UpstreamUnavailableError):
-    """Our own pacing or breaker holds back: no call was made."""
+    """Our own rate limiter or circuit breaker allowed no call; none was made."""
 
 
 class StillRunningError(Sd3Error):
-    """No answer in time; the job goes on without its caller."""
+    """No result in time; the job goes on without its caller."""
 
     code = "still_running"
     status = 504
@@ -245,10 +246,14 @@ class StorageError(Sd3Error):
 
 
 class IssuerError(Sd3Error):
-    """The issuer's keys could not be read, so that nothing is known of its JWTs."""
+    """The issuer's keys could not be read, so its JWTs cannot be checked."""
 
     retryable = True
 
 
 class LeaseLostError(Sd3Error):
-    """Another attempt has taken the job over: this one's result is not written."""
+    """Another attempt has taken the job over; this one's result is not written."""
+
+
+class InvalidTransitionError(Sd3Error):
+    """A bug: the job's state does not allow this change."""

@@ -1,4 +1,4 @@
-"""The GPU's memory, for GET /metrics."""
+"""The GPU's memory as a metric."""
 
 from collections.abc import Iterator
 
@@ -8,11 +8,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 
-class GpuMemory(Collector):
-    """Asked when the metrics are; without a GPU it tells nothing."""
+class GpuMemoryCollector(Collector):
+    """Reads the memory at each GET /metrics; without a GPU there is no such metric."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what tensors take now, what they took at most, and what PyTorch holds for them."""
+        """Yield the memory of tensors now, its peak, and what PyTorch has reserved for them."""
         if not torch.cuda.is_available():
             return
         family = GaugeMetricFamily(

@@ -1,15 +1,19 @@
-"""What every part of a scene is painted on."""
+"""The canvas on which every part of a scene is painted."""
 
 from PIL import Image, ImageDraw
 
 from model_server.engines.sketch.motif import Motif
 
 SUPERSAMPLING = 2
-"""Pillow's shapes have no smooth edges: they are drawn at twice the size and reduced."""
+"""Pillow's shapes have no smooth edges: they are painted at twice the size, then reduced."""
 
 
 class Canvas:
-    """A picture at twice its size; `unit` is a hundredth of its mean side, `detail` is 0 to 1."""
+    """An image at twice its size, and what its parts share.
+
+    `unit` is a hundredth of its mean side, `detail` goes from 0 to 1, `light_at` is the place of
+    the sun or the moon.
+    """
 
     def __init__(self, motif: Motif, size: tuple[int, int], *, detail: float) -> None:
         self.motif = motif
@@ -26,8 +30,8 @@ class Canvas:
         )
         self.image = Image.new("RGB", (self.width, self.height))
         self.pen = ImageDraw.Draw(self.image)
-        self.glaze = ImageDraw.Draw(self.image, "RGBA")  # for colours one can see through: slower
+        self.glaze = ImageDraw.Draw(self.image, "RGBA")  # for translucent colours: slower
 
-    def many(self, most: int) -> int:
-        """Return how many of something to draw at this level of detail: a quarter of `most` up."""
-        return max(1, round(most * (0.25 + 0.75 * self.detail)))
+    def count(self, maximum: int) -> int:
+        """Return how many of something to paint: a quarter of `maximum`, or more with `detail`."""
+        return max(1, round(maximum * (0.25 + 0.75 * self.detail)))

@@ -1,4 +1,4 @@
-"""The strip at the foot of a picture that says what was asked for."""
+"""The caption: a strip at the foot of an image that shows the request."""
 
 import unicodedata
 from typing import Final, NamedTuple
@@ -8,71 +8,76 @@ from PIL import Image, ImageDraw, ImageFont
 from model_server.engines.sketch.palette import Palette, mix
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-_PLAIN: Final = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
-_READ: Final = 400
-"""Characters of a prompt that are looked at: more never fit into the strip."""
+_ASCII_PUNCTUATION: Final = str.maketrans("\u2018\u2019\u201c\u201d\u2013\u2014", "''\"\"--")
+_MAX_CHARACTERS: Final = 400
+"""The start of a prompt that is laid out: more never fits into the strip."""
 
 
 class Caption(NamedTuple):
-    """The prompt, the line of small print under it, and what should not be in the picture."""
+    """The prompt, the line of small print under it, and the negative prompt or an empty text."""
 
     prompt: str
     details: str
     without: str
 
 
-def write_caption(picture: Image.Image, caption: Caption, palette: Palette) -> None:
-    """Write on the lower edge of `picture`, in at most two lines of prompt and two of details."""
-    height = round((picture.width * picture.height) ** 0.5 / 44)
+def write_caption(image: Image.Image, caption: Caption, palette: Palette) -> None:
+    """Write on the lower edge of `image`: at most two lines of prompt, two of small print."""
+    height = round((image.width * image.height) ** 0.5 / 44)
     margin = height
-    room = picture.width - 2 * margin
-    large, small = ImageFont.load_default(height), _fitting(caption.details, height * 3 // 4, room)
-    lines = [(line, large) for line in _wrap(caption.prompt, large, room, most=2)]
+    max_width = image.width - 2 * margin
+    large = ImageFont.load_default(height)
+    small = _fit_font(caption.details, height * 3 // 4, max_width)
+    lines = [(line, large) for line in _wrap(caption.prompt, large, max_width, max_lines=2)]
     if caption.without:
-        lines += [(line, small) for line in _wrap(caption.without, small, room, most=1)]
+        lines += [(line, small) for line in _wrap(caption.without, small, max_width, max_lines=1)]
     lines.append((caption.details, small))
     pitch = round(height * 1.4)
-    top = picture.height - pitch * len(lines) - margin
+    top = image.height - pitch * len(lines) - margin
     strip = mix(palette.near, (0, 0, 0), 0.45)
-    pen = ImageDraw.Draw(picture, "RGBA")
-    pen.rectangle((0, top, picture.width, picture.height), fill=(*strip, 225))
-    pen.rectangle((0, top, picture.width, top + max(2, height // 8)), fill=palette.accent)
+    pen = ImageDraw.Draw(image, "RGBA")
+    pen.rectangle((0, top, image.width, image.height), fill=(*strip, 225))
+    pen.rectangle((0, top, image.width, top + max(2, height // 8)), fill=palette.accent)
     for number, (line, font) in enumerate(lines):
         ink = (255, 255, 255, 255) if font is large else (*mix(palette.light, strip, 0.1), 255)
         pen.text((margin, top + margin // 2 + 2 + number * pitch), line, font=font, fill=ink)
 
 
-def _fitting(text: str, size: int, room: float) -> _Font:
+def _fit_font(text: str, size: int, max_width: float) -> _Font:
+    """Return the font of `size`, or a smaller one in which `text` fits."""
     font = ImageFont.load_default(size)
-    while font.getlength(text) > room and size > 9:
+    while font.getlength(text) > max_width and size > 9:
         size -= 1
         font = ImageFont.load_default(size)
     return font
 
 
-def _wrap(text: str, font: _Font, room: float, *, most: int) -> list[str]:
-    """Break `text` into at most `most` lines; the last ends in three dots when there is more."""
-    rest = " ".join(_plain(text[:_READ]).split()) + ("..." if len(text) > _READ else "")
+def _wrap(text: str, font: _Font, max_width: float, *, max_lines: int) -> list[str]:
+    """Break `text` into at most `max_lines` lines; three dots end the last when text is left."""
+    rest = " ".join(_to_ascii(text[:_MAX_CHARACTERS]).split())
+    if len(text) > _MAX_CHARACTERS:
+        rest += "..."
     lines: list[str] = []
-    while rest and len(lines) < most:
-        line = _longest_start(rest, font, room)
+    while rest and len(lines) < max_lines:
+        line = _longest_prefix(rest, font, max_width)
         rest = rest[len(line) :].lstrip()
         lines.append(line.rstrip())
     if rest:
-        lines[-1] = _longest_start(lines[-1], font, room - font.getlength("...")) + "..."
+        lines[-1] = _longest_prefix(lines[-1], font, max_width - font.getlength("...")) + "..."
     return lines
 
 
-def _plain(text: str) -> str:
-    """Return `text` in ASCII, since Pillow's built-in font has few glyphs beyond it."""
-    letters = unicodedata.normalize("NFKD", text.translate(_PLAIN))
+def _to_ascii(text: str) -> str:
+    """Return `text` in ASCII: Pillow's built-in font has few other glyphs."""
+    letters = unicodedata.normalize("NFKD", text.translate(_ASCII_PUNCTUATION))
     bare = "".join(c for c in letters if not unicodedata.combining(c))
     return "".join(c if c.isprintable() else " " for c in bare.encode("ascii", "replace").decode())
 
 
-def _longest_start(text: str, font: _Font, room: float) -> str:
+def _longest_prefix(text: str, font: _Font, max_width: float) -> str:
+    """Return as much of `text` as fits, cut between two words where that is possible."""
     end = len(text)
-    while end > 1 and font.getlength(text[:end]) > room:
+    while end > 1 and font.getlength(text[:end]) > max_width:
         end -= 1
     space = text.rfind(" ", 0, end)
     whole_words = end == len(text) or text[end] == " " or space <= 0

@@ -1,4 +1,4 @@
-"""The land: ridges from far to near, what stands on them, and the water that mirrors them."""
+"""The land: ridges from far to near, trees, houses and flowers, and water that mirrors them."""
 
 import math
 from random import Random
@@ -13,13 +13,13 @@ _POINTS = 220
 
 
 class Ridge(NamedTuple):
-    """One line of hills: its height (y, in pixels) at evenly spaced points, colour and nearness."""
+    """A line of hills: its y in pixels at evenly spaced points, and `near` from 0 to 1."""
 
     line: list[float]
     colour: Colour
     near: float
     base: float
-    """Its mean y, which is the water's on a shore."""
+    """The mean y of the line; on a shore, the y of the water."""
 
     def at(self, share: float) -> float:
         """Return the ridge's y at `share` (0 to 1) of the width."""
@@ -32,12 +32,12 @@ def paint_land(canvas: Canvas) -> None:
     count = rng.randrange(4, 7)
     shore = rng.randrange(2, count - 1) if "water" in canvas.features else None
     for index in range(count):
-        _paint_ridge(canvas, _ridge(canvas, rng, index / (count - 1)), index)
+        _paint_ridge(canvas, _shape_ridge(canvas, rng, index / (count - 1)), index)
         if index == shore:
-            _water(canvas, canvas.motif.rng("water"), index / (count - 1))
+            _paint_water(canvas, canvas.motif.rng("water"), index / (count - 1))
 
 
-def _ridge(canvas: Canvas, rng: Random, near: float) -> Ridge:
+def _shape_ridge(canvas: Canvas, rng: Random, near: float) -> Ridge:
     base = canvas.horizon + (canvas.height - canvas.horizon) * near * 0.78
     peaks = "peaks" in canvas.features and near < 0.5
     swing = canvas.unit * (rng.uniform(9, 16) if peaks else rng.uniform(3, 7)) * (1 - 0.35 * near)
@@ -59,11 +59,11 @@ def _wave(angle: float, peaks: bool) -> float:
 
 
 def _paint_ridge(canvas: Canvas, ridge: Ridge, index: int) -> None:
-    lowest = 0.5 if "peaks" in canvas.features else 0.3  # nobody builds on a rock face
+    lowest = 0.5 if "peaks" in canvas.features else 0.3  # no house stands on a rock face
     if "houses" in canvas.features and lowest <= ridge.near < 0.9:
-        _houses(canvas, ridge, canvas.motif.rng(f"houses {index}"))
+        _paint_houses(canvas, ridge, canvas.motif.rng(f"houses {index}"))
     if "trees" in canvas.features and ridge.near > 0.15:
-        _trees(canvas, ridge, canvas.motif.rng(f"trees {index}"))
+        _paint_trees(canvas, ridge, canvas.motif.rng(f"trees {index}"))
     step = canvas.width / _POINTS
     line = [(point * step, y) for point, y in enumerate(ridge.line)]
     canvas.pen.polygon(
@@ -72,14 +72,14 @@ def _paint_ridge(canvas: Canvas, ridge: Ridge, index: int) -> None:
     lit = (*mix(ridge.colour, canvas.palette.light, 0.45), 150)
     canvas.glaze.line(line, fill=lit, width=max(2, round(0.22 * canvas.unit)))
     if "flowers" in canvas.features and ridge.near > 0.6:
-        _flowers(canvas, ridge, canvas.motif.rng(f"flowers {index}"))
+        _paint_flowers(canvas, ridge, canvas.motif.rng(f"flowers {index}"))
 
 
-def _trees(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
+def _paint_trees(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
     size = canvas.unit * (1.2 + 6.5 * ridge.near)
     colour = mix(ridge.colour, canvas.palette.near, 0.35)
     groves = [rng.random() for _ in range(3)]
-    for _ in range(canvas.many(round(60 - 34 * ridge.near))):
+    for _ in range(canvas.count(round(60 - 34 * ridge.near))):
         share = min(1.0, max(0.0, rng.gauss(rng.choice(groves), 0.09)))
         x, foot = share * canvas.width, ridge.at(share) + 0.2 * size
         tall = size * rng.uniform(0.7, 1.3)
@@ -92,18 +92,18 @@ def _trees(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
             )
 
 
-def _houses(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
+def _paint_houses(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
     dry = [point / _POINTS for point, y in enumerate(ridge.line) if y < ridge.base]
     if not dry:
         return
     centre = rng.choice(dry)
-    for _ in range(canvas.many(9)):
+    for _ in range(canvas.count(9)):
         share = min(1.0, max(0.0, rng.gauss(centre, 0.08)))
         wide, tall = (canvas.unit * (1.4 + 2.2 * ridge.near) * rng.uniform(0.8, 1.5) for _ in "wh")
         if ridge.at(share) > ridge.base:
             continue
         x, top = share * canvas.width, ridge.at(share) - tall
-        foot = ridge.at(share) + 3 * canvas.unit  # the ridge comes over it
+        foot = ridge.at(share) + 3 * canvas.unit  # the ridge is painted over it
         wall = mix(ridge.colour, canvas.palette.horizon, rng.uniform(0.25, 0.5))
         roof = mix(canvas.palette.accent, canvas.palette.near, rng.uniform(0.2, 0.6))
         canvas.pen.rectangle((x - wide / 2, top, x + wide / 2, foot), fill=wall)
@@ -117,9 +117,9 @@ def _houses(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
             )
 
 
-def _flowers(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
+def _paint_flowers(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
     colours = (canvas.palette.accent, canvas.palette.light, canvas.palette.middle)
-    for _ in range(canvas.many(320)):
+    for _ in range(canvas.count(320)):
         share = rng.random()
         x = share * canvas.width
         y = ridge.at(share) + rng.random() ** 1.5 * 0.3 * canvas.height
@@ -128,7 +128,7 @@ def _flowers(canvas: Canvas, ridge: Ridge, rng: Random) -> None:
         canvas.glaze.ellipse((x - radius, y - radius, x + radius, y + 0.8 * radius), fill=colour)
 
 
-def _water(canvas: Canvas, rng: Random, near: float) -> None:
+def _paint_water(canvas: Canvas, rng: Random, near: float) -> None:
     shore = round(canvas.horizon + (canvas.height - canvas.horizon) * near * 0.78)
     depth = canvas.height - shore
     above = canvas.image.crop((0, shore - depth, canvas.width, shore))
@@ -136,7 +136,7 @@ def _water(canvas: Canvas, rng: Random, near: float) -> None:
     deep = mix(canvas.palette.zenith, canvas.palette.near, 0.35)
     veil = Image.new("RGB", mirror.size, deep)
     canvas.image.paste(Image.blend(mirror, veil, 0.3), (0, shore))
-    for _ in range(canvas.many(260)):
+    for _ in range(canvas.count(260)):
         away = rng.random() ** 1.6
         y = shore + away * depth
         x = rng.gauss(canvas.light_at[0], canvas.width * (0.05 + 0.3 * rng.random()))

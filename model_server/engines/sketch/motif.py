@@ -1,4 +1,4 @@
-"""What to draw: read from the prompts' words, and for the rest from their hash and the seed."""
+"""The motif of an image: chosen by the words of the prompts, then by their hash and the seed."""
 
 import hashlib
 import re
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from model_server.engines.sketch.palette import Palette, pick_palette
+from model_server.engines.sketch.palette import Palette, choose_palette
 
-MOOD_WORDS: Final = {
+TIMES_OF_DAY: Final = {
     "dawn": "dawn morning sunrise spring misty pastel",
     "day": "day noon summer bright sunny desert autumn beach",
     "dusk": "dusk evening sunset twilight neon fire",
     "night": "night midnight moon moonlit stars space galaxy dark",
 }
 FEATURES: Final = {
-    # name: (how often it is there unasked, the words that ask for it)
+    # name: (its probability without such a word, the words that ask for it)
     "stars": (0.0, "stars star starry night midnight space galaxy"),
     "sun": (0.85, "sun moon sunset sunrise sunny moonlit"),
     "clouds": (0.55, "cloud clouds cloudy sky storm"),
@@ -31,45 +31,45 @@ FEATURES: Final = {
 
 @dataclass(frozen=True)
 class Motif:
-    """The composition of one picture: its features, its colours, and the source of all chance."""
+    """The features and colours of one image, and the keys of its random numbers."""
 
     features: frozenset[str]
     palette: Palette
     key: bytes
-    """Hash of the prompt and the seed."""
+    """The hash of prompt and seed."""
     negative_key: bytes
-    """Hash of the negative prompt: the way the brush runs."""
+    """The hash of the negative prompt, which directs the brush strokes."""
 
     def rng(self, part: str) -> Random:
-        """Return the chance of one part, so that no part's drawing moves another's."""
-        return chance(self.key, part)
+        """Return the random numbers of one part, which do not depend on the other parts."""
+        return seeded_random(self.key, part)
 
 
-def chance(*parts: bytes | str) -> Random:
-    """Return a generator that depends on `parts` only."""
+def seeded_random(*parts: bytes | str) -> Random:
+    """Return random numbers that depend on `parts` only."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part.encode() if isinstance(part, str) else part)
-    return Random(digest.digest())  # noqa: S311 - a drawing, not a secret
+    return Random(digest.digest())  # noqa: S311 - for an image, not a secret
 
 
-def read_motif(prompt: str, negative_prompt: str, seed: int) -> Motif:
-    """Choose what to draw; a word of `prompt` asks for a feature, one of the other forbids it."""
+def choose_motif(prompt: str, negative_prompt: str, seed: int) -> Motif:
+    """Choose the motif; a word of `prompt` adds a feature, one of `negative_prompt` removes it."""
     key = hashlib.sha256(f"{seed}:{prompt}".encode()).digest()
-    asked, unwanted = _words(prompt), _words(negative_prompt)
-    rng = chance(key, "motif")
-    mood = next((m for m, words in MOOD_WORDS.items() if asked & set(words.split())), None)
-    mood = mood or rng.choice(sorted(MOOD_WORDS))
-    features = {"stars"} if mood == "night" else set()
-    for name, (share, text) in FEATURES.items():
+    wanted, unwanted = _words(prompt), _words(negative_prompt)
+    rng = seeded_random(key, "motif")
+    named = (name for name, words in TIMES_OF_DAY.items() if wanted & set(words.split()))
+    time_of_day = next(named, None) or rng.choice(sorted(TIMES_OF_DAY))
+    features = {"stars"} if time_of_day == "night" else set()
+    for name, (probability, text) in FEATURES.items():
         words = set(text.split())
-        if rng.random() < share or asked & words:
+        if rng.random() < probability or wanted & words:
             features.add(name)
         if unwanted & words:
             features.discard(name)
     return Motif(
         features=frozenset(features),
-        palette=pick_palette(mood, rng),
+        palette=choose_palette(time_of_day, rng),
         key=key,
         negative_key=hashlib.sha256(negative_prompt.encode()).digest(),
     )

@@ -1,4 +1,4 @@
-"""Colours that go together, for each mood of the day."""
+"""The palettes: colours that go together, for each time of day."""
 
 import colorsys
 from random import Random
@@ -47,11 +47,11 @@ PALETTES: Final[dict[str, tuple[Palette, ...]]] = {
 }  # fmt: skip
 
 
-def pick_palette(mood: str, rng: Random) -> Palette:
-    """Choose one of the mood's palettes and turn its hues a little."""
-    palette = rng.choice(PALETTES[mood])
-    turn = rng.uniform(-0.035, 0.035)
-    return Palette(*(_turn_hue(colour, turn) for colour in palette))
+def choose_palette(time_of_day: str, rng: Random) -> Palette:
+    """Choose a palette of `time_of_day` and shift its hues a little."""
+    palette = rng.choice(PALETTES[time_of_day])
+    shift = rng.uniform(-0.035, 0.035)
+    return Palette(*(_shift_hue(colour, shift) for colour in palette))
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
@@ -60,7 +60,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def _turn_hue(colour: Colour, turn: float) -> Colour:
+def _shift_hue(colour: Colour, shift: float) -> Colour:
     hue, saturation, value = colorsys.rgb_to_hsv(*(level / 255 for level in colour))
-    red, green, blue = colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value)
+    red, green, blue = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -1,4 +1,4 @@
-"""The scene: sky, land and weather, then the brush over all of it."""
+"""A whole scene: sky, land and snow, with brush strokes over them."""
 
 import math
 from random import Random
@@ -7,39 +7,39 @@ from PIL import Image
 
 from model_server.engines.sketch.canvas import SUPERSAMPLING, Canvas
 from model_server.engines.sketch.land import paint_land
-from model_server.engines.sketch.motif import Motif, chance
+from model_server.engines.sketch.motif import Motif, seeded_random
 from model_server.engines.sketch.sky import paint_sky
 
-_MOST_STEPS = 200
+_MAX_STEPS = 200
 _STROKES_PER_STEP = 9
 _SAMPLING = 16
-"""A stroke takes the colour of a square of so many pixels under it."""
+"""The side in pixels of the square under a stroke, whose mean colour the stroke takes."""
 
 
 def paint_scene(motif: Motif, size: tuple[int, int], *, steps: int) -> Image.Image:
-    """Paint an RGB picture of `size`; more steps give finer shapes and more strokes."""
-    canvas = Canvas(motif, size, detail=math.log(steps) / math.log(_MOST_STEPS))
+    """Paint an RGB image of `size`; more steps give finer shapes and more strokes."""
+    canvas = Canvas(motif, size, detail=math.log(steps) / math.log(_MAX_STEPS))
     paint_sky(canvas)
     paint_land(canvas)
     if "snow" in motif.features:
-        _snow(canvas, motif.rng("snow"))
-    _brush(canvas, steps)
+        _paint_snow(canvas, motif.rng("snow"))
+    _paint_strokes(canvas, steps)
     return canvas.image.reduce(SUPERSAMPLING)
 
 
-def _snow(canvas: Canvas, rng: Random) -> None:
-    for _ in range(canvas.many(620)):
+def _paint_snow(canvas: Canvas, rng: Random) -> None:
+    for _ in range(canvas.count(620)):
         x, y = rng.random() * canvas.width, rng.random() * canvas.height
         radius = canvas.unit * rng.choice((0.1, 0.14, 0.2, 0.34))
         flake = (255, 255, 255, rng.randrange(120, 230))
         canvas.glaze.ellipse((x - radius, y - radius, x + radius, y + radius), fill=flake)
 
 
-def _brush(canvas: Canvas, steps: int) -> None:
-    """Lay short strokes along a flow; the negative prompt turns the flow."""
+def _paint_strokes(canvas: Canvas, steps: int) -> None:
+    """Paint short strokes along a flow, whose direction depends on the negative prompt."""
     under = canvas.image.reduce(_SAMPLING)
     levels = under.tobytes()
-    rng = chance(canvas.motif.key, canvas.motif.negative_key, "brush")
+    rng = seeded_random(canvas.motif.key, canvas.motif.negative_key, "brush")
     swirl = [rng.uniform(0.6, 2.2) for _ in range(2)] + [rng.random() * math.tau]
     size = canvas.unit * (0.5 + 1.5 * (1 - canvas.detail))
     for _ in range(60 + _STROKES_PER_STEP * steps):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local.environment import bare, for_building, free_port, read_env, write_env
+from local.environment import bare, for_building, free_port, write_env
+from ops.stacks import read_env
 
 MACHINE = {
     "PATH": "/bin",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from local.processes import Child, StackError, locked
+from local.processes import Child, locked
+from ops.stacks import StackError
 
 GRANDCHILD = """
 import subprocess, sys

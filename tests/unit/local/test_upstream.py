@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from local.processes import StackError
 from local.upstream import NEEDS, choose
+from ops.stacks import StackError
 from sd3.upstreams import UPSTREAMS
 
 MODEL = "http://127.0.0.1:8188"

@@ -1,21 +1,20 @@
 """An upstream behind an open limiter, in front of its vendor's server."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any, Final
 
 import pytest
 
 from sd3.domain.generation import GeneratedImage
-from sd3.domain.image import Image
-from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
 from sd3.http.session import HttpLimits, HttpSession
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.dispatch import Calls, GenerationTask, RateLimitedUpstream, Result
+from sd3.upstreams.dispatch import Calls, RateLimitedUpstream, Result
 from tests.fakes import OpenGate
 from tests.unit.upstreams.calling import FakeKey
+from tests.unit.upstreams.tasks import make_task
 from tests.vendors.serving import KEY
 from tests.vendors.vendors import Vendor
 
@@ -37,20 +36,10 @@ class Facing:
             jitter=lambda: 0.5,
         )
 
-    def calls(
-        self,
-        *,
-        seeds: Sequence[int] = (7,),
-        init_image: Image | None = None,
-        seconds: float = 30,
-        **fields: Any,
-    ) -> Calls:
+    def calls(self, *, seconds: float = 30, **options: Any) -> Calls:
         """Generate an image for each seed, so many seconds before the deadline."""
-        request = GenerateRequest(prompt=PROMPT, num_images=len(seeds), **fields)
-        order = GenerationTask(
-            request, dict(enumerate(seeds)), init_image, deadline=time.monotonic() + seconds
-        )
-        return self.paced.generate(order, tries=1)
+        task = make_task(prompt=PROMPT, deadline=time.monotonic() + seconds, **options)
+        return self.paced.generate(task, tries=1)
 
     def generate(self, **options: Any) -> list[Result]:
         """What became of each image, in order."""

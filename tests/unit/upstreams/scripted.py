@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, Sd3Error
@@ -61,17 +61,11 @@ class ScriptedUpstream:
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
         return self._ignored
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
+        seeds = list(task.seeds.values())
         with self._lock:
-            self.calls.append(list(seeds))
-            self.init_images.append(init_image)
+            self.calls.append(seeds)
+            self.init_images.append(task.init_image)
             steps = self._script.get(seeds[0])
             error = steps.popleft() if steps else self._always
         if error:

@@ -11,6 +11,7 @@ import pytest
 from botocore.config import Config
 
 from sd3.adapters.aws import Aws
+from sd3.domain.generation import GenerationTask
 from sd3.domain.image import Image, read_image
 from sd3.domain.request import MAX_SEED, GenerateRequest
 from sd3.errors import (
@@ -29,6 +30,7 @@ from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.misbehaving import answer
 from tests.unit.upstreams.octoai_answers import b64
+from tests.unit.upstreams.tasks import make_task
 from tests.vendors import bedrock
 from tests.vendors.bedrock import (
     ACCESS_KEY,
@@ -154,8 +156,7 @@ def test_botocores_client_sends_and_reads_the_same(facing: Facing, server: Bedro
 def test_arn_of_a_model_has_the_path_that_botocore_gives_it() -> None:
     with BedrockServer(model_id=ARN) as server:
         upstream = made(server.url + "/", ARN)
-        request = GenerateRequest(prompt=PROMPT)
-        upstream.generate(request, seeds=[7], init_image=None, deadline=_in_time())
+        upstream.generate(_task())
         sent_by_botocore(server.url, server.requests[0].body, model_id=ARN)
     ours, theirs = server.requests
     assert ours.path == theirs.path
@@ -179,9 +180,7 @@ def test_requests_that_are_signed_as_in_production_are_taken(
             model_id=MODEL_ID,
             region=REGION,
         )
-        upstream.generate(
-            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
-        )
+        upstream.generate(_task())
     (call,) = server.calls
     assert call.headers.get("x-amz-security-token", "") == token
     assert ("x-amz-security-token" in call.headers["authorization"]) == bool(token)
@@ -195,9 +194,7 @@ def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -
         base_url=server.url, key=NoKey(), sign=changed, model_id=MODEL_ID, region=REGION
     )
     with pytest.raises(Sd3Error, match="bedrock answered 403 InvalidSignatureException"):
-        upstream.generate(
-            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
-        )
+        upstream.generate(_task())
 
 
 def test_missing_credentials_are_told(server: BedrockServer) -> None:
@@ -208,9 +205,7 @@ def test_missing_credentials_are_told(server: BedrockServer) -> None:
         base_url=server.url, key=NoKey(), sign=unsigned, model_id=MODEL_ID, region=REGION
     )
     with pytest.raises(StorageError):
-        upstream.generate(
-            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
-        )
+        upstream.generate(_task())
     assert server.connections == 0
 
 
@@ -226,9 +221,7 @@ def test_api_key_is_sent_in_place_of_a_signature_and_renewed(server: BedrockServ
         model_id=MODEL_ID,
         region=REGION,
     )
-    result = upstream.generate(
-        GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
-    )
+    result = upstream.generate(_task())
     assert result.images[0].image
     sent = [request.headers["authorization"] for request in server.requests]
     assert sent == ["Bearer of-last-year", f"Bearer {KEY}"]
@@ -245,9 +238,7 @@ def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
         base_url="", key=NoKey(), sign=sign, model_id=MODEL_ID, region="eu-west-1"
     )
     with pytest.raises(StorageError):
-        upstream.generate(
-            GenerateRequest(prompt=PROMPT), seeds=[7], init_image=None, deadline=_in_time()
-        )
+        upstream.generate(_task())
     assert signed == [
         "https://bedrock-runtime.eu-west-1.amazonaws.com/model/stability.sd3-5-large-v1%3A0/invoke"
     ]
@@ -376,5 +367,5 @@ def test_wait_that_it_asks_for_is_told(facing: Facing, server: BedrockServer, na
     assert error.retry_after == 12
 
 
-def _in_time() -> float:
-    return time.monotonic() + 30
+def _task() -> GenerationTask:
+    return make_task(prompt=PROMPT, deadline=time.monotonic() + 30)

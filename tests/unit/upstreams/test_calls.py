@@ -1,14 +1,12 @@
 """The calls to one upstream, behind its limiter."""
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from sd3.domain.billing import ChargeOutcome, Expense
-from sd3.domain.generation import GeneratedImage, UpstreamResult
-from sd3.domain.image import Image
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
@@ -24,10 +22,11 @@ from sd3.errors import (
     UpstreamUnchargedError,
 )
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.dispatch import Calls, GenerationTask, RateLimitedUpstream
+from sd3.upstreams.dispatch import Calls, RateLimitedUpstream
 from tests.fakes import OpenGate, sample_image
 from tests.unit.upstreams.calling import FakeTime
 from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
+from tests.unit.upstreams.tasks import make_task
 
 REQUEST = GenerateRequest(prompt="a fox")
 BUSY = UpstreamUnavailableError("busy")
@@ -55,50 +54,43 @@ class Paced:
             jitter=lambda: 0.5,
         )
 
-    def generate(
-        self,
-        *,
-        seeds: Sequence[int] = (7,),
-        tries: int = 3,
-        seconds: float = 60,
-        init_image: Image | None = None,
-    ) -> Calls:
-        order = GenerationTask(REQUEST, dict(enumerate(seeds)), init_image, self.time.now + seconds)
-        return self.paced.generate(order, tries=tries)
+    def generate(self, *, tries: int = 3, seconds: float = 60, **options: Any) -> Calls:
+        task = make_task(deadline=self.time.now + seconds, **options)
+        return self.paced.generate(task, tries=tries)
 
-    def expenses(self, made: Calls) -> list[tuple[ChargeOutcome, int]]:
-        listed = list(self.paced.expenses(made, REQUEST))
-        assert {expense.upstream for expense in listed} <= {self.upstream.name}
-        return [(expense.outcome, expense.micros) for expense in listed]
+    def charges(self, calls: Calls) -> list[tuple[ChargeOutcome, int]]:
+        charges = list(self.paced.charges(calls, REQUEST))
+        assert {charge.upstream for charge in charges} <= {self.upstream.name}
+        return [(charge.outcome, charge.micros) for charge in charges]
 
 
-def kinds(made: Calls) -> list[type]:
-    return [type(made.results[index]) for index in sorted(made.results)]
+def kinds(calls: Calls) -> list[type]:
+    return [type(calls.results[index]) for index in sorted(calls.results)]
 
 
 @pytest.mark.parametrize(
-    ("images_per_call", "calls"),
+    ("images_per_call", "seeds_of_calls"),
     [(1, [[7], [8], [9], [10], [11]]), (2, [[7, 8], [9, 10], [11]]), (16, [[7, 8, 9, 10, 11]])],
 )
 def test_seeds_are_called_for_in_as_many_calls_as_it_takes(
-    images_per_call: int, calls: list[list[int]]
+    images_per_call: int, seeds_of_calls: list[list[int]]
 ) -> None:
     paced = Paced(ScriptedUpstream(images_per_call=images_per_call))
-    made = paced.generate(seeds=[7, 8, 9, 10, 11])
-    assert sorted(paced.upstream.calls) == calls
-    generated = [made.results[index] for index in range(5)]
+    calls = paced.generate(seeds=[7, 8, 9, 10, 11])
+    assert sorted(paced.upstream.calls) == seeds_of_calls
+    generated = [calls.results[index] for index in range(5)]
     assert generated == [
         GeneratedImage(seed, sample_image(), upstream="scripted") for seed in range(7, 12)
     ]
-    assert made.milliseconds == 1234.5
+    assert calls.milliseconds == 1234.5
     assert paced.time.slept == []
 
 
 def test_results_are_of_the_images_that_were_asked_for() -> None:
     paced = Paced()
-    order = GenerationTask(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
-    made = paced.paced.generate(order, tries=1)
-    assert {index: getattr(one, "seed", 0) for index, one in made.results.items()} == {3: 7, 5: 8}
+    task = GenerationTask(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
+    calls = paced.paced.generate(task, tries=1)
+    assert {index: getattr(one, "seed", 0) for index, one in calls.results.items()} == {3: 7, 5: 8}
 
 
 def test_init_image_is_handed_to_every_call() -> None:
@@ -111,9 +103,9 @@ def test_calls_are_made_at_once() -> None:
     meeting = threading.Barrier(16, timeout=10)
 
     class Meeting(ScriptedUpstream):
-        def generate(self, *args: Any, **options: Any) -> UpstreamResult:
+        def generate(self, task: GenerationTask) -> UpstreamResult:
             meeting.wait()
-            return super().generate(*args, **options)
+            return super().generate(task)
 
     assert len(Paced(Meeting()).generate(seeds=range(1, 17)).results) == 16
 
@@ -122,9 +114,9 @@ def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
     paced = Paced()
 
     class Slow(ScriptedUpstream):
-        def generate(self, *args: Any, **options: Any) -> UpstreamResult:
+        def generate(self, task: GenerationTask) -> UpstreamResult:
             paced.time.now += 2.5
-            return super().generate(*args, **options)
+            return super().generate(task)
 
     paced.upstream = Slow(milliseconds=0)
     assert paced.generate().milliseconds == 2500
@@ -132,8 +124,8 @@ def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
 
 def test_busy_upstream_is_asked_again_with_backoff_until_it_generates() -> None:
     paced = Paced(ScriptedUpstream(script={7: [BUSY, BUSY]}))
-    made = paced.generate()
-    assert kinds(made) == [GeneratedImage]
+    calls = paced.generate()
+    assert kinds(calls) == [GeneratedImage]
     assert paced.upstream.calls == [[7], [7], [7]]
     assert paced.time.slept == [0.5, 1.0]
     assert paced.limiter.told == [[BUSY], [BUSY], [None]]
@@ -142,8 +134,8 @@ def test_busy_upstream_is_asked_again_with_backoff_until_it_generates() -> None:
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_upstream_that_stays_busy_is_given_up_after_so_many_tries(tries: int) -> None:
     paced = Paced(ScriptedUpstream(always=BUSY))
-    made = paced.generate(tries=tries)
-    assert made.results == {0: BUSY}
+    calls = paced.generate(tries=tries)
+    assert calls.results == {0: BUSY}
     assert len(paced.upstream.calls) == tries
     assert paced.time.slept == [0.5, 1.0][: tries - 1]
 
@@ -152,8 +144,8 @@ def test_only_what_was_busy_is_asked_again() -> None:
     throttled = UpstreamThrottledError("busy")
     script: Script = {8: [throttled], 9: [UpstreamFailedError("failed")], 10: [BUSY, BUSY]}
     paced = Paced(ScriptedUpstream(script=script))
-    made = paced.generate(seeds=[7, 8, 9, 10])
-    assert kinds(made) == [GeneratedImage, GeneratedImage, UpstreamFailedError, GeneratedImage]
+    calls = paced.generate(seeds=[7, 8, 9, 10])
+    assert kinds(calls) == [GeneratedImage, GeneratedImage, UpstreamFailedError, GeneratedImage]
     assert sorted(paced.upstream.calls) == [[7], [8], [8], [9], [10], [10], [10]]
 
 
@@ -187,18 +179,18 @@ def test_busy_upstream_is_given_up_when_too_little_time_is_left_for_a_call(
 
 def test_what_was_not_asked_for_yet_gets_the_error_that_ended_it() -> None:
     paced = Paced(ScriptedUpstream(script={8: [BUSY] * 9}), NarrowGate(2))
-    made = paced.generate(seeds=[7, 8, 9, 10], tries=1)
-    assert kinds(made) == [GeneratedImage, *[UpstreamUnavailableError] * 3]
-    assert [made.results[index] for index in (1, 2, 3)] == [BUSY] * 3
+    calls = paced.generate(seeds=[7, 8, 9, 10], tries=1)
+    assert kinds(calls) == [GeneratedImage, *[UpstreamUnavailableError] * 3]
+    assert [calls.results[index] for index in (1, 2, 3)] == [BUSY] * 3
     assert sorted(paced.upstream.calls) == [[7], [8]]
 
 
 def test_gate_is_entered_again_for_what_it_did_not_let_in() -> None:
     paced = Paced(limiter=NarrowGate(2, 1, 2))
-    made = paced.generate(seeds=[7, 8, 9, 10, 11])
-    assert kinds(made) == [GeneratedImage] * 5
+    calls = paced.generate(seeds=[7, 8, 9, 10, 11])
+    assert kinds(calls) == [GeneratedImage] * 5
     assert isinstance(paced.limiter, NarrowGate)
-    assert [calls for calls, _ in paced.limiter.asked] == [5, 3, 2]
+    assert [asked for asked, _ in paced.limiter.asked] == [5, 3, 2]
     assert [len(told) for told in paced.limiter.told] == [2, 1, 2]
 
 
@@ -221,17 +213,17 @@ def test_turn_is_waited_for_by_half_of_the_time_at_the_most(
 @pytest.mark.parametrize("error", [UpstreamRateLimitedError("full"), StorageError("no table")])
 def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> None:
     paced = Paced(limiter=NarrowGate(1, error=error))
-    made = paced.generate(seeds=[7, 8, 9])
-    assert [made.results[index] for index in (1, 2)] == [error, error]
+    calls = paced.generate(seeds=[7, 8, 9])
+    assert [calls.results[index] for index in (1, 2)] == [error, error]
     assert paced.upstream.calls == [[7]]
-    assert paced.expenses(made) == [(CHARGED, 1000)]
+    assert paced.charges(calls) == [(CHARGED, 1000)]
 
 
 def test_the_rest_of_what_is_generated_in_part_waits_for_its_turns() -> None:
     full = UpstreamRateLimitedError("full", retry_after=30)
     paced = Paced(limiter=NarrowGate(1, 0, 1, error=full))
-    made = paced.generate(seeds=[7, 8], seconds=300)
-    assert kinds(made) == [GeneratedImage, GeneratedImage]
+    calls = paced.generate(seeds=[7, 8], seconds=300)
+    assert kinds(calls) == [GeneratedImage, GeneratedImage]
     assert paced.time.slept == [30.5]
     assert isinstance(paced.limiter, NarrowGate)
     assert paced.limiter.asked == [(2, 20), (1, 290), (1, 290 - 30.5)]
@@ -243,21 +235,21 @@ def test_the_rest_is_left_to_the_next_upstream_or_for_want_of_time(
 ) -> None:
     full = UpstreamRateLimitedError("full", retry_after=retry_after)
     paced = Paced(limiter=NarrowGate(1, error=full))
-    made = paced.generate(seeds=[7, 8], tries=tries, seconds=300)
-    assert kinds(made) == [GeneratedImage, UpstreamRateLimitedError]
+    calls = paced.generate(seeds=[7, 8], tries=tries, seconds=300)
+    assert kinds(calls) == [GeneratedImage, UpstreamRateLimitedError]
     assert paced.time.slept == []
 
 
 def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
     paced = Paced(limiter=NarrowGate(error=UpstreamRateLimitedError("full")))
-    made = paced.generate(seeds=[7, 8])
+    calls = paced.generate(seeds=[7, 8])
     assert (paced.upstream.calls, paced.limiter.told) == ([], [])
-    assert not made.were_made
-    assert paced.expenses(made) == []
+    assert not calls.were_made
+    assert paced.charges(calls) == []
 
 
 @pytest.mark.parametrize(
-    ("script", "expenses"),
+    ("script", "charges"),
     [
         ({}, [(CHARGED, 4000)]),
         ({7: [UpstreamTimeoutError("?")]}, [(CHARGED, 3000), (UNKNOWN, 1000)]),
@@ -267,18 +259,20 @@ def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
         ({seed: [UpstreamRefusedError("no")] for seed in range(7, 11)}, [(FREE, 0)]),
     ],
 )
-def test_expenses_are_summed_by_outcome(
-    script: dict[int, list[Sd3Error]], expenses: list[tuple[ChargeOutcome, int]]
+def test_charges_are_summed_by_outcome(
+    script: dict[int, list[Sd3Error]], charges: list[tuple[ChargeOutcome, int]]
 ) -> None:
     paced = Paced(ScriptedUpstream(script=script, removed=[10]))
-    assert paced.expenses(paced.generate(seeds=[7, 8, 9, 10])) == expenses
+    assert paced.charges(paced.generate(seeds=[7, 8, 9, 10])) == charges
 
 
 def test_price_that_is_set_is_the_price() -> None:
     paced = Paced(price_micros=25)
     assert paced.paced.price(REQUEST) == 25
-    made = paced.generate(seeds=[7, 8])
-    assert list(paced.paced.expenses(made, REQUEST)) == [Expense("scripted", CHARGED, 50)]
+    calls = paced.generate(seeds=[7, 8])
+    assert list(paced.paced.charges(calls, REQUEST)) == [
+        Charge(upstream="scripted", outcome=CHARGED, micros=50)
+    ]
     assert Paced(price_micros=0).paced.price(REQUEST) == 0
     assert Paced().paced.price(REQUEST) == 1000
 
@@ -307,5 +301,5 @@ def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
     paced.price(REQUEST)
     assert made == ["upstream"]
     for _ in range(2):
-        paced.generate(GenerationTask(REQUEST, {0: 7}, None, time.now + 60), tries=1)
+        paced.generate(make_task(deadline=time.now + 60), tries=1)
     assert made == ["upstream", "limiter"]

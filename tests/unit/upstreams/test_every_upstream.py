@@ -168,9 +168,9 @@ def test_images_that_are_all_filtered_are_no_error_and_are_paid(
     calls = facing.calls(seeds=[7, 8])
     assert [generated(result).image for result in calls.results.values()] == [None, None]
     request = GenerateRequest(prompt=PROMPT)
-    (expense,) = facing.paced.expenses(calls, request)
-    assert expense.outcome is ChargeOutcome.CHARGED
-    assert expense.micros == 2 * facing.upstream.price(request)
+    (charge,) = facing.paced.charges(calls, request)
+    assert charge.outcome is ChargeOutcome.CHARGED
+    assert charge.micros == 2 * facing.upstream.price(request)
 
 
 def test_every_documented_error_has_its_kind_and_is_not_asked_twice(
@@ -192,8 +192,8 @@ def test_slow_upstream_is_a_timeout_of_unknown_outcome(
     facing = face(vendor, server.url)
     calls = facing.calls(seconds=0.3)
     assert type(error(calls.results[0])) is UpstreamTimeoutError
-    (expense,) = facing.paced.expenses(calls, GenerateRequest(prompt=PROMPT))
-    assert expense.outcome is ChargeOutcome.UNKNOWN
+    (charge,) = facing.paced.charges(calls, GenerateRequest(prompt=PROMPT))
+    assert charge.outcome is ChargeOutcome.UNKNOWN
 
 
 def test_lost_connection_is_a_failure_of_unknown_outcome(

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.billing import ChargeOutcome, Expense, Quote
+from sd3.domain.billing import Charge, ChargeOutcome, Quote
 from sd3.domain.generation import GeneratedImage, GenerationResult
-from sd3.domain.image import Image
 from sd3.domain.job import JobError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -32,12 +31,13 @@ from sd3.upstreams.fallback import Fallback
 from tests.fakes import OpenGate, sample_image
 from tests.unit.upstreams.calling import FakeTime
 from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
+from tests.unit.upstreams.tasks import make_task
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 BUSY = UpstreamUnavailableError("busy")
 
 
-class Order:
+class Chain:
     """Upstreams in their order, each behind its own limiter, on a clock that does not wait."""
 
     def __init__(
@@ -70,13 +70,8 @@ class Order:
             jitter=lambda: 0.5,
         )
 
-    def generate(
-        self, *, seeds: Sequence[int] = (7,), init_image: Image | None = None, **fields: Any
-    ) -> GenerationResult:
-        request = GenerateRequest(prompt="a fox", num_images=len(seeds), **fields)
-        return self.fallback.generate(
-            request, seeds=seeds, init_image=init_image, deadline=self.time.now + 60
-        )
+    def generate(self, **options: Any) -> GenerationResult:
+        return self.fallback.generate(make_task(deadline=self.time.now + 60, **options))
 
     @property
     def calls(self) -> list[list[int]]:
@@ -93,15 +88,15 @@ def second(script: Script | None = None, **options: Any) -> ScriptedUpstream:
 
 
 def test_first_upstream_generates_and_the_others_are_not_asked() -> None:
-    order = Order(ScriptedUpstream("first", ignored=("steps",)), second(ignored=("cfg_scale",)))
-    outcome = order.generate(seeds=[7, 8])
-    assert outcome == GenerationResult(
+    chain = Chain(ScriptedUpstream("first", ignored=("steps",)), second(ignored=("cfg_scale",)))
+    result = chain.generate(seeds=[7, 8])
+    assert result == GenerationResult(
         images=tuple(GeneratedImage(seed, sample_image(), upstream="first") for seed in (7, 8)),
         prediction_time_ms=1234.5,
-        expenses=(Expense("first", CHARGED, 2000),),
+        charges=(Charge(upstream="first", outcome=CHARGED, micros=2000),),
         ignored=("steps",),
     )
-    assert order.calls == [[7, 8], []]
+    assert chain.calls == [[7, 8], []]
 
 
 @pytest.mark.parametrize(
@@ -118,14 +113,17 @@ def test_first_upstream_generates_and_the_others_are_not_asked() -> None:
     ],
 )
 def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error) -> None:
-    order = Order(failing(error, ignored=("steps",)), second(ignored=("cfg_scale",)))
-    outcome = order.generate()
-    assert outcome.images == (GeneratedImage(7, sample_image(), upstream="second"),)
-    assert outcome.error is None
-    assert outcome.ignored == ("cfg_scale",)
-    assert outcome.expenses == (Expense("first", FREE, 0), Expense("second", CHARGED, 1000))
-    assert order.calls == [[7], [7]]
-    assert order.time.slept == []
+    chain = Chain(failing(error, ignored=("steps",)), second(ignored=("cfg_scale",)))
+    result = chain.generate()
+    assert result.images == (GeneratedImage(7, sample_image(), upstream="second"),)
+    assert result.error is None
+    assert result.ignored == ("cfg_scale",)
+    assert result.charges == (
+        Charge(upstream="first", outcome=FREE, micros=0),
+        Charge(upstream="second", outcome=CHARGED, micros=1000),
+    )
+    assert chain.calls == [[7], [7]]
+    assert chain.time.slept == []
 
 
 @pytest.mark.parametrize(
@@ -133,46 +131,50 @@ def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error
     [UpstreamTimeoutError("slow"), UpstreamFailedError("broken"), UpstreamResponseError("cut off")],
 )
 def test_what_may_be_charged_is_never_asked_of_the_next_one(error: UpstreamError) -> None:
-    order = Order(failing(error), second())
-    outcome = order.generate()
-    assert outcome == GenerationResult(expenses=(Expense("first", UNKNOWN, 1000),), error=error)
-    assert order.calls == [[7], []]
+    chain = Chain(failing(error), second())
+    result = chain.generate()
+    assert result == GenerationResult(
+        charges=(Charge(upstream="first", outcome=UNKNOWN, micros=1000),), error=error
+    )
+    assert chain.calls == [[7], []]
 
 
 def test_no_to_a_prompt_is_everybodys() -> None:
     error = ContentPolicyError("no")
-    order = Order(failing(error), second())
-    assert order.generate() == GenerationResult(expenses=(Expense("first", FREE, 0),), error=error)
-    assert order.calls == [[7], []]
+    chain = Chain(failing(error), second())
+    assert chain.generate() == GenerationResult(
+        charges=(Charge(upstream="first", outcome=FREE, micros=0),), error=error
+    )
+    assert chain.calls == [[7], []]
 
 
 def test_filtered_image_is_final() -> None:
-    order = Order(ScriptedUpstream("first", removed=[7]), second())
-    outcome = order.generate()
-    assert outcome.images == (GeneratedImage(7, None, upstream="first"),)
-    assert outcome.error is None
-    assert order.calls == [[7], []]
+    chain = Chain(ScriptedUpstream("first", removed=[7]), second())
+    result = chain.generate()
+    assert result.images == (GeneratedImage(7, None, upstream="first"),)
+    assert result.error is None
+    assert chain.calls == [[7], []]
 
 
 def test_last_upstream_is_tried_again_and_the_others_once() -> None:
-    order = Order(failing(BUSY), failing(BUSY, "second"))
-    assert order.generate().error is BUSY
-    assert order.calls == [[7], [7, 7, 7]]
-    assert order.time.slept == [0.5, 1.0]
+    chain = Chain(failing(BUSY), failing(BUSY, "second"))
+    assert chain.generate().error is BUSY
+    assert chain.calls == [[7], [7, 7, 7]]
+    assert chain.time.slept == [0.5, 1.0]
 
 
 def test_only_one_upstream_is_the_last() -> None:
-    order = Order(ScriptedUpstream("only", script={7: [BUSY, BUSY]}))
-    assert order.generate().error is None
-    assert order.calls == [[7, 7, 7]]
+    chain = Chain(ScriptedUpstream("only", script={7: [BUSY, BUSY]}))
+    assert chain.generate().error is None
+    assert chain.calls == [[7, 7, 7]]
 
 
 def test_held_back_upstream_is_passed_over_without_a_charge() -> None:
     closed = NarrowGate(error=UpstreamRateLimitedError("full"))
-    order = Order(ScriptedUpstream("first"), second(), limiters=[closed])
-    outcome = order.generate(seeds=[7, 8])
-    assert outcome.expenses == (Expense("second", CHARGED, 2000),)
-    assert order.calls == [[], [7, 8]]
+    chain = Chain(ScriptedUpstream("first"), second(), limiters=[closed])
+    result = chain.generate(seeds=[7, 8])
+    assert result.charges == (Charge(upstream="second", outcome=CHARGED, micros=2000),)
+    assert chain.calls == [[], [7, 8]]
 
 
 def test_each_image_is_handed_over_by_itself() -> None:
@@ -182,39 +184,39 @@ def test_each_image_is_handed_over_by_itself() -> None:
         10: [ContentPolicyError("no")],
         11: [BUSY],
     }
-    order = Order(
+    chain = Chain(
         ScriptedUpstream("first", script=script, ignored=("steps",)),
         second({11: [BUSY] * 3}, ignored=("steps", "cfg_scale"), milliseconds=2000, micros=10),
     )
-    outcome = order.generate(seeds=[7, 8, 9, 10, 11])
-    assert order.calls == [[7, 8, 9, 10, 11], [8, 11, 11, 11]]
-    assert outcome.images == (
+    result = chain.generate(seeds=[7, 8, 9, 10, 11])
+    assert chain.calls == [[7, 8, 9, 10, 11], [8, 11, 11, 11]]
+    assert result.images == (
         GeneratedImage(7, sample_image(), upstream="first"),
         GeneratedImage(8, sample_image(), upstream="second"),
         GeneratedImage(9, None, error=JobError(code="upstream_error", message="slow")),
         GeneratedImage(10, None, error=JobError(code="content_policy", message="no")),
         GeneratedImage(11, None, error=JobError(code="upstream_unavailable", message="busy")),
     )
-    assert outcome.expenses == (
-        Expense("first", CHARGED, 1000),
-        Expense("first", UNKNOWN, 1000),
-        Expense("second", CHARGED, 10),
+    assert result.charges == (
+        Charge(upstream="first", outcome=CHARGED, micros=1000),
+        Charge(upstream="first", outcome=UNKNOWN, micros=1000),
+        Charge(upstream="second", outcome=CHARGED, micros=10),
     )
-    assert outcome.ignored == ("steps", "cfg_scale")
-    assert outcome.prediction_time_ms == 2000
-    assert outcome.error is None
+    assert result.ignored == ("steps", "cfg_scale")
+    assert result.prediction_time_ms == 2000
+    assert result.error is None
 
 
 def test_fields_that_nobody_drew_with_are_not_said_to_be_ignored() -> None:
-    order = Order(failing(BUSY, ignored=("steps",)), second())
-    assert order.generate().ignored == ()
+    chain = Chain(failing(BUSY, ignored=("steps",)), second())
+    assert chain.generate().ignored == ()
 
 
 def test_three_upstreams_are_asked_in_their_order() -> None:
     third = ScriptedUpstream("third")
-    order = Order(failing(BUSY), failing(UpstreamKeyError("no key"), "second"), third)
-    assert order.generate(seeds=[7, 8]).images[1].upstream == "third"
-    assert order.calls == [[7, 8], [7, 8], [7, 8]]
+    chain = Chain(failing(BUSY), failing(UpstreamKeyError("no key"), "second"), third)
+    assert chain.generate(seeds=[7, 8]).images[1].upstream == "third"
+    assert chain.calls == [[7, 8], [7, 8], [7, 8]]
 
 
 @pytest.mark.parametrize(
@@ -230,46 +232,49 @@ def test_of_several_errors_the_one_counts_that_says_whether_to_ask_again(
     errors: list[UpstreamError], worst: int
 ) -> None:
     script = {seed: [error] * 3 for seed, error in enumerate(errors, 7)}
-    outcome = Order(ScriptedUpstream("only", script=script)).generate(
+    result = Chain(ScriptedUpstream("only", script=script)).generate(
         seeds=range(7, 7 + len(errors))
     )
-    assert outcome.error is errors[worst]
-    assert outcome.images == ()
+    assert result.error is errors[worst]
+    assert result.images == ()
 
 
 def test_images_that_were_removed_are_no_reason_to_hide_an_error() -> None:
     upstream = ScriptedUpstream("only", script={8: [UpstreamTimeoutError("slow")]}, removed=[7])
-    outcome = Order(upstream).generate(seeds=[7, 8])
-    assert isinstance(outcome.error, UpstreamTimeoutError)
-    assert outcome.expenses == (Expense("only", CHARGED, 1000), Expense("only", UNKNOWN, 1000))
+    result = Chain(upstream).generate(seeds=[7, 8])
+    assert isinstance(result.error, UpstreamTimeoutError)
+    assert result.charges == (
+        Charge(upstream="only", outcome=CHARGED, micros=1000),
+        Charge(upstream="only", outcome=UNKNOWN, micros=1000),
+    )
 
 
 def test_upstream_that_can_never_generate_a_request_is_passed_over() -> None:
-    order = Order(ScriptedUpstream("first", generates_from_images=False), second())
-    outcome = order.generate(init_image=sample_image())
-    assert outcome.expenses == (Expense("second", CHARGED, 1000),)
-    assert order.calls == [[], [7]]
-    assert order.generate().images[0].upstream == "first"
+    chain = Chain(ScriptedUpstream("first", generates_from_images=False), second())
+    result = chain.generate(init_image=sample_image())
+    assert result.charges == (Charge(upstream="second", outcome=CHARGED, micros=1000),)
+    assert chain.calls == [[], [7]]
+    assert chain.generate().images[0].upstream == "first"
 
 
 def test_last_that_can_is_tried_again_whoever_stands_behind_it() -> None:
-    order = Order(failing(BUSY), ScriptedUpstream("second", generates_from_images=False))
-    order.generate(init_image=sample_image())
-    assert order.calls == [[7, 7, 7], []]
+    chain = Chain(failing(BUSY), ScriptedUpstream("second", generates_from_images=False))
+    chain.generate(init_image=sample_image())
+    assert chain.calls == [[7, 7, 7], []]
 
 
 def test_request_that_nobody_can_generate_any_more_is_refused() -> None:
-    order = Order(ScriptedUpstream("first", field_error="steps"))
-    outcome = order.generate()
-    assert isinstance(outcome.error, UpstreamRefusedError)
-    assert (outcome.expenses, outcome.images) == ((), ())
+    chain = Chain(ScriptedUpstream("first", field_error="steps"))
+    result = chain.generate()
+    assert isinstance(result.error, UpstreamRefusedError)
+    assert (result.charges, result.images) == ((), ())
 
 
 def test_request_is_checked_only_for_what_nobody_can_generate() -> None:
     request = GenerateRequest(prompt="a fox", init_image=None)
-    Order(ScriptedUpstream("first", field_error="steps"), second()).fallback.check(request)
+    Chain(ScriptedUpstream("first", field_error="steps"), second()).fallback.check(request)
     with pytest.raises(InvalidRequestError) as caught:
-        Order(
+        Chain(
             ScriptedUpstream("first", field_error="steps"), second(field_error="cfg_scale")
         ).fallback.check(request)
     assert caught.value.field_errors == ((("body", "steps"), "not first's", "upstream"),)
@@ -278,9 +283,9 @@ def test_request_is_checked_only_for_what_nobody_can_generate() -> None:
 def test_init_image_is_checked_at_admission() -> None:
     request = GenerateRequest.model_construct(prompt="a fox", init_image=sample_image())
     text_only = ScriptedUpstream("first", generates_from_images=False)
-    Order(text_only, second()).fallback.check(request)
+    Chain(text_only, second()).fallback.check(request)
     with pytest.raises(InvalidRequestError):
-        Order(text_only).fallback.check(request)
+        Chain(text_only).fallback.check(request)
 
 
 def test_quote_is_the_dearest_upstream_that_can_for_every_image() -> None:
@@ -290,15 +295,15 @@ def test_quote_is_the_dearest_upstream_that_can_for_every_image() -> None:
         ScriptedUpstream("middle", micros=20),
     )
     request = GenerateRequest(prompt="a fox", num_images=4)
-    fallback = Order(*upstreams).fallback
+    fallback = Chain(*upstreams).fallback
     assert fallback.quote(request, has_image=False) == Quote(upstream="dear", micros=120)
     assert fallback.quote(request, has_image=True) == Quote(upstream="middle", micros=80)
-    priced = Order(*upstreams, prices=[50]).fallback
+    priced = Chain(*upstreams, prices=[50]).fallback
     assert priced.quote(request, has_image=False) == Quote(upstream="cheap", micros=200)
 
 
 def test_quote_of_what_nobody_can_generate_is_there_all_the_same() -> None:
-    fallback = Order(ScriptedUpstream("only", micros=10, field_error="steps")).fallback
+    fallback = Chain(ScriptedUpstream("only", micros=10, field_error="steps")).fallback
     request = GenerateRequest(prompt="a fox")
     assert fallback.quote(request, has_image=False) == Quote(upstream="only", micros=10)
 
@@ -308,7 +313,7 @@ def test_members_are_made_once_when_they_are_first_used() -> None:
 
     def make() -> list[RateLimitedUpstream]:
         made.append("members")
-        return list(Order(ScriptedUpstream()).fallback.members)
+        return list(Chain(ScriptedUpstream()).fallback.members)
 
     fallback = Fallback(make_members=make)
     assert made == []

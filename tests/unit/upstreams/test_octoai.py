@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.generation import UpstreamResult
-from sd3.domain.image import Image, read_image
+from sd3.domain.image import read_image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
@@ -26,6 +26,7 @@ from tests.unit.images import png
 from tests.unit.upstreams.calling import Caller, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, head, raw, silent
 from tests.unit.upstreams.octoai_answers import image, images
+from tests.unit.upstreams.tasks import make_task
 
 TOKEN = "oct-token"
 POLICY = b'{"message": "This request violates our Acceptable Use Policy."}'
@@ -42,16 +43,12 @@ class Client:
         )
 
     def generate(
-        self, *, seconds: float = 30, init_image: Image | None = None, **fields: Any
+        self, *, seconds: float = 30, num_images: int = 1, **options: Any
     ) -> UpstreamResult:
         """Generate foxes, from seed 7 on, so many seconds before the deadline."""
-        request = GenerateRequest(**({"prompt": "a fox"} | fields))
-        return self.upstream.generate(
-            request,
-            seeds=range(7, 7 + request.num_images),
-            init_image=init_image,
-            deadline=self.time.now + seconds,
-        )
+        seeds = range(7, 7 + num_images)
+        task = make_task(seeds=seeds, deadline=self.time.now + seconds, **options)
+        return self.upstream.generate(task)
 
 
 Upstreams = Callable[..., Client]

@@ -13,45 +13,39 @@ from sd3.errors import BudgetExceededError, RateLimitedError, RequestError
 
 
 class ChargeOutcome(StrEnum):
-    """What a call to the upstream did to the operator's bill."""
+    """What a call to an upstream did to the operator's bill."""
 
     CHARGED = "charged"
     UNKNOWN = "unknown"
     FREE = "free"
 
 
-class Expense(NamedTuple):
-    """What calls to an upstream cost, or may have cost, in micro-dollars."""
-
-    upstream: str
-    outcome: ChargeOutcome
-    micros: int
-
-
 class Charge(Record):
-    """What an attempt's calls to an upstream cost, or may have cost, in micro-dollars."""
+    """What calls to an upstream cost, or may have cost, in micro-dollars.
 
-    attempt: int
+    `attempt` is the attempt of the job that made the calls. It is 0 until the job has noted it.
+    """
+
+    attempt: int = 0
     upstream: str
     outcome: ChargeOutcome
     micros: int
 
 
 class Quote(Record):
-    """What an attempt can cost at the most, in micro-dollars, and by which upstream."""
+    """The most that an attempt can cost, in micro-dollars, and at which upstream."""
 
     upstream: str
     micros: int
 
 
-MICROS_PER_DOLLAR = 1_000_000
-"""Of a dollar."""
+MICROS_PER_DOLLAR: Final = 1_000_000
 
 
 class UsageEntry(BaseModel):
-    """What the ledger has for a job, or for a client's day: micro-dollars, and images.
+    """What the ledger has for a job, or for a client's day, in micro-dollars and images.
 
-    `reserved` may still be charged; `spent` was charged, or may have been.
+    `reserved` may still be charged. `spent` was charged, or may have been.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -62,7 +56,7 @@ class UsageEntry(BaseModel):
 
     @property
     def committed(self) -> int:
-        """What a budget must hold."""
+        """What counts against a budget."""
         return self.reserved + self.spent
 
     def __add__(self, other: Self) -> "UsageEntry":
@@ -84,32 +78,33 @@ NO_USAGE = UsageEntry()
 
 
 def dollars(micros: int) -> str:
-    """Micro-dollars as dollars, with as many decimals as they need, at least two."""
+    """Write micro-dollars as dollars, with as many decimals as they need, at least two."""
     whole, _, fraction = f"{Decimal(micros).scaleb(-6):f}".partition(".")
     return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
 
 
 def day_of(time: datetime) -> str:
-    """The day that is recorded, as ISO has it."""
+    """Name the day (UTC, ISO) that a time is in."""
     return time.astimezone(UTC).date().isoformat()
 
 
 def next_day(time: datetime) -> datetime:
-    """When the day is over."""
-    return _midnight(time) + timedelta(days=1)
+    """Return when the day (UTC) of `time` is over."""
+    return midnight(time) + timedelta(days=1)
 
 
 def next_minute(time: datetime) -> datetime:
-    """When the minute is over."""
+    """Return when the minute of `time` is over."""
     return time.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
-def _midnight(time: datetime) -> datetime:
+def midnight(time: datetime) -> datetime:
+    """Return when the day (UTC) of `time` began."""
     return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def budget_exceeded(micros: int, limits: ClientLimits, *, left: int, now: datetime) -> RequestError:
-    """The refusal of what takes `micros` of a budget that has `left`."""
+    """Make the error for what takes `micros` of a budget that has `left`."""
     return BudgetExceededError(
         f"This takes ${dollars(micros)}, and of the budget of"
         f" ${dollars(limits.daily_budget_micros or 0)} a day ${dollars(max(left, 0))} is left;"
@@ -118,7 +113,7 @@ def budget_exceeded(micros: int, limits: ClientLimits, *, left: int, now: dateti
 
 
 def rate_limited(limits: ClientLimits, *, now: datetime) -> RequestError:
-    """The refusal of one request too many in this minute."""
+    """Make the error for one request too many in this minute."""
     left = (next_minute(now) - now).total_seconds()
     return RateLimitedError(
         f"Only {limits.requests_per_minute} requests a minute are taken from this client.",
@@ -126,23 +121,23 @@ def rate_limited(limits: ClientLimits, *, now: datetime) -> RequestError:
     )
 
 
-DAYS: Final = 30
-"""That a client is told of, today among them."""
+USAGE_DAYS: Final = 30
+"""How many days GET /usage shows, with today."""
 
 
 def first_day(now: datetime) -> str:
-    """The first day that a client is told of."""
-    return day_of(now - timedelta(days=DAYS - 1))
+    """Name the first day that GET /usage shows."""
+    return day_of(now - timedelta(days=USAGE_DAYS - 1))
 
 
-def left_of(limits: ClientLimits, booking: UsageEntry) -> int | None:
-    """Micro-dollars that are left of a day's budget; None without one."""
+def left_of(limits: ClientLimits, usage: UsageEntry) -> int | None:
+    """Return the micro-dollars that are left of a day's budget; None without a budget."""
     budget = limits.daily_budget_micros
-    return None if budget is None else max(budget - booking.committed, 0)
+    return None if budget is None else max(budget - usage.committed, 0)
 
 
 class DailyUsage(NamedTuple):
-    """What the ledger has for a client's day (UTC, ISO)."""
+    """A client's usage on one day (UTC, ISO)."""
 
     day: str
-    booking: UsageEntry
+    usage: UsageEntry

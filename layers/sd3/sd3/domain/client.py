@@ -1,6 +1,7 @@
-"""Clients: what their tokens allow, how much they may use, and how one of them asks.
+"""Clients: their tokens, scopes and limits, and the context of one request of theirs.
 
-Without pydantic: the authorizer, whose cold start is a part of every other's, needs no more.
+It does not use pydantic: the authorizer needs no more than this, and its cold start adds to that
+of every other function.
 """
 
 import re
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from sd3.domain.job import InboxOrigin
 
 GENERATE: Final = "generate"
-"""To have images generated, and to end and remove what was."""
+"""Allows to generate images, and to cancel and delete jobs."""
 
 READ: Final = "read"
-"""To look at jobs and images."""
+"""Allows to read jobs, images and usage."""
 
 SCOPES: Final = frozenset((GENERATE, READ))
 
 
 class ClientLimits(NamedTuple):
-    """What a client may use; None is no limit."""
+    """How much a client may use. None is no limit."""
 
     daily_budget_micros: int | None = None
     """Micro-dollars a day."""
@@ -33,11 +34,11 @@ class ClientLimits(NamedTuple):
 
     @classmethod
     def from_context(cls, context: Mapping[str, str]) -> Self:
-        """Read the limits that `context` names, in decimal; what it does not name is no limit."""
+        """Read the limits from an authorizer's context. A name that is missing is no limit."""
         return cls(**{name: int(context[name]) for name in cls._fields if name in context})
 
     def to_context(self) -> dict[str, str]:
-        """The limits that there are, by their names, in decimal."""
+        """Write the limits that are set, by name, in decimal."""
         return {name: str(value) for name, value in self._asdict().items() if value is not None}
 
 
@@ -45,7 +46,7 @@ NO_LIMITS: Final = ClientLimits()
 
 
 class Client(NamedTuple):
-    """Whoever holds a valid token, and what may be done with it."""
+    """A client with an active token, and what that token allows."""
 
     client_id: str
     name: str
@@ -60,14 +61,14 @@ def require(scope: str, scopes: frozenset[str]) -> None:
 
 
 CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-"""It is a part of object keys, so it holds neither slashes nor dots."""
+"""A client id is part of object keys, so it has neither slashes nor dots."""
 
 
 class Token(NamedTuple):
     """One of a client's tokens, by its hash. Times are UTC.
 
-    The limits are the client's: each of its tokens that works has a copy of the same ones, so that
-    the authorizer finds all it needs in one item.
+    The limits are the client's. Each of its active tokens has a copy of them: the authorizer reads
+    one item only.
     """
 
     sha256: str
@@ -80,18 +81,18 @@ class Token(NamedTuple):
     limits: ClientLimits = ClientLimits()
 
     def is_active(self, *, now: datetime) -> bool:
-        """Whether it was neither revoked nor has it expired."""
+        """Whether the token is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 class RequestContext(NamedTuple):
-    """Who asks for an image, and how."""
+    """Who asks for images, and how."""
 
     client_id: str
     job_id: str
-    """The id that a job made for this call gets."""
+    """The id of the job that this call makes."""
     seconds: float
-    """How long the caller's function lives on."""
+    """How long the caller's function still runs."""
     idempotency_key: str | None = None
     respond_async: bool = False
     inbox: "InboxOrigin | None" = None

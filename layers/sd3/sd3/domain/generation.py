@@ -1,17 +1,34 @@
-"""What generating images comes to: per image, per call, per request."""
+"""Generating images: the task, and its results per image, per call and per request."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Self
 
-from sd3.domain.billing import Expense
+from sd3.domain.billing import Charge
 from sd3.domain.image import Image
 from sd3.domain.job import JobError
+from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
 
 
-class GeneratedImage(NamedTuple):
-    """One image as an upstream answered it.
+class GenerationTask(NamedTuple):
+    """What is to be generated, and until when."""
 
-    `image` is None when it was removed for safety, or, with an `error`, not generated.
+    request: GenerateRequest
+    seeds: Mapping[int, int]
+    """The seed of each image, by the image's index."""
+    init_image: Image | None
+    deadline: float
+    """In seconds of time.monotonic(): nothing is waited for beyond it."""
+
+    def only(self, indexes: Iterable[int]) -> Self:
+        """Restrict the task to some of its images."""
+        return self._replace(seeds={index: self.seeds[index] for index in indexes})
+
+
+class GeneratedImage(NamedTuple):
+    """One image of an upstream's response.
+
+    `image` is None when the image was removed for safety or, with an `error`, not generated.
     """
 
     seed: int
@@ -22,21 +39,21 @@ class GeneratedImage(NamedTuple):
 
 
 class UpstreamResult(NamedTuple):
-    """What one call to an upstream drew, in the order of its seeds."""
+    """The images of one call to an upstream, in the order of its seeds."""
 
     images: tuple[GeneratedImage, ...]
     prediction_time_ms: float
 
 
 class GenerationResult(NamedTuple):
-    """What generating a request came to: an image for each seed, in order, or why there is none.
+    """The result of a task: an image for each seed, in order, or the `error`.
 
-    Some images can have failed where others were generated. `expenses` are of all calls, whatever
-    became of them; `ignored` are fields of the request that the upstream does not follow.
+    Some images can have failed beside others. `charges` are of all calls, also of failed ones.
+    `ignored` names the fields of the request that the upstream does not follow.
     """
 
     images: tuple[GeneratedImage, ...] = ()
     prediction_time_ms: float = 0.0
-    expenses: tuple[Expense, ...] = ()
+    charges: tuple[Charge, ...] = ()
     ignored: tuple[str, ...] = ()
     error: Sd3Error | None = None

@@ -15,7 +15,7 @@ from sd3.errors import FieldError, InvalidRequestError
 
 
 class InboxObject(NamedTuple):
-    """What S3 says of one file that was put into the inbox."""
+    """A file in the inbox bucket, as S3's event describes it."""
 
     bucket: str
     key: str
@@ -25,60 +25,60 @@ class InboxObject(NamedTuple):
 
     @property
     def job_id(self) -> str:
-        """The id of the job that is made of it: the same one, however often S3 says it."""
-        said = f"{self.bucket}/{self.key}/{self.version_id}/{self.sequencer}"
-        return hashlib.sha256(said.encode()).hexdigest()[:32]
+        """The id of the file's job. An event that comes twice leads to the same job."""
+        version = f"{self.bucket}/{self.key}/{self.version_id}/{self.sequencer}"
+        return hashlib.sha256(version.encode()).hexdigest()[:32]
 
 
 class InboxFile(NamedTuple):
-    """A file from the inbox: its bytes, and its metadata by name, as S3 tells them."""
+    """The bytes of a file, and its metadata by name, as S3 returns them."""
 
     data: bytes
     metadata: Mapping[str, str]
 
 
 MAX_JSON_BYTES: Final = 6 * 1024 * 1024
-"""As over HTTP."""
+"""As for a request over HTTP."""
 
 MAX_IMAGE_BYTES: Final = 20_000_000
 
 MAX_KEY_BYTES: Final = 1024
 """S3's longest key."""
 
-IMAGES: Final = frozenset(("png", "jpg", "jpeg", "webp"))
+IMAGE_EXTENSIONS: Final = frozenset(("png", "jpg", "jpeg", "webp"))
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
      "metadata", "dry_run")
 )  # fmt: skip
-"""Fields that are no strings: S3's metadata has them as JSON."""
+"""Fields that are not strings. In S3's metadata they are written as JSON."""
 
 
-def result_key(upload: InboxObject) -> str:
-    """Where a file is answered: `{client}/inbox/{name}.json` for `{client}/{name}.{ending}`.
+def result_key(source: InboxObject) -> str:
+    """Name the result file: `{client}/inbox/{name}.json` for `{client}/{name}.{extension}`.
 
-    A name that has no room for that is answered by its job's id.
+    A key that would be too long is replaced by the job's id.
     """
-    folder, _, name = upload.key.rpartition("/")
+    folder, _, name = source.key.rpartition("/")
     client_id, _, inner = folder.partition("/")
     stem = name.rpartition(".")[0] or name
     key = "/".join(filter(None, (client_id, "inbox", inner, f"{stem}.json")))
     if len(key.encode()) > MAX_KEY_BYTES:
-        return f"{client_id}/inbox/{upload.job_id}.json"
+        return f"{client_id}/inbox/{source.job_id}.json"
     return key
 
 
 def request_from(file: InboxFile, *, max_images: int | None = None) -> GenerateRequest:
-    """The request of an image with metadata: the image's own bytes say what it is.
+    """Read the request of an image with metadata; its own bytes decide what image it is.
 
-    `max_images` is as for GenerateRequest. A field is spelled with _ or, as headers are, with -.
+    `max_images` is as for GenerateRequest. Fields are spelled with _ or, like headers, with -.
     Raises InvalidRequestError.
     """
     values = {name.lower().replace("-", "_"): text for name, text in file.metadata.items()}
     if len(values) < len(file.metadata):
         raise InvalidRequestError([FieldError(("body",), "a field is there twice", "duplicate")])
     if field_errors := [
-        _field_error(name, "is the file itself", "init_image")
+        field_error(name, "is the file itself", "init_image")
         for name in ("init_image", "init_image_id")
         if name in values
     ]:
@@ -89,7 +89,7 @@ def request_from(file: InboxFile, *, max_images: int | None = None) -> GenerateR
     try:
         image = check_init_image(file.data, max_bytes=MAX_IMAGE_BYTES)
     except InvalidImageError as error:
-        raise InvalidRequestError([_field_error("init_image", str(error), "picture")]) from error
+        raise InvalidRequestError([field_error("init_image", str(error), "picture")]) from error
     return request.model_copy(update={"init_image": image})
 
 
@@ -99,11 +99,11 @@ def _value(name: str, text: str) -> object:
     try:
         return pydantic_core.from_json(_decoded(name, text), allow_inf_nan=False)
     except ValueError:
-        return text  # the contract says what it should be
+        return text  # the request's own check says what is wrong
 
 
 def _decoded(name: str, text: str) -> str:
-    """Undo RFC 2047, in which S3 answers metadata that is not ASCII."""
+    """Undo RFC 2047, by which S3 encodes metadata that is not ASCII."""
     try:
         return "".join(
             part if isinstance(part, str) else part.decode(charset or "ascii")
@@ -111,9 +111,10 @@ def _decoded(name: str, text: str) -> str:
         )
     except (HeaderParseError, LookupError, ValueError) as error:
         raise InvalidRequestError(
-            [_field_error(name, "is not encoded by RFC 2047", "encoding")]
+            [field_error(name, "is not encoded by RFC 2047", "encoding")]
         ) from error
 
 
-def _field_error(name: str, msg: str, kind: str) -> FieldError:
+def field_error(name: str, msg: str, kind: str) -> FieldError:
+    """Make the error of one field of the request."""
     return FieldError(("body", name), msg, kind)

@@ -1,16 +1,17 @@
 """A job, from the request that made it to its end."""
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Sd3Error
+from sd3.errors import InvalidTransitionError, Sd3Error
 
 JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What can be the id of a job; other items of its table have ids that cannot."""
@@ -65,16 +66,37 @@ class InboxOrigin(Record):
     sequencer: str
 
 
+LEASE_MARGIN_SECONDS: Final = 10
+"""How long after its last moment an attempt still counts as alive: clocks differ."""
+
+
 class Job(Record):
     """One accepted request, from before anything is paid to after its images are stored.
 
-    Times are UTC. `lease_until` is when a running attempt counts as dead; `attempt` is the
-    fence: only the attempt that holds the lease may write what it came to. `failures` are the
-    attempts that count towards giving up. `redriven_at` is when the job, having failed, was put
-    back into the queue. `expires_at` is when job and images are removed. `quote` is what the
-    next attempt, or the one that runs, may cost; `ignored` are fields that its upstream does not
-    follow. `version` counts the writes, each of which needs the one that was read; `recorded` is
-    what the ledger has for this version.
+    Its life is these methods. Each returns the next state of the job and writes nothing; the
+    repository writes it, and refuses a write by whoever read an older version.
+
+    ======== ================= ========= =====================================================
+    method   from              to        when
+    ======== ================= ========= =====================================================
+    start    queued            running   a function takes the job for an attempt
+    requeue  running           queued    the attempt failed in a way that may pass, or it died
+    succeed  running           succeeded at least one image is stored
+    fail     queued, running   failed    nothing can be generated, or it was given up
+    cancel   queued, running   canceled  the client ended it
+    redrive  failed            queued    the operator wants it tried again
+    ======== ================= ========= =====================================================
+
+    Every other change of the status raises InvalidTransitionError. `note_images`, `charge`,
+    `charge_unknown` and `settle` note what an attempt came to and leave the status as it is.
+
+    Times are UTC. `attempt` is the fencing token: it only grows, and only the attempt that holds
+    the lease may write its result. After `lease_until` a running attempt counts as dead.
+    `failures` counts the attempts after which the job is given up. `quote` is the most that the
+    current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
+    `redriven_at` is when the job was last put back by `redrive`. After `expires_at` the job and
+    its images are removed. `version` counts the writes. `recorded` is what the ledger has for this
+    version.
     """
 
     id: str
@@ -100,6 +122,93 @@ class Job(Record):
     version: int = 0
     recorded: UsageEntry = NO_USAGE
 
+    def start(self, *, now: datetime, seconds: float, quote: Quote) -> Self:
+        """Begin an attempt by a caller that lives for `seconds` and may spend `quote`."""
+        return self._to(
+            JobStatus.RUNNING,
+            by="start",
+            attempt=self.attempt + 1,
+            quote=quote,
+            lease_until=now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
+        )
+
+    def requeue(self, *, counted: bool) -> Self:
+        """Wait for the next attempt; `counted` is whether this one counts as a failure."""
+        failures = self.failures + counted
+        return self._to(JobStatus.QUEUED, by="requeue", lease_until=None, failures=failures)
+
+    def succeed(self, *, now: datetime) -> Self:
+        """End with the images that were noted, of which at least one is stored."""
+        return self._to(JobStatus.SUCCEEDED, by="succeed", completed_at=now)
+
+    def fail(self, error: Sd3Error, *, now: datetime) -> Self:
+        """End with an error."""
+        failure = JobError(code=error.code, message=error.message)
+        return self._to(JobStatus.FAILED, by="fail", completed_at=now, error=failure)
+
+    def cancel(self, *, now: datetime) -> Self:
+        """End for the client; a running attempt counts with its quote until it settles."""
+        return self._to(
+            JobStatus.CANCELED,
+            by="cancel",
+            completed_at=now,
+            lease_until=None,
+            charges=self.charge_unknown().charges,
+        )
+
+    def redrive(self, *, now: datetime) -> Self:
+        """Try again from the start; what it has cost so far stays."""
+        return self._to(
+            JobStatus.QUEUED,
+            by="redrive",
+            failures=0,
+            redriven_at=now,
+            lease_until=None,
+            completed_at=None,
+            images=(),
+            error=None,
+        )
+
+    def note_images(
+        self,
+        images: tuple[ImageRecord, ...],
+        *,
+        prediction_time_ms: float,
+        ignored: tuple[str, ...],
+    ) -> Self:
+        """Note what the running attempt has generated, and what became of each image."""
+        return self._with(images=images, prediction_time_ms=prediction_time_ms, ignored=ignored)
+
+    def charge(self, charges: Iterable[Charge]) -> Self:
+        """Note what calls of the running attempt cost."""
+        own = tuple(one.model_copy(update={"attempt": self.attempt}) for one in charges)
+        return self._with(charges=(*self.charges, *own))
+
+    def charge_unknown(self) -> Self:
+        """Note that the running attempt may have cost its quote. A job that waits has none."""
+        if self.status is not JobStatus.RUNNING or self.quote is None:
+            return self
+        unknown = Charge(
+            upstream=self.quote.upstream, outcome=ChargeOutcome.UNKNOWN, micros=self.quote.micros
+        )
+        return self.charge([unknown])
+
+    def settle(self, charges: tuple[Charge, ...]) -> Self:
+        """Replace the charges of a canceled job by what its last attempt has really cost."""
+        if self.status is not JobStatus.CANCELED:
+            raise InvalidTransitionError(f"A job that is {self.status} cannot settle.")
+        return self._with(charges=charges)
+
+    @property
+    def usage(self) -> UsageEntry:
+        """What the ledger is to have for this state: what it may still cost, and what it cost."""
+        stored = sum(record.key is not None for record in self.images)
+        return UsageEntry(
+            reserved=self.quote.micros if self.quote and not self.status.is_terminal else 0,
+            spent=self.cost_micros,
+            images=stored if self.status is JobStatus.SUCCEEDED else 0,
+        )
+
     @property
     def cost_micros(self) -> int:
         """Micro-dollars that were charged, or may have been."""
@@ -107,7 +216,7 @@ class Job(Record):
 
     @property
     def upstream(self) -> str | None:
-        """Who drew its images: one upstream, or several with commas between them."""
+        """Who generated its images: one upstream, or several with commas between them."""
         names = dict.fromkeys(record.upstream for record in self.images if record.upstream)
         return ",".join(names) or None
 
@@ -115,6 +224,26 @@ class Job(Record):
     def folder(self) -> str:
         """Where its images are kept in the bucket."""
         return f"{self.client_id}/{self.id}"
+
+    def _to(self, status: JobStatus, *, by: str, **changes: object) -> Self:
+        if self.status not in TRANSITIONS[by]:
+            raise InvalidTransitionError(f"A job that is {self.status} cannot {by}.")
+        return self._with(status=status, **changes)
+
+    def _with(self, **changes: object) -> Self:
+        return self.model_copy(update=changes)
+
+
+_OPEN: Final = frozenset((JobStatus.QUEUED, JobStatus.RUNNING))
+TRANSITIONS: Final[Mapping[str, frozenset[JobStatus]]] = {
+    "start": frozenset((JobStatus.QUEUED,)),
+    "requeue": frozenset((JobStatus.RUNNING,)),
+    "succeed": frozenset((JobStatus.RUNNING,)),
+    "fail": _OPEN,
+    "cancel": _OPEN,
+    "redrive": frozenset((JobStatus.FAILED,)),
+}
+"""From which states each method of Job leads on."""
 
 
 class JobPage(NamedTuple):
@@ -135,83 +264,8 @@ class JobsQuery(BaseModel):
     cursor: str | None = Field(default=None, description="next_cursor of the page before.")
 
 
-def usage_of(job: Job) -> UsageEntry:
-    """What the ledger is to have for a job: what it may still cost, and what it has come to."""
-    return UsageEntry(
-        reserved=job.quote.micros if job.quote and not job.status.is_terminal else 0,
-        spent=job.cost_micros,
-        images=sum(record.key is not None for record in job.images)
-        if job.status is JobStatus.SUCCEEDED
-        else 0,
-    )
-
-
-def first_version(job: Job) -> Job:
-    """A new job as it is kept."""
-    return job.model_copy(update={"version": 0, "recorded": usage_of(job)})
-
-
-def next_version(job: Job) -> Job:
-    """A job that was read and changed, as it is kept."""
-    return job.model_copy(update={"version": job.version + 1, "recorded": usage_of(job)})
-
-
 class IdempotencyRecord(NamedTuple):
-    """Who holds an Idempotency-Key: a job, and the fingerprint of its request."""
+    """Which job has an Idempotency-Key, and the fingerprint of that job's request."""
 
     job_id: str
     fingerprint: str
-
-
-LEASE_MARGIN_SECONDS: Final = 10
-"""How long after its last moment an attempt still counts as alive: clocks differ."""
-
-
-def with_unknown_charge(job: Job) -> Job:
-    """The job with what its running attempt may have cost, of which nothing is known."""
-    if job.quote is None:
-        return job
-    charge = Charge(
-        attempt=job.attempt,
-        upstream=job.quote.upstream,
-        outcome=ChargeOutcome.UNKNOWN,
-        micros=job.quote.micros,
-    )
-    return job.model_copy(update={"charges": (*job.charges, charge)})
-
-
-def failed(job: Job, error: Sd3Error, *, now: datetime) -> Job:
-    """The job as ended by `error`."""
-    return job.model_copy(
-        update={
-            "status": JobStatus.FAILED,
-            "completed_at": now,
-            "error": JobError(code=error.code, message=error.message),
-        }
-    )
-
-
-def queued_again(job: Job, *, counted: bool) -> Job:
-    """The job as waiting for its next attempt, this one counted as a failure or not."""
-    return job.model_copy(
-        update={
-            "status": JobStatus.QUEUED,
-            "lease_until": None,
-            "failures": job.failures + counted,
-        }
-    )
-
-
-def running(job: Job, *, now: datetime, seconds: float, quote: Quote) -> Job:
-    """The job as taken for its next attempt, by a caller that lives for `seconds`.
-
-    `quote` is what the attempt may cost, should nobody live to tell.
-    """
-    return job.model_copy(
-        update={
-            "status": JobStatus.RUNNING,
-            "attempt": job.attempt + 1,
-            "quote": quote,
-            "lease_until": now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
-        }
-    )

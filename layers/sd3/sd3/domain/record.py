@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """What is kept: immutable, and read back from JSON as it was written."""
+    """A part of a stored job: immutable, and read from JSON as it was written."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -9,13 +9,13 @@ from sd3.domain.job import JobError, JobStatus
 
 
 class UploadResponse(BaseModel):
-    """A form for one image, and the id by which requests name it then."""
+    """A form for one image, and the id by which requests name the image."""
 
     id: str = Field(description="What init_image_id takes once the image is sent.")
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
-    expires_at: datetime = Field(description="Until when the form is taken.")
-    max_bytes: int = Field(description="What the image may have, at most.")
+    expires_at: datetime = Field(description="When the form expires.")
+    max_bytes: int = Field(description="The most bytes that the image may have.")
 
 
 class ImageResponse(BaseModel):
@@ -47,8 +47,8 @@ class JobResponse(BaseModel):
     images: list[ImageResponse]
     prediction_time_ms: float
     cost_usd: float
-    upstream: str | None = Field(description="Who drew it.")
-    ignored: list[str] = Field(description="Fields that this upstream did not follow as asked.")
+    upstream: str | None = Field(description="Who generated the images.")
+    ignored: list[str] = Field(description="Fields that this upstream did not follow.")
     metadata: dict[str, str]
     error: JobError | None
 
@@ -75,7 +75,7 @@ class FieldErrorBody(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Every answer that is not a 2xx."""
+    """Every response that is neither a 2xx nor a 3xx."""
 
     code: str
     message: str
@@ -85,16 +85,16 @@ class ErrorBody(BaseModel):
 
 
 class DayUsage(BaseModel):
-    """A day (UTC): all that the jobs cost which were made on it."""
+    """The usage of the jobs that were made on one day (UTC)."""
 
     date: str
-    pictures: int
+    pictures: int = Field(description="Stored images.")
     cost_usd: float = Field(description="What was charged, or may have been.")
-    reserved_usd: float = Field(description="What jobs that have not ended may still cost.")
+    reserved_usd: float = Field(description="What open jobs may still cost.")
 
 
 class TodayUsage(DayUsage):
-    """This day; `budget_usd` and `left_usd` are null for a client without a budget."""
+    """Today. `budget_usd` and `left_usd` are null for a client without a budget."""
 
     budget_usd: float | None
     left_usd: float | None
@@ -102,7 +102,7 @@ class TodayUsage(DayUsage):
 
 
 class PastUsage(BaseModel):
-    """The last days together, and those of them that have bookings, newest first."""
+    """The sum of the last days, and those of them that have usage, newest first."""
 
     pictures: int
     cost_usd: float
@@ -118,17 +118,19 @@ class UsageResponse(BaseModel):
 
 
 class QuoteResponse(BaseModel):
-    """POST /generate/sd3 with `dry_run`: what the request would take, at the most."""
+    """POST /generate/sd3 with `dry_run`: the most that the request would cost."""
 
     dry_run: Literal[True] = True
     cost_usd: float
-    upstream: str = Field(description="The dearest that may generate it.")
-    ignored: list[str] = Field(description="Fields that this upstream would not follow as asked.")
-    budget_left_usd: float | None = Field(description="Of today's, before this request.")
+    upstream: str = Field(description="The dearest upstream that may generate it.")
+    ignored: list[str] = Field(description="Fields that this upstream would not follow.")
+    budget_left_usd: float | None = Field(
+        description="What is left of today's budget before this request."
+    )
 
 
 class JobEventImage(BaseModel):
-    """An image and where it is kept; `url` is its `s3://` address, which never ends."""
+    """An image and where it is stored. `url` is its `s3://` address, which does not expire."""
 
     index: int
     seed: int
@@ -147,7 +149,7 @@ class JobEventImage(BaseModel):
 
 
 class JobEvent(BaseModel):
-    """A job as its client sees it, without its prompt and without links."""
+    """A job for EventBridge and for inbox results: without its prompt and without links."""
 
     id: str
     client_id: str

@@ -1,4 +1,4 @@
-"""The cursors of lists: opaque, and of use to one client only."""
+"""The cursors of lists. A cursor is opaque, and valid for one client only."""
 
 import base64
 import hashlib
@@ -13,14 +13,14 @@ Position = tuple[str, str]
 
 
 def cursor_from(position: Position | None, *, client_id: str) -> str | None:
-    """The next page's address, which says nothing to another client."""
+    """Write the cursor of the next page; None at the end."""
     if position is None:
         return None
     return base64.urlsafe_b64encode(pydantic_core.to_json([_mark(client_id), *position])).decode()
 
 
 def position_in(cursor: str | None, *, client_id: str) -> Position | None:
-    """Where a cursor points to; InvalidRequestError for one that is not this client's."""
+    """Read a cursor. Raises InvalidRequestError for one that is not this client's."""
     if cursor is None:
         return None
     field_error = FieldError(("query", "cursor"), "not a cursor of this list", "cursor")

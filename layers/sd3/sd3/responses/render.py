@@ -1,4 +1,7 @@
-"""From a job to what its client reads, with links that are signed when it asks."""
+"""Renders what clients read: from domain objects to the models of this room.
+
+Links are signed at the moment of the response.
+"""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -37,17 +40,15 @@ from sd3.responses.models import (
 def usage_response(
     client_id: str, days: Sequence[DailyUsage], *, limits: ClientLimits, now: datetime
 ) -> UsageResponse:
-    """What a client has used on these days, newest first, and may still use."""
+    """Render what a client has used on these days, newest first, and may still use."""
     date = day_of(now)
     recorded = dict(days)
-    today, total = (
-        recorded.get(date, NO_USAGE),
-        reduce(UsageEntry.__add__, recorded.values(), NO_USAGE),
-    )
+    today = recorded.get(date, NO_USAGE)
+    total = reduce(UsageEntry.__add__, recorded.values(), NO_USAGE)
     return UsageResponse(
         client_id=client_id,
         today=TodayUsage(
-            **_told(date, today),
+            **_day_fields(date, today),
             budget_usd=in_dollars(limits.daily_budget_micros),
             left_usd=in_dollars(left_of(limits, today)),
             resets_at=next_day(now.astimezone(UTC)),
@@ -55,35 +56,35 @@ def usage_response(
         last_30_days=PastUsage(
             pictures=total.images,
             cost_usd=total.spent / MICROS_PER_DOLLAR,
-            days=[DayUsage(**_told(day, booking)) for day, booking in days],
+            days=[DayUsage(**_day_fields(day, usage)) for day, usage in days],
         ),
     )
 
 
 def in_dollars(micros: int | None) -> float | None:
-    """Micro-dollars as the number of dollars that an answer has."""
+    """Convert micro-dollars to the number of dollars that responses have."""
     return None if micros is None else micros / MICROS_PER_DOLLAR
 
 
-def _told(date: str, booking: UsageEntry) -> dict[str, object]:
+def _day_fields(date: str, usage: UsageEntry) -> dict[str, object]:
     return {
         "date": date,
-        "pictures": booking.images,
-        "cost_usd": booking.spent / MICROS_PER_DOLLAR,
-        "reserved_usd": booking.reserved / MICROS_PER_DOLLAR,
+        "pictures": usage.images,
+        "cost_usd": usage.spent / MICROS_PER_DOLLAR,
+        "reserved_usd": usage.reserved / MICROS_PER_DOLLAR,
     }
 
 
-ANSWER_BYTES: Final = 4_500_000
-"""Base64 that an answer may hold: Lambda's answers end at 6 MB, links and the rest included."""
+MAX_INLINE_BYTES: Final = 4_500_000
+"""Base64 that a response may hold. Lambda's responses end at 6 MB, with links and the rest."""
 
 
 Sign = Callable[[str], Link]
-"""From an image's key to a link to it."""
+"""Signs a link to the image of a key."""
 
 
 def job_response(job: Job, sign: Sign, *, generated: Sequence[GeneratedImage] = ()) -> JobResponse:
-    """The job as its client sees it; `generated` has the images that can be inlined."""
+    """Render a job; `generated` has the images that can be inlined as base64."""
     inline = inline_base64(generated) if job.request.response_format == "b64_json" else {}
     return JobResponse(
         id=job.id,
@@ -94,7 +95,7 @@ def job_response(job: Job, sign: Sign, *, generated: Sequence[GeneratedImage] = 
             _image_response(record, sign, inline=inline.get(record.index)) for record in job.images
         ],
         prediction_time_ms=job.prediction_time_ms,
-        cost_usd=job.cost_micros / 1_000_000,
+        cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
         ignored=list(job.ignored),
         metadata=job.request.metadata,
@@ -113,7 +114,7 @@ def _image_response(record: ImageRecord, sign: Sign, *, inline: str | None) -> I
 
 
 def error_body(error: Sd3Error, *, request_id: str) -> ErrorBody:
-    """An error in the one shape that is documented."""
+    """Render an error in the one shape that is documented."""
     field_errors = error.field_errors if isinstance(error, InvalidRequestError) else None
     return ErrorBody(
         code=error.code,
@@ -126,9 +127,9 @@ def error_body(error: Sd3Error, *, request_id: str) -> ErrorBody:
 
 
 def inline_base64(generated: Sequence[GeneratedImage]) -> dict[int, str]:
-    """Base64 by index of the first images that fit an answer together."""
+    """Encode the first images that fit a response together, by index."""
     inline: dict[int, str] = {}
-    room = ANSWER_BYTES
+    room = MAX_INLINE_BYTES
     for index, one in enumerate(generated):
         if one.image is None:
             continue
@@ -140,14 +141,17 @@ def inline_base64(generated: Sequence[GeneratedImage]) -> dict[int, str]:
 
 
 def entity_tag(job: Job, *, now: datetime, url_ttl_seconds: int) -> str:
-    """Changes whenever the job does, and while it has links, twice in the life of a link."""
-    turn = int(now.timestamp()) // max(url_ttl_seconds // 2, 1) if job.images else 0
-    state = f"{job.status}-{job.attempt}-{job.completed_at}-{job.cost_micros}-{turn}"
+    """Make the ETag of a job's response.
+
+    It changes with the job and, since links expire, twice in the life of a link.
+    """
+    period = int(now.timestamp()) // max(url_ttl_seconds // 2, 1) if job.images else 0
+    state = f"{job.status}-{job.attempt}-{job.completed_at}-{job.cost_micros}-{period}"
     return f'W/"{hashlib.sha256(state.encode()).hexdigest()[:16]}"'
 
 
 def job_event(job: Job, *, bucket: str) -> JobEvent:
-    """Report a job whose images are in `bucket`."""
+    """Render a job whose images are in `bucket`, for EventBridge and inbox results."""
     return JobEvent(
         id=job.id,
         client_id=job.client_id,
@@ -156,7 +160,7 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
         completed_at=job.completed_at,
         images=[_event_image(record, bucket) for record in job.images],
         prediction_time_ms=job.prediction_time_ms,
-        cost_usd=job.cost_micros / 1_000_000,
+        cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
         ignored=list(job.ignored),
         metadata=job.request.metadata,
@@ -165,9 +169,9 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
 
 
 def _event_image(record: ImageRecord, bucket: str) -> JobEventImage:
-    kept = record.key is not None
+    is_stored = record.key is not None
     return JobEventImage(
         **record.model_dump(),
-        bucket=bucket if kept else None,
-        url=f"s3://{bucket}/{record.key}" if kept else None,
+        bucket=bucket if is_stored else None,
+        url=f"s3://{bucket}/{record.key}" if is_stored else None,
     )

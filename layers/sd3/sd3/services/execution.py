@@ -1,14 +1,13 @@
-"""One attempt at a job: generate it, keep its images, write what it came to."""
+"""One attempt at a job: generate its images, store them, write what the attempt came to."""
 
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sd3.domain.billing import Charge
-from sd3.domain.generation import GenerationResult
+from sd3.domain.generation import GeneratedImage, GenerationTask
 from sd3.domain.image import Image
-from sd3.domain.job import Job, JobStatus, failed
+from sd3.domain.job import Job, JobStatus
 from sd3.errors import (
     ContentPolicyError,
     GoneError,
@@ -23,77 +22,72 @@ STORE_SECONDS: Final = 15
 """Kept back from the caller's time for storing the images and writing the job's end."""
 
 
-class ExecutionResult(NamedTuple):
-    """What an attempt came to: the job with its charge and images, not written yet."""
+class Execution(NamedTuple):
+    """What an attempt came to. The job has ended, or `error` says why it has not; see finish."""
 
     job: Job
-    outcome: GenerationResult | None = None
+    images: tuple[GeneratedImage, ...] = ()
     error: Sd3Error | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobExecutor:
-    """Attempts at jobs that the caller has claimed."""
+    """Executes jobs that their caller has started."""
 
     jobs: JobRepository
     images: ImageStorage
-    upstreams: ImageGenerator
-    time: Clock
+    generator: ImageGenerator
+    clock: Clock
 
-    def make(self, job: Job, init_image: Image | None, *, until: float) -> ExecutionResult:
+    def execute(self, job: Job, init_image: Image | None, *, until: float) -> Execution:
         """Generate and store before the caller ends, at `until` by the monotonic clock.
 
-        Nothing is raised or written. Every call to the upstream leaves its charge on the job.
+        Raises nothing and does not write the job. Every call to an upstream leaves its charge on
+        it.
         """
-        outcome = self.upstreams.generate(
-            job.request, seeds=job.seeds, init_image=init_image, deadline=until - STORE_SECONDS
+        task = GenerationTask(
+            job.request, dict(enumerate(job.seeds)), init_image, until - STORE_SECONDS
         )
-        charges = (Charge(attempt=job.attempt, **expense._asdict()) for expense in outcome.expenses)
-        charged = job.model_copy(update={"charges": (*job.charges, *charges)})
-        if outcome.error:
-            return ExecutionResult(charged, error=outcome.error)
+        result = self.generator.generate(task)
+        job = job.charge(result.charges)
+        if result.error:
+            return Execution(job, error=result.error)
         try:
-            records = self.images.save_all(job.folder, outcome.images)
+            records = self.images.save_all(job.folder, result.images)
         except StorageError as error:
-            return ExecutionResult(charged, error=error)
-        ended = charged.model_copy(
-            update={
-                "status": JobStatus.SUCCEEDED,
-                "completed_at": self.time.now(),
-                "images": records,
-                "prediction_time_ms": outcome.prediction_time_ms,
-                "ignored": outcome.ignored,
-            }
+            return Execution(job, error=error)
+        job = job.note_images(
+            records, prediction_time_ms=result.prediction_time_ms, ignored=result.ignored
         )
-        if not any(record.key for record in records):
-            removed = ContentPolicyError("Every image was removed for safety.")
-            ended = failed(ended, removed, now=self.time.now())
-        return ExecutionResult(ended, outcome)
+        now = self.clock.now()
+        if any(record.key for record in records):
+            return Execution(job.succeed(now=now), result.images)
+        removed = ContentPolicyError("Every image was removed for safety.")
+        return Execution(job.fail(removed, now=now), result.images)
 
-    def write(self, job: Job) -> bool:
-        """Write what an attempt came to; False when the job was canceled or deleted meanwhile.
+    def finish(self, job: Job) -> Job | None:
+        """Write what an attempt came to; None when the job was canceled or deleted meanwhile.
 
-        Then its images are thrown away and its charge is kept. Raises LeaseLostError when
-        another attempt has taken the job over, and StorageError.
+        Then its images are removed and its charge is kept. Raises LeaseLostError when another
+        attempt has taken the job over, and StorageError.
         """
         try:
-            self.jobs.save(job)
+            return self.jobs.save(job)
         except LeaseLostError:
             stored = self._stored(job)
             if stored and _marks(stored) == _marks(job):
-                return True  # a put whose answer was lost is put again, and then finds itself
+                return stored  # a write whose response was lost is repeated, and finds itself
             if stored and stored.status is not JobStatus.CANCELED:
                 raise
             if stored and stored.attempt == job.attempt:
-                with suppress(LeaseLostError):  # deleted, by now
-                    self.jobs.correct(stored.model_copy(update={"charges": job.charges}))
+                with suppress(LeaseLostError):  # deleted by now
+                    self.jobs.save(stored.settle(job.charges))
             self.images.delete_all(job.folder, count=job.request.num_images)
-            return False
-        return True
+            return None
 
     def _stored(self, job: Job) -> Job | None:
         try:
-            return self.jobs.get(job.id, now=self.time.now())
+            return self.jobs.get(job.id, now=self.clock.now())
         except (GoneError, NotFoundError):
             return None
 

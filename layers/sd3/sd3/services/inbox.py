@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from sd3.domain.client import GENERATE, Client, ClientLimits, RequestContext, require
 from sd3.domain.inbox import (
-    IMAGES,
+    IMAGE_EXTENSIONS,
     MAX_IMAGE_BYTES,
     MAX_JSON_BYTES,
     InboxObject,
-    _field_error,
+    field_error,
     request_from,
     result_key,
 )
@@ -32,7 +32,7 @@ from sd3.services.submission import JobSubmission
 class Inbox:
     """Makes jobs of files `{client}/{name}.json`, or of an image with metadata."""
 
-    admission: JobSubmission
+    submission: JobSubmission
     clients: ClientRepository
     files: InboxFiles
     answers: InboxResults
@@ -58,11 +58,11 @@ class Inbox:
             id=upload.job_id,
             client_id=client_id,
             status=JobStatus.QUEUED,
-            created_at=self.admission.time.now(),
+            created_at=self.submission.clock.now(),
             metadata=request.metadata,
         )
         self.answers.write(origin, queued.model_dump_json(), first=True)
-        caller = RequestContext(
+        context = RequestContext(
             client_id,
             upload.job_id,
             seconds,
@@ -71,7 +71,7 @@ class Inbox:
             limits=client.limits,
         )
         try:
-            self.admission.admit(request, caller)
+            self.submission.submit(request, context)
         except (GoneError, NotFoundError):
             pass  # it ended and was deleted before this repetition
         except RequestError as error:
@@ -95,7 +95,7 @@ class Inbox:
     def _request(self, upload: InboxObject, limits: ClientLimits) -> GenerateRequest | None:
         request = self._read(upload, limits.max_images)
         if request and request.dry_run:
-            raise InvalidRequestError([_field_error("dry_run", "is for HTTP only", "dry_run")])
+            raise InvalidRequestError([field_error("dry_run", "is for HTTP only", "dry_run")])
         return request
 
     def _read(self, upload: InboxObject, max_images: int | None) -> GenerateRequest | None:
@@ -105,8 +105,8 @@ class Inbox:
             return file and GenerateRequest.parse(
                 file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
             )
-        if ending in IMAGES:
+        if ending in IMAGE_EXTENSIONS:
             file = self.files.read(upload, max_bytes=MAX_IMAGE_BYTES)
             return file and request_from(file, max_images=max_images)
-        endings = ", ".join(sorted(("json", *IMAGES)))
+        endings = ", ".join(sorted(("json", *IMAGE_EXTENSIONS)))
         raise UnsupportedMediaTypeError(f"The file's name should end in one of {endings}.")

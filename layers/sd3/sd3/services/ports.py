@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from sd3.domain.billing import DailyUsage, Quote
 from sd3.domain.client import NO_LIMITS, Client, ClientLimits
-from sd3.domain.generation import GeneratedImage, GenerationResult
+from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.inbox import InboxFile, InboxObject
 from sd3.domain.job import IdempotencyRecord, ImageRecord, InboxOrigin, Job, JobPage, JobStatus
@@ -14,12 +14,15 @@ from sd3.domain.request import GenerateRequest
 
 
 class JobRepository(Protocol):
-    """Where jobs are kept; jobs.JobStore says what each raises."""
+    """Where jobs are kept; adapters.dynamodb.jobs.JobStore says what each method raises.
 
-    def refuse(
+    Every write returns the job as it is stored then, with its version and recorded usage.
+    """
+
+    def repeat_rejection(
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> None: ...
-    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> bool: ...
+    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> Job | None: ...
     def create_once(
         self,
         job: Job,
@@ -28,13 +31,11 @@ class JobRepository(Protocol):
         fingerprint: str,
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
+    ) -> Job | IdempotencyRecord: ...
+    def find_idempotency_record(
+        self, client_id: str, key: str, *, now: datetime
     ) -> IdempotencyRecord | None: ...
-    def holder(self, client_id: str, key: str, *, now: datetime) -> IdempotencyRecord | None: ...
-    def claim(self, job: Job, *, now: datetime) -> None: ...
-    def save(self, job: Job) -> None: ...
-    def stop(self, job: Job, *, was: JobStatus | None = None) -> None: ...
-    def correct(self, job: Job) -> None: ...
-    def redrive(self, job: Job) -> None: ...
+    def save(self, job: Job) -> Job: ...
     def delete(self, job: Job, *, now: datetime) -> None: ...
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job: ...
     def page(
@@ -49,13 +50,13 @@ class JobRepository(Protocol):
 
 
 class UsageRepository(Protocol):
-    """The ledger, as it is read; usage_table.UsageStore says what it raises."""
+    """The ledger, as it is read; adapters.dynamodb.ledger.UsageStore says what it raises."""
 
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]: ...
 
 
 class ImageStorage(Protocol):
-    """Where images are kept; storage.ImageStore says what each raises."""
+    """Where images are kept; adapters.s3.images.ImageStore says what each raises."""
 
     def save_init_image(self, folder: str, image: Image) -> str: ...
     def get_init_image(self, key: str) -> Image: ...
@@ -67,7 +68,7 @@ class ImageStorage(Protocol):
 
 
 class UploadStorage(Protocol):
-    """Where clients send large init images; upload_store.UploadStore says what each raises."""
+    """Where clients send large init images; see adapters.s3.uploads.UploadStore."""
 
     def form(
         self, client_id: str, upload_id: str, *, content_type: str, now: datetime
@@ -81,42 +82,35 @@ class ImageGenerator(Protocol):
     def check(self, request: GenerateRequest) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]: ...
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> GenerationResult: ...
+    def generate(self, task: GenerationTask) -> GenerationResult: ...
 
 
 class MessageQueue(Protocol):
-    """Where the ids of jobs wait for a worker; job_queue.SqsJobQueue says what it raises."""
+    """Where the ids of jobs wait for a worker; adapters.sqs.SqsJobQueue says what it raises."""
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None: ...
 
 
 class ClientRepository(Protocol):
-    """Who may ask; clients.ClientStore says what it raises."""
+    """Who may ask; adapters.dynamodb.tokens.ClientStore says what it raises."""
 
     def get(self, client_id: str) -> Client | None: ...
 
 
 class InboxFiles(Protocol):
-    """The inbox; inbox_store.InboxFileStore says what it raises."""
+    """The inbox; adapters.s3.inbox.InboxFileStore says what it raises."""
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
 
 
 class InboxResults(Protocol):
-    """Where the inbox is answered; inbox_store.InboxResultStore says what it raises."""
+    """Where the inbox is answered; adapters.s3.inbox.InboxResultStore says what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
 
 
 class EventPublisher(Protocol):
-    """Where events go to; event_bus.EventBridgeBus says what they are."""
+    """Where events go to; adapters.eventbridge.EventBridgeBus says what they are."""
 
     def put(self, details: Sequence[str]) -> int: ...
 

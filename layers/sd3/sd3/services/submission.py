@@ -1,4 +1,4 @@
-"""From a request to a job that is kept: its seeds, init image, message and Idempotency-Key."""
+"""From a request to a stored job: its init image, seeds, message and Idempotency-Key."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,8 +14,6 @@ from sd3.domain.job import (
     IdempotencyRecord,
     Job,
     JobStatus,
-    first_version,
-    running,
 )
 from sd3.domain.request import GenerateRequest, fingerprint_of, resolve_seeds
 from sd3.errors import (
@@ -50,164 +48,162 @@ class Submission(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class JobSubmission:
-    """Makes jobs of requests; nothing is paid yet."""
+    """Makes jobs of requests. Nothing is paid here."""
 
     jobs: JobRepository
     images: ImageStorage
     uploads: UploadStorage
     queue: MessageQueue
-    upstreams: ImageGenerator
-    time: Clock
+    generator: ImageGenerator
+    clock: Clock
     sync_image_steps: int
     retention: timedelta
 
-    def admit(self, request: GenerateRequest, caller: RequestContext) -> Submission:
-        """Keep a job, queued or taken by the caller, unless one of the same key or id is there.
+    def submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
+        """Write a job, queued or started by the caller, unless its key or id has one already.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
         generate, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
         StorageError.
         """
-        client_id, key, limits = caller.client_id, caller.idempotency_key, caller.limits
+        client_id, limits = context.client_id, context.limits
         try:
-            request, quote = self.appraise(request, client_id=client_id)
-            self.jobs.refuse(client_id, quote.micros, limits=limits, now=self.time.now())
+            request, quote = self.prepare(request, client_id=client_id)
+            self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
         except RequestError:
-            # An earlier call can have made the job of it while its upload, or room, was there.
-            made = self._made_before(request, caller)
-            if made is None:
+            # An earlier call may have made the job while its upload, or its budget, was there.
+            job = self._existing(request, context)
+            if job is None:
                 raise
-            return Submission(made, is_new=False)
-        job = self._new_job(request, caller, quote)
-        # The message comes first: from the moment that the job is written, somebody will end it.
-        waits = job.status is JobStatus.QUEUED
-        delay = 0 if waits else int(caller.seconds + LEASE_MARGIN_SECONDS) + 1
+            return Submission(job, is_new=False)
+        job = self._new_job(request, context, quote)
+        # The message goes first: as soon as the job is written, somebody is bound to end it.
+        is_queued = job.status is JobStatus.QUEUED
+        delay = 0 if is_queued else int(context.seconds + LEASE_MARGIN_SECONDS) + 1
         self.queue.send(job.id, delay_seconds=delay)
         try:
-            admitted = self._keep_once(job, key, caller) if key else self._keep(job, caller)
+            submission = self._create(job, context)
         except RequestError:
-            self._drop(job)
+            self._discard(job)
             raise
-        if admitted.job.id != job.id:
-            self._drop(job)
-        elif not admitted.is_new:
-            _check_same_request(admitted.job, request)
-        return admitted
+        if submission.job.id != job.id:
+            self._discard(job)
+        elif not submission.is_new:
+            _check_same_request(submission.job, request)
+        return submission
 
-    def appraise(
-        self, request: GenerateRequest, *, client_id: str
-    ) -> tuple[GenerateRequest, Quote]:
-        """The request with its init image, and what it takes; nothing is changed.
+    def prepare(self, request: GenerateRequest, *, client_id: str) -> tuple[GenerateRequest, Quote]:
+        """Read the request's init image and price the request; nothing is changed.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
         generate, and StorageError.
         """
         request = self._with_upload(request, client_id)
-        self.upstreams.check(request)
-        return request, self.upstreams.quote(request, has_image=request.init_image is not None)
+        self.generator.check(request)
+        return request, self.generator.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
-        """The request with its upload, if it names one, as its init image."""
+        """Read the upload that the request names, if it names one, as its init image."""
         upload_id = request.init_image_id
         if upload_id is None:
             return request
         try:
-            data = self.uploads.read(client_id, upload_id, now=self.time.now())
+            data = self.uploads.read(client_id, upload_id, now=self.clock.now())
             image = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
         except NotFoundError as error:
-            # The same words for another client's: nobody learns which ids there are.
+            # The same words for another client's upload: nobody learns which ids exist.
             raise _upload_error("not found or expired", error.code) from error
         except (TooLargeError, InvalidImageError) as error:
             raise _upload_error(str(error), "picture") from error
         return request.model_copy(update={"init_image": image})
 
-    def _made_before(self, request: GenerateRequest, caller: RequestContext) -> Job | None:
-        """The job that an earlier call with the same key, or else the same id, has made."""
-        now = self.time.now()
-        job_id, key = caller.job_id, caller.idempotency_key
+    def _existing(self, request: GenerateRequest, context: RequestContext) -> Job | None:
+        """Find the job that an earlier call with the same key, or else the same id, has made."""
+        now = self.clock.now()
+        job_id, key = context.job_id, context.idempotency_key
         if key:
-            holder = self.jobs.holder(caller.client_id, key, now=now)
-            if holder is None:
+            record = self.jobs.find_idempotency_record(context.client_id, key, now=now)
+            if record is None:
                 return None
-            _check_same(holder, fingerprint_of(request))
-            job_id = holder.job_id
+            _check_fingerprint(record, fingerprint_of(request))
+            job_id = record.job_id
         try:
-            job = self.jobs.get(job_id, client_id=caller.client_id, now=now)
+            job = self.jobs.get(job_id, client_id=context.client_id, now=now)
         except NotFoundError:
             return None
         if not key:
             _check_same_request(job, request)
-        return None if key and _frees_its_key(job) else job
+        return None if key and _releases_its_key(job) else job
 
-    def _new_job(self, request: GenerateRequest, caller: RequestContext, quote: Quote) -> Job:
-        now = self.time.now()
-        init = request.init_image
-        folder = f"{caller.client_id}/{caller.job_id}"
+    def _new_job(self, request: GenerateRequest, context: RequestContext, quote: Quote) -> Job:
+        now = self.clock.now()
+        init_image = request.init_image
+        folder = f"{context.client_id}/{context.job_id}"
         job = Job(
-            id=caller.job_id,
-            client_id=caller.client_id,
+            id=context.job_id,
+            client_id=context.client_id,
             status=JobStatus.QUEUED,
             created_at=now,
             expires_at=now + self.retention,
             request=request,
             seeds=resolve_seeds(request),
-            init_image_key=init and self.images.save_init_image(folder, init),
-            inbox=caller.inbox,
+            init_image_key=init_image and self.images.save_init_image(folder, init_image),
+            inbox=context.inbox,
             quote=quote,
         )
         too_long = request.num_images * request.steps > self.sync_image_steps
-        if caller.respond_async or too_long:
+        if context.respond_async or too_long:
             return job
-        return running(job, now=now, seconds=caller.seconds, quote=quote)
+        return job.start(now=now, seconds=context.seconds, quote=quote)
 
-    def _keep(self, job: Job, caller: RequestContext) -> Submission:
-        if self.jobs.create(job, limits=caller.limits):
-            return Submission(first_version(job), is_new=True)
-        return self._held(job.id, job)
-
-    def _held(self, job_id: str, job: Job) -> Submission:
-        """The job that is there; a write whose answer was lost is repeated, and finds itself."""
-        held = self.jobs.get(job_id, client_id=job.client_id, now=self.time.now())
-        if (held.id, held.created_at) == (job.id, job.created_at):
-            return Submission(first_version(job), is_new=True)
-        return Submission(held, is_new=False)
-
-    def _keep_once(self, job: Job, key: str, caller: RequestContext) -> Submission:
-        fingerprint = fingerprint_of(job.request)
-        instead_of = None
+    def _create(self, job: Job, context: RequestContext) -> Submission:
+        """Write the job, or find the one that has its key or id."""
+        key, limits = context.idempotency_key, context.limits
+        if key is None:
+            stored = self.jobs.create(job, limits=limits)
+            return Submission(stored, is_new=True) if stored else self._found(job.id, job)
+        fingerprint, instead_of = fingerprint_of(job.request), None
         for _ in range(_TRIES):
-            holder = self.jobs.create_once(
-                job, key, fingerprint=fingerprint, instead_of=instead_of, limits=caller.limits
+            found = self.jobs.create_once(
+                job, key, fingerprint=fingerprint, instead_of=instead_of, limits=limits
             )
-            if holder is None:
-                return Submission(first_version(job), is_new=True)
-            _check_same(holder, fingerprint)
-            admitted = self._held(holder.job_id, job)
-            if not _frees_its_key(admitted.job):
-                return admitted
-            instead_of = holder.job_id
+            if isinstance(found, Job):
+                return Submission(found, is_new=True)
+            _check_fingerprint(found, fingerprint)
+            submission = self._found(found.job_id, job)
+            if not _releases_its_key(submission.job):
+                return submission
+            instead_of = found.job_id
         raise StorageError("The Idempotency-Key could not be taken.")
 
-    def _drop(self, job: Job) -> None:
-        """Remove the init image of a job that was not kept; else it stays for the retention."""
+    def _found(self, job_id: str, job: Job) -> Submission:
+        """Read the job that is there. A write whose response was lost finds itself."""
+        found = self.jobs.get(job_id, client_id=job.client_id, now=self.clock.now())
+        if (found.id, found.created_at) == (job.id, job.created_at):
+            # What was read back has no init image.
+            return Submission(found.model_copy(update={"request": job.request}), is_new=True)
+        return Submission(found, is_new=False)
+
+    def _discard(self, job: Job) -> None:
+        """Remove the init image of a job that was not written."""
         if job.init_image_key:
-            with suppress(StorageError):
+            with suppress(StorageError):  # then it stays until its retention is over
                 self.images.delete_all(job.folder, count=0)
 
 
-def _check_same(holder: IdempotencyRecord, fingerprint: str) -> None:
-    if holder.fingerprint != fingerprint:
+def _check_fingerprint(record: IdempotencyRecord, fingerprint: str) -> None:
+    if record.fingerprint != fingerprint:
         raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
 
 
 def _check_same_request(job: Job, request: GenerateRequest) -> None:
-    """Clients can choose the gateway's id of a request, and so a job's that is there."""
+    """Compare the requests: clients can choose the gateway's request id, and so a job's id."""
     if job.request.model_dump_json() != request.model_dump_json():
         raise IdempotencyMismatchError("The job of this request's id is of another request.")
 
 
-def _frees_its_key(job: Job) -> bool:
-    """Whether a job failed in a way that may pass: its key may try again."""
+def _releases_its_key(job: Job) -> bool:
+    """Whether a job failed in a way that may pass: the next call with its key tries again."""
     return job.error is not None and job.error.code in _RETRYABLE
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sd3.domain.generation import UpstreamResult
-from sd3.domain.image import Image
+from sd3.domain.generation import GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError
 from sd3.settings import Rate, Settings
@@ -33,17 +32,9 @@ class Upstream(Protocol):
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
         """Fields of `request` that it does not follow, or not as asked."""
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
-        """Generate one image for each seed, in order, in one call.
+    def generate(self, task: GenerationTask) -> UpstreamResult:
+        """Generate one image for each seed of the task, in order, in one call.
 
-        `deadline` is in seconds of time.monotonic(); nothing is waited for beyond it.
         Raises UpstreamError, InvalidRequestError for an init image that cannot be decoded, and
         StorageError when its key cannot be read.
         """

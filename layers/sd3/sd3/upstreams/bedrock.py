@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -97,22 +97,15 @@ class BedrockUpstream:
         """What its schema does not have."""
         return ("steps", "cfg_scale")
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
-        (seed,) = map(reproducible, seeds)
+        (seed,) = map(reproducible, task.seeds.values())
         response = self._http.post(
             self._path,
             auth=BearerAuth(self._key, without_key=self._signature),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
-            body=self._body(request, seed, init_image),
-            deadline=deadline,
+            body=self._body(task.request, seed, task.init_image),
+            deadline=task.deadline,
             explain=_explain,
         )
         return UpstreamResult((_image(response.body, seed),), 0.0)

@@ -8,9 +8,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from sd3.domain.billing import ChargeOutcome, Expense
-from sd3.domain.generation import GeneratedImage, UpstreamResult
-from sd3.domain.image import Image
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error, UpstreamRateLimitedError, UpstreamUnavailableError
 from sd3.settings import UpstreamSettings
@@ -19,10 +18,10 @@ from sd3.upstreams.base import Upstream
 BACKOFF_SECONDS: Final = 1.0
 
 MIN_CALL_SECONDS: Final = 10.0
-"""Kept for the call itself when its slot is waited for by who has generated a part already."""
+"""Kept for the call itself while a caller that has some images already waits for a slot."""
 
 PATIENCE_SECONDS: Final = 20.0
-"""How long a slot is waited for: with its call it should end before the gateway's 29 s, and longer
+"""How long a caller waits for a slot. Wait and call should end before the gateway's 29 s. Longer
 waits belong to the queue, where they cost nothing."""
 
 Result = GeneratedImage | Sd3Error
@@ -33,66 +32,56 @@ Batch = tuple[int, ...]
 
 
 class Permit(NamedTuple):
-    """What a limiter allows: one call for each wait, in seconds from now."""
+    """Permission for one call after each wait, in seconds from now."""
 
     waits: tuple[float, ...]
-    holder: str = ""
-    """Whom the leases of calls under way belong to, where these are bounded."""
+    lease_holder: str = ""
+    """Prefix of the names of its leases, where concurrency is bounded."""
     is_troubled: bool = False
-    """Whether calls have failed of late, so that one that does not is news."""
+    """Whether calls failed before, so that a success must be recorded."""
     is_probe: bool = False
-    """Whether the upstream is given up, but for this visit."""
+    """Whether the circuit breaker is open, and this caller is the probe."""
 
 
 class RateLimiter(Protocol):
     """Limits the rate at which all functions together call one upstream."""
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
-        """Take slots for up to `calls` calls, at least one, the first within `patience` seconds.
+        """Reserve slots for up to `calls` calls, at least one, the first within `patience` seconds.
 
         Raises UpstreamRateLimitedError when that cannot be, and StorageError.
         """
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Tell what became of the calls; raises nothing."""
-
-
-class GenerationTask(NamedTuple):
-    """What is to be generated, and until when by the monotonic clock."""
-
-    request: GenerateRequest
-    seeds: Mapping[int, int]
-    """By the index of the image."""
-    init_image: Image | None
-    deadline: float
+        """Record how the calls ended; raises nothing."""
 
 
 @dataclass
 class Calls:
-    """What calls to one upstream have come to so far."""
+    """The results of the calls to one upstream so far."""
 
     results: dict[int, Result] = field(default_factory=dict)
     milliseconds: float = 0.0
     were_made: bool = False
-    """Whether the upstream was asked at all."""
+    """Whether the upstream was called at all."""
 
     @property
     def has_generated(self) -> bool:
-        """Whether an image is there."""
+        """Whether at least one image was generated."""
         return any(isinstance(result, GeneratedImage) for result in self.results.values())
 
-    def add(self, batch: Batch, answer: UpstreamResult | Sd3Error) -> None:
-        """Note what one call came to."""
-        if isinstance(answer, Sd3Error):
-            self.results |= dict.fromkeys(batch, answer)
+    def add(self, batch: Batch, result: UpstreamResult | Sd3Error) -> None:
+        """Add the result of one call."""
+        if isinstance(result, Sd3Error):
+            self.results |= dict.fromkeys(batch, result)
             return
-        self.results |= dict(zip(batch, answer.images, strict=True))
-        self.milliseconds = max(self.milliseconds, answer.prediction_time_ms)
+        self.results |= dict(zip(batch, result.images, strict=True))
+        self.milliseconds = max(self.milliseconds, result.prediction_time_ms)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimitedUpstream:
-    """An upstream behind its limiter; both are made when they are first used."""
+    """An upstream behind its rate limiter. Both are made when they are first used."""
 
     settings: UpstreamSettings
     make: Callable[[], Upstream]
@@ -103,60 +92,62 @@ class RateLimitedUpstream:
 
     @cached_property
     def upstream(self) -> Upstream:
-        """The upstream itself; raises ValueError for settings of which none can be made."""
+        """The upstream itself; raises ValueError for settings of which none can be calls."""
         return self.make()
 
     @cached_property
     def limiter(self) -> RateLimiter:
-        """Its limiter, which all functions share."""
+        """Its rate limiter, which all functions share."""
         return self.make_limiter(self.upstream)
 
     def price(self, request: GenerateRequest) -> int:
-        """What one image costs, in micro-dollars."""
+        """Price one image in micro-dollars."""
         if self.settings.price_micros is not None:
             return self.settings.price_micros
         return self.upstream.price(request)
 
-    def generate(self, order: GenerationTask, *, tries: int) -> Calls:
-        """Generate what is ordered; a call that the upstream is too busy for is tried so often."""
-        made, failed = Calls(), 0
-        todo = _batches(order.seeds, self.upstream.images_per_call)
-        while todo:
-            # Where nobody else generates the rest, it should not be lost to those who come now.
-            is_patient = made.has_generated and tries > 1
+    def generate(self, task: GenerationTask, *, tries: int) -> Calls:
+        """Generate the images of a task; each call to a busy upstream is tried `tries` times."""
+        calls, failed = Calls(), 0
+        waiting = _batches(task.seeds, self.upstream.images_per_call)
+        while waiting:
+            # The rest of a job that has images already goes before new jobs if nobody else is left.
+            is_patient = calls.has_generated and tries > 1
             try:
-                permit = self._enter(len(todo), order, is_patient=is_patient)
+                permit = self._acquire(len(waiting), task, is_patient=is_patient)
             except Sd3Error as error:
-                for batch in todo:
-                    made.add(batch, error)
+                for batch in waiting:
+                    calls.add(batch, error)
                 break
-            now, todo = todo[: len(permit.waits)], todo[len(permit.waits) :]
-            busy = self._make(order, now, permit, made)
+            now, waiting = waiting[: len(permit.waits)], waiting[len(permit.waits) :]
+            busy = self._call_all(task, now, permit, calls)
             if not busy:
                 continue
             failed += 1
             wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
-            if failed == tries or wait > self._patience(order, is_patient=made.has_generated):
-                for batch in todo:  # it would be the same for them
-                    made.results |= dict.fromkeys(batch, made.results[busy[0][0]])
+            if failed == tries or wait > self._patience(task, is_patient=calls.has_generated):
+                for batch in waiting:  # they would fail likewise
+                    calls.results |= dict.fromkeys(batch, calls.results[busy[0][0]])
                 break
-            todo = busy + todo
+            waiting = busy + waiting
             self.sleep(wait)
-        return made
+        return calls
 
-    def expenses(self, made: Calls, request: GenerateRequest) -> Iterator[Expense]:
-        """What the calls cost, summed by outcome; nothing when none was made."""
-        counts = Counter(_charge_outcome(result) for result in made.results.values())
+    def charges(self, calls: Calls, request: GenerateRequest) -> Iterator[Charge]:
+        """Sum what the calls cost by outcome; nothing when no call was made."""
+        counts = Counter(_charge_outcome(result) for result in calls.results.values())
         paid = [one for one in (ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN) if counts[one]]
+        name = self.upstream.name
         for outcome in paid:
-            yield Expense(self.upstream.name, outcome, self.price(request) * counts[outcome])
-        if made.were_made and not paid:
-            yield Expense(self.upstream.name, ChargeOutcome.FREE, 0)
+            micros = self.price(request) * counts[outcome]
+            yield Charge(upstream=name, outcome=outcome, micros=micros)
+        if calls.were_made and not paid:
+            yield Charge(upstream=name, outcome=ChargeOutcome.FREE, micros=0)
 
-    def _enter(self, calls: int, order: GenerationTask, *, is_patient: bool) -> Permit:
-        """Take slots; who is patient waits for them as long as the order allows."""
+    def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit:
+        """Take slots; a patient caller waits for them as long as its task allows."""
         while True:
-            patience = self._patience(order, is_patient=is_patient)
+            patience = self._patience(task, is_patient=is_patient)
             try:
                 return self.limiter.acquire(calls, patience=patience)
             except UpstreamRateLimitedError as error:
@@ -165,47 +156,42 @@ class RateLimitedUpstream:
                     raise
             self.sleep(wait)
 
-    def _patience(self, order: GenerationTask, *, is_patient: bool) -> float:
-        """For how long a slot may be waited for: what is left then is the call's own."""
-        left = max(0.0, order.deadline - self.clock())
+    def _patience(self, task: GenerationTask, *, is_patient: bool) -> float:
+        """Return how long a slot may be waited for. The rest of the time is the call's."""
+        left = max(0.0, task.deadline - self.clock())
         if is_patient:
             return max(left - MIN_CALL_SECONDS, left / 2)
         return min(PATIENCE_SECONDS, left / 2)
 
-    def _make(
-        self, order: GenerationTask, batches: Sequence[Batch], permit: Permit, made: Calls
+    def _call_all(
+        self, task: GenerationTask, batches: Sequence[Batch], permit: Permit, calls: Calls
     ) -> list[Batch]:
-        """Call for each batch, all at once; those that the upstream was too busy for."""
+        """Make all calls at once, and return the batches that found the upstream too busy."""
 
         def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:
                 self.sleep(wait)
             try:
-                return self._call(order, batch)
+                return self._call(task, batch)
             except Sd3Error as error:
                 return error
 
-        made.were_made = True
+        calls.were_made = True
         if len(batches) == 1:
-            answers = [call(batches[0], permit.waits[0])]
+            results = [call(batches[0], permit.waits[0])]
         else:
             with ThreadPoolExecutor(len(batches), thread_name_prefix="generate") as pool:
-                answers = list(pool.map(call, batches, permit.waits))
-        errors = [one if isinstance(one, Sd3Error) else None for one in answers]
+                results = list(pool.map(call, batches, permit.waits))
+        errors = [one if isinstance(one, Sd3Error) else None for one in results]
         self.limiter.release(permit, errors)
-        for batch, answer in zip(batches, answers, strict=True):
-            made.add(batch, answer)
+        for batch, result in zip(batches, results, strict=True):
+            calls.add(batch, result)
         busy = zip(batches, errors, strict=True)
         return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
 
-    def _call(self, order: GenerationTask, batch: Batch) -> UpstreamResult:
+    def _call(self, task: GenerationTask, batch: Batch) -> UpstreamResult:
         started = self.clock()
-        result = self.upstream.generate(
-            order.request,
-            seeds=[order.seeds[index] for index in batch],
-            init_image=order.init_image,
-            deadline=order.deadline,
-        )
+        result = self.upstream.generate(task.only(batch))
         name = self.upstream.name
         return UpstreamResult(
             tuple(image._replace(upstream=name) for image in result.images),

@@ -1,13 +1,12 @@
-"""The upstreams in the order in which they are asked, of which the next one never pays twice."""
+"""The upstreams in their order: the next one gets only what cannot have been charged yet."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from sd3.domain.billing import Expense, Quote
-from sd3.domain.generation import GeneratedImage, GenerationResult
-from sd3.domain.image import Image
+from sd3.domain.billing import Charge, Quote
+from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
 from sd3.domain.job import JobError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -17,7 +16,7 @@ from sd3.errors import (
     UpstreamRefusedError,
     UpstreamTimeoutError,
 )
-from sd3.upstreams.dispatch import GenerationTask, RateLimitedUpstream, Result
+from sd3.upstreams.dispatch import RateLimitedUpstream, Result
 
 TRIES: Final = 3
 """Of a call that the last upstream is too busy for; from the others on it is the next one's."""
@@ -25,10 +24,10 @@ TRIES: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Fallback:
-    """One upstream or several. Whoever is not able, or says no, leaves its images to the next.
+    """One upstream or several; each hands over to the next what it cannot or will not generate.
 
-    Only what cannot have been charged is asked of the next one: after an answer that did not come,
-    or came in pieces, nobody knows. An upstream's 'no' to a prompt or image is everybody's.
+    Only images that cannot have been charged are handed over. After a response that did not come,
+    or came in pieces, nobody knows. A refusal of the prompt or image itself is final.
     """
 
     make_members: Callable[[], Sequence[RateLimitedUpstream]]
@@ -49,48 +48,41 @@ class Fallback:
             raise InvalidRequestError(field_errors[0])
 
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote:
-        """What an attempt costs at the most: every image by the dearest upstream that can."""
+        """Price an attempt at most: every image by the dearest upstream that can generate it."""
         dearest = self._dearest(request, has_image=has_image)
         return Quote(
             upstream=dearest.upstream.name, micros=dearest.price(request) * request.num_images
         )
 
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]:
-        """Fields that the upstream of the quote does not follow, or not as asked."""
+        """Name the fields that the upstream of the quote does not follow, or not as asked."""
         return self._dearest(request, has_image=has_image).upstream.ignored(request)
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> GenerationResult:
-        """Generate one image for each seed, until `deadline` in seconds of the monotonic clock.
+    def generate(self, task: GenerationTask) -> GenerationResult:
+        """Generate one image for each seed of the task.
 
-        Nothing is raised: the outcome says what went wrong.
+        Raises nothing: the result says what went wrong.
         """
         results: dict[int, Result] = {}
-        expenses: list[Expense] = []
+        charges: list[Charge] = []
         ignored: dict[str, None] = {}
         milliseconds = 0.0
-        todo = dict(enumerate(seeds))
-        able = self._able(request, has_image=init_image is not None)
+        rest = task
+        able = self._able(task.request, has_image=task.init_image is not None)
         for member in able:
-            order = GenerationTask(request, todo, init_image, deadline)
-            made = member.generate(order, tries=self.tries if member is able[-1] else 1)
-            results |= made.results
-            expenses += member.expenses(made, request)
-            milliseconds = max(milliseconds, made.milliseconds)
-            if any(isinstance(result, GeneratedImage) for result in made.results.values()):
-                ignored |= dict.fromkeys(member.upstream.ignored(request))
-            todo = {index: seed for index, seed in todo.items() if _is_the_nexts(results[index])}
-            if not todo:
+            calls = member.generate(rest, tries=self.tries if member is able[-1] else 1)
+            results |= calls.results
+            charges += member.charges(calls, task.request)
+            milliseconds = max(milliseconds, calls.milliseconds)
+            if calls.has_generated:
+                ignored |= dict.fromkeys(member.upstream.ignored(task.request))
+            rest = rest.only(i for i in rest.seeds if _can_be_handed_over(results[i]))
+            if not rest.seeds:
                 break
         if not results:
-            results = dict.fromkeys(todo, UpstreamRefusedError("No upstream can generate this."))
-        return _outcome(seeds, results, milliseconds, tuple(expenses), tuple(ignored))
+            error = UpstreamRefusedError("No upstream can generate this.")
+            results = dict.fromkeys(task.seeds, error)
+        return _combined(task, results, milliseconds, tuple(charges), tuple(ignored))
 
     def _dearest(self, request: GenerateRequest, *, has_image: bool) -> RateLimitedUpstream:
         able = self._able(request, has_image=has_image) or self.members
@@ -104,7 +96,8 @@ class Fallback:
         ]
 
 
-def _is_the_nexts(result: Result) -> bool:
+def _can_be_handed_over(result: Result) -> bool:
+    """Whether the next upstream may be asked for an image: nothing can have been charged for it."""
     return (
         isinstance(result, Sd3Error)
         and not result.may_have_charged
@@ -112,22 +105,22 @@ def _is_the_nexts(result: Result) -> bool:
     )
 
 
-def _outcome(
-    seeds: Sequence[int],
+def _combined(
+    task: GenerationTask,
     results: dict[int, Result],
     milliseconds: float,
-    expenses: tuple[Expense, ...],
+    charges: tuple[Charge, ...],
     ignored: tuple[str, ...],
 ) -> GenerationResult:
     errors = [result for result in results.values() if isinstance(result, Sd3Error)]
     if errors and not any(isinstance(r, GeneratedImage) and r.image for r in results.values()):
-        return GenerationResult(expenses=expenses, error=max(errors, key=_weight))
-    images = tuple(_image(seed, results[index]) for index, seed in enumerate(seeds))
-    return GenerationResult(images, milliseconds, expenses, ignored)
+        return GenerationResult(charges=charges, error=max(errors, key=_severity))
+    images = tuple(_image(seed, results[index]) for index, seed in task.seeds.items())
+    return GenerationResult(images, milliseconds, charges, ignored)
 
 
-def _weight(error: Sd3Error) -> tuple[bool, bool, bool]:
-    """Of several errors the one that counts: what may be paid, and then what may pass."""
+def _severity(error: Sd3Error) -> tuple[bool, bool, bool]:
+    """Rank errors: first what may have been paid, then what may pass."""
     return isinstance(error, UpstreamTimeoutError), error.may_have_charged, error.retryable
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
@@ -75,22 +75,15 @@ class OctoaiUpstream:
         """Nothing: the contract is its own."""
         return ()
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate all images in one call; see Upstream.generate."""
-        body = request_body(request, seeds, init_image)
+        seeds = tuple(task.seeds.values())
         response = self._http.post(
             PATH,
             auth=BearerAuth(self._key),
             headers={"Content-Type": "application/json"},
-            body=body,
-            deadline=deadline,
+            body=request_body(task.request, seeds, task.init_image),
+            deadline=task.deadline,
             explain=_explain,
         )
         return read_answer(response.body, seeds)

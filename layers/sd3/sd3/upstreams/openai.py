@@ -10,8 +10,7 @@ from typing import Annotated, Final
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.domain.generation import GeneratedImage, UpstreamResult
-from sd3.domain.image import Image
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
 from sd3.http.auth import ApiKey, BearerAuth, no_auth
@@ -78,22 +77,15 @@ class OpenaiUpstream:
         """A cfg_scale beyond the largest that is taken."""
         return ("cfg_scale",) if request.cfg_scale > MAX_GUIDANCE_SCALE else ()
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,  # noqa: ARG002 - see field_errors
-        deadline: float,
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
-        (seed,) = seeds
+        (seed,) = task.seeds.values()
         response = self._http.post(
             PATH,
             auth=BearerAuth(self._key, without_key=no_auth),
             headers={"Content-Type": "application/json"},
-            body=self._body(request, seed),
-            deadline=deadline,
+            body=self._body(task.request, seed),
+            deadline=task.deadline,
             explain=_explain,
         )
         return _result(response.body, seed)

@@ -6,7 +6,7 @@ from typing import Final
 
 from urllib3 import encode_multipart_formdata
 
-from sd3.domain.generation import GeneratedImage, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image, extension, read_image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.request import GenerateRequest
@@ -81,25 +81,16 @@ class StabilityUpstream:
         clamped = _cfg_scale(request) != request.cfg_scale
         return ("steps", "cfg_scale") if clamped else ("steps",)
 
-    def generate(
-        self,
-        request: GenerateRequest,
-        *,
-        seeds: Sequence[int],
-        init_image: Image | None,
-        deadline: float,
-    ) -> UpstreamResult:
+    def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
-        (seed,) = map(reproducible, seeds)
-        if init_image:
-            init_image = self._resizer.resized(init_image, request.width, request.height)
-        body, content_type = self._form(request, seed, init_image)
+        (seed,) = map(reproducible, task.seeds.values())
+        body, content_type = self._form(task.request, seed, task.init_image)
         response = self._http.post(
             PATH,
             auth=BearerAuth(self._key),
             headers={"Content-Type": content_type, "Accept": "image/*"},
             body=body,
-            deadline=deadline,
+            deadline=task.deadline,
             explain=_explain,
         )
         return UpstreamResult((_image(response, seed),), 0.0)
@@ -113,6 +104,7 @@ class StabilityUpstream:
             name: str(value) for name, value in fields.items()
         }
         if init_image:
+            init_image = self._resizer.resized(init_image, request.width, request.height)
             file = f"image.{extension(init_image.content_type)}"
             form["image"] = (file, init_image.data, init_image.content_type)
         return encode_multipart_formdata(form)

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sd3.adapters.dynamodb.job_items import (
     DELETED,
@@ -18,20 +18,18 @@ from sd3.adapters.dynamodb.job_items import (
     statuses,
 )
 from sd3.adapters.dynamodb.job_queries import JobQueries
-from sd3.adapters.dynamodb.ledger import RejectionCache, admit, book, usage_from_item
+from sd3.adapters.dynamodb.ledger import RejectionCache, record_usage, reserve, usage_from_item
 from sd3.adapters.dynamodb.table import ConditionFailedError, JobTable
 from sd3.domain.billing import NO_USAGE, budget_exceeded, rate_limited
 from sd3.domain.client import NO_LIMITS, ClientLimits
-from sd3.domain.job import (
-    JOB_ID,
-    IdempotencyRecord,
-    Job,
-    JobStatus,
-    first_version,
-    next_version,
-    usage_of,
+from sd3.domain.job import JOB_ID, IdempotencyRecord, Job, JobStatus
+from sd3.errors import (
+    GoneError,
+    IdempotencyMismatchError,
+    LeaseLostError,
+    NotFoundError,
+    RequestError,
 )
-from sd3.errors import GoneError, IdempotencyMismatchError, LeaseLostError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,11 +37,12 @@ if TYPE_CHECKING:
 
 
 class JobStore(JobQueries):
-    """Jobs in DynamoDB, one item each, always written whole and on a condition.
+    """Jobs in DynamoDB, one item each, always written whole.
 
     `document` is the job as JSON. Beside it stand copies of what conditions and indexes look at,
-    and `ttl`, by which DynamoDB removes the item. What a write changes of a job's booking is
-    recorded in `usage_table` by the same write.
+    and `ttl`, by which DynamoDB removes the item. A write needs the version that was read, and
+    records in the same transaction what it changes of the client's usage: nothing is recorded
+    twice or lost, whoever dies when.
     """
 
     def __init__(
@@ -57,27 +56,28 @@ class JobStore(JobQueries):
     ) -> None:
         super().__init__(JobTable(client, table, sleep=sleep, jitter=jitter))
         self._usage_table = usage_table
-        self._refusals = RejectionCache()
+        self._rejections = RejectionCache()
 
-    def refuse(self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime) -> None:
-        """Refuse again what this process has just refused; nothing is called.
+    def repeat_rejection(
+        self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
+    ) -> None:
+        """Reject again what this process has just rejected; nothing is called.
 
-        `micros` is what a job would take. Raises BudgetExceededError and RateLimitedError.
+        `micros` is what the job may cost. Raises BudgetExceededError and RateLimitedError.
         """
-        if refusal := self._refusals.find(client_id, micros, limits=limits, now=now):
-            raise refusal
+        if rejection := self._rejections.find(client_id, micros, limits=limits, now=now):
+            raise rejection
 
-    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> bool:
-        """Write a new job and book it; False when its id is taken.
+    def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> Job | None:
+        """Write a new job and reserve what it may cost; None when its id is taken.
 
         Raises BudgetExceededError and RateLimitedError where the limits have no room for it, and
         StorageError.
         """
         try:
-            self._admit([self._new(job)], job, limits)
+            return self._create([], job, limits)
         except ConditionFailedError:
-            return False
-        return True
+            return None
 
     def create_once(
         self,
@@ -87,12 +87,11 @@ class JobStore(JobQueries):
         fingerprint: str,
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
-    ) -> IdempotencyRecord | None:
-        """Write a new job and its Idempotency-Key, both or neither; None when that was done.
+    ) -> Job | IdempotencyRecord:
+        """Write a new job together with its Idempotency-Key, or find the record that has the key.
 
-        Otherwise the job that holds the key, unless that is `instead_of`, whose place is taken.
-        `fingerprint` is of the request. Raises IdempotencyMismatchError when the id is another
-        job's, and what `create` does.
+        The record of the job `instead_of` is replaced. `fingerprint` is of the request. Raises
+        IdempotencyMismatchError when the id is another job's, and what `create` does.
         """
         put_key = self._table.put_part(
             key_item_from(job, key, fingerprint=fingerprint),
@@ -105,55 +104,42 @@ class JobStore(JobQueries):
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
         try:
-            self._admit([put_key, self._new(job)], job, limits)
+            return self._create([put_key], job, limits)
         except ConditionFailedError as error:
             if item := error.failed.get(0):
-                return _holder_from(item)
+                return _record_from(item)
             raise IdempotencyMismatchError("This request's id is another one's.") from error
-        return None
 
-    def holder(self, client_id: str, key: str, *, now: datetime) -> IdempotencyRecord | None:
-        """Who holds a client's Idempotency-Key. Raises StorageError."""
+    def find_idempotency_record(
+        self, client_id: str, key: str, *, now: datetime
+    ) -> IdempotencyRecord | None:
+        """Find which job has a client's Idempotency-Key. Raises StorageError."""
         item = self._table.get(key_id(client_id, key))
         if item is None or int(item["ttl"]["N"]) <= now.timestamp():
             return None
-        return _holder_from(item)
+        return _record_from(item)
 
-    def claim(self, job: Job, *, now: datetime) -> None:
-        """Write the next attempt of a job that waits, or whose attempt has died.
+    def save(self, job: Job) -> Job:
+        """Write the next state of a job, and record in the ledger what that changes.
 
-        Raises LeaseLostError when the job is no more as it was read, and StorageError.
+        Raises LeaseLostError when somebody else has written the job since it was read, and
+        StorageError.
         """
-        self._write(
-            job,
-            attempt=job.attempt - 1,
-            condition="(#status = :queued OR #status = :running AND lease_until < :now)",
-            values={**statuses(JobStatus.QUEUED, JobStatus.RUNNING), ":now": {"N": seconds(now)}},
-        )
-
-    def save(self, job: Job) -> None:
-        """Write what a running attempt has come to: an end, or back to the queue.
-
-        Raises LeaseLostError when the attempt owns the job no more, and StorageError.
-        """
-        self._write(job, condition="#status = :running", values=statuses(JobStatus.RUNNING))
-
-    def stop(self, job: Job, *, was: JobStatus | None = None) -> None:
-        """Write the end of a job from outside of its attempt, while it waits or runs.
-
-        `was` is the one of the two that it must still be in; see `claim` for what is raised.
-        """
-        first, second = (was, was) if was else (JobStatus.QUEUED, JobStatus.RUNNING)
-        values = {":first": {"S": first}, ":second": {"S": second}}
-        self._write(job, condition="#status IN (:first, :second)", values=values)
-
-    def correct(self, job: Job) -> None:
-        """Write what a canceled job's last attempt has cost after all; see `stop`."""
-        self._write(job, condition="#status = :canceled", values=statuses(JobStatus.CANCELED))
-
-    def redrive(self, job: Job) -> None:
-        """Write a failed job as queued again; see `stop`."""
-        self._write(job, condition="#status = :failed", values=statuses(JobStatus.FAILED))
+        stored = job.model_copy(update={"version": job.version + 1, "recorded": job.usage})
+        unchanged = {
+            "ConditionExpression": "version = :read",
+            "ExpressionAttributeValues": {":read": {"N": str(job.version)}},
+        }
+        change = stored.recorded - job.recorded
+        try:
+            if change == NO_USAGE:
+                self._table.put(item_from(stored), **unchanged)
+            else:
+                put = self._table.put_part(item_from(stored), **unchanged)
+                self._table.transact([put, record_usage(self._usage_table, stored, change)])
+        except ConditionFailedError as error:
+            raise LeaseLostError("The job has changed meanwhile.") from error
+        return stored
 
     def delete(self, job: Job, *, now: datetime) -> None:
         """Leave of an ended job that it was deleted, for a day; what it has cost stays recorded.
@@ -185,51 +171,34 @@ class JobStore(JobQueries):
             raise GoneError("The job was deleted.")
         return job_from(item)
 
-    def _new(self, job: Job) -> "TransactWriteItemTypeDef":
-        item = item_from(first_version(job))
-        return self._table.put_part(item, ConditionExpression="attribute_not_exists(id)")
-
-    def _admit(
+    def _create(
         self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
-    ) -> None:
-        """Write a new job and book it. What is there comes before what there is no room for."""
+    ) -> Job:
+        """Write a new job after `puts`. A taken id or key comes before a limit that is reached."""
+        stored = job.model_copy(update={"recorded": job.usage})
+        put = self._table.put_part(
+            item_from(stored), ConditionExpression="attribute_not_exists(id)"
+        )
+        puts = [*puts, put]
         try:
-            self._table.transact([*puts, *admit(self._usage_table, job, limits)])
+            self._table.transact([*puts, *reserve(self._usage_table, stored, limits)])
         except ConditionFailedError as error:
             if min(error.failed) < len(puts):
                 raise
-            day = error.failed.get(len(puts))
-            if day is None:
-                self._refusals.note_rate(job.client_id, now=job.created_at)
-                raise rate_limited(limits, now=job.created_at) from error
-            micros = usage_of(job).committed
-            left = (limits.daily_budget_micros or 0) - usage_from_item(day).committed
-            self._refusals.note_budget(job.client_id, micros, left=left, now=job.created_at)
-            raise budget_exceeded(micros, limits, left=left, now=job.created_at) from error
+            raise self._rejection(job, limits, day=error.failed.get(len(puts))) from error
+        return stored
 
-    def _write(
-        self, job: Job, *, condition: str, values: dict[str, Any], attempt: int | None = None
-    ) -> None:
-        new = next_version(job)
-        on_condition = {
-            "ConditionExpression": f"version = :read AND attempt = :attempt AND {condition}",
-            "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": {
-                **values,
-                ":read": {"N": str(job.version)},
-                ":attempt": {"N": str(job.attempt if attempt is None else attempt)},
-            },
-        }
-        change = new.recorded - job.recorded
-        try:
-            if change == NO_USAGE:
-                self._table.put(item_from(new), **on_condition)
-            else:
-                put = self._table.put_part(item_from(new), **on_condition)
-                self._table.transact([put, book(self._usage_table, new, change)])
-        except ConditionFailedError as error:
-            raise LeaseLostError("The job has changed meanwhile.") from error
+    def _rejection(self, job: Job, limits: ClientLimits, *, day: Item | None) -> RequestError:
+        """Name the limit that has no room for a job: the budget, if `day` is its ledger item."""
+        now = job.created_at
+        if day is None:
+            self._rejections.note_rate(job.client_id, now=now)
+            return rate_limited(limits, now=now)
+        micros = job.usage.committed
+        left = (limits.daily_budget_micros or 0) - usage_from_item(day).committed
+        self._rejections.note_budget(job.client_id, micros, left=left, now=now)
+        return budget_exceeded(micros, limits, left=left, now=now)
 
 
-def _holder_from(item: Item) -> IdempotencyRecord:
+def _record_from(item: Item) -> IdempotencyRecord:
     return IdempotencyRecord(item["job_id"]["S"], item["fingerprint"]["S"])

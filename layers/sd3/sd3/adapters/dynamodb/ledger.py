@@ -10,15 +10,15 @@ from sd3.adapters.dynamodb.job_items import Item, seconds
 from sd3.domain.billing import (
     DailyUsage,
     UsageEntry,
-    _midnight,
     budget_exceeded,
     day_of,
+    midnight,
     next_day,
     next_minute,
     rate_limited,
 )
 from sd3.domain.client import ClientLimits
-from sd3.domain.job import Job, usage_of
+from sd3.domain.job import Job
 from sd3.errors import RequestError, StorageError
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def usage_from_item(item: Item) -> UsageEntry:
     return UsageEntry(**{name: int(item[name]["N"]) for name in names if name in item})
 
 
-def book(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
-    """The part of a transaction that books a change on the job's day."""
-    return {"Update": _booked(table, job, change)}
+def record_usage(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
+    """Build the part of a transaction that records a change on the job's day."""
+    return {"Update": _recorded(table, job, change)}
 
 
-def admit(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItemTypeDef]":
-    """The parts of a transaction that book a new job, if its client's limits have room for it."""
-    change = usage_of(job)
-    day = _booked(table, job, change)
+def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItemTypeDef]":
+    """Build the parts of a transaction that reserve a new job's cost within its client's limits."""
+    change = job.usage
+    day = _recorded(table, job, change)
     if limits.daily_budget_micros is not None:
         room = limits.daily_budget_micros - change.committed
         # A day without bookings has room for what fits the budget at all.
@@ -62,7 +62,7 @@ def admit(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItem
     return parts
 
 
-def _booked(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
+def _recorded(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
     numbers = {
         ":reserved": change.reserved,
         ":spent": change.spent,
@@ -77,7 +77,7 @@ def _booked(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
         "ExpressionAttributeNames": {"#ttl": "ttl"},
         "ExpressionAttributeValues": {
             **{name: {"N": str(number)} for name, number in numbers.items()},
-            ":ttl": {"N": seconds(_midnight(job.created_at) + KEEP_DAY)},
+            ":ttl": {"N": seconds(midnight(job.created_at) + KEEP_DAY)},
         },
     }
 

@@ -39,17 +39,17 @@ from sd3.upstreams.rate_limit.schedule import (
 from sd3.upstreams.rate_limit.table import ChangedError, RateLimitTable, Update, acquire_update
 
 FAILURES: Final = 5
-"""One after the other, until the upstream is given up for a while."""
+"""Failed acquisitions in a row after which nobody calls for a while."""
 
 OPEN_SECONDS: Final = 5
 
 MAX_OPEN_SECONDS: Final = 120
 
 FULL_SECONDS: Final = 2
-"""Until it is worth looking again for a lease."""
+"""Until it is worth asking again for a lease."""
 
 MAX_PAUSE_SECONDS: Final = 600
-"""However long an upstream asks for: after it, one call asks again."""
+"""The longest pause that an upstream can ask for."""
 
 _TRIES: Final = 8
 
@@ -57,7 +57,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SharedRateLimiter:
-    """The limiter of one upstream; see upstreams.calls.Gate."""
+    """Implements dispatch.RateLimiter for one upstream, for all functions together."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class SharedRateLimiter:
     ) -> None:
         """`clock` has seconds since the epoch. Nothing is called yet."""
         self._table, self._bounds, self._clock = table, bounds, clock
-        self._turn_at = 0
-        """As it was last seen. It only grows."""
+        self._next_slot_at = 0
+        """As it was last read. It only grows."""
         self._is_busy = False
-        """Whether others had taken slots ahead of their time then."""
+        """Whether others had reserved future slots then."""
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
         """Take slots for up to `calls` calls, each within `patience` seconds.
@@ -88,68 +88,77 @@ class SharedRateLimiter:
                 count = min(count, 1)
             if count <= 0 or state.open_until > now:
                 if known:
-                    self._see(known, now)
-                raise self._held_back(state, now, latest)
-            holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
+                    self._observe(known, now)
+                raise self._rejection(state, now, latest)
+            lease_holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
             try:
                 found = self._table.update(
                     acquire_update(
-                        state, self._bounds, count, now=now, latest=latest, holder=holder
+                        state,
+                        self._bounds,
+                        count,
+                        now=now,
+                        latest=latest,
+                        lease_holder=lease_holder,
                     )
                 )
             except ChangedError as failed:
                 known = failed.state
                 continue
-            self._see(found, now)
-            self._turn_at = max(found.next_slot_at, now) + count * self._bounds.slot
-            return self._permit(found, start_times(found, self._bounds, count, now=now), holder)
+            self._observe(found, now)
+            self._next_slot_at = max(found.next_slot_at, now) + count * self._bounds.slot
+            return self._permit(
+                found, start_times(found, self._bounds, count, now=now), lease_holder
+            )
         raise UpstreamRateLimitedError("Too many calls are to be made at once.", retry_after=1)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Tell what became of the calls; a table that cannot be written is logged."""
+        """Record how the calls ended. A table that cannot be written is logged."""
         pause = max(map(self._pause, errors), default=0)
         try:
             if pause:
-                self._hold_back(self._now() + int(pause * MICROSECONDS))
+                self._pause_until(self._now() + int(pause * MICROSECONDS))
             if all(map(_is_failure, errors)):
                 self._count_failure(is_probe=permit.is_probe)
-            elif permit.is_troubled and not all(map(_says_nothing, errors)):
+            elif permit.is_troubled and not all(map(_is_inconclusive, errors)):
                 self._table.update(Update(removes=["failures", "open_until"]))
-            if permit.holder:
-                names = [f"leases.{permit.holder}{number}" for number in range(len(permit.waits))]
+            if permit.lease_holder:
+                names = [
+                    f"leases.{permit.lease_holder}{number}" for number in range(len(permit.waits))
+                ]
                 self._table.update(Update(removes=names))
         except StorageError as error:
             _logger.warning(
-                "limiter not told", exc_info=error, extra={"upstream": self._table.name}
+                "rate limiter not updated", exc_info=error, extra={"upstream": self._table.name}
             )
 
-    def _see(self, state: LimiterState, now: int) -> None:
-        self._is_busy = state.next_slot_at > max(self._turn_at, now)
-        self._turn_at = max(self._turn_at, state.next_slot_at)
+    def _observe(self, state: LimiterState, now: int) -> None:
+        self._is_busy = state.next_slot_at > max(self._next_slot_at, now)
+        self._next_slot_at = max(self._next_slot_at, state.next_slot_at)
 
     def _guess(self, now: int) -> LimiterState:
-        """What the limiter may be like: the write holds it against the item."""
-        return LimiterState(next_slot_at=max(self._turn_at, now + 1 if self._is_busy else 0))
+        """Guess the item's state; the write fails if the guess is wrong."""
+        return LimiterState(next_slot_at=max(self._next_slot_at, now + 1 if self._is_busy else 0))
 
-    def _permit(self, found: LimiterState, begins: Sequence[int], holder: str) -> Permit:
+    def _permit(self, found: LimiterState, begins: Sequence[int], lease_holder: str) -> Permit:
         now = self._now()  # the write took its time
         return Permit(
             tuple(max(0, at - now) / MICROSECONDS for at in begins),
-            holder=holder,
+            lease_holder=lease_holder,
             is_troubled=bool(found.failures or found.open_until),
             is_probe=bool(found.open_until),
         )
 
-    def _held_back(self, state: LimiterState, now: int, latest: int) -> UpstreamRateLimitedError:
-        """Why nobody may call now, and when it is worth asking again."""
+    def _rejection(self, state: LimiterState, now: int, latest: int) -> UpstreamRateLimitedError:
+        """Say why nobody may call now, and when it is worth asking again."""
         if state.open_until > now:
             seconds = (state.open_until - now) / MICROSECONDS
             return UpstreamRateLimitedError(
                 "The upstream fails, and rests a while.", retry_after=seconds
             )
         if state.next_slot_at > latest:
-            # Before the last slot that is taken by now: those who wait for a slot come back over
-            # some time, in which none of the slots should go by.
+            # A quarter of the patience before the last reserved slot: callers come back spread
+            # over some time, and no slot should pass unused meanwhile.
             seconds = (state.next_slot_at - now - (latest - now) / 4) / MICROSECONDS
             return UpstreamRateLimitedError(
                 "The upstream's calls are used up.", retry_after=seconds
@@ -157,15 +166,15 @@ class SharedRateLimiter:
         return UpstreamRateLimitedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
 
     def _pause(self, error: Sd3Error | None) -> float:
-        """For how many seconds an error holds all callers back."""
+        """Return for how many seconds an error pauses all callers."""
         if not isinstance(error, UpstreamUnavailableError) or _is_ours(error):
             return 0.0
         default = self._bounds.pause_seconds if _is_throttled(error) else 0
         asked = default if error.retry_after is None else error.retry_after
         return min(asked, MAX_PAUSE_SECONDS)
 
-    def _hold_back(self, until: int) -> None:
-        """Have no slot begin before `until`."""
+    def _pause_until(self, until: int) -> None:
+        """Let no slot begin before `until`."""
         forget_idle_time = Update(removes=["idle_since", "idle_until"])
         hold_back = Update(
             sets=["next_slot_at = :until"],
@@ -175,15 +184,15 @@ class SharedRateLimiter:
         )
         try:
             self._table.update(hold_back)
-        except ChangedError:  # it is later than that already, but for those who need not wait
+        except ChangedError:  # the next slot is later already; only idle time could begin earlier
             self._table.update(forget_idle_time)
         else:
-            self._turn_at = max(self._turn_at, until)
+            self._next_slot_at = max(self._next_slot_at, until)
 
     def _count_failure(self, *, is_probe: bool) -> None:
-        """Count one more; only a probe's counts once the upstream is given up.
+        """Count a failure. While the breaker is open only the probe's failure counts.
 
-        The others began before that, and would count one outage many times.
+        Other calls began before it opened and would count one outage many times.
         """
         conditions = [] if is_probe else ["attribute_not_exists(open_until)"]
         count = Update(adds=["failures :one"], conditions=conditions, values={":one": 1})
@@ -191,25 +200,25 @@ class SharedRateLimiter:
             doubled = self._table.update(count).failures + 1 - FAILURES
             if doubled >= 0:
                 seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
-                give_up = Update(sets=["open_until = :until"], conditions=conditions)
-                give_up.values[":until"] = self._now() + int(seconds * MICROSECONDS)
-                self._table.update(give_up)
+                open_breaker = Update(sets=["open_until = :until"], conditions=conditions)
+                open_breaker.values[":until"] = self._now() + int(seconds * MICROSECONDS)
+                self._table.update(open_breaker)
         except ChangedError:
-            return  # others have given it up meanwhile
+            return  # another caller has opened the breaker meanwhile
 
     def _now(self) -> int:
         return int(self._clock() * MICROSECONDS)
 
 
 def _is_failure(error: Sd3Error | None) -> bool:
-    """Whether a call says that the upstream is broken, and not only busy or of another mind."""
+    """Whether a call shows that the upstream is broken, and not only busy or unwilling."""
     if isinstance(error, UpstreamUnavailableError):
-        return not _says_nothing(error)
+        return not _is_inconclusive(error)
     return isinstance(error, UpstreamFailedError | UpstreamTimeoutError | UpstreamResponseError)
 
 
-def _says_nothing(error: Sd3Error | None) -> bool:
-    """Whether a call leaves it open how the upstream is."""
+def _is_inconclusive(error: Sd3Error | None) -> bool:
+    """Whether a call shows nothing about the upstream's health."""
     return _is_throttled(error) or _is_ours(error)
 
 

@@ -1,10 +1,9 @@
-"""When calls may be made so that no window has too many: arithmetic, without clock or table.
+"""The arithmetic of the rate limiter: when calls may start. It has neither clock nor table.
 
-A call takes a slot of window / calls seconds, and slots follow each other. Slots that went by while
-nobody called can be made up at once, up to a window's, so that calls after a pause need not wait:
-neither several of one caller nor one each of several.
-No window then has more calls than it allows: k calls at once have the time of k slots before them,
-in which there were none, and the time of their own k slots after them.
+Each call takes one slot of window / calls seconds, and slots follow each other. Slots that passed
+unused may be made up in a burst, up to one window of them: calls after a pause need not wait. Still
+no window has more calls than it allows. A burst of k calls has k unused slots before it and its own
+k slots after it.
 
 All times are whole microseconds since the epoch.
 """
@@ -19,18 +18,18 @@ from sd3.settings import Rate
 MICROSECONDS: Final = 1_000_000
 
 _LATE_SECONDS: Final = 0.25
-"""How much later than another a call can reach the upstream: windows are longer by that, ..."""
+"""How much later than another a call can reach the upstream. Windows are longer by that."""
 
 _LATE_SHARE: Final = 0.04
-"""... but by no more of a window than this: a short one should not be given away."""
+"""The most of a window that is given up for it: short windows lose little."""
 
-_DEAD_AT_ONCE: Final = 50
-"""DynamoDB's expressions are bounded, to 4 KB."""
+_MAX_EXPIRED: Final = 50
+"""Leases that one write removes: DynamoDB's expressions end at 4 KB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateBounds:
-    """How an upstream may be called."""
+    """How often, and how often at once, an upstream may be called."""
 
     rate: Rate | None = None
     concurrency: int | None = None
@@ -39,7 +38,7 @@ class RateBounds:
 
     @property
     def slot(self) -> int:
-        """From one call to the next; 0 without a rate."""
+        """Time from one call to the next; 0 without a rate."""
         if self.rate is None:
             return 0
         window = self.rate.seconds
@@ -48,34 +47,34 @@ class RateBounds:
 
     @property
     def window(self) -> int:
-        """How much idle time can be made up."""
+        """The most idle time that can be made up."""
         return self.rate.seconds * MICROSECONDS if self.rate else 0
 
 
 @dataclass(frozen=True)
 class LimiterState:
-    """What is known of a limiter: `next_slot_at` is when the next slot begins."""
+    """The limiter's item as it was read. `next_slot_at` is when the next free slot begins."""
 
     next_slot_at: int = 0
     idle_since: int = 0
     idle_until: int = 0
-    """The last time in which no slot was taken, and those of before were over."""
+    """End of the last interval in which no slot was in use."""
     failures: int = 0
     open_until: int = 0
-    """Until when nobody calls, the upstream being given up; 0 when it is not."""
+    """Until when the circuit breaker is open; 0 when it is closed."""
     leases: Mapping[str, int] | None = field(default_factory=dict)
-    """The calls under way, where they are bounded, and when each counts as dead."""
+    """Concurrency leases by name, with their expiry; None where concurrency was never bounded."""
 
     def expired_leases(self, now: int) -> dict[str, int]:
-        """The leases of calls whose function has died, or as many as one write can take over."""
+        """Find leases whose function has died, as many as one write can remove."""
         dead = ((name, until) for name, until in (self.leases or {}).items() if until <= now)
-        return dict(islice(dead, _DEAD_AT_ONCE))
+        return dict(islice(dead, _MAX_EXPIRED))
 
 
 def grantable(
     state: LimiterState, bounds: RateBounds, wanted: int, *, now: int, latest: int
 ) -> int:
-    """How many of the wanted calls can have their slots until `latest`."""
+    """Count how many of the wanted calls can start by `latest`."""
     if bounds.concurrency is not None:
         taken = len(state.leases or {}) - len(state.expired_leases(now))
         wanted = min(wanted, bounds.concurrency - taken)
@@ -86,7 +85,7 @@ def grantable(
 
 
 def burst_until(state: LimiterState, bounds: RateBounds, now: int) -> int:
-    """Slots until then can be taken at once: they make up for as much idle time."""
+    """Return until when slots may start at once, since they make up for idle time."""
     since, until = state.idle_since, state.idle_until
     if state.next_slot_at <= now:
         since, until = state.next_slot_at, now
@@ -96,7 +95,7 @@ def burst_until(state: LimiterState, bounds: RateBounds, now: int) -> int:
 def start_times(
     state: LimiterState, bounds: RateBounds, count: int, *, now: int
 ) -> tuple[int, ...]:
-    """When each of `count` calls may be made, by a caller who found the limiter in this state."""
+    """Return when each of `count` calls may start, if the limiter was in this state."""
     early = burst_until(state, bounds, now)
     slots = [max(state.next_slot_at, now) + index * bounds.slot for index in range(count)]
     return tuple(now if slot <= early else slot for slot in slots)

@@ -1,4 +1,4 @@
-"""The table of the limiters, one item each: conditional writes, and what an item says."""
+"""The rate limiters' table: one item for each upstream, changed by conditional writes only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PROBE_SECONDS: Final = 60
-"""Until the next one probes: longer than most calls."""
+"""Until the next caller may probe: longer than most calls take."""
 
 LEASE_SECONDS: Final = 320
-"""Beyond the longest call: the worker's 300 s."""
+"""Longer than the longest call, which is the worker's 300 s."""
 
 _NUMBERS: Final = ("next_slot_at", "idle_since", "idle_until", "failures", "open_until")
 
 
 class ChangedError(Exception):
-    """The item is not as it was expected."""
+    """The item was not in the expected state; `state` is what it was."""
 
     def __init__(self, state: LimiterState) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ChangedError(Exception):
 
 @dataclass
 class Update:
-    """A conditional write in the making; values are integers, or a map of them."""
+    """Collects the parts of a conditional write. Values are integers, or a map of them."""
 
     sets: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Update:
     values: dict[str, int | dict[str, int]] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of UpdateItem."""
+        """Return the arguments of UpdateItem."""
         clauses = {"SET": self.sets, "REMOVE": self.removes, "ADD": self.adds}
         expression = " ".join(f"{verb} {', '.join(each)}" for verb, each in clauses.items() if each)
         arguments: dict[str, Any] = {"UpdateExpression": expression}
@@ -53,14 +53,14 @@ class Update:
 
 
 class RateLimitTable:
-    """The item of one upstream's limiter."""
+    """The item of one upstream's rate limiter."""
 
     def __init__(self, client: "DynamoDBClient", table: str, name: str) -> None:
         self._client, self._table = client, table
         self.name = name
 
     def update(self, update: Update) -> LimiterState:
-        """Write; what the item was before.
+        """Write, and return the state before.
 
         Raises StorageError, and ChangedError when the condition does not hold.
         """
@@ -79,15 +79,15 @@ class RateLimitTable:
 
 
 def acquire_update(
-    state: LimiterState, bounds: RateBounds, count: int, *, now: int, latest: int, holder: str
+    state: LimiterState, bounds: RateBounds, count: int, *, now: int, latest: int, lease_holder: str
 ) -> Update:
     """Build the write that takes slots until `latest`, on the condition that `state` still holds.
 
-    `holder` is who takes leases as well, where calls are bounded; else it is empty.
+    `lease_holder` names the leases where concurrency is bounded; else it is empty.
     """
     slot = bounds.slot
     update = Update()
-    if state.open_until:  # it was seen so: this caller is the probe
+    if state.open_until:  # the breaker's time is over: this caller is the probe
         first = max(state.next_slot_at, now)
         update.conditions.append("open_until = :seen_open")
         update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :first)")
@@ -98,14 +98,14 @@ def acquire_update(
         early = burst_until(state, bounds, now)
         update.conditions += ["attribute_not_exists(open_until)", "next_slot_at > :now"]
         update.conditions.append("next_slot_at <= :last")
-        update.sets.append("next_slot_at = next_slot_at + :turns")
+        update.sets.append("next_slot_at = next_slot_at + :slots")
         last = max(latest, early) - (count - 1) * slot
-        update.values |= {":now": now, ":last": last, ":turns": count * slot}
+        update.values |= {":now": now, ":last": last, ":slots": count * slot}
         if early > latest:
             update.conditions.append("idle_until = :idle_until")
             update.values[":idle_until"] = state.idle_until
     else:
-        # Who needs no idle time to be in time need not know how long it was.
+        # A caller that needs no burst need not know how long the idle time was.
         needs_idle_time = (count - 1) * slot > latest - now
         update.conditions.append("attribute_not_exists(open_until)")
         update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :since)")
@@ -113,8 +113,8 @@ def acquire_update(
         update.sets += ["idle_until = :now", "next_slot_at = :next"]
         update.values |= {":never": 0, ":now": now, ":next": now + count * slot}
         update.values[":since"] = state.next_slot_at if needs_idle_time else now
-    if holder:
-        names = [f"{holder}{number}" for number in range(count)]
+    if lease_holder:
+        names = [f"{lease_holder}{number}" for number in range(count)]
         _take_leases(update, state, names, room=(bounds.concurrency or 0) - count, now=now)
     return update
 

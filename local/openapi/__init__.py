@@ -1,1 +1,0 @@
-"""Makes what the API says of itself: openapi.json and docs.html."""

@@ -1,0 +1,1 @@
+"""The HTTP server: routes, limits, metrics, and the engine that it runs."""

@@ -1,0 +1,1 @@
+"""The operator's commands: clients, redrive and invoke, for a stack on AWS or on this machine."""

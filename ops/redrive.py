@@ -1,0 +1,87 @@
+"""python -m ops.redrive SINCE UNTIL: put the jobs that failed in a time back into the queue."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.stacks import DeployedStack, StackError, find_stack
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.adapters.sqs import SqsJobQueue
+from sd3.domain.job import Job
+from sd3.errors import LeaseLostError, StorageError
+from sd3.services.ports import JobRepository, MessageQueue
+
+_LATE_SECONDS: Final = 60
+"""By then a job is written as queued: a worker that saw it failed would drop its message."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print how many jobs were put back; the exit status."""
+    parser = argparse.ArgumentParser(prog="make redrive", description=__doc__)
+    parser.add_argument("since", metavar="SINCE", type=moment, help="ISO time, UTC if not said")
+    parser.add_argument("until", metavar="UNTIL", type=moment, help="ISO time, UTC if not said")
+    parser.add_argument("--stack", help="a stack in your AWS account, not the one running here")
+    options = parser.parse_args(arguments)
+    try:
+        count = redrive(
+            find_stack(options.stack),
+            since=options.since,
+            until=options.until,
+            now=datetime.now(UTC),
+        )
+    except (StackError, StorageError, BotoCoreError, ClientError) as error:
+        print(f"not all were put back, do it again: {error}", file=sys.stderr)
+        return 1
+    print(f"{count} jobs put back")
+    return 0
+
+
+def moment(text: str) -> datetime:
+    """A time as ISO 8601 has it, in UTC; raises ValueError for another text."""
+    time = datetime.fromisoformat(text)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def redrive(deployed: DeployedStack, *, since: datetime, until: datetime, now: datetime) -> int:
+    """Queue all jobs again that failed from `since` to `until`; how many there were.
+
+    Doing it twice is safe: what was put back has not failed any more. Raises StorageError, and
+    botocore's errors when the stack cannot be found.
+    """
+    outputs = deployed.outputs()
+    jobs = JobStore(
+        deployed.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
+    )
+    sqs = deployed.client("sqs")
+    queue = SqsJobQueue(lambda: sqs, outputs["JobsQueue"])
+    return sum(
+        put_back(job, jobs, queue, now=now)
+        for day in _days(since.date(), until.date())
+        for job in jobs.failed_on(day.isoformat(), since=since.isoformat(), until=until.isoformat())
+        if job.expires_at > now
+    )
+
+
+def put_back(job: Job, jobs: JobRepository, queue: MessageQueue, *, now: datetime) -> bool:
+    """Queue one job again; False when somebody else did, or deleted it. Raises StorageError."""
+    # Should this process die in between, the first message still comes; the second saves the wait.
+    queue.send(job.id, delay_seconds=_LATE_SECONDS)
+    try:
+        jobs.save(job.redrive(now=now))
+    except LeaseLostError:
+        return False
+    queue.send(job.id)
+    return True
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for number in range((last - first).days + 1):
+        yield first + timedelta(days=number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

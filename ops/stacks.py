@@ -1,0 +1,105 @@
+"""A stack that is deployed: in the embedded AWS of `make run`, or in AWS itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from sd3.adapters.dynamodb.token_admin import TokenStore
+
+RUNNING_STACK: Final = Path(__file__).resolve().parents[1] / ".local/env"
+"""Where `make run` says how its stack is reached, in lines of KEY=VALUE."""
+
+STACK_NAME: Final = "sd3"
+"""Name of the stack in the embedded AWS."""
+
+
+class StackError(Exception):
+    """The stack cannot be started or has broken down; the message says what to look at."""
+
+
+class DeployedStack:
+    """One deployed stack, by the names of its template."""
+
+    def __init__(
+        self, session: boto3.Session, stack: str, *, endpoint_url: str | None = None
+    ) -> None:
+        self._session = session
+        self._stack = stack
+        self._endpoint_url = endpoint_url
+
+    def client(self, service: Any) -> Any:
+        """A boto3 client of the account that the stack lives in."""
+        local = Config(proxies={}, retries={"total_max_attempts": 1})
+        return self._session.client(
+            service,
+            endpoint_url=self._endpoint_url,
+            config=local if self._endpoint_url else None,
+        )
+
+    def outputs(self) -> dict[str, str]:
+        """The outputs of the template, by their names."""
+        [stack] = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def resource(self, logical_id: str) -> str:
+        """The physical name of a resource of the template."""
+        answer = self.client("cloudformation").describe_stack_resource(
+            StackName=self._stack, LogicalResourceId=logical_id
+        )
+        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+
+    def tokens(self) -> TokenStore:
+        """The tokens of its clients."""
+        return TokenStore(self.client("dynamodb"), self.outputs()["ClientsTable"])
+
+    def issue_token(self, client_id: str) -> str:
+        """Make a token of a client that may do all; ValueError for a client_id that is no slug."""
+        return self.tokens().issue(client_id)
+
+
+def embedded(values: Mapping[str, str]) -> DeployedStack:
+    """The stack of the embedded AWS that `values` (the lines of .local/env) describe.
+
+    Nothing of this machine's own AWS settings, files or proxies takes part.
+    """
+    session = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return DeployedStack(
+        boto3.Session(
+            aws_access_key_id=values["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=values["AWS_SECRET_ACCESS_KEY"],
+            region_name=values["AWS_DEFAULT_REGION"],
+            botocore_session=session,
+        ),
+        STACK_NAME,
+        endpoint_url=values["AWS_ENDPOINT_URL"],
+    )
+
+
+def find_stack(stack: str | None, *, env: Path = RUNNING_STACK) -> DeployedStack:
+    """The stack of that name in the user's own AWS account; without a name, the embedded one.
+
+    Raises StackError when the embedded one is not running.
+    """
+    if stack:
+        return DeployedStack(boto3.Session(), stack)
+    try:
+        return embedded(read_env(env))
+    except FileNotFoundError:
+        raise StackError("no stack is running here: start `make run`, or say STACK=name") from None
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """Read what write_env wrote; raises FileNotFoundError when there is no such file."""
+    pairs = (line.partition("=") for line in path.read_text().splitlines())
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,59 @@
+"""make redrive: how its times are read, and what it says."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ops import redrive
+from ops.stacks import StackError
+from sd3.errors import StorageError
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [("2026-11-23", 0), ("2026-11-23T09:00", 9), ("2026-11-23T09:00+02:00", 7)],
+)
+def test_a_time_is_utc_unless_it_says_so(text: str, hour: int) -> None:
+    assert redrive.moment(text) == datetime(2026, 11, 23, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("times", [["", ""], ["yesterday", "today"], ["2026-11-23"]])
+def test_what_is_no_time_is_refused(times: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        redrive.main(times)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def fake(_deployed: object, **times: Any) -> int:
+        calls.append(times)
+        return 3
+
+    monkeypatch.setattr(redrive, "find_stack", lambda _: object())
+    monkeypatch.setattr(redrive, "redrive", fake)
+    return calls
+
+
+def test_the_jobs_are_counted(
+    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert redrive.main(["2026-11-23", "2026-11-24T12:00", "--stack", ""]) == 0
+    assert capsys.readouterr().out == "3 jobs put back\n"
+    [times] = asked
+    assert times["since"] == datetime(2026, 11, 23, tzinfo=UTC)
+    assert times["until"] == datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("error", [StackError("no stack"), StorageError("no table")])
+def test_a_redrive_that_broke_off_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def find_stack(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(redrive, "find_stack", find_stack)
+    assert redrive.main(["2026-11-23", "2026-11-24"]) == 1
+    assert "do it again" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""make invoke, and which stack every command means."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.environment import write_env
+from ops import invoke
+from ops.stacks import DeployedStack, StackError, embedded, find_stack
+
+AWS = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(autouse=True)
+def _another_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An account of the user's that must not be touched."""
+    config = tmp_path / "config"
+    config.write_text("[profile work]\nendpoint_url = http://127.0.0.1:9\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "real")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real")
+
+
+def test_the_embedded_stack_is_free_of_the_users_account() -> None:
+    client = embedded(AWS).client("dynamodb")
+    assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
+    assert client.meta.region_name == "us-east-1"
+    assert client._request_signer._credentials.access_key == "local"
+
+
+def test_without_a_name_the_running_stack_is_meant(tmp_path: Path) -> None:
+    write_env(tmp_path / "env", AWS)
+    client = find_stack("", env=tmp_path / "env").client("s3")
+    assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
+
+
+def test_without_a_running_stack_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="start `make run`"):
+        find_stack(None, env=tmp_path / "env")
+
+
+def test_with_a_name_the_users_own_account_is_meant() -> None:
+    assert find_stack("prod").client("s3").meta.region_name == "eu-west-1"
+
+
+class FakeStack(DeployedStack):
+    """A stack that runs functions without AWS."""
+
+    def __init__(self) -> None:
+        self.invoked: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] = {}
+
+    def resource(self, logical_id: str) -> str:
+        return f"stack-{logical_id}"
+
+    def client(self, service: Any) -> Any:
+        return self
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.invoked.append(call)
+        return self.answer
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeStack:
+    stack = FakeStack()
+    monkeypatch.setattr(invoke, "find_stack", lambda _: stack)
+    return stack
+
+
+def test_a_function_runs_with_the_event_of_a_file(
+    fake: FakeStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    fake.answer = {"Payload": (tmp_path / "event.json").open("rb")}
+    assert invoke.main(["dead_letters", str(event)]) == 0
+    fake.answer["Payload"].close()
+    assert fake.invoked == [{"FunctionName": "stack-DeadLettersFunction", "Payload": b"{}"}]
+    assert capsys.readouterr().out == "{}\n"
+
+
+def test_a_function_that_raised_fails_the_command(fake: FakeStack, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    with event.open("rb") as payload:
+        fake.answer = {"Payload": payload, "FunctionError": "Unhandled"}
+        assert invoke.main(["jobs", str(event)]) == 1
+
+
+def test_an_event_that_is_not_there_is_said(fake: FakeStack, tmp_path: Path) -> None:
+    assert invoke.main(["jobs", str(tmp_path / "none.json")]) == 1

@@ -1,0 +1,114 @@
+"""What was not audited does not look like what has no vulnerabilities."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import audit
+from tools.audit import main
+
+SAFE = {"name": "six", "version": "1.17.0", "vulns": []}
+UNKNOWN = {"name": "uv", "skip_reason": "Dependency not found on PyPI and could not be audited"}
+VULNERABLE = {
+    "name": "requests",
+    "version": "2.30.0",
+    "vulns": [{"id": "PYSEC-2023-74", "fix_versions": ["2.31.0"], "description": "..."}],
+}
+
+
+@pytest.fixture
+def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of answers, by the name of the lock, that a stand-in for pip-audit gives."""
+    program = tmp_path / "pip-audit"
+    program.write_text('#!/bin/sh\nfor lock; do :; done\ncat "$lock" || echo "no way" >&2\n')
+    program.chmod(0o700)
+    monkeypatch.setattr(audit, "PIP_AUDIT", program)
+    return tmp_path
+
+
+def run(answers: Path, *packages: dict[str, Any], options: tuple[str, ...] = ()) -> int:
+    lock = answers / "dev.txt"
+    lock.write_text(json.dumps({"dependencies": packages, "fixes": []}))
+    return main([*options, str(lock)])
+
+
+def test_packages_without_vulnerabilities_pass(
+    answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(answers, SAFE) == 0
+    assert capsys.readouterr() == ("1 packages audited, 0 vulnerabilities known\n", "")
+
+
+def test_a_vulnerability_fails_and_is_named(
+    answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(answers, SAFE, VULNERABLE, options=("--unasked", "warn")) == 1
+    told = "vulnerable: dev.txt: requests 2.30.0: PYSEC-2023-74, fixed by 2.31.0\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 1), (("--unasked", "warn"), 0)])
+def test_a_package_that_nobody_could_be_asked_about_is_not_audited(
+    answers: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], status: int
+) -> None:
+    assert run(answers, SAFE, UNKNOWN, options=options) == status
+    out, err = capsys.readouterr()
+    assert err == "NOT AUDITED: dev.txt: uv\n"
+    assert out == "1 packages audited, 0 vulnerabilities known\n"
+
+
+def test_a_lock_without_an_answer_is_not_audited(
+    answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(answers / "sam.txt"), str(answers / "dev.txt")]) == 1
+    assert capsys.readouterr().err == "NOT AUDITED: sam.txt: no way, and 1 more\n"
+
+
+NPM_LOCK = {
+    "packages": {
+        "": {"name": "sd3-image-service"},
+        "node_modules/@scarf/scarf": {"version": "1.4.0"},
+        "node_modules/swagger-ui-dist": {"version": "5.35.0"},
+    }
+}
+NPM_ADVISORY = {"source": 1, "url": "https://example.com/advisories/GHSA-1"}
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "told"),
+    [
+        ({"vulnerabilities": {}}, 0, ""),
+        (
+            {
+                "vulnerabilities": {
+                    "@scarf/scarf": {"via": [NPM_ADVISORY], "fixAvailable": True},
+                    "swagger-ui-dist": {"via": ["@scarf/scarf"], "fixAvailable": True},
+                }
+            },
+            1,
+            "vulnerable: package-lock.json: @scarf/scarf 1.4.0: GHSA-1, fixed by a newer version\n",
+        ),
+        (
+            {"message": "405 Method Not Allowed"},
+            1,
+            "NOT AUDITED: package-lock.json: 405 Method Not Allowed\n",
+        ),
+    ],
+)
+def test_npms_packages_are_audited_too(
+    answers: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    report: dict[str, Any],
+    status: int,
+    told: str,
+) -> None:
+    program, lock = answers / "npm", answers / "package-lock.json"
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(report)}'\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(audit, "NPM", program)
+    lock.write_text(json.dumps(NPM_LOCK))
+    assert main([str(lock)]) == status
+    assert capsys.readouterr().err == told

@@ -1,0 +1,7 @@
+"""Programs that build and check this repository; nothing of it is deployed."""
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+"""The root of the checkout."""

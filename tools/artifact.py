@@ -1,0 +1,60 @@
+"""python -m tools.artifact FOLDER: check that what was built can run on AWS Lambda."""
+
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_ELF_MAGIC: Final = b"\x7fELF"
+_AARCH64: Final = 183
+"""e_machine of a 64-bit ARM file, two bytes at offset 18."""
+_TAGS: Final = ("cp313", "cpython-313", "abi3")
+_LIBRARIES: Final = ".libs"
+"""Ends the name of the folder in which a wheel brings libraries that know nothing of Python."""
+_BYTECODE_MAGIC: Final = struct.pack("<H", 3571)
+"""What a .pyc of CPython 3.13 starts with, two bytes."""
+_MAX_BYTES: Final = 100 * 2**20
+"""Lambda takes 250 MB; far less is what keeps cold starts short."""
+
+
+def faults(folder: Path) -> Iterator[str]:
+    """What cannot run on Lambda's python3.13 on arm64, one line for each file."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            head = file.read(20)
+        name = path.relative_to(folder)
+        if head.startswith(_ELF_MAGIC):
+            machine = struct.unpack_from("<H", head, 18)[0]
+            if machine != _AARCH64:
+                yield f"{name}: for ELF machine {machine}, not {_AARCH64} (aarch64)"
+        is_extension = ".so" in path.suffixes and not path.parent.name.endswith(_LIBRARIES)
+        if is_extension and not any(tag in path.name for tag in _TAGS):
+            yield f"{name}: an extension with none of the tags {', '.join(_TAGS)}"
+        if path.suffix == ".pyc" and head[:2] != _BYTECODE_MAGIC:
+            yield f"{name}: bytecode that is not of Python 3.13"
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files of a folder, unzipped."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main(folder: Path) -> int:
+    """Print what is wrong, or the size; the exit status."""
+    wrong = list(faults(folder))
+    bytes_ = size(folder)
+    if bytes_ > _MAX_BYTES:
+        wrong.append(f"{bytes_ / 2**20:.1f} MB unzipped, more than {_MAX_BYTES / 2**20:.0f}")
+    if not any(folder.rglob("*.py")):
+        wrong.append(f"nothing was built in {folder}")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    if not wrong:
+        compiled = sum(1 for _ in folder.rglob("*.so"))
+        print(f"{bytes_ / 2**20:.1f} MB unzipped, {compiled} extensions, all for aarch64")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

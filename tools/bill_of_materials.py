@@ -1,0 +1,78 @@
+"""python -m tools.bill_of_materials BILL LAYER NPM_LOCK: list what the layers ship in a bill.
+
+It is checked against the packages in the dependency layer. What the sd3 layer ships of npm's
+packages is added from npm's lock.
+"""
+
+import base64
+import json
+import re
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any, Final
+
+SHIPPED_FROM_NPM: Final = "swagger-ui-dist"
+
+Package = tuple[str, str]
+"""Its name, as PEP 503 writes it, and version."""
+
+
+def listed(bill: Path) -> set[Package]:
+    """The packages of a bill of materials, CycloneDX as JSON."""
+    components = json.loads(bill.read_text())["components"]
+    return {_package(component["name"], component["version"]) for component in components}
+
+
+def shipped(layer: Path) -> set[Package]:
+    """The packages that are installed in a folder."""
+    return {_package(found.name, found.version) for found in distributions(path=[str(layer)])}
+
+
+def add_from_npm(bill: Path, lock: Path) -> None:
+    """Add the package of npm's that is shipped, as its lock has it."""
+    package = json.loads(lock.read_text())["packages"][f"node_modules/{SHIPPED_FROM_NPM}"]
+    purl = f"pkg:npm/{SHIPPED_FROM_NPM}@{package['version']}"
+    algorithm, _, digest = package["integrity"].partition("-")
+    component: dict[str, Any] = {
+        "bom-ref": purl,
+        "type": "library",
+        "name": SHIPPED_FROM_NPM,
+        "version": package["version"],
+        "purl": purl,
+        "licenses": [{"license": {"id": package["license"]}}],
+        "hashes": [
+            {
+                "alg": algorithm.upper().replace("SHA", "SHA-"),
+                "content": base64.b64decode(digest).hex(),
+            }
+        ],
+    }
+    content = json.loads(bill.read_text())
+    content["components"].append(component)
+    content.setdefault("dependencies", []).append({"ref": purl})
+    bill.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main(bill: Path, layer: Path, npm_lock: Path) -> int:
+    """Print what differs, or how much is listed; the exit status."""
+    on_paper, in_fact = listed(bill), shipped(layer)
+    for name, version in sorted(in_fact - on_paper):
+        print(f"{bill} lacks {name} {version}", file=sys.stderr)
+    for name, version in sorted(on_paper - in_fact):
+        print(f"{bill} has {name} {version}, which is not shipped", file=sys.stderr)
+    if not in_fact:
+        print(f"nothing is installed in {layer}", file=sys.stderr)
+    if on_paper != in_fact or not in_fact:
+        return 1
+    add_from_npm(bill, npm_lock)
+    print(f"{bill} lists the {len(on_paper) + 1} packages that are shipped")
+    return 0
+
+
+def _package(name: str, version: str) -> Package:
+    return re.sub(r"[-_.]+", "-", name).lower(), version
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -1,0 +1,1 @@
+"""Makes what the API says of itself: openapi.json."""

@@ -1,0 +1,218 @@
+"""The OpenAPI document of all routes."""
+
+import tomllib
+from collections.abc import Iterable
+from http import HTTPStatus
+from itertools import groupby
+from typing import Final
+
+from pydantic import BaseModel
+
+from sd3.errors import InvalidRequestError, Sd3Error, StillRunningError
+from sd3.responses.models import ErrorBody
+from tools import ROOT
+from tools.openapi.examples import REQUEST_ID, VALIDATION_DETAIL
+from tools.openapi.operations import Answer, Header, Operation, Parameter
+from tools.openapi.routes import OPERATIONS, RETRY_AFTER
+from tools.openapi.schemas import NULL, REF, Json, ref, schemas
+
+_DESCRIPTION: Final = """\
+Generate images with Stable Diffusion 3. The API is OctoAI's SD3 API, with jobs on top of it.
+
+**On the page at `/docs`:** press *Authorize* and paste your token. Then open `POST /generate/sd3` \
+and press *Execute*: the response links to the image. Such requests are real, and cost what they \
+cost from a program.
+
+**From a program:** send `Authorization: Bearer <token>`; only the routes under *service* are \
+open. `GET` needs a token with the scope `read`, every other method one with the scope `generate`.
+
+A short request is answered with its images. A long one, or one with `Prefer: respond-async`, is \
+answered with a job that waits: read `GET /jobs/{id}` until its `status` is `succeeded`, `failed` \
+or `canceled`.
+
+Every error has the same fields: `code` for programs, `message` for people, and `request_id`, \
+which the service's logs have too. An address that is not in this document is a 404 with the code \
+`not_found`.
+"""
+_TAGS: Final = {
+    "images": "Generate images, and upload images to start from.",
+    "jobs": "Read, list, cancel and delete what was generated or waits.",
+    "usage": "Read what it cost, and what is left of the budget.",
+    "service": "Open to everybody: these routes need no token.",
+}
+_BEARER: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "The token alone, without the word `Bearer`: one that the operator gave you "
+    "(`sd3_...`), or a JWT of a trusted issuer. The page keeps it in memory only: it is gone when "
+    "you reload.",
+}
+_WHEN: Final = {
+    "invalid_json": "The body is not JSON.",
+    "content_policy": "The upstream refuses to generate this.",
+    "unauthorized": "No token, or nothing that looks like one.",
+    "budget_exceeded": "It costs more than what is left of the client's budget for the day.",
+    "forbidden": "The token is unknown, has expired or was revoked, or lacks the scope.",
+    "not_found": "It does not exist, or belongs to another client.",
+    "idempotency_mismatch": "The Idempotency-Key was used for another request.",
+    "not_cancelable": "The job has ended.",
+    "gone": "The job was deleted, up to a day ago.",
+    "too_large": "The body is larger than the service takes.",
+    "unsupported_media_type": "The body is not application/json.",
+    "validation_error": "The request is not valid: `detail` lists every fault.",
+    "rate_limited": "Too many requests.",
+    "internal_error": "The service failed.",
+    "upstream_error": "The upstream failed, or its answer cannot be used.",
+    "upstream_unavailable": "The upstream is throttled, down or out of reach; nothing was charged.",
+    "still_running": "The job `job_id` runs on.",
+}
+_CHALLENGE: Final = Header("WWW-Authenticate", "What to send.", {"const": "Bearer"})
+_ERROR_HEADERS: Final = {
+    401: (_CHALLENGE,),
+    429: (RETRY_AFTER,),
+    503: (RETRY_AFTER,),
+    504: (RETRY_AFTER,),
+}
+
+
+def document() -> Json:
+    """The OpenAPI document of all operations."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    paths: dict[str, Json] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    failures = {_codes(group): group for each in OPERATIONS for group in _by_status(each.errors)}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SD3 image service",
+            "version": project["version"],
+            "summary": project["description"],
+            "description": _DESCRIPTION,
+        },
+        "servers": [{"url": ".", "description": "The service that serves this document."}],
+        "security": [{"bearerAuth": []}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearerAuth": _BEARER},
+            "responses": {name: _failure(group) for name, group in sorted(failures.items())},
+            "schemas": schemas(),
+        },
+    }
+
+
+def _operation(operation: Operation) -> Json:
+    told: Json = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "tags": [operation.tag],
+    }
+    if operation.description:
+        told["description"] = operation.description
+    if operation.is_open:
+        told["security"] = []
+    parameters = [*map(_parameter, operation.parameters), *_query(operation.query)]
+    if parameters:
+        told["parameters"] = parameters
+    if operation.body:
+        examples = {title: {"value": value} for title, value in operation.body_examples.items()}
+        content = {"schema": ref(operation.body), "examples": examples}
+        told["requestBody"] = {"required": True, "content": {"application/json": content}}
+    answers = {str(answer.status): _answer(answer) for answer in operation.answers}
+    failures = {
+        str(group[0].status): {"$ref": f"#/components/responses/{_codes(group)}"}
+        for group in _by_status(operation.errors)
+    }
+    return told | {"responses": answers | failures}
+
+
+def _parameter(parameter: Parameter) -> Json:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+
+
+def _query(model: type[BaseModel] | None) -> list[Json]:
+    """The parameters of a query. Their null is to be left out, which no query can say."""
+    if model is None:
+        return []
+    parameters = []
+    for name, schema in model.model_json_schema(ref_template=REF)["properties"].items():
+        description = schema.pop("description")
+        kinds = [kind for kind in schema.pop("anyOf", [schema]) if kind != NULL]
+        parameters.append(Parameter(name, "query", description, kinds[0]))
+    return [_parameter(parameter) for parameter in parameters]
+
+
+def _answer(answer: Answer) -> Json:
+    told: Json = {"description": answer.description}
+    if answer.headers:
+        told["headers"] = _headers(answer.headers)
+    bodies = [ref(model) for model in answer.models]
+    if bodies:
+        schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
+        content: Json = {"schema": schema}
+        if answer.example is not None:
+            content["example"] = answer.example
+        told["content"] = {answer.media_type: content}
+    elif answer.status == HTTPStatus.OK:
+        kind = "object" if answer.media_type == "application/json" else "string"
+        told["content"] = {answer.media_type: {"schema": {"type": kind}}}
+    return told
+
+
+def _headers(headers: Iterable[Header]) -> Json:
+    return {
+        header.name: {
+            "description": header.description,
+            "required": header.always,
+            "schema": header.schema,
+        }
+        for header in headers
+    }
+
+
+def _by_status(errors: Iterable[type[Sd3Error]]) -> list[tuple[type[Sd3Error], ...]]:
+    ordered = sorted(errors, key=lambda error: error.status)
+    return [tuple(group) for _, group in groupby(ordered, key=lambda error: error.status)]
+
+
+def _codes(errors: Iterable[type[Sd3Error]]) -> str:
+    """What such errors are called together."""
+    return "_or_".join(error.code for error in errors)
+
+
+def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
+    """The answer to errors of one status."""
+    status = errors[0].status
+    code = {"enum": [error.code for error in errors]}
+    required = ["detail"] if status == HTTPStatus.UNPROCESSABLE_ENTITY else []
+    told: Json = {
+        "description": " Or: ".join(_WHEN[error.code] for error in errors),
+        "content": {
+            "application/json": {
+                "schema": {
+                    "allOf": [ref(ErrorBody), {"properties": {"code": code}}],
+                    "required": required,
+                },
+                "examples": {error.code: {"value": _failure_example(error)} for error in errors},
+            }
+        },
+    }
+    if status in _ERROR_HEADERS:
+        told["headers"] = _headers(_ERROR_HEADERS[status])
+    return told
+
+
+def _failure_example(error: type[Sd3Error]) -> Json:
+    example: Json = {"code": error.code, "message": _WHEN[error.code], "request_id": REQUEST_ID}
+    if error is StillRunningError:
+        example["job_id"] = REQUEST_ID
+    if error is InvalidRequestError:
+        example["detail"] = VALIDATION_DETAIL
+    return example

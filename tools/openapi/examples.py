@@ -1,0 +1,82 @@
+"""Examples of requests and answers, as the document shows them and as a reader can send them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Example = Mapping[str, Any]
+
+GENERATE_REQUESTS: Final[Mapping[str, Example]] = {
+    "A prompt alone": {"prompt": "a lighthouse at dusk"},
+    "Four images of a given size": {
+        "prompt": "a lighthouse at dusk, oil on canvas",
+        "negative_prompt": "people, boats",
+        "num_images": 4,
+        "seed": 4275432097,
+        "width": 1344,
+        "height": 768,
+        "steps": 30,
+        "cfg_scale": 7,
+        "image_encoding": "png",
+    },
+    "The price only": {"prompt": "a lighthouse at dusk", "num_images": 4, "dry_run": True},
+}
+"""Requests by a title. The first one is what a reader of the page sends at once."""
+
+_JOB_ID: Final = "adac6866-2124-4c21-8fca-376e9e46dd3a"
+_BUCKET: Final = "https://images.s3.us-east-1.amazonaws.com"
+
+QUEUED_JOB: Final[Example] = {
+    "id": _JOB_ID,
+    "status": "queued",
+    "created_at": "2026-11-25T03:43:31.489431Z",
+    "completed_at": None,
+    "images": [],
+    "prediction_time_ms": 0.0,
+    "cost_usd": 0.0,
+    "upstream": None,
+    "ignored": [],
+    "metadata": {},
+    "error": None,
+}
+CANCELED_JOB: Final[Example] = {
+    **QUEUED_JOB,
+    "status": "canceled",
+    "completed_at": "2026-11-25T03:43:32.120114Z",
+}
+SUCCEEDED_JOB: Final[Example] = {
+    **QUEUED_JOB,
+    "status": "succeeded",
+    "completed_at": "2026-11-25T03:43:31.675876Z",
+    "images": [
+        {
+            "index": 0,
+            "image_b64": None,
+            "url": f"{_BUCKET}/my-app/{_JOB_ID}/0.jpg?X-Amz-Signature=...",
+            "expires_at": "2026-11-25T04:43:31.675922Z",
+            "seed": 4275432097,
+            "removed_for_safety": False,
+            "safety_score": None,
+            "width": 1024,
+            "height": 1024,
+            "content_type": "image/jpeg",
+            "bytes": 91646,
+            "sha256": "984a657da326185dc62f1d3758fd53c2fa4a65b5bdcd56a9f52383a67a4b6d23",
+            "upstream": "octoai",
+            "error": None,
+        }
+    ],
+    "prediction_time_ms": 154.78,
+    "cost_usd": 0.03,
+    "upstream": "octoai",
+}
+JOBS: Final[Example] = {"jobs": [SUCCEEDED_JOB], "next_cursor": None}
+
+VALIDATION_DETAIL: Final = [
+    {
+        "loc": ["body", "steps"],
+        "msg": "Input should be less than or equal to 200",
+        "type": "less_than_equal",
+    }
+]
+REQUEST_ID: Final = _JOB_ID
+"""A job has the id of the request that made it."""

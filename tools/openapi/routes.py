@@ -1,0 +1,246 @@
+"""The HTTP API, operation by operation: what each takes, what it answers, how it can fail."""
+
+from typing import Final
+
+from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
+from sd3.domain.job import JOB_ID, JobsQuery
+from sd3.domain.request import MAX_IMAGES, GenerateRequest, UploadRequest
+from sd3.errors import (
+    BudgetExceededError,
+    ContentPolicyError,
+    ForbiddenError,
+    GoneError,
+    IdempotencyMismatchError,
+    InvalidJsonError,
+    InvalidRequestError,
+    NotCancelableError,
+    NotFoundError,
+    RateLimitedError,
+    Sd3Error,
+    StillRunningError,
+    TooLargeError,
+    UnauthorizedError,
+    UnsupportedMediaTypeError,
+    UpstreamError,
+    UpstreamUnavailableError,
+)
+from sd3.responses.models import (
+    HealthResponse,
+    JobListResponse,
+    JobResponse,
+    QuoteResponse,
+    UploadResponse,
+    UsageResponse,
+)
+from tools.openapi import examples
+from tools.openapi.operations import Answer, Header, Operation, Parameter
+
+TEXT: Final = {"type": "string"}
+
+RETRY_AFTER: Final = Header(
+    "Retry-After", "Seconds until it is worth asking again.", {"type": "integer", "minimum": 0}
+)
+_LOCATION: Final = Header("Location", "Where the job is, relative to the URL called.", TEXT)
+_LINK: Final = Header("Location", "A link to the image, signed now.", TEXT)
+_ENTITY_TAG: Final = Header("ETag", "What If-None-Match takes.", TEXT)
+_CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
+_APPLIED: Final = Header("Preference-Applied", "The preference followed.", TEXT, always=False)
+
+_JOB: Final = Parameter(
+    "id", "path", "The job's id.", {"type": "string", "pattern": f"^{JOB_ID.pattern}$"}
+)
+_INDEX: Final = Parameter(
+    "index",
+    "path",
+    "The index of the image in its job.",
+    {"type": "integer", "minimum": 0, "maximum": MAX_IMAGES - 1},
+)
+_KNOWN: Final = Parameter(
+    "If-None-Match",
+    "header",
+    "The ETag of what you have: if it is still the same, the answer is 304.",
+    TEXT,
+)
+_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    "Your own text. For 24 hours the same key and request are the same job: repeating is safe.",
+    {"type": "string", "pattern": f"^[!-~]([ -~]{{0,{MAX_KEY - 2}}}[!-~])?$"},
+)
+_ASYNC: Final = Parameter(
+    "Prefer",
+    "header",
+    "`respond-async`: do not wait for the images, answer 202 at once.",
+    {"anyOf": [{"const": "respond-async"}, TEXT]},
+)
+_WAIT: Final = Parameter(
+    "Prefer",
+    "header",
+    f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass.",
+    {"anyOf": [TEXT | {"pattern": f"^wait=(1?[0-9]|{MAX_WAIT_SECONDS})$"}, TEXT]},
+)
+
+_ALWAYS: Final = (RateLimitedError, Sd3Error)
+_WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *_ALWAYS)
+_WITH_BODY: Final = (
+    InvalidJsonError, TooLargeError, UnsupportedMediaTypeError, InvalidRequestError,
+)  # fmt: skip
+_OF_A_JOB: Final = (NotFoundError, GoneError, *_WITH_TOKEN)
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="post",
+        path="/generate/sd3",
+        id="generate",
+        tag="images",
+        summary="Generate images",
+        description="Only `prompt` is required. A short request is answered with its images (200), "
+        "a long one with a job that waits in a queue (202).",
+        parameters=(_ASYNC, _KEY),
+        body=GenerateRequest,
+        body_examples=examples.GENERATE_REQUESTS,
+        answers=(
+            Answer(
+                200,
+                "The job, which has ended; with `dry_run`, what it would cost.",
+                (JobResponse, QuoteResponse),
+                example=examples.SUCCEEDED_JOB,
+            ),
+            Answer(
+                202,
+                "The job, which waits or runs.",
+                (JobResponse,),
+                (_LOCATION, RETRY_AFTER, _APPLIED),
+                example=examples.QUEUED_JOB,
+            ),
+        ),
+        errors=(
+            *_WITH_BODY,
+            ContentPolicyError,
+            BudgetExceededError,
+            GoneError,
+            IdempotencyMismatchError,
+            *_WITH_TOKEN,
+            UpstreamError,
+            UpstreamUnavailableError,
+            StillRunningError,
+        ),
+    ),
+    Operation(
+        method="post",
+        path="/uploads",
+        id="upload",
+        tag="images",
+        summary="Get a form that uploads an init image of up to 20 MB",
+        description="Send the form's `fields` and then `file` to its `url` as multipart/form-data. "
+        "The `id` is then the `init_image_id` of requests, for a day.",
+        body=UploadRequest,
+        answers=(Answer(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),),
+        errors=(*_WITH_BODY, *_WITH_TOKEN),
+    ),
+    Operation(
+        method="get",
+        path="/jobs",
+        id="listJobs",
+        tag="jobs",
+        summary="List jobs, newest first",
+        query=JobsQuery,
+        answers=(
+            Answer(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
+        ),
+        errors=(InvalidRequestError, *_WITH_TOKEN),
+    ),
+    Operation(
+        method="get",
+        path="/jobs/{id}",
+        id="getJob",
+        tag="jobs",
+        summary="Read a job, with new links to its images",
+        parameters=(_JOB, _WAIT, _KNOWN),
+        answers=(
+            Answer(
+                200,
+                "The job.",
+                (JobResponse,),
+                (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
+                example=examples.SUCCEEDED_JOB,
+            ),
+            Answer(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
+        ),
+        errors=(InvalidRequestError, *_OF_A_JOB),
+    ),
+    Operation(
+        method="delete",
+        path="/jobs/{id}",
+        id="deleteJob",
+        tag="jobs",
+        summary="Delete a job and its images",
+        parameters=(_JOB,),
+        answers=(Answer(204, "The job is deleted. One that had not ended is canceled first."),),
+        errors=_OF_A_JOB,
+    ),
+    Operation(
+        method="post",
+        path="/jobs/{id}/cancel",
+        id="cancelJob",
+        tag="jobs",
+        summary="Cancel a job",
+        parameters=(_JOB,),
+        answers=(Answer(200, "The canceled job.", (JobResponse,), example=examples.CANCELED_JOB),),
+        errors=(NotCancelableError, *_OF_A_JOB),
+    ),
+    Operation(
+        method="get",
+        path="/jobs/{id}/images/{index}",
+        id="getImage",
+        tag="jobs",
+        summary="Follow a permanent address to an image",
+        description="The link in `Location` expires, this address does not. The page at `/docs` "
+        "cannot follow it to another host, as on AWS: open the image's `url` from the job instead.",
+        parameters=(_JOB, _INDEX),
+        answers=(Answer(302, "The image is there.", (), (_LINK, _CACHE)),),
+        errors=_OF_A_JOB,
+    ),
+    Operation(
+        method="get",
+        path="/usage",
+        id="getUsage",
+        tag="usage",
+        summary="Read what the client has used, and may still use",
+        answers=(Answer(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
+        errors=_WITH_TOKEN,
+    ),
+    Operation(
+        method="get",
+        path="/health",
+        id="health",
+        tag="service",
+        summary="Check that the service answers",
+        answers=(Answer(200, "It answers.", (HealthResponse,)),),
+        errors=_ALWAYS,
+        is_open=True,
+    ),
+    *(
+        Operation(
+            method="get",
+            path=path,
+            id=name,
+            tag="service",
+            summary=summary,
+            parameters=(_KNOWN,),
+            answers=(
+                Answer(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
+                Answer(
+                    304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)
+                ),
+            ),
+            errors=_ALWAYS,
+            is_open=True,
+        )
+        for path, name, summary, media_type in (
+            ("/openapi.json", "openapi", "Read this document", "application/json"),
+            ("/docs", "docs", "Show this document as a page", "text/html"),
+        )
+    ),
+)
