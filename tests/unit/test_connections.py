@@ -169,7 +169,7 @@ def test_dripping_body_of_unknown_length_ends_at_the_deadline(serve: Serve) -> N
         serve(dripping(start + b"1\r\nx\r\n" * 10_000, at_once=len(start))).post(seconds=0.5)
 
 
-def test_dripping_refusal_ends_at_the_deadline_with_its_status(serve: Serve) -> None:
+def test_dripping_error_response_ends_at_the_deadline_with_its_status(serve: Serve) -> None:
     start = head(422, content_length="10000")
     with pytest.raises(UpstreamRefusedError, match="answered 422"):
         serve(dripping(start + b"x" * 10_000, at_once=len(start))).post(seconds=0.5)

@@ -27,8 +27,8 @@ def verifier(issuer: LoopbackIssuer) -> JwtVerifier:
     return JwtVerifier(issuer.url, audience=AUDIENCE)
 
 
-def segment(said: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(said).encode()).rstrip(b"=").decode()
+def segment(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
 def test_an_rs256_token_is_let_in(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:

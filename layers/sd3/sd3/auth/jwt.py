@@ -69,7 +69,7 @@ class JwtVerifier:
 
 
 def client_id_of(issuer: str, subject: str) -> str:
-    """Return the id of a subject's client: a hash, since keys of objects may not hold a subject."""
+    """Return the id of a subject's client: a hash, since ids of clients are parts of keys in S3."""
     subject_of_issuer = f"{issuer}\n{subject}".encode("utf-8", "surrogatepass")
     return f"jwt-{hashlib.sha256(subject_of_issuer).hexdigest()[:32]}"
 

@@ -28,7 +28,7 @@ def missing_key(_request: PreparedRequest) -> PreparedRequest:
 
 
 def no_auth(request: PreparedRequest) -> PreparedRequest:
-    """Leave a request as it is: the upstream may need no key."""
+    """Return a request unchanged: the upstream may need no key."""
     return request
 
 

@@ -36,7 +36,7 @@ class HttpResponse(NamedTuple):
 
 
 def _by_status(_response: ErrorResponse) -> None:
-    """Leave the meaning of an error response to its status."""
+    """Return None: the status says what an error response means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +46,9 @@ class HttpLimits:
     pool_size: int = 16
     """Connections kept alive: as many as the most images of one request."""
     max_bytes: int = 128 * 1024 * 1024
-    """Of an answer; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
+    """Of a response; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
     min_seconds: float = 1.0
-    """With less time left nothing is sent: it would be paid and not waited for."""
+    """With less time nothing is sent: it would be paid for, and its result would come too late."""
 
 
 DEFAULT_HTTP_LIMITS: Final = HttpLimits()

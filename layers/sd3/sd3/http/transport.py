@@ -2,7 +2,7 @@
 
 requests and urllib3 bound the wait for each piece of a response: a server that sends a byte a
 second keeps its client for ever. Only the connection takes part in all of it, so one of our own
-counts down the time that is left. It also tells whether anything was sent, and is given up when it
+counts down the time that is left. It also says whether anything was sent, and is given up when it
 was idle for so long that the server may be closing it.
 """
 
@@ -104,8 +104,8 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         """Connect, and give the TLS handshake CONNECT_SECONDS of its own.
 
-        Raises NewConnectionError for every failure, which nothing else does: it tells the session
-        that nothing was sent.
+        Raises NewConnectionError for every failure, which nothing else does: by that the
+        session knows that nothing was sent.
         """
         seconds = self.timeout or 0.0
         deadline = time.monotonic() + seconds

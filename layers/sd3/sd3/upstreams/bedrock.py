@@ -133,7 +133,7 @@ class _SignatureAuth(AuthBase):
 
 
 def _image(body: bytearray, seed: int) -> GeneratedImage:
-    answer, places = parse_response(body, _Body)
+    answer, positions = parse_response(body, _Body)
     seed = answered_seed(answer.seeds[0] if answer.seeds else None, sent=seed)
     reason = answer.finish_reasons[0] if answer.finish_reasons else None
     if reason is not None and reason.startswith(_FILTERED):
@@ -144,7 +144,7 @@ def _image(body: bytearray, seed: int) -> GeneratedImage:
     text = answer.images[0] if answer.images else None
     if text is None:
         raise UpstreamResponseError("bedrock answered no image, and no reason why.")
-    return GeneratedImage(seed, read_image_at(text, body, places))
+    return GeneratedImage(seed, read_image_at(text, body, positions))
 
 
 def _explain(response: ErrorResponse) -> UpstreamError:

@@ -12,7 +12,7 @@ from sd3.domain.image import Image
 from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
 from sd3.http.auth import ApiKey, BearerAuth
-from sd3.http.base64_json import Places, parse_response, read_image_at, with_image
+from sd3.http.base64_json import Positions, parse_response, read_image_at, with_image
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
@@ -110,23 +110,25 @@ def read_answer(body: bytearray, seeds: Sequence[int]) -> UpstreamResult:
     `body` is used up: the last image is decoded first and cut off, so that the images and
     their base64 are never held whole side by side. Raises UpstreamResponseError.
     """
-    answer, places = parse_response(body, _Body)
+    answer, positions = parse_response(body, _Body)
     if len(answer.images) < len(seeds):
         raise UpstreamResponseError(
             f"The upstream answered {len(answer.images)} images, not {len(seeds)}."
         )
     images = deque[GeneratedImage]()
     for index, seed in reversed(list(enumerate(seeds))):
-        images.appendleft(_image(index, answer.images[index], seed, body, places))
+        images.appendleft(_image(index, answer.images[index], seed, body, positions))
     return UpstreamResult(tuple(images), answer.prediction_time_ms or 0.0)
 
 
-def _image(index: int, image: _Image, seed: int, body: bytearray, places: Places) -> GeneratedImage:
+def _image(
+    index: int, image: _Image, seed: int, body: bytearray, positions: Positions
+) -> GeneratedImage:
     answered = seed if image.seed is None else image.seed
     text = image.image_b64
     if image.removed_for_safety or text is None or text == _NULL:
         return GeneratedImage(answered, None, image.safety_score)
-    decoded = read_image_at(text, body, places, index=index)
+    decoded = read_image_at(text, body, positions, index=index)
     return GeneratedImage(answered, decoded, image.safety_score)
 
 

@@ -110,11 +110,11 @@ class OpenaiUpstream:
 
 
 def _result(body: bytearray, seed: int) -> UpstreamResult:
-    answer, places = parse_response(body, _Body)
+    answer, positions = parse_response(body, _Body)
     text = answer.data[0].b64_json if answer.data else None
     if text is None:
         raise UpstreamResponseError("openai answered no image in b64_json.")
-    image = read_image_at(text, body, places)
+    image = read_image_at(text, body, positions)
     return UpstreamResult((GeneratedImage(seed, image),), (answer.inference_time_s or 0.0) * 1000)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 DELETED: Final = "deleted"
-"""The status of what is left of a deleted job: no job has it, so that no job is read from it."""
+"""The status of a deleted job's item. No job has it, so none is read from such an item."""
 
 KEEP_DELETED: Final = timedelta(days=1)
 
@@ -60,7 +60,7 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
 
 
 def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTypeDef]":
-    """Make the item that is left of a deleted job, for a day: it says whose job it was."""
+    """Make the item of a deleted job, which for a day says whose job it was."""
     return to_item(
         {
             "id": job.id,

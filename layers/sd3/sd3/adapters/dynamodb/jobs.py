@@ -141,7 +141,7 @@ class JobStore(JobQueries):
         return stored
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        """Leave of an ended job that it was deleted, for a day; what it has cost stays recorded.
+        """Replace an ended job, for a day, by a note of its deletion; its cost stays recorded.
 
         Raises LeaseLostError when it is open again, and StorageError.
         """

@@ -1,4 +1,4 @@
-"""The jobs table's calls: what a condition did not hold for, and what is worth trying again."""
+"""The calls to the jobs table: which are tried again, and which conditions failed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -18,20 +18,20 @@ _TRIES: Final = 12
 _BACKOFF_SECONDS: Final = 0.02
 
 _MAX_BACKOFF_SECONDS: Final = 1.0
-"""All tries together wait for some 4 s: long enough for others, and well within what an attempt
-keeps back to write its end."""
+"""All tries together wait for some 4 s: long enough for other writers, and well within the time
+that an attempt reserves to write its end."""
 
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
 )
-"""Why a transaction was canceled that can be tried again: another was under way on an item."""
+"""Why a transaction was canceled that can be tried again: another one was using an item."""
 
 
 class ConditionFailedError(Exception):
-    """What was expected of items did not hold; nothing was written.
+    """A condition on an item failed; nothing was written.
 
-    `failed` has, by its position in the transaction, what each of them is; nothing of one that is
-    not there, or was not asked for.
+    `failed` has the items whose conditions failed, by their position in the transaction. An item
+    is empty where there is none, or where the write did not ask for it.
     """
 
     def __init__(self, failed: Mapping[int, Item]) -> None:
@@ -40,7 +40,7 @@ class ConditionFailedError(Exception):
 
 
 class JobTable:
-    """One table, and transactions that begin in it."""
+    """One table, and transactions that write to it and to others."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class JobTable:
         self._sleep, self._jitter = sleep, jitter
 
     def get(self, item_id: str) -> Item | None:
-        """An item as it is now; None when it is not there. Raises StorageError."""
+        """Read an item as it is now, or return None if there is none. Raises StorageError."""
         reply = self._call(
             self._client.get_item,
             TableName=self._name,
@@ -71,14 +71,14 @@ class JobTable:
     def put_part(
         self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any
     ) -> "TransactWriteItemTypeDef":
-        """The part of a transaction that writes an item."""
+        """Build the part of a transaction that writes an item."""
         put: Any = {"TableName": self._name, "Item": item, **condition}
         return {"Put": put}
 
     def transact(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
         """Write all of the parts, or none. Raises ConditionFailedError and StorageError.
 
-        Each call has a token of botocore's own: when its answer is lost, DynamoDB knows it again.
+        botocore gives each call a token, so DynamoDB applies a call once whose reply was lost.
         """
         self._call(self._client.transact_write_items, TransactItems=parts)
 
@@ -121,7 +121,7 @@ def _failed_conditions(error: ClientError) -> dict[int, Item]:
 
 
 def _reasons(error: ClientError) -> Sequence[Mapping[str, Any]]:
-    """Why a transaction was canceled, in the order of its parts."""
+    """Return why a transaction was canceled, in the order of its parts."""
     response: Mapping[str, Any] = error.response
     reasons: Sequence[Mapping[str, Any]] = response.get("CancellationReasons", ())
     return reasons

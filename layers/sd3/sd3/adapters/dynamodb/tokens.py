@@ -1,4 +1,4 @@
-"""The clients of the service, by the bearer tokens that they send."""
+"""The clients of the service, found by their bearer tokens."""
 
 import hashlib
 import re
@@ -36,7 +36,7 @@ class ClientStore:
         self._now = now
 
     def find(self, token: str) -> Client | None:
-        """The client that holds `token`; None for a malformed, unknown, expired or revoked one.
+        """Find a client by its token; None if that is malformed, unknown, expired or revoked.
 
         Raises StorageError when the table cannot be read.
         """
@@ -54,9 +54,9 @@ class ClientStore:
         return Client(found.client_id, found.name, found.scopes, found.limits)
 
     def get(self, client_id: str) -> Client | None:
-        """A client that has a token that works, as far as the index knows yet.
+        """Find a client that has an active token; None if the index does not have it, or not yet.
 
-        Its scopes are those of all such tokens together. Raises StorageError when the table
+        Its scopes are those of all its active tokens together. Raises StorageError when the table
         cannot be read.
         """
         if not CLIENT_ID.fullmatch(client_id):
@@ -70,7 +70,7 @@ class ClientStore:
         return Client(client_id, newest.name, scopes, newest.limits)
 
     def _tokens(self, client_id: str) -> list[Token]:
-        """A client's tokens: one page, since 1 MB holds thousands."""
+        """Read a client's tokens, in one page: 1 MB has room for thousands."""
         with storage_errors("The clients' table could not be read."):
             answer = self._client.query(
                 TableName=self._table,
@@ -83,7 +83,7 @@ class ClientStore:
 
 
 def sha256_of(token: str) -> str:
-    """What is kept of a token, in hex."""
+    """Return the hash that a token is stored by, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

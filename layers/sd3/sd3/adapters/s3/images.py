@@ -1,4 +1,4 @@
-"""The images bucket: images are put in parallel, and links are signed when they are read."""
+"""The images bucket: images are put in parallel, and links are signed when a job is read."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageStore:
-    """Images in S3 under `{client}/{job}/{index}.{ext}`: a second write is the same write."""
+    """Images in S3 under `{client}/{job}/{index}.{ext}`: to write one again changes nothing."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="put")
 
     def save_init_image(self, folder: str, image: Image) -> str:
-        """Keep the image that a job starts from; its key. Raises StorageError."""
+        """Store the image that a job starts from; return its key. Raises StorageError."""
         key = f"{folder}/init.{extension(image.content_type)}"
         self._put(key, image)
         return key
@@ -51,9 +51,9 @@ class ImageStore:
         return read_image(data)
 
     def delete_all(self, folder: str, *, count: int) -> None:
-        """Remove all that a job of `count` images can have kept. Raises StorageError.
+        """Remove every object that a job of `count` images can have. Raises StorageError.
 
-        Their names are known, so nothing has to be listed, and what is not there is no field_error.
+        Their keys are known, so nothing is listed. A key without an object is no error.
         """
         names = ("init", *map(str, range(count)))
         keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
@@ -66,20 +66,20 @@ class ImageStore:
             raise StorageError("Some images could not be removed.")
 
     def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
-        """Keep the images of a job, all at once; one record for each, in order.
+        """Store the images of a job, all at once; return one record for each, in order.
 
-        An image that S3 does not take has a record without a key: the others are not lost for
-        it. Raises StorageError when not one of them could be kept.
+        An image that S3 does not take has a record without a key, and the others are stored.
+        Raises StorageError when none of them could be stored.
         """
         puts = self._pool.map(lambda pair: self._keep(folder, *pair), enumerate(generated))
         records = tuple(puts)
-        wanted = any(one.image for one in generated)
-        if wanted and not any(record.key for record in records):
+        has_images = any(one.image for one in generated)
+        if has_images and not any(record.key for record in records):
             raise StorageError("The images could not be stored.")
         return records
 
     def sign(self, key: str, *, now: datetime) -> Link:
-        """A link to fetch `key`, and when it ends: never after the credentials that sign it."""
+        """Sign a link to `key`; it expires with the credentials that sign it, if they do first."""
         ends = now + self._url_ttl
         expiry = self._credentials_expiry()
         if expiry and expiry < ends:
@@ -128,7 +128,7 @@ class ImageStore:
                 Key=key,
                 Body=image.data,
                 ContentType=image.content_type,
-                # The digest that the answer names; S3 checks it, and botocore need not hash again.
+                # S3 checks it, clients get it, and botocore does not hash again.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
         return digest

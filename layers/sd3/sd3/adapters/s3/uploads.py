@@ -1,4 +1,4 @@
-"""Uploads in S3: the forms that clients send images by, and what they sent."""
+"""Uploads in S3: the forms that clients send images with, and the images that they sent."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 FOLDER: Final = "_uploads"
-"""No client's name begins with _, so no client's images are removed with uploads."""
+"""No client's id begins with _, so uploads are removed apart from everybody's images."""
 
 FORM_TTL: Final = timedelta(minutes=15)
 
@@ -26,7 +26,7 @@ _MISSING: Final = dict.fromkeys(
 
 
 class UploadStore:
-    """Uploads under `_uploads/{client}/{upload}`: who asks for another client's finds nothing."""
+    """Uploads under `_uploads/{client}/{upload}`: no client finds the upload of another one."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class UploadStore:
     def form(
         self, client_id: str, upload_id: str, *, content_type: str, now: datetime
     ) -> UploadForm:
-        """A form whose signed policy fixes bucket, key, type, and a size of 1 byte to 20 MB.
+        """Sign a form; its policy fixes bucket, key, type, and a size of 1 byte to 20 MB.
 
-        It ends after 15 minutes, or with the credentials that sign it. Nothing is called.
+        It expires after 15 minutes, or with the credentials that sign it. Nothing is called.
         """
         ends = min(filter(None, (now + FORM_TTL, self._credentials_expiry())))
         signed = self._client.generate_presigned_post(
@@ -61,10 +61,10 @@ class UploadStore:
         return UploadForm(signed["url"], signed["fields"], ends.replace(microsecond=0))
 
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes:
-        """Read what was sent.
+        """Read an upload.
 
-        Raises NotFoundError, also a day after it was sent, since S3 removes things late;
-        TooLargeError before anything is read; and StorageError.
+        Raises NotFoundError, also for an upload that is more than a day old, since S3 removes
+        objects late; TooLargeError before anything is read; and StorageError.
         """
         with storage_errors("The upload could not be read.", instead=_MISSING):
             reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
