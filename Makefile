@@ -50,7 +50,7 @@ check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, typ
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
-	@$(BIN)/cfn-lint template.yaml -a cfn_lint_serverless.rules
+	@$(BIN)/cfn-lint template.yaml monitoring.yaml -a cfn_lint_serverless.rules
 
 check-locks: .venv/.ok
 	@rm -rf build/locks && mkdir -p build/locks/npm && cp requirements/*.txt build/locks

@@ -1,12 +1,19 @@
 """Starts MiniStack with what its version 1.5.33 leaves out; runs in MiniStack's own environment.
 
-Importing an API's body, it drops the gateway responses and the answers of mock integrations
-(CORS preflight). It overlooks it when a function says that a part of a stream's batch has failed,
-and cannot compare a concurrency that is a parameter of the template, and so text. It unpacks all
-layers anew for each process of a function, which takes a second, in which it answers nobody. It
-asks IAM about the group of a log where AWS asks about a stream of it, and about no table's stream
-in particular. And it speaks plain HTTP on this machine's loopback only, where the
-buckets' TLS-only policies would refuse every request.
+What is completed or changed:
+
+- Importing the body of an API, it drops the gateway responses and the responses of mock
+  integrations (CORS preflight).
+- A gateway response that is not set takes headers and body of DEFAULT_4XX or DEFAULT_5XX, but not
+  their status.
+- It overlooks it when a function reports that a part of a stream's batch has failed.
+- It cannot compare a concurrency that is a parameter of the template, and therefore text.
+- It unpacks all layers again for each process of a function. That takes a second, in which it
+  answers nobody.
+- It asks IAM about the group of a log where AWS asks about a stream of it, and about no particular
+  stream of a table.
+- It speaks plain HTTP, on this machine's loopback only, and the TLS-only policies of buckets and
+  queues would refuse every request.
 """
 
 # ruff: noqa: SLF001 - what is completed here has no public names
@@ -27,7 +34,9 @@ def main() -> None:
     """Serve until a signal; addresses and ports come from MiniStack's own variables."""
     trust_loopback(importlib.import_module("ministack.core.iam_evaluator"))
     name_streams(importlib.import_module("ministack.core.iam_actions"))
-    complete_imports(importlib.import_module("ministack.services.apigateway_v1"))
+    gateway = importlib.import_module("ministack.services.apigateway_v1")
+    complete_imports(gateway)
+    inherit_status(gateway)
     functions = importlib.import_module("ministack.services.lambda_svc")
     repeat_failed_records(functions)
     read_concurrency(functions)
@@ -57,6 +66,20 @@ def complete_imports(gateway: Any) -> None:
             )
 
     gateway._import_rest_api, gateway._import_operation = api, operation
+
+
+def inherit_status(gateway: Any) -> None:
+    """Have a gateway response that is not set take the status of its default, as AWS does."""
+    in_effect = gateway._gateway_response_for_type
+
+    def inherited(customized: Mapping[str, Any], kind: str) -> dict[str, Any]:
+        response: dict[str, Any] = in_effect(customized, kind)
+        default = customized.get(gateway._gateway_response_family(kind)) or {}
+        if kind in customized or "statusCode" not in default:
+            return response
+        return response | {"statusCode": default["statusCode"]}
+
+    gateway._gateway_response_for_type = inherited
 
 
 def repeat_failed_records(functions: Any) -> None:

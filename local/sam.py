@@ -23,7 +23,8 @@ def build(state: Path, report: Callable[[str], None]) -> Path:
     """
     target = state / "build"
     mark = target / ".built-from"
-    wanted = _fingerprint([ROOT / "template.yaml", *_files("functions"), *_files("layers")])
+    templates = (ROOT / "template.yaml", ROOT / "monitoring.yaml")
+    wanted = _fingerprint([*templates, *_files("functions"), *_files("layers")])
     if mark.is_file() and mark.read_text() == wanted:
         return target / "template.yaml"
     report("building functions and layers")

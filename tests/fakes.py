@@ -15,13 +15,8 @@ from sd3.domain.billing import (
 from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image, Link, UploadForm
-from sd3.domain.job import (
-    IdempotencyRecord,
-    ImageRecord,
-    Job,
-    JobPage,
-    JobStatus,
-)
+from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
+from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, GoneError, LeaseLostError, NotFoundError, Sd3Error
 from sd3.services.execution import JobExecutor

@@ -6,7 +6,7 @@ from sd3.api.app import JOB_RETRY_AFTER, Response, handle
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
 from sd3.bootstrap import job_service
-from sd3.domain.job import JobsQuery
+from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.responses.models import HealthResponse
 

@@ -15,6 +15,7 @@ from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import job_from
 from sd3.domain.billing import ChargeOutcome
 from sd3.domain.job import Job, JobStatus
+from tests.e2e.functions import configure
 from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200
@@ -90,13 +91,15 @@ def calling(stack: Stack, url: str) -> Iterator[None]:
             was = functions.get_function_configuration(FunctionName=name)
             variables = was["Environment"]["Variables"]
             restored.callback(
-                functions.update_function_configuration,
-                FunctionName=name,
+                configure,
+                functions,
+                name,
                 Timeout=was["Timeout"],
                 Environment={"Variables": variables},
             )
-            functions.update_function_configuration(
-                FunctionName=name,
+            configure(
+                functions,
+                name,
                 Timeout=TIMEOUT_SECONDS,
                 Environment={"Variables": variables | {"UPSTREAM_URL": url}},
             )

@@ -12,6 +12,7 @@ import requests
 
 from local.stack import Stack
 from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
+from tests.e2e.functions import configure
 
 ASYNC: Final[dict[str, Any]] = {"Prefer": "respond-async"}
 EACH_ROUTE: Final = (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/images/0"))
@@ -85,11 +86,11 @@ def upstream_of_generate(stack: Stack, url: str) -> Iterator[None]:
     name = stack.deployed.resource("GenerateFunction")
     was = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     changed = was | {"UPSTREAM_URL": url}
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    configure(functions, name, Environment={"Variables": changed})
     try:
         yield
     finally:
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": was})
+        configure(functions, name, Environment={"Variables": was})
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def ended(job: Job) -> Job:
 
 @contextmanager
 def broken(stack: Stack) -> Iterator[None]:
-    """Give the function a bus that is not there, until it has failed and the block ends."""
+    """Send notifications to a bus that is not there, until that has failed and the block ends."""
     functions = stack.deployed.client("lambda")
     name = stack.deployed.resource("NotificationsFunction")
     environment = functions.get_function_configuration(FunctionName=name)["Environment"]

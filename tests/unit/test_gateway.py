@@ -7,7 +7,8 @@ import pytest
 
 from sd3.api.request import Request
 from sd3.domain.client import SCOPES, ClientLimits
-from sd3.domain.job import JobsQuery, JobStatus
+from sd3.domain.job import JobStatus
+from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.errors import InvalidJsonError, InvalidRequestError
 

@@ -1,6 +1,5 @@
 """What must hold for template.yaml, whichever resources it comes to have, as SAM translates it."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
@@ -15,7 +14,6 @@ from sd3.upstreams.stability import PRICES
 from tests.unit.translated_template import (
     ROOT,
     Resources,
-    api_body,
     functions,
     of_type,
     references,
@@ -23,36 +21,16 @@ from tests.unit.translated_template import (
     translated,
 )
 
-NOT_OURS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL", "LOG_LEVEL"}
+NOT_OURS = {
+    "POWERTOOLS_METRICS_NAMESPACE",
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_LOG_LEVEL",
+    "LOG_LEVEL",
+}
 """Variables that libraries read."""
 
 OF_ONE_OWNER = re.compile(r"(\$\{\w+\.Arn\}|arn:\$\{AWS::Partition\}:s3:::[^*/]+)/.+")
 """Objects of one bucket, streams of one table: only their names may have a wildcard."""
-
-GATEWAY_RESPONSES = {
-    "DEFAULT_4XX",
-    "DEFAULT_5XX",
-    "RESOURCE_NOT_FOUND",
-    "UNAUTHORIZED",
-    "INVALID_API_KEY",
-    "ACCESS_DENIED",
-    "AUTHORIZER_FAILURE",
-    "AUTHORIZER_CONFIGURATION_ERROR",
-    "INVALID_SIGNATURE",
-    "EXPIRED_TOKEN",
-    "MISSING_AUTHENTICATION_TOKEN",
-    "INTEGRATION_FAILURE",
-    "INTEGRATION_TIMEOUT",
-    "API_CONFIGURATION_ERROR",
-    "UNSUPPORTED_MEDIA_TYPE",
-    "BAD_REQUEST_PARAMETERS",
-    "BAD_REQUEST_BODY",
-    "REQUEST_TOO_LARGE",
-    "THROTTLED",
-    "QUOTA_EXCEEDED",
-    "WAF_FILTERED",
-}
-"""Every type that API Gateway has for REST APIs."""
 
 
 def cycle_free(resources: Resources) -> list[str]:
@@ -150,89 +128,15 @@ def test_no_managed_policy_is_attached_beyond_logging() -> None:
     assert attached == {"AWSLambdaBasicExecutionRole", "AmazonAPIGatewayPushToCloudWatchLogs"}
 
 
-def test_every_gateway_response_has_the_shape_of_our_errors() -> None:
-    responses = api_body()["x-amazon-apigateway-gateway-responses"]
-    assert set(responses) == GATEWAY_RESPONSES
-    for kind, response in responses.items():
-        assert set(response["responseTemplates"]) == {"application/json"}
-        body = json.loads(response["responseTemplates"]["application/json"])
-        assert {"code", "message", "request_id"} <= set(body) <= {
-            "code", "message", "request_id", "job_id", "detail"
-        }, kind  # fmt: skip
-        assert body["request_id"] == "$context.requestId"
-        assert re.fullmatch(r"[1-5]\d\d", response["statusCode"])
-        assert (
-            "gatewayresponse.header.Access-Control-Allow-Origin" in response["responseParameters"]
-        )
-
-
-def test_a_gateway_timeout_names_the_job_that_runs_on() -> None:
-    response = api_body()["x-amazon-apigateway-gateway-responses"]["INTEGRATION_TIMEOUT"]
-    body = json.loads(response["responseTemplates"]["application/json"])
-    assert (response["statusCode"], body["code"]) == ("504", "still_running")
-    assert body["job_id"] == "$context.requestId"
-
-
-def test_every_route_but_what_describes_the_service_asks_for_a_token() -> None:
-    open_routes = {
-        (method, path)
-        for path, item in api_body()["paths"].items()
-        for method, operation in item.items()
-        if operation.get("security") != [{"ClientToken": []}]
-    }
-    assert {path for method, path in open_routes if method != "options"} == {
-        "/health", "/openapi.json", "/docs", "/docs/{file}"
-    }  # fmt: skip
-
-
 def test_generate_outlives_the_gateway() -> None:
     generate = functions()["GenerateFunction"]["Properties"]
     assert generate["Timeout"] > 29
 
 
-def validation(expression: dict[str, Any], *, has_issuer: bool) -> re.Pattern[str]:
-    """What a token must look like, with an issuer of JWTs or without."""
-    condition, with_issuer, without = expression["Fn::If"]
-    assert condition == "HasJwtIssuer"
-    return re.compile(with_issuer if has_issuer else without)
-
-
-@pytest.mark.parametrize(
-    ("header", "alone", "with_issuer"),
-    [
-        ("Bearer sd3_" + "x" * 43, True, True),
-        ("bearer sd3_" + "-_0aZ" * 8 + "abc", True, True),
-        ("Bearer sd3_" + "x" * 42, False, False),
-        ("Bearer e30.e30.a-_Z0", False, True),
-        ("Bearer e30.e30.", False, False),
-        ("Bearer e30.e30", False, False),
-        ("Bearer e30xe30xe30", False, False),
-        ("Bearer a.b.c.d", False, False),
-        ("Bearer a.b.c d", False, False),
-        ("Basic e30.e30.e30", False, False),
-    ],
-)
-def test_jwts_are_looked_at_only_when_there_is_an_issuer(
-    header: str, alone: bool, with_issuer: bool
-) -> None:
-    schemes = api_body()["components"]["securitySchemes"]
-    authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
-    expression = authorizer["identityValidationExpression"]
-    for has_issuer, matches in ((False, alone), (True, with_issuer)):
-        pattern = validation(expression, has_issuer=has_issuer)
-        assert bool(pattern.fullmatch(header)) == matches
-
-
-def test_a_token_that_ends_is_let_in_for_a_minute_at_most() -> None:
-    schemes = api_body()["components"]["securitySchemes"]
-    authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
-    assert authorizer["authorizerResultTtlInSeconds"] == 60
-
-
 def test_only_the_authorizer_knows_the_issuer() -> None:
     knowing = {
         name
-        for name, function in functions().items()
+        for name, function in of_type(translated(), "AWS::Lambda::Function").items()
         if "JWT_ISSUER" in function["Properties"]["Environment"]["Variables"]
     }
     assert knowing == {"AuthorizerFunction"}

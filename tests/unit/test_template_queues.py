@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tests.unit.monitoring import watched_resources
 from tests.unit.translated_template import Resources, of_type, references, source, translated
 
 
@@ -68,8 +69,7 @@ def test_queues_wait_long_enough_and_report_single_failures() -> None:
 def test_a_queue_has_a_reader_or_an_alarm() -> None:
     queues = of_type(source()["Resources"], "AWS::SQS::Queue")
     read = {source_of(mapping) for mapping in mappings(translated(), "AWS::SQS::Queue").values()}
-    alarms = of_type(source()["Resources"], "AWS::CloudWatch::Alarm").values()
-    watched = {name for a in alarms for name in references(a["Properties"].get("Dimensions", []))}
+    watched = set(watched_resources())
     assert set(queues) <= read | watched
     for name, queue in queues.items():
         given_up_to = {*references(queue["Properties"].get("RedrivePolicy", {}))}

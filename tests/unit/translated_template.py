@@ -1,4 +1,4 @@
-"""template.yaml as written, and as SAM translates it for CloudFormation."""
+"""The templates as written, and template.yaml as SAM translates it for CloudFormation."""
 
 import copy
 import json
@@ -10,6 +10,8 @@ from typing import Any
 
 import boto3
 import cfnlint.decode
+from samtranslator.intrinsics.actions import FindInMapAction
+from samtranslator.intrinsics.resolver import IntrinsicsResolver
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
@@ -19,25 +21,50 @@ Resources = dict[str, dict[str, Any]]
 
 
 @cache
-def source() -> dict[str, Any]:
-    """The template as written, with intrinsics in their long form."""
-    template, field_errors = cfnlint.decode.decode(str(ROOT / "template.yaml"))
-    assert not field_errors
+def source(name: str = "template.yaml") -> dict[str, Any]:
+    """Read a template as written, with intrinsics in their long form."""
+    template, faults = cfnlint.decode.decode(str(ROOT / name))
+    assert not faults
     plain: dict[str, Any] = json.loads(json.dumps(template, default=str))
     return plain
 
 
 @cache
 def translated() -> Resources:
-    """What CloudFormation gets to see."""
+    """Translate the template for CloudFormation, with its references to parameters."""
+    return _translate(_packaged(), _values())
+
+
+def published(*, code: str = "key", **changed: str) -> Resources:
+    """Translate the template as AWS does, with the values of its parameters written into it first.
+
+    AWS::LanguageExtensions does that before SAM, which decides by it whether a function is new.
+    `code` stands for what was built, and `changed` has other values than the defaults.
+    """
+    template, values = _packaged(code), _values() | changed
+    literal = IntrinsicsResolver(values).resolve_parameter_refs(template)
+    find_in_map = {FindInMapAction.intrinsic_name: FindInMapAction()}
+    mapped = IntrinsicsResolver(template["Mappings"], find_in_map).resolve_parameter_refs(literal)
+    return _translate(mapped, values)
+
+
+def _packaged(code: str = "key") -> dict[str, Any]:
     template = copy.deepcopy(source())
     for resource in template["Resources"].values():
         for name in {"CodeUri", "ContentUri"} & set(resource.get("Properties", {})):
-            resource["Properties"][name] = "s3://bucket/key"
+            resource["Properties"][name] = f"s3://bucket/{code}"
+    return template
+
+
+def _values() -> dict[str, str]:
+    parameters = source()["Parameters"]
+    return {name: parameter.get("Default", "x") for name, parameter in parameters.items()}
+
+
+def _translate(template: dict[str, Any], values: dict[str, str]) -> Resources:
     session = boto3.Session(region_name="us-east-1")
     translator = Translator({}, Parser(), boto_session=session)
-    parameters = {name: p.get("Default", "x") for name, p in template["Parameters"].items()}
-    resources: Resources = translator.translate(template, parameters)["Resources"]
+    resources: Resources = translator.translate(template, values)["Resources"]
     return resources
 
 

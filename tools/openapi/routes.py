@@ -3,7 +3,8 @@
 from typing import Final
 
 from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
-from sd3.domain.job import JOB_ID, JobsQuery
+from sd3.domain.job import JOB_ID
+from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import MAX_IMAGES, GenerateRequest, UploadRequest
 from sd3.errors import (
     BudgetExceededError,

@@ -14,6 +14,7 @@ import pytest
 
 from local.embedded import (
     complete_imports,
+    inherit_status,
     name_streams,
     read_concurrency,
     repeat_failed_records,
@@ -67,6 +68,34 @@ def test_an_imported_api_keeps_its_gateway_responses_and_answers() -> None:
         ("operation", "/b"),
         ("gateway response", "api", "THROTTLED", {"statusCode": "429"}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "customized", "status"),
+    [
+        ("INVALID_SIGNATURE", {"DEFAULT_4XX": {"statusCode": "404"}}, "404"),
+        ("INVALID_SIGNATURE", {"DEFAULT_4XX": {}}, "403"),
+        ("INVALID_SIGNATURE", {"DEFAULT_5XX": {"statusCode": "500"}}, "403"),
+        ("INVALID_SIGNATURE", {}, "403"),
+        (
+            "INVALID_SIGNATURE",
+            {"DEFAULT_4XX": {"statusCode": "404"}, "INVALID_SIGNATURE": {"statusCode": "401"}},
+            "401",
+        ),
+        ("DEFAULT_4XX", {"DEFAULT_4XX": {"statusCode": "404"}}, "404"),
+    ],
+)
+def test_a_gateway_response_that_is_not_set_has_the_status_of_its_default(
+    kind: str, customized: dict[str, Any], status: str
+) -> None:
+    gateway = SimpleNamespace(
+        _gateway_response_family=lambda kind: None if kind.startswith("DEFAULT") else "DEFAULT_4XX",
+        _gateway_response_for_type=lambda customized, kind: customized.get(
+            kind, {"statusCode": "403"}
+        ),
+    )
+    inherit_status(gateway)
+    assert gateway._gateway_response_for_type(customized, kind)["statusCode"] == status
 
 
 def test_a_request_over_loopback_counts_as_one_over_tls() -> None:

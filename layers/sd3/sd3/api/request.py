@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from sd3.domain.client import SCOPES, ClientLimits
-from sd3.domain.request import parse_json
+from sd3.domain.json_body import parse_json
 from sd3.errors import (
     FieldError,
     InvalidJsonError,

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
@@ -244,24 +242,6 @@ TRANSITIONS: Final[Mapping[str, frozenset[JobStatus]]] = {
     "redrive": frozenset((JobStatus.FAILED,)),
 }
 """From which states each method of Job leads on."""
-
-
-class JobPage(NamedTuple):
-    """A part of a client's jobs, newest first, and where the next part begins."""
-
-    jobs: tuple[Job, ...]
-    next_position: tuple[str, str] | None
-    """created_at and id of the last job that was looked at; None at the end."""
-
-
-class JobsQuery(BaseModel):
-    """GET /jobs: which of a client's jobs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    status: JobStatus | None = Field(default=None, description="Jobs in this state only.")
-    limit: int = Field(default=20, ge=1, le=100, description="Jobs of a page, at most.")
-    cursor: str | None = Field(default=None, description="next_cursor of the page before.")
 
 
 class IdempotencyRecord(NamedTuple):

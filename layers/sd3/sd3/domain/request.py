@@ -1,12 +1,10 @@
 """What clients send: OctoAI's SD3 request and the request of an upload, checked."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from secrets import randbelow
 from typing import Annotated, Any, Final, Literal, Self
 
-import pydantic_core
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -22,19 +20,16 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sd3.domain.image import Image, decode_init_image
-from sd3.errors import FieldError, InvalidJsonError, InvalidRequestError
+from sd3.domain.json_body import parse_json
+from sd3.errors import FieldError, InvalidRequestError
 
 SIZES: Final = (
     (1536, 640), (768, 1344), (832, 1216), (1344, 768), (1152, 896),
     (640, 1536), (1216, 832), (896, 1152), (1024, 1024),
 )  # fmt: skip
-
 MAX_SEED: Final = 2**32 - 1
-
 MAX_IMAGES: Final = 16
-
 MAX_METADATA: Final = 16
-
 MAX_FIELDS: Final = 100  # the contract has some 40 names; more are one error, not one each
 
 OTHER_MODELS_FIELDS: Final = frozenset(
@@ -53,23 +48,18 @@ OCTOAI_OPTIONAL: Final = frozenset(
 """Null means the default here: OctoAI's documentation says so, and its SDK sends it."""
 
 Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
-
 SeedList = Annotated[list[Seed | None], Field(max_length=MAX_IMAGES)]
-
 Seeds = Annotated[
     Annotated[Seed, Tag("one")] | Annotated[SeedList, Tag("list")],
     Discriminator(lambda value: "list" if isinstance(value, list) else "one"),
 ]
-
 InitImage = Annotated[
     Image,
     PlainValidator(decode_init_image),
     PlainSerializer(lambda _: None),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
-
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
-
 MetadataValue = Annotated[str, Field(max_length=512)]
 
 
@@ -225,22 +215,6 @@ def _field_error(loc: tuple[str | int, ...], msg: str, kind: str) -> FieldError:
         loc = loc[:1] + loc[2:]  # without the union's tag
     shown = (part[:64] if isinstance(part, str) else part for part in loc)
     return FieldError(("body", *shown), msg, kind)
-
-
-def parse_json(body: bytes | str) -> object:
-    """Read a JSON body. No field may occur twice.
-
-    Parsers differ in which of two fields counts, so a proxy may have checked the other one. Raises
-    InvalidJsonError, also for what is nested too deeply and for NaN and Infinity.
-    """
-    try:
-        values = pydantic_core.from_json(body, allow_inf_nan=False)
-        written = json.loads(body, object_pairs_hook=len, parse_int=str)
-    except (ValueError, TypeError) as error:  # TypeError: a str with lone surrogates
-        raise InvalidJsonError(f"The body is not JSON: {error}.") from error
-    if isinstance(values, dict) and written != len(values):
-        raise InvalidJsonError("The body has a field twice.")
-    return values
 
 
 class UploadRequest(BaseModel):

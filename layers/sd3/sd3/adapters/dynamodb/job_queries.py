@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sd3.adapters.dynamodb.items import from_item, to_item
 from sd3.adapters.dynamodb.job_items import epoch_seconds, job_from
 from sd3.adapters.dynamodb.table import JobTable
-from sd3.domain.job import Job, JobPage, JobStatus
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.job_list import JobPage
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
