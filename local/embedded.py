@@ -6,6 +6,8 @@ What is completed or changed:
   integrations (CORS preflight).
 - A gateway response that is not set takes headers and body of DEFAULT_4XX or DEFAULT_5XX, but not
   their status.
+- AWS::LanguageExtensions leaves references to parameters in the template. SAM then sees no change
+  and publishes no version when a parameter changes.
 - It overlooks it when a function reports that a part of a stream's batch has failed.
 - It cannot compare a concurrency that is a parameter of the template, and therefore text.
 - It unpacks all layers again for each process of a function. That takes a second, in which it
@@ -37,11 +39,39 @@ def main() -> None:
     gateway = importlib.import_module("ministack.services.apigateway_v1")
     complete_imports(gateway)
     inherit_status(gateway)
+    write_parameters(importlib.import_module("ministack.services.cloudformation.engine"))
     functions = importlib.import_module("ministack.services.lambda_svc")
     repeat_failed_records(functions)
     read_concurrency(functions)
     share_layers(importlib.import_module("ministack.core.lambda_runtime"), functions)
     importlib.import_module("ministack.app").main()
+
+
+def write_parameters(engine: Any) -> None:
+    """Have AWS::LanguageExtensions write the values of parameters into resources, as in AWS."""
+    apply = engine.language_extensions.apply
+
+    def with_values(template: Mapping[str, Any], parameters: Mapping[str, str]) -> Any:
+        applied = apply(template, parameters)
+        declared = template.get("Parameters", {})
+        values = {
+            name: value.split(",") if "List" in declared[name]["Type"] else value
+            for name, value in parameters.items()
+        }
+        return {**applied, "Resources": _resolved(applied["Resources"], values)}
+
+    engine.language_extensions.apply = with_values
+
+
+def _resolved(part: Any, values: Mapping[str, Any]) -> Any:
+    """Replace references to parameters by their values."""
+    if isinstance(part, list):
+        return [_resolved(item, values) for item in part]
+    if not isinstance(part, Mapping):
+        return part
+    if set(part) == {"Ref"} and part["Ref"] in values:
+        return values[part["Ref"]]
+    return {name: _resolved(item, values) for name, item in part.items()}
 
 
 def complete_imports(gateway: Any) -> None:

@@ -12,6 +12,7 @@ from sd3.errors import UpstreamResponseError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
 from tests.integration.kept_jobs import job
+from tests.unit.images import black_png, chunk, flat, jpeg, png
 
 ROUTES: Final = ("job", "cancel", "delete", "image")
 FORGED: Final = '\n{"level":"ERROR","forged":true}\r\n\x1b[2J\x00'
@@ -67,6 +68,27 @@ def test_a_hostile_body_is_refused_and_leaves_nothing(
     answer = functions.generate(event)
     code = {400: "invalid_json", 422: "validation_error"}[status]
     assert (answer["statusCode"], answer["json"]["code"]) == (status, code)
+    assert kept(aws) == []
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        flat(4097, 4097),
+        black_png(4096, 4096, more_bytes=-50_000_000),
+        png()[:-12] + chunk(b"iCCP", b"x\0\0") * 10_000 + png()[-12:],
+        jpeg(progressive=True)[:-2] + b"\xff\xda\0\x08\x01\x01\0\x01\x3f\0" * 10_000 + b"\xff\xd9",
+        jpeg()[:2] + b"\xff\xe1\0\x08Exif\0\0" * 10_000 + jpeg()[2:],
+    ],
+    ids=["too large", "fewer pixels than it says", "profiles", "scans", "EXIF"],
+)
+def test_a_hostile_image_is_refused_and_leaves_nothing(
+    functions: Functions, aws: Aws, image: bytes
+) -> None:
+    answer = functions.generate(load_event("generate", init_image=encoded(image)))
+    (error,) = answer["json"]["detail"]
+    assert (answer["statusCode"], error["loc"]) == (422, ["body", "init_image"])
+    assert error["type"] == "picture"
     assert kept(aws) == []
 
 

@@ -46,6 +46,12 @@ def webp(width: int = 64, height: int = 64, **options: Any) -> bytes:
     return image(width, height, kind="webp", **options)
 
 
+def mpo(width: int = 64, height: int = 64, **options: Any) -> bytes:
+    """Save a JPEG of noise as phones do, with a second image behind it."""
+    other = Image.new("RGB", (width // 2, height // 2))
+    return image(width, height, kind="mpo", save_all=True, append_images=[other], **options)
+
+
 def flat(width: int, height: int, *, kind: str = "png", mode: str = "RGB") -> bytes:
     """Save one colour: a very small file of any size in pixels."""
     return saved(Image.new(mode, (width, height)), kind=kind)

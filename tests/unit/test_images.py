@@ -1,11 +1,16 @@
 """Base64 and the rules for a client's image."""
 
 import base64
+import subprocess
+import sys
+import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 from pydantic_core import PydanticCustomError
 
 from sd3.domain.image import (
@@ -19,8 +24,21 @@ from sd3.domain.image import (
     read_image,
 )
 from sd3.domain.image_formats import InvalidImageError
-from tests.unit.images import black_png, flat, image, jpeg, png, webp
+from tests.unit.images import (
+    KINDS_OF_PNG,
+    black_png,
+    chunk,
+    flat,
+    ihdr,
+    image,
+    jpeg,
+    mpo,
+    png,
+    png_of,
+    webp,
+)
 
+PACKAGE = Path(sys.modules[check_init_image.__module__].__file__ or "").parents[2]
 FILES = {"image/png": png(), "image/jpeg": jpeg(), "image/webp": webp()}
 PNG_TEXT = encode_base64(FILES["image/png"])
 
@@ -103,9 +121,139 @@ def test_the_size_limit_is_the_callers() -> None:
         check_init_image(data, max_bytes=len(data) - 1)
 
 
-def test_a_png_that_lies_about_its_size_is_no_init_image() -> None:
-    with pytest.raises(InvalidImageError, match="fewer pixels"):
-        check_init_image(black_png(64, 64, more_bytes=-1))
+def test_an_image_that_is_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PillowImage, "open", _never)
+    for kind in ("png", "jpeg", "webp"):
+        with pytest.raises(InvalidImageError, match="64 to 4096 pixels a side"):
+            check_init_image(flat(4097, 4097, kind=kind))
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(("color", "depth"), KINDS_OF_PNG)
+@pytest.mark.parametrize("interlaced", [0, 1])
+def test_every_kind_of_png_is_an_init_image(color: int, depth: int, interlaced: int) -> None:
+    kind = {"color": color, "depth": depth, "interlaced": interlaced}
+    assert check_init_image(black_png(65, 71, **kind))[2:] == (65, 71)
+    with pytest.raises(InvalidImageError, match="damaged"):
+        check_init_image(black_png(65, 71, **kind, more_bytes=-1))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg(mode="L"),
+        jpeg(mode="CMYK"),
+        jpeg(progressive=True),
+        mpo(),
+        mpo().replace(b"MPF\0", b"MPF\0?"),
+        jpeg(exif=b"Exif\0\0no EXIF"),
+        png(exif=b"Exif\0\0no EXIF"),
+        png(mode="P", transparency=b"\0" * 300),
+        webp(lossless=True),
+        webp(mode="RGBA"),
+    ],
+    ids=["grey JPEG", "CMYK", "progressive", "MPO", "MPO of nonsense", "JPEG with odd EXIF",
+         "PNG with odd EXIF", "odd transparency", "lossless WebP", "WebP with alpha"],
+)  # fmt: skip
+def test_what_decoders_make_an_image_of_is_an_init_image(data: bytes) -> None:
+    """Pillow warns of some of it, which would fail this test, were it let through."""
+    assert check_init_image(data)[2:] == (64, 64)
+
+
+ROWS = zlib.compress(bytes(64 * 193))
+IDAT = chunk(b"IDAT", ROWS)
+TEXT = chunk(b"tEXt", b"Comment\0ours")
+IEND = chunk(b"IEND")
+LOSSLESS = webp(lossless=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_of(ihdr(4096, 4096), IDAT, IEND),
+        png_of(ihdr(64, 64), IEND),
+        png_of(ihdr(64, 64), chunk(b"IDAT"), IEND),
+        png_of(ihdr(64, 64), chunk(b"IDAT", b"no deflate"), IEND),
+        png_of(ihdr(64, 64), chunk(b"IDAT", ROWS[:9]), TEXT, chunk(b"IDAT", ROWS[9:]), IEND),
+        png_of(ihdr(64, 64), IDAT.replace(ROWS[-5:], b"wrong"), IEND),
+        png_of(ihdr(64, 64), IDAT, TEXT.replace(b"ours", b"hers"), IEND),
+        png_of(ihdr(64, 64), ihdr(65, 64), IDAT, IEND),
+        png_of(ihdr(64, 64), ihdr(30_000, 30_000), IDAT, IEND),
+        png_of(ihdr(64, 64), chunk(b"iCCP", b"\0\0" + zlib.compress(bytes(2_000_000))), IDAT, IEND),
+        png_of(ihdr(64, 64, color=1), IDAT, IEND),
+        png_of(ihdr(64, 64, depth=4), IDAT, IEND),
+        jpeg().replace(b"\xff\xdb", b"\xff\xfe"),
+        LOSSLESS[:60] + b"\xff" * (len(LOSSLESS) - 60),
+        LOSSLESS[:21] + b"\x50" + LOSSLESS[22:],
+    ],
+    ids=["PNG with too few rows", "no pixels", "empty pixels", "no deflate", "pixels in two places",
+         "wrong CRC", "wrong CRC of a text", "two headers", "huge second header", "huge profile",
+         "unknown color", "unknown depth", "JPEG without tables", "WebP of nonsense",
+         "WebP of two sizes"],
+)  # fmt: skip
+def test_what_cannot_be_decoded_is_no_init_image(data: bytes) -> None:
+    read_image(data)
+    with pytest.raises(InvalidImageError, match=r"^the image is damaged$"):
+        check_init_image(data)
+
+
+MEASURE = """
+import re, sys
+from pathlib import Path
+from sd3.domain.image import InvalidImageError, check_init_image
+before = 0
+for length in sys.argv[1:]:
+    data = sys.stdin.buffer.read(int(length))
+    try:
+        check_init_image(data)
+    except InvalidImageError:
+        pass
+    peak = int(re.search("VmHWM:[^0-9]*([0-9]+)", Path("/proc/self/status").read_text())[1])
+    before = before or peak
+print(peak / before)
+"""
+
+
+def growth(*images: bytes) -> float:
+    """How often the first image's peak of memory the others need, in a process of their own."""
+    command = [sys.executable, "-c", MEASURE, *(str(len(data)) for data in images)]
+    ran = subprocess.run(  # noqa: S603
+        command, input=b"".join(images), cwd=PACKAGE, capture_output=True, check=True
+    )
+    assert not ran.stderr
+    return float(ran.stdout)
+
+
+def test_a_png_bomb_is_stopped_early_and_never_held() -> None:
+    """Neither pixels beyond those of the header, nor texts and profiles, fill the memory."""
+    pixels = chunk(b"IDAT", zlib.compress(bytes(100_000_000), 1))
+    megabyte = zlib.compress(bytes(1_000_000))
+    profiles = chunk(b"iCCP", b"name\0\0" + megabyte) * 250
+    texts = chunk(b"zTXt", b"name\0\0" + zlib.compress(bytes(100_000_000), 1))
+    bombs = (
+        png_of(ihdr(64, 64), pixels, IEND),
+        png_of(ihdr(64, 64), profiles, IDAT, IEND),
+        png_of(ihdr(64, 64), texts, IDAT, IEND),
+    )
+    assert growth(png(), *bombs) < 1.5
+    assert growth(png(), flat(4096, 4096)) > 1.5  # what is held would be seen
+
+
+def test_pillow_is_imported_for_a_clients_image_only() -> None:
+    """It takes longer to import than most requests take."""
+    code = (
+        "import sys, sd3.domain.request, sd3.upstreams.resize;"
+        "from sd3.domain.image import read_image;"
+        "read_image(sys.stdin.buffer.read()); print('PIL' in sys.modules)"
+    )
+    for data in FILES.values():
+        ran = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", code], input=data, cwd=PACKAGE, capture_output=True, check=True
+        )
+        assert ran.stdout == b"False\n"
 
 
 @pytest.mark.parametrize("content_type", FILES)
@@ -172,7 +320,7 @@ JSON = st.recursive(
 
 @settings(deadline=None)
 @given(JSON | st.binary().map(encode_base64) | st.text().map("data:image/png;base64,{}".format))
-def test_any_init_image_gives_an_image_or_its_fault(value: object) -> None:
+def test_any_init_image_gives_an_image_or_its_error(value: object) -> None:
     with suppress(PydanticCustomError):
         assert isinstance(decode_init_image(value), Image)
 
@@ -180,7 +328,8 @@ def test_any_init_image_gives_an_image_or_its_fault(value: object) -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_any_bytes_give_an_image_or_an_image_error(data: st.DataObject) -> None:
-    head = data.draw(st.sampled_from([b"", *(file[:60] for file in FILES.values())]))
-    whole = head[: data.draw(st.integers(0, 60))] + data.draw(st.binary())
+    whole = data.draw(st.sampled_from([*FILES.values(), mpo(), black_png(64, 64, interlaced=1)]))
+    position = data.draw(st.integers(0, len(whole) - 1) | st.integers(0, 200))
+    new = data.draw(st.binary(max_size=4))
     with suppress(InvalidImageError):
-        assert isinstance(read_image(whole), Image)
+        check_init_image(whole[:position] + new + whole[position + len(new) :])

@@ -126,6 +126,29 @@ def test_image_is_turned_as_its_exif_says(kind: str) -> None:
     assert not made.getexif()
 
 
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize(
+    "exif",
+    [b"Exif\0\0no EXIF", b"Exif\0\0II*\0\x08", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"],
+    ids=["nonsense", "cut off in its head", "cut off"],
+)
+def test_image_with_damaged_exif_is_not_turned(kind: str, exif: bytes) -> None:
+    made = opened(resized(read_image(saved(two_colored(), kind=kind, exif=exif)), 640, 640))
+    assert near(made, (10, 630), RED)
+    assert near(made, (630, 10), BLUE)
+
+
+def test_image_is_turned_though_its_exif_could_not_be_written_anew() -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112], exif[0x0131] = 6, "cameras"
+    text, ratio = b"\x01\x31\0\x02\0\0\0\x08", b"\x01\x31\0\x05\0\0\0\x01"
+    data = saved(two_colored(), kind="jpeg", exif=exif.tobytes().replace(text, ratio))
+    assert ratio in data
+    made = opened(resized(read_image(data), 640, 640))
+    assert near(made, (10, 10), RED)
+    assert near(made, (10, 630), BLUE)
+
+
 def test_what_else_a_file_holds_is_left_out() -> None:
     start = read_image(png(100, 80, icc_profile=b"profile" * 1000))
     assert b"iCCP" in start.data
@@ -155,14 +178,14 @@ def test_no_image_of_the_contract_has_too_many_bytes() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        png()[:6000] + png()[-12:],
+        png_of(ihdr(70, 70), chunk(b"IDAT", b"no deflate"), chunk(b"IEND")),
         black_png(70, 70, more_bytes=-2000),
         jpeg().replace(b"\xff\xdb", b"\xff\xfe"),
         webp(lossless=True)[:60] + b"\xff" * (len(webp(lossless=True)) - 60),
     ],
-    ids=["a PNG without its end", "too few pixels", "a JPEG without tables", "a WebP of nonsense"],
+    ids=["a PNG of nonsense", "too few pixels", "a JPEG without tables", "a WebP of nonsense"],
 )
-def test_image_that_cannot_be_decoded_is_the_clients_fault(data: bytes) -> None:
+def test_image_that_cannot_be_decoded_is_the_clients_error(data: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         resized(read_image(data), 1024, 1024)
     (field_error,) = caught.value.field_errors
@@ -171,7 +194,7 @@ def test_image_that_cannot_be_decoded_is_the_clients_fault(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"text", flat(64, 64, kind="bmp"), flat(64, 64, kind="gif")])
-def test_what_is_no_image_is_the_clients_fault(data: bytes) -> None:
+def test_what_is_no_image_is_the_clients_error(data: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         resized(Image(data, "image/png", 64, 64), 1024, 1024)
 

@@ -110,16 +110,16 @@ def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
         (flat(64, 64, kind="gif"), "PNG, JPEG or WebP"),
         (png()[:-20], "cut off"),
         (png()[:100] + bytes(9) + png()[109:], "damaged"),
+        (jpeg().replace(b"\xff\xdb", b"\xff\xfe"), "damaged"),
         (flat(5000, 5000), "64 to 4096 pixels a side"),
         (flat(5000, 5000, kind="jpeg"), "64 to 4096 pixels a side"),
         (flat(63, 64), "64 to 4096 pixels a side"),
-        (black_png(64, 64, more_bytes=50_000_000), "more pixels"),
-        (black_png(64, 64, more_bytes=-1), "fewer pixels"),
+        (black_png(64, 64, more_bytes=-1), "damaged"),
         (png() + b"x" * MAX_UPLOAD_BYTES, "more than 20000000 bytes"),
     ],
     ids=range(11),
 )
-def test_an_upload_that_is_no_good_image_is_a_fault_and_changes_nothing(
+def test_an_upload_that_is_no_good_image_is_refused_and_changes_nothing(
     data: bytes, reason: str
 ) -> None:
     field_error = refused(world_with(data))

@@ -20,6 +20,7 @@ from local.embedded import (
     repeat_failed_records,
     share_layers,
     trust_loopback,
+    write_parameters,
 )
 
 PREFLIGHT = {
@@ -235,3 +236,22 @@ def test_iam_is_asked_about_no_log_where_none_is_named() -> None:
     actions = SimpleNamespace(extract_resource_arn=lambda *_: "*")
     name_streams(actions)
     assert actions.extract_resource_arn("logs", "POST", "/", {}, b"", {}, "", "") == "*"
+
+
+def test_values_of_parameters_are_written_into_resources_before_sam_reads_them() -> None:
+    extensions = SimpleNamespace(apply=lambda template, _: template)
+    write_parameters(SimpleNamespace(language_extensions=extensions))
+    template = {
+        "Parameters": {"Name": {"Type": "String"}, "Origins": {"Type": "CommaDelimitedList"}},
+        "Conditions": {"Named": {"Fn::Equals": [{"Ref": "Name"}, ""]}},
+        "Resources": {
+            "Function": {"Properties": {"A": {"Ref": "Name"}, "B": [{"Ref": "Origins"}]}},
+            "Other": {"Properties": {"C": {"Ref": "Function"}, "D": {"Ref": "AWS::Region"}}},
+        },
+    }
+    applied = extensions.apply(template, {"Name": "x", "Origins": "a,b"})
+    assert applied["Conditions"] == template["Conditions"]
+    assert applied["Resources"] == {
+        "Function": {"Properties": {"A": "x", "B": [["a", "b"]]}},
+        "Other": {"Properties": {"C": {"Ref": "Function"}, "D": {"Ref": "AWS::Region"}}},
+    }

@@ -73,7 +73,7 @@ def test_more_images_than_seeds_are_left_out() -> None:
         (images(image(image_b64="secret!")), "image 0: not valid base64"),
         (images(image(image_b64="secret!" * 999)), "image 0: not valid base64"),
         (images(image(image_b64="AAAA")), "image 0: not a PNG"),
-        (images(image(image_b64=b64(png()[:-50]))), "image 0: the PNG is cut off"),
+        (images(image(image_b64=b64(png()[:-50]))), "image 0: the image is cut off"),
     ],
 )
 def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> None:

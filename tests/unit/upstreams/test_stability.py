@@ -18,7 +18,7 @@ from sd3.errors import (
 )
 from sd3.settings import Rate
 from sd3.upstreams.stability import StabilityUpstream
-from tests.unit.images import flat, jpeg, png
+from tests.unit.images import black_png, flat, jpeg, png
 from tests.unit.upstreams.calling import FakeKey
 from tests.unit.upstreams.facing import PROMPT, Face, Facing
 from tests.unit.upstreams.misbehaving import Reply, answer
@@ -148,7 +148,7 @@ def test_image_of_another_size_is_resized_once_for_all_images(
 def test_image_that_cannot_be_decoded_is_the_clients_fault_and_nothing_is_sent(
     facing: Facing, server: StabilityServer
 ) -> None:
-    damaged = read_image(png(80, 80)[:2000] + png(80, 80)[-12:])
+    damaged = read_image(black_png(80, 80, more_bytes=-2000))
     error = facing.error(init_image=damaged)
     assert isinstance(error, InvalidRequestError)
     assert error.message == "The init image cannot be decoded."

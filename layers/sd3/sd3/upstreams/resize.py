@@ -1,10 +1,13 @@
 """An init image in the size that is asked for, for upstreams whose image follows it."""
 
-import io
+import struct
+from contextlib import suppress
+from io import BytesIO
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from sd3.domain.image import MAX_SIDE, Image
+from sd3.domain.image import Image, open_image
+from sd3.domain.image_formats import InvalidImageError
 from sd3.errors import FieldError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -14,6 +17,12 @@ MAX_BYTES: Final = 10_000_000
 """Below the 10 MiB that a request to Stability may have, by what its texts can take."""
 
 _JPEG_QUALITY: Final = 95
+
+_EXIF: Final = ("exif", "Raw profile type exif")
+"""Where Pillow has EXIF; the second is as ImageMagick writes it."""
+
+_BAD_EXIF: Final = (SyntaxError, ValueError, struct.error)
+"""What Pillow raises for EXIF that it cannot read; such an image is not turned."""
 
 _PNG_LEVEL: Final = 1  # half the size of the default is not worth five times its time
 
@@ -26,7 +35,7 @@ class Resizer:
         self._last: tuple[Image, Image] | None = None
 
     def resized(self, image: Image, width: int, height: int) -> Image:
-        """`image` in this size; see `resized` below."""
+        """Resize `image`, or return what it became before; see `resized` below."""
         with self._lock:
             if self._last:
                 last, made = self._last
@@ -38,7 +47,7 @@ class Resizer:
 
 
 def resized(image: Image, width: int, height: int) -> Image:
-    """`image`, stretched to `width` x `height` pixels, in MAX_BYTES at the most.
+    """Stretch `image` to `width` x `height` pixels, in MAX_BYTES at the most.
 
     One that has both is returned as it is. Any other is turned as its EXIF says, laid on white
     where it is transparent, and written anew without what else its file holds: as PNG if it was
@@ -46,14 +55,11 @@ def resized(image: Image, width: int, height: int) -> Image:
     """
     if (image.width, image.height) == (width, height) and len(image.data) <= MAX_BYTES:
         return image
-    from PIL import Image as PillowImage  # noqa: PLC0415 - most calls have no init image to resize
-
-    bombs = (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning)
     try:
-        canvas = _generated(image, (width, height))
-    except (OSError, SyntaxError, ValueError, EOFError, *bombs) as error:
+        canvas = _stretched(image, (width, height))
+    except InvalidImageError as error:
         raise _undecodable() from error
-    file = io.BytesIO()
+    file = BytesIO()
     if image.content_type == "image/png":
         canvas.save(file, "PNG", compress_level=_PNG_LEVEL)
         return Image(file.getvalue(), "image/png", width, height)
@@ -61,14 +67,16 @@ def resized(image: Image, width: int, height: int) -> Image:
     return Image(file.getvalue(), "image/jpeg", width, height)
 
 
-def _generated(image: Image, size: tuple[int, int]) -> "PillowImage.Image":
-    from PIL import Image as PillowImage  # noqa: PLC0415 - as above
+def _stretched(image: Image, size: tuple[int, int]) -> "PillowImage.Image":
+    from PIL import Image as PillowImage  # noqa: PLC0415 - most calls have no init image to resize
     from PIL import ImageOps  # noqa: PLC0415 - as above
 
-    with PillowImage.open(io.BytesIO(image.data), formats=("PNG", "JPEG", "WEBP")) as opened:
-        if opened.size != (image.width, image.height) or max(opened.size) > MAX_SIDE:
-            raise ValueError  # not the header that was checked
+    with open_image(image) as opened:
         opened.draft("RGB", (max(size), max(size)))  # a JPEG need not be decoded in full
+        with suppress(*_BAD_EXIF):
+            opened.getexif()  # Pillow keeps what it has read
+        for name in _EXIF:
+            opened.info.pop(name, None)  # else Pillow writes it anew, and fails if it is odd
         ImageOps.exif_transpose(opened, in_place=True)
         resized = _in_8_bits(opened).resize(size, PillowImage.Resampling.LANCZOS)
     canvas = PillowImage.new("RGB", size, "white")
