@@ -10,7 +10,8 @@ from statistics import median
 from benchmarks.stage import ROOT, side, stage
 from benchmarks.table import Row
 
-AIM = 1.35
+AIM = 1.5
+"""Validation, logging and our own modules come on top of boto3 and its clients."""
 
 _FACTORIES = """
 import app, functools, inspect

@@ -111,6 +111,7 @@ def _function_environment(upstream: str, aws: str) -> dict[str, str]:
         "JOBS_TABLE": "jobs",
         "USAGE_TABLE": "usage",
         "CLIENTS_TABLE": "clients",
+        "UPSTREAMS_TABLE": "upstreams",
         "QUEUE_URL": f"{aws}/123456789012/jobs",
         "UPSTREAM": "octoai",
         "UPSTREAM_URL": upstream,

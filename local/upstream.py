@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ops.stacks import StackError
-from sd3.http.transport import checked_base_url
+from sd3.http.address import checked_base_url
 from sd3.settings import Settings, UpstreamSettings
 
 OCTOAI: Final = "octoai"

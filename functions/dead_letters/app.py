@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sd3.adapters.sqs import job_id_in
+from sd3.adapters.sqs import parse_message
 from sd3.bootstrap import queue, worker
 from sd3.errors import Sd3Error
 from sd3.observability import logger
@@ -16,7 +16,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 def _done(record: dict[str, Any]) -> bool:
     """Deal with one message; False when that failed."""
-    job_id = job_id_in(record["body"])
+    job_id = parse_message(record["body"])
     fields = {"message_id": record["messageId"], "job_id": job_id}
     try:
         if job_id is None:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sd3.adapters.sqs import job_id_in
+from sd3.adapters.sqs import parse_message
 from sd3.bootstrap import queue, worker
 from sd3.errors import Sd3Error
 from sd3.observability import logger
@@ -30,7 +30,7 @@ def _done(record: dict[str, Any], context: Any) -> bool:
         if wait is None:
             return True
         logger().info("message left for later", extra=fields | {"seconds": wait})
-        queue().leave(record["receiptHandle"], seconds=wait)
+        queue().set_visibility(record["receiptHandle"], seconds=wait)
     except Sd3Error as error:
         logger().error("message failed", exc_info=error, extra=fields | {"code": error.code})
         _leave(record)
@@ -42,7 +42,7 @@ def _done(record: dict[str, Any], context: Any) -> bool:
 
 def _work(record: dict[str, Any], fields: dict[str, Any], *, seconds: float) -> int | None:
     """None when nothing is left to do, else after how many seconds to look again."""
-    job_id = job_id_in(record["body"])
+    job_id = parse_message(record["body"])
     if job_id is None:
         queue().send_unprocessable(record["body"])
         logger().error("message set aside: it names no job", extra=fields)
@@ -57,4 +57,4 @@ def _work(record: dict[str, Any], fields: dict[str, Any], *, seconds: float) -> 
 
 def _leave(record: dict[str, Any]) -> None:
     with suppress(Sd3Error):  # then it comes again when the queue lets go of it
-        queue().leave(record["receiptHandle"], seconds=_AGAIN_SECONDS)
+        queue().set_visibility(record["receiptHandle"], seconds=_AGAIN_SECONDS)

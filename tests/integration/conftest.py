@@ -17,7 +17,6 @@ from moto.dynamodb.responses import DynamoHandler
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
 from sd3 import bootstrap, observability
-from sd3.adapters import aws as aws_clients
 from sd3.adapters.aws import Aws
 from sd3.api import app as api
 from sd3.upstreams import UPSTREAMS
@@ -89,7 +88,7 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
 @pytest.fixture(scope="session")
 def loader() -> Loader:
     """botocore's data, read once for all tests: it is most of what a client takes to make."""
-    return aws_clients._Loader(include_default_search_paths=True)
+    return Loader(include_default_search_paths=True)
 
 
 def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,7 +115,7 @@ def deployer() -> Aws:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Iterator[Aws]:
     """What the template deploys, on moto, with clients to look at it."""
-    monkeypatch.setattr(aws_clients, "_Loader", lambda **_: loader)
+    monkeypatch.setattr("botocore.session.create_loader", lambda _path: loader)
     monkeypatch.setattr(DynamoHandler, "call_action", one_at_a_time(DynamoHandler.call_action))
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

@@ -153,10 +153,10 @@ def test_a_job_whose_id_is_taken_takes_no_key(store: JobStore) -> None:
 
 def test_of_many_with_a_key_at_once_one_is_written(store: JobStore) -> None:
     with ThreadPoolExecutor(10) as threads:
-        holders = list(threads.map(lambda n: take(store, job(f"job-{n}")), range(20)))
-    assert holders.count(None) == 1
-    written = f"job-{holders.index(None)}"
-    assert {holder.job_id for holder in holders if holder} == {written}
+        records = list(threads.map(lambda n: take(store, job(f"job-{n}")), range(20)))
+    assert records.count(None) == 1
+    written = f"job-{records.index(None)}"
+    assert {record.job_id for record in records if record} == {written}
     assert store.get(written, now=NOON).id == written
 
 

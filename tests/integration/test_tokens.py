@@ -209,7 +209,7 @@ def test_a_token_that_would_have_expired_is_refused(store: TokenStore) -> None:
 def test_a_client_has_a_bounded_number_of_tokens(store: TokenStore) -> None:
     for _ in range(MAX_TOKENS):
         store.issue("acme")
-    with pytest.raises(ValueError, match="at most 100 tokens"):
+    with pytest.raises(ValueError, match="at most 100 active tokens"):
         store.issue("acme")
     store.revoke("acme", store.all()[0].sha256)
     store.issue("acme", limits={"max_images": 1})
@@ -217,7 +217,7 @@ def test_a_client_has_a_bounded_number_of_tokens(store: TokenStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "prefix", "said"),
+    ("client", "prefix", "message"),
     [
         ("nobody", None, "there is no client 'nobody'"),
         ("acme", "", "named by the id"),
@@ -229,10 +229,10 @@ def test_a_client_has_a_bounded_number_of_tokens(store: TokenStore) -> None:
     ],
 )
 def test_what_is_not_there_is_not_revoked(
-    store: TokenStore, client: str, prefix: str | None, said: str
+    store: TokenStore, client: str, prefix: str | None, message: str
 ) -> None:
     store.issue("acme")
-    with pytest.raises(ValueError, match=said) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         store.revoke(client, prefix)
     assert "sd3_" not in str(caught.value)
     assert not store.all()[0].revoked_at

@@ -1,9 +1,11 @@
-"""The upstreams' keys in Secrets Manager: read once, again when refused, and never another's."""
+"""The upstreams' keys in Secrets Manager: read once, again when rejected, and never another's."""
 
-from collections.abc import Callable
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from sd3.adapters.aws import Aws
 from sd3.adapters.secrets import UpstreamKeys
@@ -57,7 +59,7 @@ def test_keys_of_several_upstreams_go_by_name(secret: Secret) -> None:
     assert [keys.of(name).read() for name in ("stability", "openai", "octoai")] == ["sk-1", "", ""]
 
 
-def test_a_rotated_key_is_found_once_the_old_one_is_refused(secret: Secret) -> None:
+def test_a_rotated_key_is_found_once_the_old_one_is_rejected(secret: Secret) -> None:
     key = secret.keys(plain_for="octoai").of("octoai")
     assert key.read() == "secret"
     secret.write("new")
@@ -80,7 +82,7 @@ def test_a_key_that_stays_wrong_is_not_read_again_at_every_call(secret: Secret) 
     ("text", "message"),
     [("sk-1", "must be JSON"), ("{sk-1", "neither text nor JSON")],
 )
-def test_a_secret_that_cannot_be_one_is_refused_and_not_quoted(
+def test_a_secret_of_the_wrong_form_is_an_error_that_does_not_quote_it(
     secret: Secret, text: str, message: str
 ) -> None:
     secret.write(text)
@@ -89,28 +91,48 @@ def test_a_secret_that_cannot_be_one_is_refused_and_not_quoted(
     assert "sk-1" not in caught.value.message
 
 
-def test_a_secret_that_is_not_there_is_said(secret: Secret) -> None:
+def test_a_secret_that_does_not_exist_is_an_error_that_says_so(secret: Secret) -> None:
     with pytest.raises(UpstreamKeyError, match="does not exist"):
         secret.keys(arn="nowhere").of("stability").read()
 
 
-def test_a_binary_secret_is_said(secret: Secret) -> None:
+def test_a_binary_secret_is_an_error_that_says_so(secret: Secret) -> None:
     secret.aws.secrets.create_secret(Name="binary", SecretBinary=b"sk-1")
     with pytest.raises(UpstreamKeyError, match="binary"):
         secret.keys(arn="binary").of("stability").read()
 
 
-def test_secrets_out_of_order_are_a_failure_of_storage(
-    secret: Secret, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "InternalServiceError"}}, "GetSecretValue"),
+        EndpointConnectionError(endpoint_url="https://secretsmanager.test"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_a_failure_of_storage(
+    secret: Secret, error: Exception
 ) -> None:
-    def broken() -> Callable[..., Any]:
-        raise secret.aws.secrets.exceptions.InternalServiceError({"Error": {"Code": "x"}}, "y")
+    def fail(**_: Any) -> None:
+        raise error
 
-    keys = UpstreamKeys(broken, "arn", plain_for=None)  # type: ignore[arg-type] # it only raises
+    secret.aws.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", fail)
     with pytest.raises(StorageError):
-        keys.of("stability").read()
+        secret.keys().of("stability").read()
 
 
 def test_without_a_secret_there_is_no_key(secret: Secret) -> None:
     assert secret.keys(arn="").of("openai").read() == ""
     assert secret.reads == 0
+
+
+def test_powertools_reader_of_secrets_is_imported_with_the_first_key_only() -> None:
+    code = "import sys, sd3.adapters.secrets; print(*sys.modules)"
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    loaded = done.stdout.decode().split()
+    assert "sd3.adapters.secrets" in loaded
+    assert "aws_lambda_powertools.utilities.parameters" not in loaded

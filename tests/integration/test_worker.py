@@ -66,15 +66,15 @@ def job(functions: Functions) -> dict[str, Any]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds messages were left."""
+    """For how many seconds messages were made invisible."""
     seconds: list[int] = []
-    leave = SqsJobQueue.leave
+    set_visibility = SqsJobQueue.set_visibility
 
     def noted(queue: SqsJobQueue, handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
         kept.append(seconds)
-        leave(queue, handle, seconds=seconds)
+        set_visibility(queue, handle, seconds=seconds)
 
-    monkeypatch.setattr(SqsJobQueue, "leave", noted)
+    monkeypatch.setattr(SqsJobQueue, "set_visibility", noted)
     return seconds
 
 
@@ -149,14 +149,14 @@ def test_a_store_that_fails_leaves_the_message(
 ) -> None:
     seconds: list[int] = []
 
-    def leave(
+    def set_visibility(
         _queue: SqsJobQueue, _handle: str, *, seconds: int, kept: list[int] = seconds
     ) -> None:
         kept.append(seconds)
         if leaving:
             raise leaving
 
-    monkeypatch.setattr(SqsJobQueue, "leave", leave)
+    monkeypatch.setattr(SqsJobQueue, "set_visibility", set_visibility)
     monkeypatch.setattr(Worker, "process", raising(StorageError("no table")))
     event = load_event("worker")
     assert work(event) == left(event)

@@ -37,8 +37,8 @@ def jwk(kid: str, key: Key, **more: Any) -> dict[str, Any]:
     return ECAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, **more}
 
 
-def page(said: object) -> Reply:
-    return answer(200, json.dumps(said).encode())
+def page(value: object) -> Reply:
+    return answer(200, json.dumps(value).encode())
 
 
 class LoopbackIssuer(MisbehavingServer):
@@ -67,8 +67,8 @@ class LoopbackIssuer(MisbehavingServer):
         without: str = "",
         **claims: Any,
     ) -> str:
-        """Sign a token that is right but for what is said."""
+        """Sign a token that is valid, but for the arguments."""
         now = int(time.time())
-        right = {"iss": self.url, "aud": AUDIENCE, "sub": "user|7", "exp": now + 300, "nbf": now}
-        said = {name: value for name, value in (right | claims).items() if name != without}
-        return jwt.encode(said, key or rsa_key(), algorithm, {"kid": "r1"} | (header or {}))
+        valid = {"iss": self.url, "aud": AUDIENCE, "sub": "user|7", "exp": now + 300, "nbf": now}
+        payload = {name: value for name, value in (valid | claims).items() if name != without}
+        return jwt.encode(payload, key or rsa_key(), algorithm, {"kid": "r1"} | (header or {}))

@@ -17,7 +17,7 @@ LIMITS = ClientLimits(daily_budget_micros=1, requests_per_minute=2, max_images=3
 
 
 class FakeDynamoDb:
-    """A table of tokens; it counts its calls and fails when told to."""
+    """A table of tokens; it counts its calls, and fails if it is broken."""
 
     def __init__(self, *tokens: Token, broken: bool = False) -> None:
         self.items = {token.sha256: item_from(token) for token in tokens}

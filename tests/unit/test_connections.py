@@ -14,9 +14,10 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.http import transport as connections
+from sd3.http import transport
+from sd3.http.auth import BearerAuth
 from sd3.http.session import HttpSession
-from tests.unit.upstreams.calling import LIMITS, SECRET, FakeTime, Serve
+from tests.unit.upstreams.calling import LIMITS, SECRET, FakeKey, FakeTime, Serve
 from tests.unit.upstreams.misbehaving import Wire, answer, dripping, head, raw, silent
 
 
@@ -123,7 +124,7 @@ def test_connection_idle_for_long_is_not_used_again(
 ) -> None:
     client = serve(answer(200, b"fine"))
     client.post()
-    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", -1)
+    monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", -1)
     assert client.post().body == b"fine"
     assert client.server.connections == 2
 
@@ -168,7 +169,7 @@ def test_dripping_body_of_unknown_length_ends_at_the_deadline(serve: Serve) -> N
         serve(dripping(start + b"1\r\nx\r\n" * 10_000, at_once=len(start))).post(seconds=0.5)
 
 
-def test_dripping_refusal_ends_at_the_deadline_with_its_status(serve: Serve) -> None:
+def test_dripping_error_response_ends_at_the_deadline_with_its_status(serve: Serve) -> None:
     start = head(422, content_length="10000")
     with pytest.raises(UpstreamRefusedError, match="answered 422"):
         serve(dripping(start + b"x" * 10_000, at_once=len(start))).post(seconds=0.5)
@@ -178,7 +179,13 @@ def test_server_that_does_not_read_ends_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         session = HttpSession(f"http://127.0.0.1:{deaf.getsockname()[1]}", limits=LIMITS)
         with pytest.raises(UpstreamError) as caught:
-            session.post("/", headers={}, body=bytes(20_000_000), deadline=time.monotonic() + 0.5)
+            session.post(
+                "/",
+                auth=BearerAuth(FakeKey()),
+                headers={},
+                body=bytes(20_000_000),
+                deadline=time.monotonic() + 0.5,
+            )
         session.close()
     assert caught.value.may_have_charged
 
@@ -218,7 +225,7 @@ def test_impossible_host_is_unavailable() -> None:
     waits = FakeTime()
     session = HttpSession("https://a..b", clock=waits.clock)
     with pytest.raises(UpstreamUnavailableError, match="LocationParseError"):
-        session.post("/", headers={}, body=b"", deadline=waits.now + 30)
+        session.post("/", auth=BearerAuth(FakeKey()), headers={}, body=b"", deadline=waits.now + 30)
     session.close()
 
 
@@ -232,6 +239,6 @@ def test_refused_connection_is_unavailable_and_costs_nothing() -> None:
     waits = FakeTime()
     session = HttpSession(f"http://127.0.0.1:{refused_port()}", clock=waits.clock)
     with pytest.raises(UpstreamUnavailableError, match=r"\(ConnectionRefusedError\)") as caught:
-        session.post("/", headers={}, body=b"", deadline=waits.now + 30)
+        session.post("/", auth=BearerAuth(FakeKey()), headers={}, body=b"", deadline=waits.now + 30)
     session.close()
     assert not caught.value.may_have_charged

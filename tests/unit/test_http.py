@@ -1,7 +1,6 @@
-"""One call to an upstream: what its answer means, and with which key it is made."""
+"""One call to an upstream: what its response means, and with which key it is made."""
 
 import gzip
-from collections.abc import Mapping
 
 import pytest
 
@@ -15,9 +14,10 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
+from sd3.http.auth import BearerAuth, no_auth
 from sd3.http.error_response import ErrorResponse
-from sd3.http.session import HttpLimits, HttpResponse, with_key
-from tests.unit.upstreams.calling import SECRET, FakeKey, Serve
+from sd3.http.session import HttpLimits
+from tests.unit.upstreams.calling import SECRET, Caller, FakeKey, Serve
 from tests.unit.upstreams.misbehaving import Reply, answer, chunked, head, raw
 
 
@@ -140,7 +140,7 @@ def test_no_call_is_made_without_time_for_it(serve: Serve, seconds: float) -> No
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 409, 413, 415, 422])
-def test_refusals_are_final(serve: Serve, status: int) -> None:
+def test_other_client_errors_are_final(serve: Serve, status: int) -> None:
     client = serve(answer(status, b"a body with sk-secret"))
     with pytest.raises(UpstreamRefusedError) as caught:
         client.post()
@@ -175,12 +175,12 @@ def test_redirect_is_not_followed_nor_its_body_read(serve: Serve) -> None:
     assert other.server.connections == 0
 
 
-def test_upstream_module_explains_refusals_which_are_read_in_part(serve: Serve) -> None:
+def test_upstream_module_explains_error_responses_which_are_read_in_part(serve: Serve) -> None:
     seen: list[tuple[int, str | None, int]] = []
 
-    def explain(refusal: ErrorResponse) -> UpstreamError | None:
-        seen.append((refusal.status, refusal.headers.get("NAME"), len(refusal.body)))
-        return ContentPolicyError("no") if refusal.status == 400 else None
+    def explain(response: ErrorResponse) -> UpstreamError | None:
+        seen.append((response.status, response.headers.get("NAME"), len(response.body)))
+        return ContentPolicyError("no") if response.status == 400 else None
 
     client = serve(answer(400, bytes(1_000_000), name="field_error"), answer(404, b"1234"))
     with pytest.raises(ContentPolicyError):
@@ -190,57 +190,71 @@ def test_upstream_module_explains_refusals_which_are_read_in_part(serve: Serve) 
     assert seen == [(400, "field_error", 65_536), (404, None, 4)]
 
 
-@pytest.mark.parametrize("token", ["sk-secret\n", "sk-\r\nsecret", "sk-\u00e9", " sk", "sk-\x00"])
-def test_token_that_is_no_header_is_refused_without_being_quoted(serve: Serve, token: str) -> None:
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk-\r\nsecret", "sk-\u00e9", " sk", "sk-\x00"])
+def test_key_that_cannot_be_a_header_is_an_error_that_does_not_quote_it(
+    serve: Serve, key: str
+) -> None:
     client = serve(answer(200))
-    with pytest.raises(UpstreamRefusedError) as caught:
-        client.session.post("/", headers={"Authorization": token}, body=b"", deadline=2000)
-    assert caught.value.message == "The Authorization for the upstream cannot be sent as a header."
+    with pytest.raises(UpstreamKeyError) as caught:
+        client.post(auth=BearerAuth(FakeKey(key)))
+    assert caught.value.message == "The upstream's key cannot be sent as a header."
     assert caught.value.__cause__ is None
     assert client.server.connections == 0
 
 
-class Bearers:
-    """A post that takes one key, and notes what it is asked with."""
-
-    def __init__(self, taken: str) -> None:
-        self.taken = taken
-        self.seen: list[str] = []
-
-    def __call__(self, headers: Mapping[str, str]) -> HttpResponse:
-        self.seen.append(headers.get("Authorization", ""))
-        if self.seen[-1] != self.taken:
-            raise UpstreamKeyError("no")
-        return HttpResponse({}, bytearray())
+def keys_sent(client: Caller) -> list[str]:
+    return [request.headers.get("authorization", "") for request in client.server.requests]
 
 
-def test_key_that_is_taken_is_read_once() -> None:
-    key, post = FakeKey("old"), Bearers("Bearer old")
-    with_key(key, post)
-    assert (post.seen, key.refused) == (["Bearer old"], [])
+def test_key_that_is_taken_is_not_read_again(serve: Serve) -> None:
+    key, client = FakeKey("old"), serve(answer(200))
+    client.post(auth=BearerAuth(key))
+    assert (keys_sent(client), key.rejected) == (["Bearer old"], [])
 
 
-def test_refused_key_is_read_again_and_the_new_one_is_tried_once() -> None:
-    key, post = FakeKey("old", "new"), Bearers("Bearer new")
-    with_key(key, post)
-    assert (post.seen, key.refused) == (["Bearer old", "Bearer new"], ["old"])
+def test_rejected_key_is_read_again_and_the_new_one_is_tried_once(serve: Serve) -> None:
+    key, client = FakeKey("old", "new"), serve(answer(401), answer(200, b"taken"))
+    assert client.post(auth=BearerAuth(key), body=b"the same").body == b"taken"
+    assert (keys_sent(client), key.rejected) == (["Bearer old", "Bearer new"], ["old"])
+    assert [request.body for request in client.server.requests] == [b"the same"] * 2
 
 
 @pytest.mark.parametrize(
-    ("texts", "tried"),
+    ("keys", "sent"),
     [(["old"], ["Bearer old"]), (["old", "newer"], ["Bearer old", "Bearer newer"])],
 )
-def test_key_that_stays_refused_is_an_error(texts: list[str], tried: list[str]) -> None:
-    post = Bearers("Bearer new")
+def test_key_that_stays_rejected_is_an_error(
+    serve: Serve, keys: list[str], sent: list[str]
+) -> None:
+    client = serve(answer(401))
     with pytest.raises(UpstreamKeyError):
-        with_key(FakeKey(*texts), post)
-    assert post.seen == tried
+        client.post(auth=BearerAuth(FakeKey(*keys)))
+    assert keys_sent(client) == sent
 
 
-def test_missing_key_is_an_error_only_where_one_is_needed() -> None:
-    post = Bearers("")
-    with_key(FakeKey(""), post, is_needed=False)
-    assert post.seen == [""]
+def test_missing_key_is_an_error_unless_the_upstream_may_need_none(serve: Serve) -> None:
+    client = serve(answer(200))
     with pytest.raises(UpstreamKeyError, match="has no key"):
-        with_key(FakeKey(""), post)
-    assert post.seen == [""]
+        client.post(auth=BearerAuth(FakeKey("")))
+    assert client.server.connections == 0
+    client.post(auth=BearerAuth(FakeKey(""), without_key=no_auth))
+    assert keys_sent(client) == [""]
+
+
+def test_key_that_is_there_at_last_is_used(serve: Serve) -> None:
+    client = serve(answer(200))
+    client.post(auth=BearerAuth(FakeKey("", "new")))
+    assert keys_sent(client) == ["Bearer new"]
+
+
+def test_time_that_reading_the_key_takes_counts(serve: Serve) -> None:
+    client = serve(answer(200))
+
+    class SlowKey(FakeKey):
+        def read(self) -> str:
+            client.time.sleep(29.5)
+            return super().read()
+
+    with pytest.raises(UpstreamUnavailableError, match="no time left"):
+        client.post(seconds=29, auth=BearerAuth(SlowKey()))
+    assert client.server.connections == 0

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from pydantic import BaseModel, ConfigDict, Field
 
-from sd3.http.session import Sign
+from sd3.http.auth import Sign
 from tests.unit.upstreams.misbehaving import Received, Reply
 from tests.vendors.images import generated, size_of
 from tests.vendors.serving import KEY, TEXT, Call, VendorServer, json_answer
@@ -118,7 +118,7 @@ class NoKey:
     def read(self) -> str:
         return ""
 
-    def renew(self, refused: str) -> bool:
+    def renew(self, rejected: str) -> bool:
         return False
 
 

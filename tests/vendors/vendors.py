@@ -13,7 +13,8 @@ from sd3.errors import (
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
-from sd3.http.session import HttpSession, Key
+from sd3.http.auth import ApiKey
+from sd3.http.session import HttpSession
 from sd3.upstreams.base import Upstream
 from sd3.upstreams.bedrock import BedrockUpstream
 from sd3.upstreams.octoai import OctoaiUpstream
@@ -33,7 +34,7 @@ class Vendor(NamedTuple):
 
     name: str
     serve: Callable[[], VendorServer]
-    make: Callable[[str, Key, HttpSession], Upstream]
+    make: Callable[[str, ApiKey, HttpSession], Upstream]
     replies: Mapping[str, Reply]
     errors: Mapping[str, type[UpstreamError]]
     generates_from_images: bool = True
@@ -41,7 +42,7 @@ class Vendor(NamedTuple):
     renews_its_key: bool = True
 
 
-def _bedrock(url: str, key: Key, http: HttpSession) -> BedrockUpstream:
+def _bedrock(url: str, key: ApiKey, http: HttpSession) -> BedrockUpstream:
     return BedrockUpstream(
         base_url=url,
         key=bedrock.NoKey(),

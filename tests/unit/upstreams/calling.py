@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from sd3.errors import UpstreamError
+from sd3.http.auth import BearerAuth
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpLimits, HttpResponse, HttpSession
 from tests.unit.upstreams.misbehaving import MisbehavingServer, Reply
@@ -35,16 +36,16 @@ class FakeKey:
 
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts) or [SECRET]
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
 
     def read(self) -> str:
         return self.texts[0]
 
-    def renew(self, refused: str) -> bool:
-        self.refused.append(refused)
-        if len(self.texts) > 1 and self.texts[0] == refused:
+    def renew(self, rejected: str) -> bool:
+        self.rejected.append(rejected)
+        if len(self.texts) > 1 and self.texts[0] == rejected:
             del self.texts[0]
-        return self.read() != refused
+        return self.read() != rejected
 
 
 class Caller:
@@ -60,12 +61,14 @@ class Caller:
         *,
         seconds: float = 30,
         body: bytes = b"{}",
+        auth: BearerAuth | None = None,
         explain: Callable[[ErrorResponse], UpstreamError | None] = lambda _: None,
     ) -> HttpResponse:
         """Post so many seconds before the deadline."""
         return self.session.post(
             "/generate",
-            headers={"Authorization": f"Bearer {SECRET}"},
+            auth=auth or BearerAuth(FakeKey()),
+            headers={},
             body=body,
             deadline=self.time.now + seconds,
             explain=explain,

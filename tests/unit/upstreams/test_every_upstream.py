@@ -253,12 +253,12 @@ def test_redirect_is_not_followed(face: Face, vendor: Vendor, server: VendorServ
         assert other.connections == 0
 
 
-def test_refused_key_is_renewed_once(face: Face, vendor: Vendor, server: VendorServer) -> None:
+def test_rejected_key_is_renewed_once(face: Face, vendor: Vendor, server: VendorServer) -> None:
     key = FakeKey("sk-of-last-year", KEY)
     (result,) = face(vendor, server.url, key=key).generate()
     if vendor.renews_its_key:
         assert generated(result).image
-        assert (key.refused, len(server.requests)) == (["sk-of-last-year"], 2)
+        assert (key.rejected, len(server.requests)) == (["sk-of-last-year"], 2)
     else:
         assert type(error(result)) is UpstreamKeyError
 

@@ -1,17 +1,19 @@
-"""The AWS clients: botocore, made when first used, each once."""
+"""The AWS clients of one process, made when they are first used, and what their errors become."""
 
-import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
-import botocore.session
+import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
-from botocore.loaders import Loader
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from sd3.errors import StorageError
 
@@ -22,71 +24,66 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-POOL_SIZE = 16
+POOL_SIZE: Final = 16
 """Connections to S3: one for each image of the largest request."""
 
-_SERVICES = ("dynamodb", "events", "s3", "secretsmanager", "sqs")
+_CONFIG: Final = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=POOL_SIZE,
+)
 
-_CONNECT_SECONDS = 2
-
-_READ_SECONDS = 10
-
-_ATTEMPTS = 4
+_S3_CONFIG: Final = _CONFIG.merge(
+    Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual", "payload_signing_enabled": False},
+    )
+)
 
 
 class Aws:
-    """Clients of one process. botocore alone: boto3's resources would only cost import time."""
+    """The AWS clients of one process."""
 
     @cached_property
-    def _session(self) -> botocore.session.Session:
-        session = botocore.session.get_session()
-        session.register_component("data_loader", _Loader(include_default_search_paths=True))
-        return session
+    def _session(self) -> boto3.Session:
+        return boto3.Session()
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """DynamoDB."""
-        client: DynamoDBClient = self._client("dynamodb")
-        return client
+        """Make the client of DynamoDB."""
+        return self._session.client("dynamodb", config=_CONFIG)
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        """SQS."""
-        client: SQSClient = self._client("sqs")
-        return client
+        """Make the client of SQS."""
+        return self._session.client("sqs", config=_CONFIG)
 
     @cached_property
     def events(self) -> "EventBridgeClient":
-        """EventBridge."""
-        client: EventBridgeClient = self._client("events")
-        return client
+        """Make the client of EventBridge."""
+        return self._session.client("events", config=_CONFIG)
 
     @cached_property
     def secrets(self) -> "SecretsManagerClient":
-        """Secrets Manager."""
-        client: SecretsManagerClient = self._client("secretsmanager")
-        return client
+        """Make the client of Secrets Manager."""
+        return self._session.client("secretsmanager", config=_CONFIG)
 
     @cached_property
     def s3(self) -> "S3Client":
-        """S3 with links that are signed by v4 for the bucket's own regional host name.
+        """Make the client of S3; its links are signed for the bucket's own regional host name.
 
-        Bodies are not hashed again for the request's signature: what is put names its SHA-256 in
-        a signed header, and S3 holds the body against that.
+        The request's signature does not cover the hash of a body. Every put names its SHA-256 in
+        a signed header, and S3 checks the body against that.
         """
-        client: S3Client = self._client(
-            "s3",
-            signature_version="s3v4",
-            s3={"addressing_style": "virtual", "payload_signing_enabled": False},
-        )
-        return client
+        return self._session.client("s3", config=_S3_CONFIG)
 
     def credentials_expiry(self) -> datetime | None:
-        """When the present credentials end (UTC); None where that is not said."""
+        """Return when the present credentials expire (UTC), or None where that is not known."""
         credentials = self._session.get_credentials()
         if not isinstance(credentials, RefreshableCredentials):
             return None
-        credentials.get_frozen_credentials()  # refreshes them first when they are about to end
+        credentials.get_frozen_credentials()  # refreshes them first when they are about to expire
         # botocore has no public name for it.
         expiry: datetime = vars(credentials)["_expiry_time"]
         return expiry.astimezone(UTC)
@@ -94,7 +91,11 @@ class Aws:
     def signer(
         self, service: str, region: str
     ) -> Callable[[str, bytes, Mapping[str, str]], dict[str, str]]:
-        """Sign POSTs to a service that botocore need not be asked for: its model takes long."""
+        """Return a function that signs a POST to a service; no client of it is made.
+
+        The function takes a URL, a body and headers, and returns the headers with the signature.
+        It raises StorageError where there are no credentials.
+        """
 
         def sign(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
             request = AWSRequest(method="POST", url=url, data=body, headers=dict(headers))
@@ -106,30 +107,26 @@ class Aws:
 
         return sign
 
-    def _client(self, service: str, **options: Any) -> Any:
-        """Make a client while no garbage is collected: all that is made here stays.
 
-        The collector would go over the 10^5 objects of a service's model several times.
-        """
-        config = Config(
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-            max_pool_connections=POOL_SIZE,
-            parameter_validation=False,  # mypy has done it
-            **options,
-        )
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            return self._session.create_client(service, config=config)
-        finally:
-            if collecting:
-                gc.enable()
+@contextmanager
+def storage_errors(
+    message: str,
+    *,
+    ignored: Collection[str] = (),
+    instead: Mapping[str, Callable[[ClientError], Exception]] = MappingProxyType({}),
+) -> Iterator[None]:
+    """Raise StorageError with `message` for every failure of AWS in the block.
 
-
-class _Loader(Loader):
-    """botocore's data of the services above: it would list the folders of all 400 at first use."""
-
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002
-        return list(_SERVICES)
+    Two kinds of error codes are treated otherwise: one in `ignored` only ends the block, and for
+    one in `instead` the exception that its function returns is raised.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in ignored:
+            return
+        make_error = instead.get(code)
+        raise (make_error(error) if make_error else StorageError(message)) from error
+    except (BotoCoreError, HTTPError) as error:  # HTTPError: while a body is read
+        raise StorageError(message) from error

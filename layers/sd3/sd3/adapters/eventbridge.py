@@ -1,10 +1,11 @@
-"""EventBridge: what the service tells the rest of an account."""
+"""EventBridge: events for the rest of the account."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from sd3.adapters.aws import storage_errors
+from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -17,7 +18,7 @@ DETAIL_TYPE: Final = "Image Job Ended"
 _MAX_ENTRIES: Final = 10
 
 _MAX_BYTES: Final = 256_000
-"""What PutEvents takes in one call is 256 KB: all entries together."""
+"""PutEvents takes 256 KB in one call, all entries together."""
 
 _HEAD_BYTES: Final = len(SOURCE) + len(DETAIL_TYPE)
 
@@ -34,14 +35,14 @@ class EventBridgeBus:
     def put(self, details: Sequence[str]) -> int:
         """Put one event for each JSON detail, in order.
 
-        Returns how many the bus took before the first that it did not. Nothing is raised: what
-        was not taken is logged, and is the caller's to put again.
+        Returns how many events the bus took before the first that it rejected. Nothing is raised:
+        a failure is logged, and the caller puts the rest again.
         """
         taken = 0
         for batch in _batches(details):
-            good = self._put(batch)
-            taken += good
-            if good < len(batch):
+            count = self._put(batch)
+            taken += count
+            if count < len(batch):
                 break
         return taken
 
@@ -56,8 +57,9 @@ class EventBridgeBus:
             for detail in details
         ]
         try:
-            results = self._client.put_events(Entries=entries)["Entries"]
-        except (BotoCoreError, ClientError):
+            with storage_errors("The events could not be put."):
+                results = self._client.put_events(Entries=entries)["Entries"]
+        except StorageError:
             _logger.exception("events not put")
             return 0
         for index, result in enumerate(results):
@@ -68,7 +70,7 @@ class EventBridgeBus:
 
 
 def _batches(details: Sequence[str]) -> Iterator[list[str]]:
-    """Cut into runs of what one call takes."""
+    """Split into batches of what one call takes."""
     batch: list[str] = []
     room = _MAX_BYTES
     for detail in details:

@@ -4,25 +4,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import pydantic_core
-from botocore.exceptions import BotoCoreError, ClientError
 
+from sd3.adapters.aws import storage_errors
 from sd3.domain.job import JOB_ID
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MAX_DELAY_SECONDS: Final = 900
-"""SQS delivers a message no later."""
+"""The longest delay of a message in SQS."""
 
 
 class SqsJobQueue:
-    """Messages `{"job_id": ...}`. Nothing is sent twice to back off: a message is left to wait."""
+    """Messages `{"job_id": ...}`. To back off, none is sent again: the received one waits."""
 
     def __init__(
         self, client: "Callable[[], SQSClient]", url: str, *, unprocessable_url: str = ""
     ) -> None:
-        self._client = client  # a function: most that read jobs never send
+        self._client = client  # a function: most requests that read jobs send nothing
         self._url = url
         self._unprocessable_url = unprocessable_url
 
@@ -31,32 +30,28 @@ class SqsJobQueue:
         self._send(self._url, message_body(job_id), min(delay_seconds, MAX_DELAY_SECONDS))
 
     def send_unprocessable(self, body: str) -> None:
-        """Keep a message that nobody can read, for people to look at. Raises StorageError."""
+        """Keep a message that names no job, for people to look at. Raises StorageError."""
         self._send(self._unprocessable_url, body, 0)
 
-    def leave(self, receipt_handle: str, *, seconds: int) -> None:
+    def set_visibility(self, receipt_handle: str, *, seconds: int) -> None:
         """Have a received message come again after `seconds`. Raises StorageError."""
-        try:
+        with storage_errors("The visibility of a message could not be changed."):
             self._client().change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("A message could not be left for later.") from error
 
     def _send(self, url: str, body: str, delay_seconds: int) -> None:
-        try:
+        with storage_errors("The job could not be queued."):
             self._client().send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The job could not be queued.") from error
 
 
 def message_body(job_id: str) -> str:
-    """The body of a job's message."""
+    """Return the body of a job's message."""
     return pydantic_core.to_json({"job_id": job_id}).decode()
 
 
-def job_id_in(body: str) -> str | None:
-    """The job that a message is about; None when it is not such a message."""
+def parse_message(body: str) -> str | None:
+    """Return the id of the job that a message names, or None if it names none."""
     try:
         values = pydantic_core.from_json(body)
     except ValueError:

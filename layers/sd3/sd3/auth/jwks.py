@@ -1,4 +1,4 @@
-"""The public keys that an issuer of JWTs publishes (JWKS), kept for an hour."""
+"""The public keys that an issuer of JWTs publishes (JWKS): PyJWT keeps them for an hour."""
 
 import json
 import math
@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import requests
-from jwt import PyJWK, PyJWTError
+from jwt import PyJWK, PyJWKClient, PyJWKSet, PyJWTError
 from urllib3.exceptions import HTTPError
 
 from sd3.errors import IssuerError
-from sd3.http.transport import BareSession, checked_url
+from sd3.http.address import checked_url
+from sd3.http.transport import BareSession
 
 ALGORITHMS: Final = {"RSA": "RS256", "EC": "ES256"}
-"""What is taken, by the type of its key."""
+"""The accepted algorithms, by the type of their keys."""
 
 _CURVE: Final = "P-256"
 """The one of ES256."""
@@ -22,71 +23,100 @@ _CURVE: Final = "P-256"
 KEEP_SECONDS: Final = 3600.0
 
 ASK_AGAIN_SECONDS: Final = 60.0
-"""A kid that is not known has the keys read again; whoever makes kids up does so once a minute."""
+"""An unknown kid has the keys read again, but no more often: anybody can make kids up."""
 
 MAX_BYTES: Final = 256 * 1024
 
 _SECONDS: Final = 3.0
-"""For each of two answers: the gateway gives the authorizer 10."""
+"""For each of two responses: the gateway gives the authorizer 10."""
 
-_ABSENT: Final = (403, 404)
-"""How a server says that there is no such file; some buckets say 403."""
+_MISSING: Final = (403, 404)
+"""The statuses for a file that does not exist; some buckets answer 403."""
 
 
-class JwksClient:
-    """Keys by their `kid`; OpenID discovery, if there is one, says where they are published."""
+class JwksClient(PyJWKClient):
+    """Finds keys by their `kid`; OpenID discovery, if there is one, says where they are published.
+
+    PyJWT's own client reads by urllib: whatever the length, and for as long as it takes.
+    """
 
     def __init__(self, issuer: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Ask nothing yet; raises ValueError for an issuer that cannot be asked safely."""
         self._issuer = issuer
         self._base = checked_url(issuer, what="the issuer of JWTs").rstrip("/") + "/.well-known"
+        super().__init__(f"{self._base}/jwks.json", lifespan=KEEP_SECONDS)
         self._clock = clock
-        self._keys: dict[str, PyJWK] = {}
-        self._read_at = self._asked_at = -math.inf
+        self._asked_at = -math.inf
+        self._has_failed = False
 
     def find(self, kid: str) -> PyJWK | None:
-        """The key of that id; None when the issuer has none.
+        """Return the key of that id, or None when the issuer has none.
 
-        Raises IssuerError when the issuer cannot be asked, or said what cannot be used.
+        Raises IssuerError when the issuer cannot be asked, or answers what cannot be used.
         """
-        now = self._clock()
-        fresh = now - self._read_at < KEEP_SECONDS
-        if fresh and kid in self._keys:
-            return self._keys[kid]
-        if fresh and now - self._asked_at < ASK_AGAIN_SECONDS:
-            if self._asked_at > self._read_at:
-                raise IssuerError("The issuer of JWTs could not be asked a moment ago.")
-            return None
-        self._asked_at = now
-        self._keys = _keys_in(self._read())
-        self._read_at = now
-        return self._keys.get(kid)
+        key = self.match_kid(self.get_jwk_set().keys, kid)
+        if key is not None:
+            return key
+        if self._clock() - self._asked_at >= ASK_AGAIN_SECONDS:
+            return self.match_kid(self.get_jwk_set(refresh=True).keys, kid)
+        if self._has_failed:
+            raise IssuerError("The issuer of JWTs could not be asked a moment ago.")
+        return None
 
-    def _read(self) -> Mapping[str, Any]:
-        found = _get(f"{self._base}/openid-configuration")
-        address = f"{self._base}/jwks.json"
-        if found is not None:
-            if found.get("issuer") != self._issuer:
-                raise IssuerError("The issuer of JWTs calls itself otherwise.")
-            try:
-                what = "the issuer's jwks_uri"
-                address = checked_url(str(found.get("jwks_uri")), what=what, query=True)
-            except ValueError as error:
-                raise IssuerError(f"{error}") from error
-        keys = _get(address)
-        if keys is None:
+    def fetch_data(self) -> PyJWKSet:
+        """Read the keys that can be used from the issuer. Raises IssuerError."""
+        self._asked_at, self._has_failed = self._clock(), True
+        document = _get(self._jwks_uri())
+        if document is None:
             raise IssuerError("The issuer of JWTs publishes no keys.")
-        return keys
+        keys = document.get("keys")
+        if not isinstance(keys, list):
+            raise IssuerError("The issuer of JWTs answered no set of keys.")
+        self._has_failed = False
+        return _UsableKeys(keys)
+
+    def _jwks_uri(self) -> str:
+        metadata = _get(f"{self._base}/openid-configuration")
+        if metadata is None:
+            return self.uri
+        if metadata.get("issuer") != self._issuer:
+            raise IssuerError("The issuer of JWTs calls itself otherwise.")
+        try:
+            uri = str(metadata.get("jwks_uri"))
+            return checked_url(uri, what="the issuer's jwks_uri", query=True)
+        except ValueError as error:
+            raise IssuerError(f"{error}") from error
+
+
+class _UsableKeys(PyJWKSet):
+    """The keys of a set that can be used here; unlike PyJWT's own, it can be empty."""
+
+    def __init__(self, keys: list[Any]) -> None:
+        self.keys = [key for one in keys if isinstance(one, dict) and (key := _usable(one))]
+
+
+def _usable(fields: Mapping[str, Any]) -> PyJWK | None:
+    algorithm = ALGORITHMS.get(str(fields.get("kty")))
+    if algorithm is None or fields.get("alg", algorithm) != algorithm:
+        return None
+    if fields.get("use", "sig") != "sig" or fields.get("crv", _CURVE) != _CURVE:
+        return None
+    if not isinstance(fields.get("kid"), str):
+        return None
+    try:
+        return PyJWK(dict(fields), algorithm)
+    except PyJWTError:
+        return None
 
 
 def _get(url: str) -> Mapping[str, Any] | None:
-    """The JSON object at `url`; None when there is no such file."""
+    """Read the JSON object at `url`, or return None when there is no such file."""
     try:
         with (
             BareSession() as session,
             session.get(url, timeout=_SECONDS, stream=True, allow_redirects=False) as response,
         ):
-            if response.status_code in _ABSENT:
+            if response.status_code in _MISSING:
                 return None
             if response.status_code != requests.codes.ok:
                 raise IssuerError(f"The issuer of JWTs answered {response.status_code}.")
@@ -96,36 +126,9 @@ def _get(url: str) -> Mapping[str, Any] | None:
     if len(data) > MAX_BYTES:
         raise IssuerError(f"The issuer of JWTs answered more than {MAX_BYTES} bytes.")
     try:
-        said = json.loads(data)
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise IssuerError("The issuer of JWTs answered no JSON.") from error
-    if not isinstance(said, dict):
+    if not isinstance(document, dict):
         raise IssuerError("The issuer of JWTs answered no JSON object.")
-    return said
-
-
-def _keys_in(said: Mapping[str, Any]) -> dict[str, PyJWK]:
-    """The keys that can be used here: others may be for other purposes."""
-    listed = said.get("keys")
-    if not isinstance(listed, list):
-        raise IssuerError("The issuer of JWTs answered no set of keys.")
-    found = {}
-    for told in listed:
-        key = _key(told) if isinstance(told, dict) else None
-        if key is not None:
-            found[str(told["kid"])] = key
-    return found
-
-
-def _key(told: Mapping[str, Any]) -> PyJWK | None:
-    algorithm = ALGORITHMS.get(str(told.get("kty")))
-    if algorithm is None or told.get("alg", algorithm) != algorithm:
-        return None
-    if told.get("use", "sig") != "sig" or told.get("crv", _CURVE) != _CURVE:
-        return None
-    if not isinstance(told.get("kid"), str):
-        return None
-    try:
-        return PyJWK(dict(told), algorithm)
-    except PyJWTError:
-        return None
+    return document

@@ -1,4 +1,4 @@
-"""Clients that sign in elsewhere: JWTs of one issuer, held against the keys that it publishes."""
+"""Clients that sign in elsewhere: JWTs of one issuer, verified with the keys that it publishes."""
 
 import hashlib
 import logging
@@ -11,25 +11,25 @@ from sd3.auth.jwks import ALGORITHMS, JwksClient
 from sd3.domain.client import SCOPES, Client
 
 LEEWAY_SECONDS: Final = 30
-"""By which the issuer's clock may differ from ours."""
+"""By how much the issuer's clock may differ from ours."""
 
 MAX_TOKEN: Final = 8192
 """Characters; the gateway takes 10240 bytes of headers."""
 
 
 class JwtVerifier:
-    """The issuer that a deployment trusts, and the audience that its JWTs are to be for."""
+    """Verifies the JWTs of the issuer that a deployment trusts, made for one audience."""
 
-    def __init__(self, url: str, *, audience: str, keys: JwksClient | None = None) -> None:
-        """Ask nothing yet. Raises ValueError for a URL that is not safe, or no audience."""
+    def __init__(self, issuer: str, *, audience: str, jwks: JwksClient | None = None) -> None:
+        """Ask nothing yet; raises ValueError for a URL that is not safe, or no audience."""
         if not audience:
             raise ValueError("an issuer of JWTs needs an audience: its tokens for others are not")
-        self._url = url
+        self._issuer = issuer
         self._audience = audience
-        self._keys = keys or JwksClient(url)
+        self._jwks = jwks or JwksClient(issuer)
 
     def find(self, token: str) -> Client | None:
-        """The client whose JWT this is; None when it is none of the issuer's for us, or not now.
+        """Return the client of a JWT, or None if it is not the issuer's, not for us or not valid.
 
         Raises IssuerError when the issuer's keys cannot be read.
         """
@@ -37,9 +37,9 @@ class JwtVerifier:
             claims = self._claims(token)
         except jwt.PyJWTError as error:
             # Its name says what is wrong; its message can hold parts of the token.
-            logging.getLogger("authorizer").warning("JWT refused: %s", type(error).__name__)
+            logging.getLogger("authorizer").warning("JWT rejected: %s", type(error).__name__)
             return None
-        name = client_id_of(self._url, claims["sub"])
+        name = client_id_of(self._issuer, claims["sub"])
         return Client(name, name, scopes_in(claims))
 
     def _claims(self, token: str) -> Mapping[str, Any]:
@@ -48,7 +48,7 @@ class JwtVerifier:
         header = jwt.get_unverified_header(token)
         if header.get("alg") not in ALGORITHMS.values():
             raise jwt.InvalidAlgorithmError("neither RS256 nor ES256")
-        key = self._keys.find(str(header.get("kid")))
+        key = self._jwks.find(str(header.get("kid")))
         if key is None:
             raise jwt.InvalidKeyError("no key of this kid")
         claims: dict[str, Any] = jwt.decode(
@@ -56,7 +56,7 @@ class JwtVerifier:
             key,
             algorithms=[key.algorithm_name],
             audience=self._audience,
-            issuer=self._url,
+            issuer=self._issuer,
             leeway=LEEWAY_SECONDS,
             options={
                 "require": ["iss", "aud", "exp", "sub"],
@@ -69,18 +69,19 @@ class JwtVerifier:
 
 
 def client_id_of(issuer: str, subject: str) -> str:
-    """The client that a subject is: a hash, since subjects hold what keys of objects may not."""
-    said = f"{issuer}\n{subject}".encode("utf-8", "surrogatepass")
-    return f"jwt-{hashlib.sha256(said).hexdigest()[:32]}"
+    """Return the id of a subject's client: a hash, since ids of clients are parts of keys in S3."""
+    subject_of_issuer = f"{issuer}\n{subject}".encode("utf-8", "surrogatepass")
+    return f"jwt-{hashlib.sha256(subject_of_issuer).hexdigest()[:32]}"
 
 
 def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Ours among the scopes of a token (`scope`, or `scp`); all, when its issuer knows of none.
+    """Return our scopes among those of a token (`scope`, or `scp`).
 
-    An issuer that grants scopes and did not grant ours meant just that.
+    They are all of ours when the token has no such claim: its issuer grants no scopes. An issuer
+    that grants scopes, and did not grant ours, meant just that.
     """
-    said = claims.get("scp") if claims.get("scope") is None else claims["scope"]
-    if said is None:
+    claim = claims.get("scp") if claims.get("scope") is None else claims["scope"]
+    if claim is None:
         return SCOPES
-    names = said.split() if isinstance(said, str) else said
+    names = claim.split() if isinstance(claim, str) else claim
     return frozenset(scope for scope in SCOPES if isinstance(names, list) and scope in names)

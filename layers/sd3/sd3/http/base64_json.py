@@ -14,9 +14,9 @@ _LONG: Final = 1024
 
 _MAX_STRINGS: Final = 1024  # 16 images with their keys are some 80
 
-Places = Mapping[str, slice]
+Positions = Mapping[str, slice]
 
-_Answer = TypeVar("_Answer", bound=BaseModel)
+_Response = TypeVar("_Response", bound=BaseModel)
 
 
 def with_image(body: bytes, name: str, image: Image) -> bytes:
@@ -25,33 +25,34 @@ def with_image(body: bytes, name: str, image: Image) -> bytes:
     return b"".join((body[:-1], b',"', name.encode("ascii"), b'":"', encoded, b'"}'))
 
 
-def parse_response(body: bytearray, kind: type[_Answer]) -> tuple[_Answer, Places]:
+def parse_response(body: bytearray, kind: type[_Response]) -> tuple[_Response, Positions]:
     """Read the body of a 200 as JSON of this kind.
 
     A long string in it is a placeholder, for `read_image_at`. Raises UpstreamResponseError.
     """
-    skeleton, places = split_long_strings(body)
+    skeleton, positions = split_long_strings(body)
     try:
-        return kind.model_validate_json(skeleton), places
+        return kind.model_validate_json(skeleton), positions
     except ValidationError as error:
         raise UpstreamResponseError(_field_error(error)) from None  # its text quotes the answer
 
 
-def read_image_at(text: str, body: bytearray, places: Places, *, index: int = 0) -> Image:
-    """Decode the image that a string of `parse_response` is or stands for.
+def read_image_at(text: str, body: bytearray, positions: Positions, *, index: int = 0) -> Image:
+    """Decode the image of a string, or of a placeholder, that `parse_response` has returned.
 
-    `index` is for the error's message.
-
-    `body` is used up: it is cut off there, so that the images and their base64 are never held
-    whole side by side. The last image is to be read first. Raises UpstreamResponseError.
+    `body` is used up: it is cut off there, so that memory never has all images and all of their
+    base64. The last image must be read first. `index` is for the error's message. Raises
+    UpstreamResponseError.
     """
     try:
-        return read_image(_cut_off(body, places[text]) if text in places else decode_base64(text))
+        return read_image(
+            _cut_off(body, positions[text]) if text in positions else decode_base64(text)
+        )
     except InvalidImageError as error:
         raise UpstreamResponseError(f"The upstream's image {index}: {error}.") from error
 
 
-def split_long_strings(body: bytearray) -> tuple[bytes, Places]:
+def split_long_strings(body: bytearray) -> tuple[bytes, Positions]:
     """Cut the long strings out of a JSON text, so that a parser need not copy them.
 
     Returns the text with a placeholder for each, and by placeholder where in `body` it was.
@@ -60,22 +61,22 @@ def split_long_strings(body: bytearray) -> tuple[bytes, Places]:
     """
     nonce = secrets.token_hex(16)
     pieces: list[bytes | bytearray] = []
-    places: dict[str, slice] = {}
+    positions: dict[str, slice] = {}
     at = 0
     for start, end in _long_strings(body):
-        placeholder = f"{nonce}{len(places)}"
-        places[placeholder] = slice(start, end)
+        placeholder = f"{nonce}{len(positions)}"
+        positions[placeholder] = slice(start, end)
         pieces += (body[at:start], placeholder.encode())
         at = end
     pieces.append(body[at:])
-    return b"".join(pieces), places
+    return b"".join(pieces), positions
 
 
 def _long_strings(body: bytearray) -> Iterator[tuple[int, int]]:
     """Find where long strings without escapes begin and end, between their quotes.
 
-    In JSON a quote outside of a string begins one, so finding quotes is enough: no byte of a
-    image is looked at by Python.
+    In JSON a quote outside of a string begins one, so finding quotes is enough: Python looks at no
+    byte of an image.
     """
     end = -1
     for _ in range(_MAX_STRINGS):
@@ -101,11 +102,11 @@ def _is_escaped(body: bytearray, at: int) -> bool:
     return (at - first) % 2 == 1
 
 
-def _cut_off(body: bytearray, place: slice) -> bytes:
-    """Decode what stands at `place`, and cut `body` off there."""
-    with memoryview(body) as whole, whole[place] as text:
+def _cut_off(body: bytearray, position: slice) -> bytes:
+    """Decode the string at `position`, and cut `body` off there."""
+    with memoryview(body) as whole, whole[position] as text:
         data = decode_base64(text)
-    del body[place.start :]
+    del body[position.start :]
     return data
 
 

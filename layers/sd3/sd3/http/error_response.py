@@ -32,39 +32,41 @@ class ErrorResponse(NamedTuple):
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds until it is worth asking again, if it says so."""
+        """Return after how many seconds to ask again, if the answer says so."""
         return _retry_after(self.headers)
 
     @property
     def fields(self) -> Mapping[str, object]:
-        """The fields of a body that is a JSON object; of any other there are none."""
+        """Return the fields of a body that is a JSON object, and none of any other."""
         try:
             value = pydantic_core.from_json(self.body)
         except ValueError:
             return {}
         return value if isinstance(value, dict) else {}
 
-    def said(self, upstream: str, name: object = None) -> str:
-        """Tell who answered what. The error's name is kept if it can be nothing but a name."""
+    def describe(self, upstream: str, name: object = None) -> str:
+        """Say who answered what, with the error's name if it can be nothing but a name."""
         shown = f" {name}" if isinstance(name, str) and _NAME.fullmatch(name) else ""
         return f"{upstream} answered {self.status}{shown}."
 
-    def error(self, said: str) -> UpstreamError:
-        """What the status means where nothing more is known, as an error that tells `said`."""
+    def to_error(self, message: str) -> UpstreamError:
+        """Return what the status means where nothing more is known, as an error with `message`."""
         if self.status == 429:
-            return UpstreamThrottledError(said, retry_after=self.retry_after)
+            return UpstreamThrottledError(message, retry_after=self.retry_after)
         if self.status == 503:
-            return UpstreamUnavailableError(said, retry_after=self.retry_after)
+            return UpstreamUnavailableError(message, retry_after=self.retry_after)
         if self.status == 401:
-            return UpstreamKeyError(said)
+            return UpstreamKeyError(message)
         if self.status >= 500 or self.status == 408:
             # A gateway's 502 or 504 says nothing of the engine behind it, which may generate on.
-            return UpstreamFailedError(said)
-        return UpstreamResponseError(said) if self.status < 300 else UpstreamRefusedError(said)
+            return UpstreamFailedError(message)
+        if self.status < 300:
+            return UpstreamResponseError(message)
+        return UpstreamRefusedError(message)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read seconds or an HTTP date, the latter by the clock of the answer's own Date."""
+    """Read seconds or an HTTP date; a date is compared with the answer's own Date."""
     text = headers.get("Retry-After", "").strip()
     try:
         seconds = float(text) if text[:1].isdigit() else _seconds_between(headers["Date"], text)

@@ -1,9 +1,9 @@
-"""The session with an upstream: its pool and deadlines, and what a status means."""
+"""The session with an upstream: paid POSTs, each bounded by a deadline and sent once."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, ReadTimeoutError
@@ -14,15 +14,16 @@ from sd3.errors import (
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRateLimitedError,
-    UpstreamRefusedError,
     UpstreamResponseError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from sd3.http.address import checked_base_url
+from sd3.http.auth import BearerAuth
 from sd3.http.error_response import ErrorResponse
-from sd3.http.transport import BareSession, checked_base_url
+from sd3.http.transport import BareSession
 
-_MAX_REFUSAL_BYTES: Final = 64 * 1024
+_MAX_ERROR_BYTES: Final = 64 * 1024
 
 _PIECE_BYTES: Final = 1024 * 1024
 
@@ -34,8 +35,8 @@ class HttpResponse(NamedTuple):
     body: bytearray
 
 
-def _unread(_refusal: ErrorResponse) -> None:
-    """Leave it to the status what a refusal means."""
+def _by_status(_response: ErrorResponse) -> None:
+    """Return None: the status says what an error response means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,9 @@ class HttpLimits:
     pool_size: int = 16
     """Connections kept alive: as many as the most images of one request."""
     max_bytes: int = 128 * 1024 * 1024
-    """Of an answer; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
+    """Of a response; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
     min_seconds: float = 1.0
-    """With less time left nothing is sent: it would be paid and not waited for."""
+    """With less time nothing is sent: it would be paid for, and its result would come too late."""
 
 
 DEFAULT_HTTP_LIMITS: Final = HttpLimits()
@@ -83,85 +84,55 @@ class HttpSession:
         self,
         path: str,
         *,
+        auth: BearerAuth,
         headers: Mapping[str, str],
         body: bytes,
         deadline: float,
-        explain: Callable[[ErrorResponse], UpstreamError | None] = _unread,
+        explain: Callable[[ErrorResponse], UpstreamError | None] = _by_status,
     ) -> HttpResponse:
-        """Send `body` once and read the whole answer by `deadline`, in seconds of `clock`.
+        """Send `body` and read the whole response by `deadline`, in seconds of `clock`.
 
-        `explain` may say what an answer other than a 200 means; None leaves it to the status.
-        Raises UpstreamError, by what is known of the outcome.
+        It is sent once, and again only if the upstream rejected a key that was rotated meanwhile.
+        `explain` may say what a response other than a 200 means; None leaves it to the status.
+        Raises UpstreamError, by what is known of the outcome, and what `auth` raises.
         """
-        _check_headers(headers)
+        request = requests.Request(
+            "POST", self._base_url + path, headers=dict(headers), data=body, auth=auth
+        )
+        try:
+            return self._send(request, deadline, explain)
+        except UpstreamKeyError:
+            if not auth.renew():
+                raise
+        return self._send(request, deadline, explain)
+
+    def _send(
+        self,
+        request: requests.Request,
+        deadline: float,
+        explain: Callable[[ErrorResponse], UpstreamError | None],
+    ) -> HttpResponse:
+        prepared = self._session.prepare_request(request)  # reads the key, which takes time
         seconds = deadline - self._clock()
         if seconds < self._limits.min_seconds or seconds <= 0:
             raise UpstreamRateLimitedError("There was no time left to call the upstream.")
         try:
-            response = self._session.post(
-                self._base_url + path,
-                data=body,
-                headers=dict(headers),
-                timeout=seconds,
-                stream=True,
-                allow_redirects=False,
+            response = self._session.send(
+                prepared, timeout=seconds, stream=True, allow_redirects=False
             )
         except (requests.RequestException, HTTPError) as error:
             raise _failure(error) from error
         with response:
             if response.status_code == requests.codes.ok:
                 return HttpResponse(response.headers, _read(response.raw, self._limits.max_bytes))
-            refusal = ErrorResponse(
-                response.status_code, response.headers, _read_refusal(response.raw)
+            failed = ErrorResponse(
+                response.status_code, response.headers, _read_error(response.raw)
             )
-            raise explain(refusal) or refusal.error(refusal.said("The upstream"))
-
-
-class Key(Protocol):
-    """An upstream's key: a secret that is read once, and again when it is not taken."""
-
-    def read(self) -> str:
-        """The key, empty where there is none; raises UpstreamKeyError and StorageError."""
-
-    def renew(self, refused: str) -> bool:
-        """Read the secret again; whether its key is another than the one that was refused."""
-
-
-Sign = Callable[[str, bytes, Mapping[str, str]], dict[str, str]]
-"""From a URL, a body and headers to the headers of a request that AWS takes."""
-
-
-def with_key(
-    key: Key, post: Callable[[Mapping[str, str]], HttpResponse], *, is_needed: bool = True
-) -> HttpResponse:
-    """Post with the key as a header, and once more with a new one if it is not taken.
-
-    Keys are rotated. Raises UpstreamKeyError when there is none and the upstream needs one.
-    """
-    said = key.read()
-    if not said and is_needed:
-        raise UpstreamKeyError("The upstream's secret has no key for it.")
-    try:
-        return post(_bearer(said))
-    except UpstreamKeyError:
-        if not key.renew(said):
-            raise
-    return post(_bearer(key.read()))
-
-
-def _bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse what cannot be sent: the error of requests would quote it, token and all."""
-    for name, value in headers.items():
-        if not (value.isascii() and value.isprintable() and value == value.strip()):
-            raise UpstreamRefusedError(f"The {name} for the upstream cannot be sent as a header.")
+            raise explain(failed) or failed.to_error(failed.describe("The upstream"))
 
 
 def _failure(error: Exception) -> UpstreamError:
-    """Say what is known after no answer came: DeadlineAdapter marks what was never sent."""
+    """Say what is known where no response came: a connection that failed has sent nothing."""
     reason = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError) and isinstance(reason.reason, ConnectTimeoutError):
         cause = type(reason.reason.__cause__).__name__
@@ -194,8 +165,8 @@ def _read(raw: HTTPResponse, max_bytes: int) -> bytearray:
     return body
 
 
-def _read_refusal(raw: HTTPResponse) -> bytes:
+def _read_error(raw: HTTPResponse) -> bytes:
     try:
-        return raw.read(_MAX_REFUSAL_BYTES, decode_content=True)
+        return raw.read(_MAX_ERROR_BYTES, decode_content=True)
     except HTTPError:
-        return b""  # the status was said: that counts
+        return b""  # the status is known: that counts

@@ -9,7 +9,7 @@ from sd3.errors import FieldError
 from sd3.settings import Rate, Settings
 
 if TYPE_CHECKING:
-    from sd3.http.session import Key, Sign
+    from sd3.http.auth import ApiKey, Sign
 
 
 class Upstream(Protocol):
@@ -45,6 +45,6 @@ class UpstreamOptions(NamedTuple):
 
     base_url: str
     """Empty for the vendor's own."""
-    key: "Key"
+    key: "ApiKey"
     settings: Settings
     sign: "Sign"

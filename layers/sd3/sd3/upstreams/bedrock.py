@@ -5,11 +5,13 @@ what a lost connection means are as with every upstream, and its client's model 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote
 
 import pydantic_core
 from pydantic import BaseModel, ConfigDict
+from requests import PreparedRequest
+from requests.auth import AuthBase
 
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
@@ -23,9 +25,10 @@ from sd3.errors import (
     UpstreamThrottledError,
     UpstreamUnavailableError,
 )
+from sd3.http.auth import ApiKey, BearerAuth, Sign
 from sd3.http.base64_json import parse_response, read_image_at, with_image
 from sd3.http.error_response import ErrorResponse
-from sd3.http.session import HttpSession, Key, Sign, with_key
+from sd3.http.session import HttpSession
 from sd3.settings import Rate
 from sd3.upstreams.resize import Resizer
 from sd3.upstreams.stability_common import answered_seed, reproducible, request_fields
@@ -63,7 +66,7 @@ class BedrockUpstream:
         self,
         *,
         base_url: str,
-        key: Key,
+        key: ApiKey,
         sign: Sign,
         model_id: str,
         region: str,
@@ -75,11 +78,11 @@ class BedrockUpstream:
         throughput. A `key` is one of Bedrock's API keys; without one its calls are signed by the
         role that makes them. Raises ValueError for a base URL that HttpSession does not take.
         """
-        base_url = (base_url or f"https://bedrock-runtime.{region}.amazonaws.com").rstrip("/")
-        self._http = http or HttpSession(base_url)
+        self._http = http or HttpSession(
+            base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
+        )
         self._path = f"/model/{quote(model_id, safe='')}/invoke"
-        self._url = base_url + self._path
-        self._key, self._sign = key, sign
+        self._key, self._signature = key, _SignatureAuth(sign)
         self._resizer = Resizer()
 
     def price(self, _request: GenerateRequest) -> int:
@@ -97,20 +100,15 @@ class BedrockUpstream:
     def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
         (seed,) = map(reproducible, task.seeds.values())
-        body = self._body(task.request, seed, task.init_image)
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        answer = with_key(
-            self._key,
-            lambda bearer: self._http.post(
-                self._path,
-                headers={**headers, **bearer} if bearer else self._sign(self._url, body, headers),
-                body=body,
-                deadline=task.deadline,
-                explain=_explain,
-            ),
-            is_needed=False,
+        response = self._http.post(
+            self._path,
+            auth=BearerAuth(self._key, without_key=self._signature),
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            body=self._body(task.request, seed, task.init_image),
+            deadline=task.deadline,
+            explain=_explain,
         )
-        return UpstreamResult((_image(answer.body, seed),), 0.0)
+        return UpstreamResult((_image(response.body, seed),), 0.0)
 
     def _body(self, request: GenerateRequest, seed: int, init_image: Image | None) -> bytes:
         fields = request_fields(request, seed=seed, has_image=init_image is not None)
@@ -121,8 +119,21 @@ class BedrockUpstream:
         return with_image(body, "image", image)
 
 
+class _SignatureAuth(AuthBase):
+    """Signs requests by the role of the function."""
+
+    def __init__(self, sign: Sign) -> None:
+        self._sign = sign
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        url, body = cast("tuple[str, bytes]", (request.url, request.body))
+        signed = {name: request.headers[name] for name in ("Content-Type", "Accept")}
+        request.headers.update(self._sign(url, body, signed))
+        return request
+
+
 def _image(body: bytearray, seed: int) -> GeneratedImage:
-    answer, places = parse_response(body, _Body)
+    answer, positions = parse_response(body, _Body)
     seed = answered_seed(answer.seeds[0] if answer.seeds else None, sent=seed)
     reason = answer.finish_reasons[0] if answer.finish_reasons else None
     if reason is not None and reason.startswith(_FILTERED):
@@ -133,25 +144,25 @@ def _image(body: bytearray, seed: int) -> GeneratedImage:
     text = answer.images[0] if answer.images else None
     if text is None:
         raise UpstreamResponseError("bedrock answered no image, and no reason why.")
-    return GeneratedImage(seed, read_image_at(text, body, places))
+    return GeneratedImage(seed, read_image_at(text, body, positions))
 
 
-def _explain(refusal: ErrorResponse) -> UpstreamError:
-    name = _error_name(refusal)
-    said = refusal.said("bedrock", name)
+def _explain(response: ErrorResponse) -> UpstreamError:
+    name = _error_name(response)
+    message = response.describe("bedrock", name)
     if name in _THROTTLED:
-        return UpstreamThrottledError(said, retry_after=refusal.retry_after)
+        return UpstreamThrottledError(message, retry_after=response.retry_after)
     if name in _UNAVAILABLE:
-        return UpstreamUnavailableError(said, retry_after=refusal.retry_after)
+        return UpstreamUnavailableError(message, retry_after=response.retry_after)
     if name in _FAILED:
-        return UpstreamFailedError(said)
-    if refusal.status == 403:  # an API key that is not known is a 403 here
-        return UpstreamKeyError(said)
-    return refusal.error(said)
+        return UpstreamFailedError(message)
+    if response.status == 403:  # an API key that is not known is a 403 here
+        return UpstreamKeyError(message)
+    return response.to_error(message)
 
 
-def _error_name(refusal: ErrorResponse) -> str:
+def _error_name(response: ErrorResponse) -> str:
     """Read it where botocore does: a header, with or without a URL behind it, or the body."""
-    fields = refusal.fields
-    name = refusal.headers.get("x-amzn-ErrorType") or fields.get("__type") or fields.get("code")
+    fields = response.fields
+    name = response.headers.get("x-amzn-ErrorType") or fields.get("__type") or fields.get("code")
     return str(name or "").partition(":")[0].rpartition("#")[2]

@@ -11,9 +11,10 @@ from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
-from sd3.http.base64_json import Places, parse_response, read_image_at, with_image
+from sd3.http.auth import ApiKey, BearerAuth
+from sd3.http.base64_json import Positions, parse_response, read_image_at, with_image
 from sd3.http.error_response import ErrorResponse
-from sd3.http.session import HttpSession, Key, with_key
+from sd3.http.session import HttpSession
 from sd3.settings import Rate
 
 PATH: Final = "/generate/sd3"
@@ -52,7 +53,7 @@ class OctoaiUpstream:
     rate: Rate | None = None
     pause_seconds = 10  # its free tier had 10 calls a minute
 
-    def __init__(self, *, base_url: str, key: Key, http: HttpSession | None = None) -> None:
+    def __init__(self, *, base_url: str, key: ApiKey, http: HttpSession | None = None) -> None:
         """Open no connection yet.
 
         Raises ValueError for an empty base URL, and for one that HttpSession does not take.
@@ -77,18 +78,15 @@ class OctoaiUpstream:
     def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate all images in one call; see Upstream.generate."""
         seeds = tuple(task.seeds.values())
-        body = request_body(task.request, seeds, task.init_image)
-        answer = with_key(
-            self._key,
-            lambda bearer: self._http.post(
-                PATH,
-                headers={**bearer, "Content-Type": "application/json"},
-                body=body,
-                deadline=task.deadline,
-                explain=_explain,
-            ),
+        response = self._http.post(
+            PATH,
+            auth=BearerAuth(self._key),
+            headers={"Content-Type": "application/json"},
+            body=request_body(task.request, seeds, task.init_image),
+            deadline=task.deadline,
+            explain=_explain,
         )
-        return read_answer(answer.body, seeds)
+        return read_answer(response.body, seeds)
 
 
 def request_body(request: GenerateRequest, seeds: Sequence[int], init_image: Image | None) -> bytes:
@@ -112,27 +110,29 @@ def read_answer(body: bytearray, seeds: Sequence[int]) -> UpstreamResult:
     `body` is used up: the last image is decoded first and cut off, so that the images and
     their base64 are never held whole side by side. Raises UpstreamResponseError.
     """
-    answer, places = parse_response(body, _Body)
+    answer, positions = parse_response(body, _Body)
     if len(answer.images) < len(seeds):
         raise UpstreamResponseError(
             f"The upstream answered {len(answer.images)} images, not {len(seeds)}."
         )
     images = deque[GeneratedImage]()
     for index, seed in reversed(list(enumerate(seeds))):
-        images.appendleft(_image(index, answer.images[index], seed, body, places))
+        images.appendleft(_image(index, answer.images[index], seed, body, positions))
     return UpstreamResult(tuple(images), answer.prediction_time_ms or 0.0)
 
 
-def _image(index: int, image: _Image, seed: int, body: bytearray, places: Places) -> GeneratedImage:
+def _image(
+    index: int, image: _Image, seed: int, body: bytearray, positions: Positions
+) -> GeneratedImage:
     answered = seed if image.seed is None else image.seed
     text = image.image_b64
     if image.removed_for_safety or text is None or text == _NULL:
         return GeneratedImage(answered, None, image.safety_score)
-    decoded = read_image_at(text, body, places, index=index)
+    decoded = read_image_at(text, body, positions, index=index)
     return GeneratedImage(answered, decoded, image.safety_score)
 
 
-def _explain(refusal: ErrorResponse) -> UpstreamError | None:
-    if refusal.status == 400 and _POLICY in refusal.body:
+def _explain(response: ErrorResponse) -> UpstreamError | None:
+    if response.status == 400 and _POLICY in response.body:
         return ContentPolicyError("The upstream says that this violates its acceptable use policy.")
     return None

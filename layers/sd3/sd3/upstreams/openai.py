@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
+from sd3.http.auth import ApiKey, BearerAuth, no_auth
 from sd3.http.base64_json import parse_response, read_image_at
 from sd3.http.error_response import ErrorResponse
-from sd3.http.session import HttpSession, Key, with_key
+from sd3.http.session import HttpSession
 from sd3.settings import Rate
 
 PATH: Final = "/v1/images/generations"
@@ -49,7 +50,7 @@ class OpenaiUpstream:
     pause_seconds = 1  # an engine of one's own is busy, and has no window
 
     def __init__(
-        self, *, base_url: str, key: Key, model: str, http: HttpSession | None = None
+        self, *, base_url: str, key: ApiKey, model: str, http: HttpSession | None = None
     ) -> None:
         """Open no connection yet; an empty `model` leaves it to the server.
 
@@ -79,19 +80,15 @@ class OpenaiUpstream:
     def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate the image of one seed; see Upstream.generate."""
         (seed,) = task.seeds.values()
-        body = self._body(task.request, seed)
-        answer = with_key(
-            self._key,
-            lambda bearer: self._http.post(
-                PATH,
-                headers={**bearer, "Content-Type": "application/json"},
-                body=body,
-                deadline=task.deadline,
-                explain=_explain,
-            ),
-            is_needed=False,
+        response = self._http.post(
+            PATH,
+            auth=BearerAuth(self._key, without_key=no_auth),
+            headers={"Content-Type": "application/json"},
+            body=self._body(task.request, seed),
+            deadline=task.deadline,
+            explain=_explain,
         )
-        return _result(answer.body, seed)
+        return _result(response.body, seed)
 
     def _body(self, request: GenerateRequest, seed: int) -> bytes:
         fields = {
@@ -113,19 +110,19 @@ class OpenaiUpstream:
 
 
 def _result(body: bytearray, seed: int) -> UpstreamResult:
-    answer, places = parse_response(body, _Body)
+    answer, positions = parse_response(body, _Body)
     text = answer.data[0].b64_json if answer.data else None
     if text is None:
         raise UpstreamResponseError("openai answered no image in b64_json.")
-    image = read_image_at(text, body, places)
+    image = read_image_at(text, body, positions)
     return UpstreamResult((GeneratedImage(seed, image),), (answer.inference_time_s or 0.0) * 1000)
 
 
-def _explain(refusal: ErrorResponse) -> UpstreamError:
-    """OpenAI's own errors have a code or a type; FastAPI's have a detail, which is a text."""
-    error = refusal.fields.get("error")
+def _explain(response: ErrorResponse) -> UpstreamError:
+    """Read the code or type of OpenAI's own errors; FastAPI's have a detail, which is a text."""
+    error = response.fields.get("error")
     fields = error if isinstance(error, Mapping) else {}
     name = next((fields[key] for key in ("code", "type") if isinstance(fields.get(key), str)), "")
-    if refusal.status == 400 and name in _POLICY:
+    if response.status == 400 and name in _POLICY:
         return ContentPolicyError("openai says that this violates its content policy.")
-    return refusal.error(refusal.said("openai", name))
+    return response.to_error(response.describe("openai", name))

@@ -17,8 +17,9 @@ from sd3.errors import (
     UpstreamResponseError,
     UpstreamUnchargedError,
 )
+from sd3.http.auth import ApiKey, BearerAuth
 from sd3.http.error_response import ErrorResponse
-from sd3.http.session import HttpResponse, HttpSession, Key, with_key
+from sd3.http.session import HttpResponse, HttpSession
 from sd3.settings import Rate
 from sd3.upstreams.resize import Resizer
 from sd3.upstreams.stability_common import answered_seed, reproducible, request_fields
@@ -53,7 +54,7 @@ class StabilityUpstream:
     pause_seconds = 60  # it shuts out for so long whoever asks more often
 
     def __init__(
-        self, *, base_url: str, key: Key, model: str, http: HttpSession | None = None
+        self, *, base_url: str, key: ApiKey, model: str, http: HttpSession | None = None
     ) -> None:
         """Open no connection yet; an empty `base_url` is Stability's own.
 
@@ -84,17 +85,15 @@ class StabilityUpstream:
         """Generate the image of one seed; see Upstream.generate."""
         (seed,) = map(reproducible, task.seeds.values())
         body, content_type = self._form(task.request, seed, task.init_image)
-        answer = with_key(
-            self._key,
-            lambda bearer: self._http.post(
-                PATH,
-                headers={**bearer, "Content-Type": content_type, "Accept": "image/*"},
-                body=body,
-                deadline=task.deadline,
-                explain=_explain,
-            ),
+        response = self._http.post(
+            PATH,
+            auth=BearerAuth(self._key),
+            headers={"Content-Type": content_type, "Accept": "image/*"},
+            body=body,
+            deadline=task.deadline,
+            explain=_explain,
         )
-        return UpstreamResult((_image(answer, seed),), 0.0)
+        return UpstreamResult((_image(response, seed),), 0.0)
 
     def _form(
         self, request: GenerateRequest, seed: int, init_image: Image | None
@@ -116,21 +115,21 @@ def _cfg_scale(request: GenerateRequest) -> float:
     return min(max(request.cfg_scale, least), most)
 
 
-def _image(answer: HttpResponse, seed: int) -> GeneratedImage:
-    seed = answered_seed(answer.headers.get("seed"), sent=seed)
-    if answer.headers.get("finish-reason", "SUCCESS") != "SUCCESS":
+def _image(response: HttpResponse, seed: int) -> GeneratedImage:
+    seed = answered_seed(response.headers.get("seed"), sent=seed)
+    if response.headers.get("finish-reason", "SUCCESS") != "SUCCESS":
         return GeneratedImage(seed, None)  # what came is blurred
     try:
-        return GeneratedImage(seed, read_image(bytes(answer.body)))
+        return GeneratedImage(seed, read_image(bytes(response.body)))
     except InvalidImageError as error:
         raise UpstreamResponseError(f"stability's image: {error}.") from error
 
 
-def _explain(refusal: ErrorResponse) -> UpstreamError:
-    name = refusal.fields.get("name")
-    if (refusal.status, str(name)) in _FINAL:
-        return ContentPolicyError(_FINAL[refusal.status, str(name)])
-    said = refusal.said("stability", name)
-    if refusal.status == 500 and name:
-        return UpstreamUnchargedError(said)  # its own word, and no gateway's: failures are free
-    return refusal.error(said)
+def _explain(response: ErrorResponse) -> UpstreamError:
+    name = response.fields.get("name")
+    if (response.status, str(name)) in _FINAL:
+        return ContentPolicyError(_FINAL[response.status, str(name)])
+    message = response.describe("stability", name)
+    if response.status == 500 and name:
+        return UpstreamUnchargedError(message)  # its own word, and no gateway's: failures are free
+    return response.to_error(message)

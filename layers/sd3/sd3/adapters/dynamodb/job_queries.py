@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sd3.adapters.dynamodb.job_items import job_from, seconds, start_key
+from sd3.adapters.dynamodb.items import from_item, to_item
+from sd3.adapters.dynamodb.job_items import epoch_seconds, job_from
 from sd3.adapters.dynamodb.table import JobTable
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.job_list import JobPage
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 BY_CLIENT: Final = "by_client"
 """The index of jobs by client_id and created_at."""
@@ -20,7 +24,7 @@ _MAX_QUERIES: Final = 10
 
 
 class JobQueries:
-    """Reads many jobs at once; an index can be a moment behind."""
+    """Reads many jobs at once, from indexes that can be a moment behind."""
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
@@ -34,45 +38,41 @@ class JobQueries:
         after: tuple[str, str] | None,
         now: datetime,
     ) -> JobPage:
-        """A client's jobs, newest first, after the position of an earlier page."""
+        """Read a client's jobs, newest first, after the position of an earlier page."""
         names = {"#ttl": "ttl"}
-        values: dict[str, Any] = {":client": {"S": client_id}, ":now": {"N": seconds(now)}}
+        values: dict[str, object] = {":client": client_id, ":now": epoch_seconds(now)}
         conditions = "#ttl > :now"
         if status:
-            names["#status"], values[":status"] = "status", {"S": status}
+            names["#status"], values[":status"] = "status", status
             conditions += " AND #status = :status"
         query: dict[str, Any] = {
             "IndexName": BY_CLIENT,
             "KeyConditionExpression": "client_id = :client",
             "FilterExpression": conditions,
             "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
+            "ExpressionAttributeValues": to_item(values),
             "ScanIndexForward": False,
         }
         jobs: list[Job] = []
         position = after
         for _ in range(_MAX_QUERIES):
             if position:
-                query["ExclusiveStartKey"] = start_key(client_id, *position)
+                query["ExclusiveStartKey"] = _start_key(client_id, *position)
             reply = self._table.query(**query, Limit=limit - len(jobs))
             jobs += map(job_from, reply["Items"])
-            last = reply.get("LastEvaluatedKey")
-            position = last and (last["created_at"]["S"], last["id"]["S"])
+            last = from_item(reply.get("LastEvaluatedKey", {}))
+            position = (last["created_at"], last["id"]) if last else None
             if position is None or len(jobs) == limit:
                 break
         return JobPage(tuple(jobs), position)
 
     def failed_on(self, day: str, *, since: str, until: str) -> Iterator[Job]:
-        """The jobs that failed on a day, from the first of two times (ISO, UTC) to the second."""
+        """Read the jobs that failed on a day, between two times (ISO, UTC)."""
         query: dict[str, Any] = {
             "IndexName": FAILED_BY_DAY,
             "KeyConditionExpression": "failed_day = :day"
             " AND completed_at BETWEEN :since AND :until",
-            "ExpressionAttributeValues": {
-                ":day": {"S": day},
-                ":since": {"S": since},
-                ":until": {"S": until},
-            },
+            "ExpressionAttributeValues": to_item({":day": day, ":since": since, ":until": until}),
         }
         while True:
             reply = self._table.query(**query)
@@ -80,3 +80,7 @@ class JobQueries:
             if "LastEvaluatedKey" not in reply:
                 return
             query["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
+
+
+def _start_key(client_id: str, created_at: str, job_id: str) -> "dict[str, AttributeValueTypeDef]":
+    return to_item({"client_id": client_id, "created_at": created_at, "id": job_id})

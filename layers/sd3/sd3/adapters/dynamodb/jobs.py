@@ -2,20 +2,19 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.adapters.dynamodb.job_items import (
     DELETED,
-    Item,
     deleted_item_from,
+    epoch_seconds,
     item_from,
-    job_from,
+    job_from_values,
     key_id,
     key_item_from,
-    seconds,
-    statuses,
 )
 from sd3.adapters.dynamodb.job_queries import JobQueries
 from sd3.adapters.dynamodb.ledger import RejectionCache, record_usage, reserve, usage_from_item
@@ -97,27 +96,27 @@ class JobStore(JobQueries):
             key_item_from(job, key, fingerprint=fingerprint),
             ConditionExpression="attribute_not_exists(id) OR #ttl <= :now OR job_id = :old",
             ExpressionAttributeNames={"#ttl": "ttl"},
-            ExpressionAttributeValues={
-                ":now": {"N": seconds(job.created_at)},
-                ":old": {"S": instead_of or "-"},
-            },
+            ExpressionAttributeValues=to_item(
+                {
+                    ":now": epoch_seconds(job.created_at),
+                    ":old": instead_of or "-",
+                }
+            ),
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
         try:
             return self._create([put_key], job, limits)
         except ConditionFailedError as error:
             if item := error.failed.get(0):
-                return _record_from(item)
+                return _record_from(from_item(item))
             raise IdempotencyMismatchError("This request's id is another one's.") from error
 
     def find_idempotency_record(
         self, client_id: str, key: str, *, now: datetime
     ) -> IdempotencyRecord | None:
         """Find which job has a client's Idempotency-Key. Raises StorageError."""
-        item = self._table.get(key_id(client_id, key))
-        if item is None or int(item["ttl"]["N"]) <= now.timestamp():
-            return None
-        return _record_from(item)
+        values = self._read(key_id(client_id, key), now=now)
+        return _record_from(values) if values else None
 
     def save(self, job: Job) -> Job:
         """Write the next state of a job, and record in the ledger what that changes.
@@ -128,7 +127,7 @@ class JobStore(JobQueries):
         stored = job.model_copy(update={"version": job.version + 1, "recorded": job.usage})
         unchanged = {
             "ConditionExpression": "version = :read",
-            "ExpressionAttributeValues": {":read": {"N": str(job.version)}},
+            "ExpressionAttributeValues": to_item({":read": job.version}),
         }
         change = stored.recorded - job.recorded
         try:
@@ -142,7 +141,7 @@ class JobStore(JobQueries):
         return stored
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        """Leave of an ended job that it was deleted, for a day; what it has cost stays recorded.
+        """Replace an ended job, for a day, by a note of its deletion; its cost stays recorded.
 
         Raises LeaseLostError when it is open again, and StorageError.
         """
@@ -151,7 +150,9 @@ class JobStore(JobQueries):
                 deleted_item_from(job, now=now),
                 ConditionExpression="NOT #status IN (:queued, :running)",
                 ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues=statuses(JobStatus.QUEUED, JobStatus.RUNNING),
+                ExpressionAttributeValues=to_item(
+                    {":queued": JobStatus.QUEUED, ":running": JobStatus.RUNNING}
+                ),
             )
         except ConditionFailedError as error:
             raise LeaseLostError("The job has changed meanwhile.") from error
@@ -162,14 +163,18 @@ class JobStore(JobQueries):
         Raises NotFoundError, also past its expiry and for another client's, GoneError for the
         client's own that was deleted, and StorageError.
         """
-        item = self._table.get(job_id) if JOB_ID.fullmatch(job_id) else None
-        if item is None or int(item["ttl"]["N"]) <= now.timestamp():
+        values = self._read(job_id, now=now) if JOB_ID.fullmatch(job_id) else None
+        if values is None or client_id not in {None, values["client_id"]}:
             raise NotFoundError("There is no such job.")
-        if client_id is not None and item["client_id"]["S"] != client_id:
-            raise NotFoundError("There is no such job.")
-        if item["status"]["S"] == DELETED:
+        if values["status"] == DELETED:
             raise GoneError("The job was deleted.")
-        return job_from(item)
+        return job_from_values(values)
+
+    def _read(self, item_id: str, *, now: datetime) -> dict[str, Any] | None:
+        """Read the values of an item, unless it has expired: DynamoDB removes items late."""
+        item = self._table.get(item_id)
+        values = from_item(item) if item else None
+        return values if values and values["ttl"] > now.timestamp() else None
 
     def _create(
         self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
@@ -200,5 +205,5 @@ class JobStore(JobQueries):
         return budget_exceeded(micros, limits, left=left, now=now)
 
 
-def _record_from(item: Item) -> IdempotencyRecord:
-    return IdempotencyRecord(item["job_id"]["S"], item["fingerprint"]["S"])
+def _record_from(values: Mapping[str, str]) -> IdempotencyRecord:
+    return IdempotencyRecord(values["job_id"], values["fingerprint"])

@@ -1,12 +1,11 @@
 """The usage table: what jobs cost their clients, recorded in the same write as the job itself."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from sd3.adapters.dynamodb.job_items import Item, seconds
+from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import Item, from_item, to_item
+from sd3.adapters.dynamodb.job_items import epoch_seconds
 from sd3.domain.billing import (
     DailyUsage,
     UsageEntry,
@@ -19,22 +18,25 @@ from sd3.domain.billing import (
 )
 from sd3.domain.client import ClientLimits
 from sd3.domain.job import Job
-from sd3.errors import RequestError, StorageError
+from sd3.errors import RequestError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef, UpdateTypeDef
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        TransactWriteItemTypeDef,
+        UpdateTypeDef,
+    )
 
 KEEP_DAY: Final = timedelta(days=40)
-"""For the 30 days that a client is told of."""
+"""Longer than the 30 days that GET /usage shows."""
 
 KEEP_MINUTE: Final = timedelta(minutes=5)
 
 
 def usage_from_item(item: Item) -> UsageEntry:
-    """What a day's item has."""
-    names = ("reserved", "spent", "images")
-    return UsageEntry(**{name: int(item[name]["N"]) for name in names if name in item})
+    """Read what a day's item has recorded."""
+    return UsageEntry.model_validate(from_item(item))
 
 
 def record_usage(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
@@ -48,12 +50,12 @@ def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteIt
     day = _recorded(table, job, change)
     if limits.daily_budget_micros is not None:
         room = limits.daily_budget_micros - change.committed
-        # A day without bookings has room for what fits the budget at all.
+        # A day without usage has room for what fits the budget at all.
         first = "attribute_not_exists(committed) OR " if room >= 0 else ""
         day["ConditionExpression"] = f"{first}committed <= :room"
         day["ExpressionAttributeValues"] = {
             **day["ExpressionAttributeValues"],
-            ":room": {"N": str(room)},
+            **to_item({":room": room}),
         }
         day["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
     parts: list[TransactWriteItemTypeDef] = [{"Update": day}]
@@ -64,21 +66,23 @@ def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteIt
 
 def _recorded(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
     numbers = {
-        ":reserved": change.reserved,
-        ":spent": change.spent,
-        ":committed": change.committed,  # beside its parts: conditions cannot add
-        ":images": change.images,
+        "reserved": change.reserved,
+        "spent": change.spent,
+        "committed": change.committed,  # beside its parts: conditions cannot add
+        "images": change.images,
     }
-    added = ", ".join(f"{name[1:]} {name}" for name in numbers)
+    added = ", ".join(f"{name} :{name}" for name in numbers)
     return {
         "TableName": table,
         "Key": _key(job.client_id, day_of(job.created_at)),
         "UpdateExpression": f"ADD {added} SET #ttl = :ttl",
         "ExpressionAttributeNames": {"#ttl": "ttl"},
-        "ExpressionAttributeValues": {
-            **{name: {"N": str(number)} for name, number in numbers.items()},
-            ":ttl": {"N": seconds(midnight(job.created_at) + KEEP_DAY)},
-        },
+        "ExpressionAttributeValues": to_item(
+            {
+                **{f":{name}": number for name, number in numbers.items()},
+                ":ttl": epoch_seconds(midnight(job.created_at) + KEEP_DAY),
+            }
+        ),
     }
 
 
@@ -90,20 +94,18 @@ def _counted(table: str, job: Job, limit: int) -> "UpdateTypeDef":
         "UpdateExpression": "ADD #count :one SET #ttl = :ttl",
         "ConditionExpression": "attribute_not_exists(#count) OR #count < :limit",
         "ExpressionAttributeNames": {"#count": "count", "#ttl": "ttl"},
-        "ExpressionAttributeValues": {
-            ":one": {"N": "1"},
-            ":limit": {"N": str(limit)},
-            ":ttl": {"N": seconds(minute + KEEP_MINUTE)},
-        },
+        "ExpressionAttributeValues": to_item(
+            {":one": 1, ":limit": limit, ":ttl": epoch_seconds(minute + KEEP_MINUTE)}
+        ),
     }
 
 
-def _key(client_id: str, day: str) -> Mapping[str, Any]:
-    return {"client_id": {"S": client_id}, "day": {"S": day}}
+def _key(client_id: str, day: str) -> "dict[str, AttributeValueTypeDef]":
+    return to_item({"client_id": client_id, "day": day})
 
 
 KEEP_BUDGET: Final = timedelta(seconds=5)
-"""For so long what did not fit is taken not to fit: what is refunded meanwhile has to wait."""
+"""For so long a rejected amount is rejected again, also if a refund has made room meanwhile."""
 
 
 class _Rejection(NamedTuple):
@@ -114,13 +116,13 @@ class _Rejection(NamedTuple):
 
 
 class RejectionCache:
-    """The last refusals of this process, by client."""
+    """The last rejections of this process, by client."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Rejection] = {}
 
     def note_budget(self, client_id: str, micros: int, *, left: int, now: datetime) -> None:
-        """Note that a budget had no room for so much."""
+        """Note that a budget had no room for `micros`, but for `left` micro-dollars."""
         self._note(client_id, _Rejection(min(now + KEEP_BUDGET, next_day(now)), micros, left), now)
 
     def note_rate(self, client_id: str, *, now: datetime) -> None:
@@ -130,7 +132,7 @@ class RejectionCache:
     def find(
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> RequestError | None:
-        """What a request for so much would be told; None when that is not known."""
+        """Return the error for a request that costs `micros`, if it is known to be rejected."""
         last = self._last.get(client_id)
         if last is None or now >= last.until:
             return None
@@ -140,35 +142,33 @@ class RejectionCache:
             return None
         return budget_exceeded(micros, limits, left=last.left, now=now)
 
-    def _note(self, client_id: str, refusal: _Rejection, now: datetime) -> None:
+    def _note(self, client_id: str, rejection: _Rejection, now: datetime) -> None:
         self._last = {one: last for one, last in self._last.items() if last.until > now}
-        self._last[client_id] = refusal
+        self._last[client_id] = rejection
 
 
 class UsageStore:
-    """One item for each client and day, which jobs.JobStore writes."""
+    """Reads the ledger: one item for each client and day, which jobs.JobStore writes."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table
 
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]:
-        """The days from one to another (ISO) that have bookings, newest first.
+        """Read the days (ISO) from `since` to `until` that have usage, newest first.
 
         Raises StorageError.
         """
-        try:
+        with storage_errors("The usage table could not be read."):
             reply = self._client.query(
                 TableName=self._table,
                 KeyConditionExpression="client_id = :client AND #day BETWEEN :since AND :until",
                 ExpressionAttributeNames={"#day": "day"},
-                ExpressionAttributeValues={
-                    ":client": {"S": client_id},
-                    ":since": {"S": since},
-                    ":until": {"S": until},
-                },
+                ExpressionAttributeValues=to_item(
+                    {":client": client_id, ":since": since, ":until": until}
+                ),
                 ConsistentRead=True,
                 ScanIndexForward=False,
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The usage table could not be read.") from error
-        return tuple(DailyUsage(item["day"]["S"], usage_from_item(item)) for item in reply["Items"])
+        return tuple(
+            DailyUsage(from_item(item)["day"], usage_from_item(item)) for item in reply["Items"]
+        )

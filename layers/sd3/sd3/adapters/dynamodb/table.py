@@ -1,11 +1,12 @@
-"""The jobs table's calls: what a condition did not hold for, and what is worth trying again."""
+"""The calls to the jobs table: which are tried again, and which conditions failed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from sd3.adapters.dynamodb.job_items import Item
+from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import Item, to_item
 from sd3.errors import StorageError
 
 if TYPE_CHECKING:
@@ -17,20 +18,20 @@ _TRIES: Final = 12
 _BACKOFF_SECONDS: Final = 0.02
 
 _MAX_BACKOFF_SECONDS: Final = 1.0
-"""All tries together wait for some 4 s: long enough for others, and well within what an attempt
-keeps back to write its end."""
+"""All tries together wait for some 4 s: long enough for other writers, and well within the time
+that an attempt reserves to write its end."""
 
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
 )
-"""Why a transaction was canceled that can be tried again: another was under way on an item."""
+"""Why a transaction was canceled that can be tried again: another one was using an item."""
 
 
 class ConditionFailedError(Exception):
-    """What was expected of items did not hold; nothing was written.
+    """A condition on an item failed; nothing was written.
 
-    `failed` has, by its position in the transaction, what each of them is; nothing of one that is
-    not there, or was not asked for.
+    `failed` has the items whose conditions failed, by their position in the transaction. An item
+    is empty where there is none, or where the write did not ask for it.
     """
 
     def __init__(self, failed: Mapping[int, Item]) -> None:
@@ -39,7 +40,7 @@ class ConditionFailedError(Exception):
 
 
 class JobTable:
-    """One table, and transactions that begin in it."""
+    """One table, and transactions that write to it and to others."""
 
     def __init__(
         self,
@@ -53,11 +54,11 @@ class JobTable:
         self._sleep, self._jitter = sleep, jitter
 
     def get(self, item_id: str) -> Item | None:
-        """An item as it is now; None when it is not there. Raises StorageError."""
+        """Read an item as it is now, or return None if there is none. Raises StorageError."""
         reply = self._call(
             self._client.get_item,
             TableName=self._name,
-            Key={"id": {"S": item_id}},
+            Key=to_item({"id": item_id}),
             ConsistentRead=True,
         )
         found: Item | None = reply.get("Item")
@@ -70,14 +71,14 @@ class JobTable:
     def put_part(
         self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any
     ) -> "TransactWriteItemTypeDef":
-        """The part of a transaction that writes an item."""
+        """Build the part of a transaction that writes an item."""
         put: Any = {"TableName": self._name, "Item": item, **condition}
         return {"Put": put}
 
     def transact(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
         """Write all of the parts, or none. Raises ConditionFailedError and StorageError.
 
-        Each call has a token of botocore's own: when its answer is lost, DynamoDB knows it again.
+        botocore gives each call a token, so DynamoDB applies a call once whose reply was lost.
         """
         self._call(self._client.transact_write_items, TransactItems=parts)
 
@@ -90,28 +91,26 @@ class JobTable:
             if tried:
                 longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
                 self._sleep(self._jitter() * longest)
-            try:
-                return operation(**arguments)
-            except (BotoCoreError, ClientError) as error:
-                if not _is_busy(error):
+            with storage_errors("The jobs table could not be used."):
+                try:
+                    return operation(**arguments)
+                except ClientError as error:
+                    if _is_busy(error):
+                        continue
                     if failed := _failed_conditions(error):
                         raise ConditionFailedError(failed) from error
-                    raise StorageError("The jobs table could not be used.") from error
+                    raise
         raise StorageError("The jobs table is too busy.")
 
 
-def _is_busy(error: BotoCoreError | ClientError) -> bool:
-    if not isinstance(error, ClientError):
-        return False
+def _is_busy(error: ClientError) -> bool:
     if error.response["Error"]["Code"] == "TransactionConflictException":
         return True
     return any(reason["Code"] in _BUSY for reason in _reasons(error))
 
 
-def _failed_conditions(error: BotoCoreError | ClientError) -> dict[int, Item]:
-    """The conditions that did not hold, by position; none for every other error."""
-    if not isinstance(error, ClientError):
-        return {}
+def _failed_conditions(error: ClientError) -> dict[int, Item]:
+    """Return the conditions that did not hold, by position; none for every other error."""
     if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
         return {0: {}}
     return {
@@ -122,7 +121,7 @@ def _failed_conditions(error: BotoCoreError | ClientError) -> dict[int, Item]:
 
 
 def _reasons(error: ClientError) -> Sequence[Mapping[str, Any]]:
-    """Why a transaction was canceled, in the order of its parts."""
+    """Return why a transaction was canceled, in the order of its parts."""
     response: Mapping[str, Any] = error.response
     reasons: Sequence[Mapping[str, Any]] = response.get("CancellationReasons", ())
     return reasons

@@ -1,4 +1,4 @@
-"""The tokens of clients, as their operator makes, lists and revokes them; no function needs it."""
+"""The tokens of clients, as an operator makes, lists and revokes them; no function does."""
 
 import re
 import secrets
@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import to_item
 from sd3.adapters.dynamodb.tokens import item_from, sha256_of, token_from
 from sd3.domain.client import CLIENT_ID, SCOPES, ClientLimits, Token
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef, UpdateTypeDef
 
 MAX_TOKENS: Final = 100
-"""That work, of one client: what one transaction writes."""
+"""Active tokens of one client: as many as one transaction writes."""
 
 _TOKEN_BYTES: Final = 32
 
@@ -25,7 +24,7 @@ _PREFIX: Final = re.compile(r"[0-9a-f]{1,64}")
 
 
 class TokenStore:
-    """The clients' table, read whole and as it is now: what an operator does once in a while."""
+    """The clients' table, read as a whole: an operator does that once in a while."""
 
     def __init__(
         self,
@@ -47,119 +46,116 @@ class TokenStore:
         expires_at: datetime | None = None,
         limits: Mapping[str, int | None] | None = None,
     ) -> str:
-        """Make a new token for a client; it cannot be read again.
+        """Make a new token for a client, and return it: it cannot be read again.
 
-        The client's name and limits stay what they are but for those given (None lifts a limit),
-        which are from now on those of all its tokens that work. All of it is written, or nothing.
-        Raises ValueError for what cannot be, StorageError when it was not kept.
+        A name and limits that are given replace those of all its active tokens; a limit of None
+        is lifted. All of it is written, or nothing. Raises ValueError for an argument that is not
+        valid or one token too many, and StorageError.
         """
         now = self._now()
         _check(client_id, expires_at, now=now)
-        held = sorted(self._read(client_id), key=lambda token: token.created_at)
-        working = [token for token in held if token.is_active(now=now)]
-        if len(working) >= MAX_TOKENS:
-            msg = f"a client has at most {MAX_TOKENS} tokens that work: revoke some first"
+        known = sorted(self._read(client_id), key=lambda token: token.created_at)
+        active = [token for token in known if token.is_active(now=now)]
+        if len(active) >= MAX_TOKENS:
+            msg = f"a client has at most {MAX_TOKENS} active tokens: revoke some first"
             raise ValueError(msg)
         token = f"sd3_{secrets.token_urlsafe(_TOKEN_BYTES)}"
         new = Token(
             sha256=sha256_of(token),
             client_id=client_id,
-            name=name or (held[-1].name if held else client_id),
+            name=name or (known[-1].name if known else client_id),
             created_at=now,
             expires_at=expires_at,
             scopes=scopes,
-            limits=(held[-1].limits if held else ClientLimits())._replace(**(limits or {})),
+            limits=(known[-1].limits if known else ClientLimits())._replace(**(limits or {})),
         )
-        self._write(new, [t for t in working if (t.name, t.limits) != (new.name, new.limits)])
+        self._write(new, [t for t in active if (t.name, t.limits) != (new.name, new.limits)])
         return token
 
     def all(self) -> list[Token]:
-        """Every token, by client and then by age; raises StorageError."""
+        """List every token, by client and then by age. Raises StorageError."""
         return sorted(self._read(), key=lambda token: (token.client_id, token.created_at))
 
     def revoke(self, client_id: str, prefix: str | None = None) -> int:
-        """End a client's tokens, or the one whose hash begins with `prefix`; how many worked.
+        """Revoke a client's tokens, or the one whose hash begins with `prefix`.
 
-        Raises ValueError when there is no such client or token, or more than one of that prefix,
-        and StorageError: then the same call again does the rest.
+        Returns how many of them were active. Raises ValueError when there is no such client or
+        token, or more than one of that prefix, and StorageError: the same call can then be
+        repeated.
         """
         if prefix is not None and not _PREFIX.fullmatch(prefix):
             # It may be the token itself, so it is not quoted.
             raise ValueError("a token is named by the id that it is listed with")
-        held = list(self._read(client_id))
-        if not held:
+        known = list(self._read(client_id))
+        if not known:
             msg = f"there is no client {client_id!r}"
             raise ValueError(msg)
-        chosen = [token for token in held if token.sha256.startswith(prefix or "")]
+        chosen = [token for token in known if token.sha256.startswith(prefix or "")]
         if prefix and len(chosen) != 1:
             msg = f"{len(chosen)} tokens of {client_id} begin with {prefix}"
             raise ValueError(msg)
         now = self._now()
-        ended = [token for token in chosen if token.is_active(now=now)]
-        for token in ended:
+        active = [token for token in chosen if token.is_active(now=now)]
+        for token in active:
             self._revoke(token, now=now)
-        return len(ended)
+        return len(active)
 
     def _read(self, client_id: str | None = None) -> Iterator[Token]:
-        """Read the table itself: its index may not know yet what was written just now."""
+        """Read the table itself: its index may be a moment behind."""
         chosen: dict[str, Any] = {}
         if client_id is not None:
             chosen = {
                 "FilterExpression": "client_id = :client",
-                "ExpressionAttributeValues": {":client": {"S": client_id}},
+                "ExpressionAttributeValues": to_item({":client": client_id}),
             }
-        try:
+        with storage_errors("The clients' table could not be read."):
             pages = self._client.get_paginator("scan").paginate(
                 TableName=self._table, ConsistentRead=True, **chosen
             )
             for page in pages:
                 yield from map(token_from, page["Items"])
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The clients' table could not be read.") from error
 
-    def _write(self, new: Token, behind: list[Token]) -> None:
-        """Put a token, and its client's name and limits on the tokens that are behind."""
+    def _write(self, new: Token, outdated: list[Token]) -> None:
+        """Put a token, and its client's name and limits on the tokens that have others."""
         items: list[TransactWriteItemTypeDef] = [
-            {"Update": self._catching_up(token, new)} for token in behind
+            {"Update": self._update(token, new)} for token in outdated
         ]
         put: PutTypeDef = {
             "TableName": self._table,
             "Item": item_from(new),
             "ConditionExpression": "attribute_not_exists(token_sha256)",
         }
-        try:
+        with storage_errors("The token could not be stored."):
             self._client.transact_write_items(TransactItems=[{"Put": put}, *items])
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The token could not be stored.") from error
 
-    def _catching_up(self, token: Token, new: Token) -> "UpdateTypeDef":
-        told = new.limits.to_context()
-        lifted = [name for name in ClientLimits._fields if name not in told]
-        sets = ["#name = :name", *(f"{name} = :{name}" for name in told)]
+    def _update(self, token: Token, new: Token) -> "UpdateTypeDef":
+        limits = {name: value for name, value in new.limits._asdict().items() if value is not None}
+        lifted = [name for name in ClientLimits._fields if name not in limits]
+        sets = ["#name = :name", *(f"{name} = :{name}" for name in limits)]
         removes = f" REMOVE {', '.join(lifted)}" if lifted else ""
         return {
             "TableName": self._table,
-            "Key": {"token_sha256": {"S": token.sha256}},
+            "Key": to_item({"token_sha256": token.sha256}),
             "UpdateExpression": f"SET {', '.join(sets)}{removes}",
             "ConditionExpression": "attribute_exists(token_sha256)",
             "ExpressionAttributeNames": {"#name": "name"},  # a reserved word
-            "ExpressionAttributeValues": {
-                ":name": {"S": new.name},
-                **{f":{name}": {"N": text} for name, text in told.items()},
-            },
+            "ExpressionAttributeValues": to_item(
+                {
+                    ":name": new.name,
+                    **{f":{name}": value for name, value in limits.items()},
+                }
+            ),
         }
 
     def _revoke(self, token: Token, *, now: datetime) -> None:
-        try:
+        with storage_errors("Not every token could be revoked."):
             self._client.update_item(
                 TableName=self._table,
-                Key={"token_sha256": {"S": token.sha256}},
+                Key=to_item({"token_sha256": token.sha256}),
                 UpdateExpression="SET revoked_at = if_not_exists(revoked_at, :now)",
                 ConditionExpression="attribute_exists(token_sha256)",
-                ExpressionAttributeValues={":now": {"S": now.isoformat()}},
+                ExpressionAttributeValues=to_item({":now": now.isoformat()}),
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("Not every token could be revoked.") from error
 
 
 def _check(client_id: str, expires_at: datetime | None, *, now: datetime) -> None:

@@ -1,15 +1,14 @@
-"""The clients of the service, by the bearer tokens that they send."""
+"""The clients of the service, found by their bearer tokens."""
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.domain.client import CLIENT_ID, SCOPES, Client, ClientLimits, Token
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,18 +36,16 @@ class ClientStore:
         self._now = now
 
     def find(self, token: str) -> Client | None:
-        """The client that holds `token`; None for a malformed, unknown, expired or revoked one.
+        """Find a client by its token; None if that is malformed, unknown, expired or revoked.
 
         Raises StorageError when the table cannot be read.
         """
         if not _TOKEN.fullmatch(token):
             return None
-        try:
+        with storage_errors("The clients' table could not be read."):
             answer = self._client.get_item(
-                TableName=self._table, Key={"token_sha256": {"S": sha256_of(token)}}
+                TableName=self._table, Key=to_item({"token_sha256": sha256_of(token)})
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The clients' table could not be read.") from error
         if "Item" not in answer:
             return None
         found = token_from(answer["Item"])
@@ -57,9 +54,9 @@ class ClientStore:
         return Client(found.client_id, found.name, found.scopes, found.limits)
 
     def get(self, client_id: str) -> Client | None:
-        """A client that has a token that works, as far as the index knows yet.
+        """Find a client that has an active token; None if the index does not have it, or not yet.
 
-        Its scopes are those of all such tokens together. Raises StorageError when the table
+        Its scopes are those of all its active tokens together. Raises StorageError when the table
         cannot be read.
         """
         if not CLIENT_ID.fullmatch(client_id):
@@ -73,58 +70,52 @@ class ClientStore:
         return Client(client_id, newest.name, scopes, newest.limits)
 
     def _tokens(self, client_id: str) -> list[Token]:
-        """A client's tokens: one page, since 1 MB holds thousands."""
-        try:
+        """Read a client's tokens, in one page: 1 MB has room for thousands."""
+        with storage_errors("The clients' table could not be read."):
             answer = self._client.query(
                 TableName=self._table,
                 IndexName=BY_CLIENT_ID,
                 KeyConditionExpression="client_id = :client",
                 FilterExpression="attribute_not_exists(revoked_at)",
-                ExpressionAttributeValues={":client": {"S": client_id}},
+                ExpressionAttributeValues=to_item({":client": client_id}),
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The clients' table could not be read.") from error
         return [token_from(item) for item in answer["Items"]]
 
 
 def sha256_of(token: str) -> str:
-    """What is kept of a token, in hex."""
+    """Return the hash that a token is stored by, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-Item = Mapping[str, Mapping[str, Any]]
-
-
 def token_from(item: Item) -> Token:
-    """The token that an item holds; one of before there were scopes has all of them."""
+    """Read a token from its item; one that was written before there were scopes has them all."""
+    values = from_item(item)
     expires_at, revoked_at = (
-        datetime.fromisoformat(item[name]["S"]) if name in item else None
+        datetime.fromisoformat(values[name]) if name in values else None
         for name in ("expires_at", "revoked_at")
     )
     return Token(
-        sha256=item["token_sha256"]["S"],
-        client_id=item["client_id"]["S"],
-        name=item["name"]["S"],
-        created_at=datetime.fromisoformat(item["created_at"]["S"]),
+        sha256=values["token_sha256"],
+        client_id=values["client_id"],
+        name=values["name"],
+        created_at=datetime.fromisoformat(values["created_at"]),
         expires_at=expires_at,
         revoked_at=revoked_at,
-        scopes=frozenset(item["scopes"]["SS"]) if "scopes" in item else SCOPES,
-        limits=ClientLimits.from_context(
-            {name: item[name]["N"] for name in ClientLimits._fields if name in item}
-        ),
+        scopes=frozenset(values.get("scopes", SCOPES)),
+        limits=ClientLimits(**{name: values.get(name) for name in ClientLimits._fields}),
     )
 
 
 def item_from(token: Token) -> "dict[str, AttributeValueTypeDef]":
-    """The item of a token, which names what there is."""
-    item: dict[str, AttributeValueTypeDef] = {
-        "token_sha256": {"S": token.sha256},
-        "client_id": {"S": token.client_id},
-        "name": {"S": token.name},
-        "created_at": {"S": token.created_at.isoformat()},
-        "scopes": {"SS": sorted(token.scopes)},
+    """Make the item of a token, without the attributes that it has no value for."""
+    values = {
+        "token_sha256": token.sha256,
+        "client_id": token.client_id,
+        "name": token.name,
+        "created_at": token.created_at.isoformat(),
+        "expires_at": token.expires_at and token.expires_at.isoformat(),
+        "revoked_at": token.revoked_at and token.revoked_at.isoformat(),
+        "scopes": token.scopes,
+        **token.limits._asdict(),
     }
-    for name in ("expires_at", "revoked_at"):
-        if time := getattr(token, name):
-            item[name] = {"S": time.isoformat()}
-    return item | {name: {"N": text} for name, text in token.limits.to_context().items()}
+    return to_item({name: value for name, value in values.items() if value is not None})

@@ -1,4 +1,4 @@
-"""The images bucket: images are put in parallel, and links are signed when they are read."""
+"""The images bucket: images are put in parallel, and links are signed when a job is read."""
 
 import base64
 import hashlib
@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import EXTENSIONS, Image, Link, extension, read_image
 from sd3.domain.job import ImageRecord
@@ -23,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageStore:
-    """Images in S3 under `{client}/{job}/{index}.{ext}`: a second write is the same write."""
+    """Images in S3 under `{client}/{job}/{index}.{ext}`: to write one again changes nothing."""
 
     def __init__(
         self,
@@ -41,51 +39,47 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="put")
 
     def save_init_image(self, folder: str, image: Image) -> str:
-        """Keep the image that a job starts from; its key. Raises StorageError."""
+        """Store the image that a job starts from; return its key. Raises StorageError."""
         key = f"{folder}/init.{extension(image.content_type)}"
         self._put(key, image)
         return key
 
     def get_init_image(self, key: str) -> Image:
         """Read back the image that a job starts from. Raises StorageError."""
-        try:
+        with storage_errors("The init image could not be read."):
             data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except (BotoCoreError, ClientError, HTTPError) as error:
-            raise StorageError("The init image could not be read.") from error
         return read_image(data)
 
     def delete_all(self, folder: str, *, count: int) -> None:
-        """Remove all that a job of `count` images can have kept. Raises StorageError.
+        """Remove every object that a job of `count` images can have. Raises StorageError.
 
-        Their names are known, so nothing has to be listed, and what is not there is no field_error.
+        Their keys are known, so nothing is listed. A key without an object is no error.
         """
         names = ("init", *map(str, range(count)))
         keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
-        try:
+        with storage_errors("The images could not be removed."):
             reply = self._client.delete_objects(
                 Bucket=self._bucket,
                 Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("The images could not be removed.") from error
         if reply.get("Errors"):
             raise StorageError("Some images could not be removed.")
 
     def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
-        """Keep the images of a job, all at once; one record for each, in order.
+        """Store the images of a job, all at once; return one record for each, in order.
 
-        An image that S3 does not take has a record without a key: the others are not lost for
-        it. Raises StorageError when not one of them could be kept.
+        An image that S3 does not take has a record without a key, and the others are stored.
+        Raises StorageError when none of them could be stored.
         """
         puts = self._pool.map(lambda pair: self._keep(folder, *pair), enumerate(generated))
         records = tuple(puts)
-        wanted = any(one.image for one in generated)
-        if wanted and not any(record.key for record in records):
+        has_images = any(one.image for one in generated)
+        if has_images and not any(record.key for record in records):
             raise StorageError("The images could not be stored.")
         return records
 
     def sign(self, key: str, *, now: datetime) -> Link:
-        """A link to fetch `key`, and when it ends: never after the credentials that sign it."""
+        """Sign a link to `key`; it expires with the credentials that sign it, if they do first."""
         ends = now + self._url_ttl
         expiry = self._credentials_expiry()
         if expiry and expiry < ends:
@@ -128,15 +122,13 @@ class ImageStore:
 
     def _put(self, key: str, image: Image) -> bytes:
         digest = hashlib.sha256(image.data).digest()
-        try:
+        with storage_errors("An image could not be stored."):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=image.data,
                 ContentType=image.content_type,
-                # The digest that the answer names; S3 checks it, and botocore need not hash again.
+                # S3 checks it, clients get it, and botocore does not hash again.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError("An image could not be stored.") from error
         return digest

@@ -1,10 +1,8 @@
-"""The inbox in S3: files that are dropped, and the answers to them in the images bucket."""
+"""The inbox in S3: files that clients put there, and their results in the images bucket."""
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.inbox import InboxFile, InboxObject
 from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
@@ -14,25 +12,32 @@ if TYPE_CHECKING:
 
 _TRIES: Final = 5
 
-_ABSENT: Final = frozenset(("403", "404"))
-"""HEAD of what is not there: 403 for who may not list the bucket. The put will tell."""
+_REMOVED: Final = {
+    "NoSuchKey": lambda _: NotFoundError("The file was removed before it was read."),
+}
+
+_MISSING: Final = frozenset(("403", "404"))
+"""The codes of a HEAD of a missing key; S3 answers 403 where ListBucket is denied. If 403 means
+something else, the put that follows fails as well."""
 
 _CHANGED: Final = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"))
 
 
 class InboxFileStore:
-    """Files that were put into the inbox."""
+    """The files in the inbox."""
 
     def __init__(self, client: "S3Client") -> None:
         self._client = client
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None:
-        """Read a file; None when another one has taken its place, which S3 tells of as well.
+        """Read a file, or return None when it was replaced: S3 sends an event for the new one too.
 
         Raises TooLargeError before anything is read, NotFoundError for a file that was removed,
         and StorageError.
         """
-        try:
+        with storage_errors(
+            "The file could not be read.", ignored=("PreconditionFailed",), instead=_REMOVED
+        ):
             reply = self._client.get_object(
                 Bucket=upload.bucket, Key=upload.key, IfMatch=f'"{upload.etag}"'
             )
@@ -40,27 +45,19 @@ class InboxFileStore:
                 reply["Body"].close()
                 raise TooLargeError(f"The file is larger than {max_bytes} bytes.")
             return InboxFile(reply["Body"].read(), reply["Metadata"])
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "PreconditionFailed":
-                return None
-            if code == "NoSuchKey":
-                raise NotFoundError("The file was removed before it was read.") from error
-            raise StorageError("The file could not be read.") from error
-        except (BotoCoreError, HTTPError) as error:
-            raise StorageError("The file could not be read.") from error
+        return None
 
 
-class _Held(NamedTuple):
+class _Result(NamedTuple):
     etag: str
     sequencer: str
 
 
 class InboxResultStore:
-    """Answer files, each with the sequencer of the upload that it answers as metadata.
+    """Result files, each with the sequencer of its upload as metadata.
 
-    Events come twice and out of order, and jobs end in any order: an answer is written on the
-    condition that the one it was held against is still there.
+    Events come twice and out of order, and jobs end in any order. So a result is written only if
+    the one that it was compared with has not changed.
     """
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
@@ -68,33 +65,28 @@ class InboxResultStore:
         self._bucket = bucket
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool:
-        """Write an answer, JSON; False when there is one to a later upload.
+        """Write a result, JSON; return False when there is one of a later upload.
 
-        The `first` answer to an upload does not replace any other to the same one. Raises
+        The `first` result of an upload does not replace another one of the same upload. Raises
         StorageError.
         """
         for _ in range(_TRIES):
-            held = self._held(origin.result_key)
-            if held and not _may_follow(held.sequencer, origin.sequencer, first=first):
+            present = self._head(origin.result_key)
+            if present and not _may_follow(present.sequencer, origin.sequencer, first=first):
                 return False
-            if self._put(origin, body, held):
+            if self._put(origin, body, present):
                 return True
-        raise StorageError("The answer could not be written: it changes too fast.")
+        raise StorageError("The result could not be written: it changes too fast.")
 
-    def _held(self, key: str) -> _Held | None:
-        try:
+    def _head(self, key: str) -> _Result | None:
+        with storage_errors("The result could not be read.", ignored=_MISSING):
             reply = self._client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
-                return None
-            raise StorageError("The answer could not be looked at.") from error
-        except BotoCoreError as error:
-            raise StorageError("The answer could not be looked at.") from error
-        return _Held(reply["ETag"], reply["Metadata"].get("sequencer", ""))
+            return _Result(reply["ETag"], reply["Metadata"].get("sequencer", ""))
+        return None
 
-    def _put(self, origin: InboxOrigin, body: str, held: _Held | None) -> bool:
-        condition: Any = {"IfMatch": held.etag} if held else {"IfNoneMatch": "*"}
-        try:
+    def _put(self, origin: InboxOrigin, body: str, present: _Result | None) -> bool:
+        condition: Any = {"IfMatch": present.etag} if present else {"IfNoneMatch": "*"}
+        with storage_errors("The result could not be written.", ignored=_CHANGED):
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=origin.result_key,
@@ -103,20 +95,15 @@ class InboxResultStore:
                 Metadata={"sequencer": origin.sequencer},
                 **condition,
             )
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _CHANGED:
-                return False
-            raise StorageError("The answer could not be written.") from error
-        except BotoCoreError as error:
-            raise StorageError("The answer could not be written.") from error
-        return True
+            return True
+        return False
 
 
-def _may_follow(held: str, new: str, *, first: bool) -> bool:
-    """Whether `new` comes after `held`: hexadecimal, the shorter one filled with zeros at its end.
+def _may_follow(present: str, new: str, *, first: bool) -> bool:
+    """Compare two sequencers: S3 orders the uploads of one key by them.
 
-    S3 promises that order for the uploads of one key.
+    They are hexadecimal; the shorter one is filled with zeros at its end.
     """
-    digits = max(len(held), len(new))
-    old, now = (text.upper().ljust(digits, "0") for text in (held, new))
-    return now > old or (now == old and not first)
+    digits = max(len(present), len(new))
+    before, after = (text.upper().ljust(digits, "0") for text in (present, new))
+    return after > before or (after == before and not first)

@@ -1,32 +1,32 @@
-"""Uploads in S3: the forms that clients send images by, and what they sent."""
+"""Uploads in S3: the forms that clients send images with, and the images that they sent."""
 
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import HTTPError
-
+from sd3.adapters.aws import storage_errors
 from sd3.domain.image import MAX_UPLOAD_BYTES, UploadForm
-from sd3.errors import NotFoundError, StorageError, TooLargeError
+from sd3.errors import NotFoundError, TooLargeError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 FOLDER: Final = "_uploads"
-"""No client's name begins with _, so no client's images are removed with uploads."""
+"""No client's id begins with _, so uploads are removed apart from everybody's images."""
 
 FORM_TTL: Final = timedelta(minutes=15)
 
 KEEP: Final = timedelta(days=1)
 
-_ABSENT: Final = frozenset(("AccessDenied", "NoSuchKey"))
-"""What S3 says of a key that is not there: the first one to who may not list the bucket."""
+_MISSING: Final = dict.fromkeys(
+    ("AccessDenied", "NoSuchKey"), lambda _: NotFoundError("There is no such upload.")
+)
+"""The codes for a key that does not exist; S3 answers the first one where ListBucket is denied."""
 
 
 class UploadStore:
-    """Uploads under `_uploads/{client}/{upload}`: who asks for another client's finds nothing."""
+    """Uploads under `_uploads/{client}/{upload}`: no client finds the upload of another one."""
 
     def __init__(
         self,
@@ -42,9 +42,9 @@ class UploadStore:
     def form(
         self, client_id: str, upload_id: str, *, content_type: str, now: datetime
     ) -> UploadForm:
-        """A form whose signed policy fixes bucket, key, type, and a size of 1 byte to 20 MB.
+        """Sign a form; its policy fixes bucket, key, type, and a size of 1 byte to 20 MB.
 
-        It ends after 15 minutes, or with the credentials that sign it. Nothing is called.
+        It expires after 15 minutes, or with the credentials that sign it. Nothing is called.
         """
         ends = min(filter(None, (now + FORM_TTL, self._credentials_expiry())))
         signed = self._client.generate_presigned_post(
@@ -61,12 +61,12 @@ class UploadStore:
         return UploadForm(signed["url"], signed["fields"], ends.replace(microsecond=0))
 
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes:
-        """Read what was sent.
+        """Read an upload.
 
-        Raises NotFoundError, also a day after it was sent, since S3 removes things late;
-        TooLargeError before anything is read; and StorageError.
+        Raises NotFoundError, also for an upload that is more than a day old, since S3 removes
+        objects late; TooLargeError before anything is read; and StorageError.
         """
-        try:
+        with storage_errors("The upload could not be read.", instead=_MISSING):
             reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
             with closing(reply["Body"]) as body:
                 if reply["LastModified"] + KEEP <= now:
@@ -74,12 +74,6 @@ class UploadStore:
                 if reply["ContentLength"] > MAX_UPLOAD_BYTES:
                     raise TooLargeError(f"The upload has more than {MAX_UPLOAD_BYTES} bytes.")
                 return body.read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
-                raise NotFoundError("There is no such upload.") from error
-            raise StorageError("The upload could not be read.") from error
-        except (BotoCoreError, HTTPError) as error:
-            raise StorageError("The upload could not be read.") from error
 
 
 def _key(client_id: str, upload_id: str) -> str:

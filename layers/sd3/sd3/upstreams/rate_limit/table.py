@@ -1,12 +1,13 @@
 """The rate limiters' table: one item for each upstream, changed by conditional writes only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from sd3.errors import StorageError
+from sd3.adapters.aws import storage_errors
+from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ PROBE_SECONDS: Final = 60
 
 LEASE_SECONDS: Final = 320
 """Longer than the longest call, which is the worker's 300 s."""
-
-_CHANGED: Final = "ConditionalCheckFailedException"
 
 _NUMBERS: Final = ("next_slot_at", "idle_since", "idle_until", "failures", "open_until")
 
@@ -49,9 +48,7 @@ class Update:
         if self.conditions:
             arguments["ConditionExpression"] = " AND ".join(self.conditions)
         if self.values:
-            arguments["ExpressionAttributeValues"] = {
-                name: _value(value) for name, value in self.values.items()
-            }
+            arguments["ExpressionAttributeValues"] = to_item(self.values)
         return arguments
 
 
@@ -67,19 +64,17 @@ class RateLimitTable:
 
         Raises StorageError, and ChangedError when the condition does not hold.
         """
-        try:
+        with storage_errors(
+            "The upstreams table could not be used.",
+            instead={"ConditionalCheckFailedException": _changed},
+        ):
             reply = self._client.update_item(
                 TableName=self._table,
-                Key={"id": {"S": self.name}},
+                Key=to_item({"id": self.name}),
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **update.arguments(),
             )
-        except (BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and error.response["Error"]["Code"] == _CHANGED:
-                item = cast("Mapping[str, Any]", error.response.get("Item", {}))
-                raise ChangedError(_state(item)) from error
-            raise StorageError("The upstreams table could not be used.") from error
         return _state(reply.get("Attributes", {}))
 
 
@@ -144,14 +139,11 @@ def _take_leases(
     update.values[":until"] = until
 
 
-def _value(value: int | dict[str, int]) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {"M": {name: _value(one) for name, one in value.items()}}
-    return {"N": str(value)}
+def _changed(error: ClientError) -> ChangedError:
+    return ChangedError(_state(cast("Item", error.response.get("Item", {}))))
 
 
-def _state(item: Mapping[str, Any]) -> LimiterState:
-    numbers = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
-    leases = item.get("leases")
-    known = leases and {name: int(until["N"]) for name, until in leases["M"].items()}
-    return LimiterState(**numbers, leases=known)
+def _state(item: Item) -> LimiterState:
+    values = from_item(item)
+    numbers = {name: values[name] for name in _NUMBERS if name in values}
+    return LimiterState(**numbers, leases=values.get("leases"))
