@@ -131,7 +131,7 @@ class Request:
         raise InvalidRequestError([FieldError(("header", "Prefer"), msg, "wait")])
 
     def known_tags(self) -> frozenset[str]:
-        """Read the entity tags of If-None-Match, without W/: they are compared weakly. `*` is any."""
+        """Read the entity tags of If-None-Match, without W/: compared weakly; `*` is any."""
         text = ",".join(self.headers("If-None-Match"))
         return frozenset(["*"] if text.strip() == "*" else _ENTITY_TAG.findall(text))
 
