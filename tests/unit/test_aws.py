@@ -68,6 +68,12 @@ def test_a_signature_covers_the_headers_and_carries_the_session(
     assert "SignedHeaders=accept;host;x-amz-date;x-amz-security-token" in headers["Authorization"]
 
 
+def test_nothing_is_signed_without_credentials(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boto3.Session.get_credentials", lambda _session: None)
+    with pytest.raises(StorageError, match="no AWS credentials"):
+        aws.signer("bedrock", "us-west-2")("https://bedrock.example/model", b"{}", {})
+
+
 def failure(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "of AWS"}}, "GetObject")
 
