@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from sd3.adapters.dynamodb.items import Item
 from sd3.adapters.dynamodb.job_items import job_from
+from sd3.adapters.dynamodb.table import Item
 from sd3.bootstrap import job_event_publisher
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import StorageError

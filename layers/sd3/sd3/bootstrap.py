@@ -97,7 +97,9 @@ def queue() -> "SqsJobQueue":
 
     settings, aws = _settings(), _aws()
     return SqsJobQueue(
-        lambda: aws.sqs, settings.queue_url, unprocessable_url=settings.unprocessable_queue_url
+        partial(getattr, aws, "sqs"),
+        settings.queue_url,
+        unprocessable_url=settings.unprocessable_queue_url,
     )
 
 
@@ -219,7 +221,7 @@ def _members() -> "tuple[RateLimitedUpstream, ...]":
     # Bedrock can do without a key, so a plain one is of whoever stands beside it.
     keyed = [one.name for one in chosen if one.name != "bedrock" or len(chosen) == 1]
     keys = UpstreamKeys(
-        lambda: aws.secrets,
+        partial(getattr, aws, "secrets"),
         settings.upstream_secret,
         plain_for=keyed[0] if len(keyed) == 1 else None,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from sd3.adapters.dynamodb.items import Item, from_item, to_item
+from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import StorageError
 

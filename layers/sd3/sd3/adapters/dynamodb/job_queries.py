@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sd3.adapters.dynamodb.items import from_item, to_item
 from sd3.adapters.dynamodb.job_items import epoch_seconds, job_from
-from sd3.adapters.dynamodb.table import JobTable
+from sd3.adapters.dynamodb.table import JobTable, from_item, to_item
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.job_list import JobPage
 

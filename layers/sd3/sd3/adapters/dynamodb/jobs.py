@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.adapters.dynamodb.job_items import (
     DELETED,
     deleted_item_from,
@@ -18,7 +17,7 @@ from sd3.adapters.dynamodb.job_items import (
 )
 from sd3.adapters.dynamodb.job_queries import JobQueries
 from sd3.adapters.dynamodb.ledger import RejectionCache, record_usage, reserve, usage_from_item
-from sd3.adapters.dynamodb.table import ConditionFailedError, JobTable
+from sd3.adapters.dynamodb.table import ConditionFailedError, Item, JobTable, from_item, to_item
 from sd3.domain.billing import NO_USAGE, budget_exceeded, rate_limited
 from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.domain.job import JOB_ID, IdempotencyRecord, Job, JobStatus

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.items import Item, from_item, to_item
 from sd3.adapters.dynamodb.job_items import epoch_seconds
+from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.domain.billing import (
     DailyUsage,
     UsageEntry,

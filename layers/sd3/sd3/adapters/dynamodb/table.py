@@ -1,17 +1,28 @@
-"""The calls to the jobs table: which are tried again, and which conditions failed."""
+"""DynamoDB: items to and from Python values, and the calls to the jobs table.
+
+The values are texts, whole numbers, sets of texts, and maps of these.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.items import Item, to_item
 from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+Item = Mapping[str, Any]
+"""An item as DynamoDB's API and streams have it: `{"status": {"S": "queued"}}`."""
+
+_SERIALIZER: Final = TypeSerializer()
+
+_DESERIALIZER: Final = TypeDeserializer()
 
 _TRIES: Final = 12
 
@@ -25,6 +36,24 @@ _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
 )
 """Why a transaction was canceled that can be tried again: another one was using an item."""
+
+
+def to_item(values: Mapping[str, object]) -> "dict[str, AttributeValueTypeDef]":
+    """Return `values` as an item, a key, or the values of an expression."""
+    return {name: _SERIALIZER.serialize(value) for name, value in values.items()}
+
+
+def from_item(item: Item) -> dict[str, Any]:
+    """Return the values of an item; numbers as int."""
+    return {name: _whole(_DESERIALIZER.deserialize(value)) for name, value in item.items()}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    return value
 
 
 class ConditionFailedError(Exception):

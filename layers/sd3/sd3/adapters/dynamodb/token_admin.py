@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.items import to_item
+from sd3.adapters.dynamodb.table import to_item
 from sd3.adapters.dynamodb.tokens import item_from, sha256_of, token_from
 from sd3.domain.client import CLIENT_ID, SCOPES, ClientLimits, Token
 

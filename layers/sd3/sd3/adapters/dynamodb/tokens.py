@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.items import Item, from_item, to_item
+from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.domain.client import CLIENT_ID, SCOPES, Client, ClientLimits, Token
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.items import Item, from_item, to_item
+from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Items of DynamoDB: what is written is read again, in Python's own types."""
 
-from sd3.adapters.dynamodb.items import from_item, to_item
+from sd3.adapters.dynamodb.table import from_item, to_item
 from sd3.domain.job import JobStatus
 
 VALUES = {
