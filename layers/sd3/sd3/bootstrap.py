@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
+
 from sd3.adapters.aws import POOL_SIZE, Aws
 from sd3.settings import Settings, UpstreamSettings
 
@@ -265,3 +267,18 @@ def _limiter(one: UpstreamSettings, upstream: "Upstream") -> "SharedRateLimiter"
         ),
         clock=time.time,
     )
+
+
+def _begin_anew() -> None:
+    """Make the process that SnapStart has restored from a snapshot unlike all others of it.
+
+    They begin with the same state of `random`, which our jitter and botocore's come from, and
+    with the credentials and connections of whatever was built before the snapshot was taken.
+    """
+    random.seed()
+    for builder in list(globals().values()):
+        if hasattr(builder, "cache_clear"):
+            builder.cache_clear()
+
+
+register_after_restore(_begin_anew)  # at import, since Lambda takes the snapshot right after that
