@@ -23,7 +23,12 @@ from tests.unit.translated_template import (
     translated,
 )
 
-NOT_OURS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL", "LOG_LEVEL"}
+NOT_OURS = {
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_METRICS_NAMESPACE",
+    "POWERTOOLS_LOG_LEVEL",
+    "LOG_LEVEL",
+}
 """Variables that libraries read."""
 
 OF_ONE_OWNER = re.compile(r"(\$\{\w+\.Arn\}|arn:\$\{AWS::Partition\}:s3:::[^*/]+)/.+")
@@ -85,6 +90,12 @@ def test_every_environment_name_is_known() -> None:
     known = {field.name.upper() for field in fields(Settings)} | NOT_OURS
     for function in of_type(translated(), "AWS::Lambda::Function").values():
         assert set(function["Properties"]["Environment"]["Variables"]) <= known
+
+
+def test_every_function_can_write_metrics() -> None:
+    for function in of_type(translated(), "AWS::Lambda::Function").values():
+        variables = function["Properties"]["Environment"]["Variables"]
+        assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "sd3"
 
 
 def test_layers_are_attached_for_all_functions_at_once() -> None:

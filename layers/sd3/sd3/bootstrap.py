@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sd3.services.inbox import Inbox
     from sd3.services.jobs import JobService
     from sd3.services.notifications import JobEventPublisher
-    from sd3.services.ports import Clock
+    from sd3.services.ports import Clock, Metrics
     from sd3.services.submission import JobSubmission
     from sd3.services.worker import Worker
     from sd3.upstreams.base import Upstream
@@ -88,6 +88,7 @@ def worker() -> "Worker":
         generator=_generator(),
         executor=_executor(),
         clock=clock(),
+        metrics=metrics(),
         max_queue=timedelta(hours=_settings().max_queue_hours),
     )
 
@@ -130,6 +131,7 @@ def job_event_publisher() -> "JobEventPublisher":
     return JobEventPublisher(
         bus=EventBridgeBus(aws.events, settings.event_bus),
         answers=InboxResultStore(aws.s3, settings.images_bucket),
+        metrics=metrics(),
         bucket=settings.images_bucket,
     )
 
@@ -145,6 +147,14 @@ def clock() -> "Clock":
         sleep=time.sleep,
         jitter=random.random,
     )
+
+
+@cache
+def metrics() -> "Metrics":
+    """Build the metrics."""
+    from sd3.observability import EmbeddedMetrics
+
+    return EmbeddedMetrics()
 
 
 def _settings() -> Settings:
@@ -195,6 +205,7 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
         queue=queue(),
         generator=_generator(),
         clock=clock(),
+        metrics=metrics(),
         sync_image_steps=sync_image_steps,
         retention=timedelta(days=_settings().image_retention_days),
     )
@@ -203,7 +214,13 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
 def _executor() -> "JobExecutor":
     from sd3.services.execution import JobExecutor
 
-    return JobExecutor(jobs=_jobs(), images=_images(), generator=_generator(), clock=clock())
+    return JobExecutor(
+        jobs=_jobs(),
+        images=_images(),
+        generator=_generator(),
+        clock=clock(),
+        metrics=metrics(),
+    )
 
 
 @cache

@@ -1,10 +1,10 @@
 """EventBridge: what the service tells the rest of an account."""
 
-import logging
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -14,15 +14,6 @@ SOURCE: Final = "sd3.jobs"
 
 DETAIL_TYPE: Final = "Image Job Ended"
 
-_MAX_ENTRIES: Final = 10
-
-_MAX_BYTES: Final = 256_000
-"""What PutEvents takes in one call is 256 KB: all entries together."""
-
-_HEAD_BYTES: Final = len(SOURCE) + len(DETAIL_TYPE)
-
-_logger = logging.getLogger(__name__)
-
 
 class EventBridgeBus:
     """Events `Image Job Ended` on one bus."""
@@ -31,52 +22,17 @@ class EventBridgeBus:
         self._client = client
         self._name = name
 
-    def put(self, details: Sequence[str]) -> int:
-        """Put one event for each JSON detail, in order.
-
-        Returns how many the bus took before the first that it did not. Nothing is raised: what
-        was not taken is logged, and is the caller's to put again.
-        """
-        taken = 0
-        for batch in _batches(details):
-            good = self._put(batch)
-            taken += good
-            if good < len(batch):
-                break
-        return taken
-
-    def _put(self, details: Sequence[str]) -> int:
-        entries: list[PutEventsRequestEntryTypeDef] = [
-            {
-                "EventBusName": self._name,
-                "Source": SOURCE,
-                "DetailType": DETAIL_TYPE,
-                "Detail": detail,
-            }
-            for detail in details
-        ]
+    def put(self, detail: str) -> None:
+        """Put one event with this detail, which is JSON. Raises StorageError."""
+        entry: PutEventsRequestEntryTypeDef = {
+            "EventBusName": self._name,
+            "Source": SOURCE,
+            "DetailType": DETAIL_TYPE,
+            "Detail": detail,
+        }
         try:
-            results = self._client.put_events(Entries=entries)["Entries"]
-        except (BotoCoreError, ClientError):
-            _logger.exception("events not put")
-            return 0
-        for index, result in enumerate(results):
-            if "ErrorCode" in result:
-                _logger.error("event not put", extra={"code": result["ErrorCode"]})
-                return index
-        return len(details)
-
-
-def _batches(details: Sequence[str]) -> Iterator[list[str]]:
-    """Cut into runs of what one call takes."""
-    batch: list[str] = []
-    room = _MAX_BYTES
-    for detail in details:
-        size = len(detail.encode()) + _HEAD_BYTES
-        if batch and (size > room or len(batch) == _MAX_ENTRIES):
-            yield batch
-            batch, room = [], _MAX_BYTES
-        batch.append(detail)
-        room -= size
-    if batch:
-        yield batch
+            [result] = self._client.put_events(Entries=[entry])["Entries"]
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError("The event could not be put.") from error
+        if "ErrorCode" in result:
+            raise StorageError(f"The bus did not take the event: {result['ErrorCode']}.")

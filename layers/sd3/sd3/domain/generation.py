@@ -50,10 +50,12 @@ class GenerationResult(NamedTuple):
 
     Some images can have failed where others were generated. `charges` are of all calls, whatever
     became of them; `ignored` are fields of the request that the upstream does not follow.
+    `refused_by` names the upstreams that refused a call itself, though another may have generated.
     """
 
     images: tuple[GeneratedImage, ...] = ()
     prediction_time_ms: float = 0.0
     charges: tuple[Charge, ...] = ()
     ignored: tuple[str, ...] = ()
+    refused_by: tuple[str, ...] = ()
     error: Sd3Error | None = None
