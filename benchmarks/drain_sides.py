@@ -68,6 +68,15 @@ class KeptJobs:
         return job
 
 
+class NoMetrics:
+    """What a worker needs of the metrics: the drain is measured from outside."""
+
+    def add(
+        self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
+    ) -> None:
+        """Note nothing."""
+
+
 class NoImages:
     """What a worker needs of the bucket, and no bucket."""
 
@@ -110,13 +119,16 @@ def our_work(world: World) -> Work:
     )
     jobs = cast("JobRepository", KeptJobs(world.jobs))
     images = cast("ImageStorage", NoImages())
-    generator = Fallback(make_members=lambda: [member])
+    generator, metrics = Fallback(make_members=lambda: [member]), NoMetrics()
     worker = Worker(
         jobs=jobs,
         images=images,
         generator=generator,
-        executor=JobExecutor(jobs=jobs, images=images, generator=generator, clock=clock),
+        executor=JobExecutor(
+            jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+        ),
         clock=clock,
+        metrics=metrics,
         max_queue=timedelta(hours=6),
     )
 

@@ -107,6 +107,7 @@ def _function_environment(upstream: str, aws: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": aws,
         "AWS_ENDPOINT_URL_SQS": aws,
         "AWS_ENDPOINT_URL_EVENTBRIDGE": aws,
+        "POWERTOOLS_METRICS_NAMESPACE": "sd3",
         "IMAGES_BUCKET": "images",
         "JOBS_TABLE": "jobs",
         "USAGE_TABLE": "usage",

@@ -27,6 +27,7 @@ from sd3.services.ports import (
     ImageStorage,
     JobRepository,
     MessageQueue,
+    Metrics,
     UploadStorage,
 )
 from sd3.services.submission import JobSubmission
@@ -227,6 +228,24 @@ class FakeJobs:
         return stored
 
 
+class FakeMetrics:
+    """What was measured: names, values and dimensions, in order."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[str, float, dict[str, str]]] = []
+        self.ids: set[tuple[str, str]] = set()
+
+    def add(
+        self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
+    ) -> None:
+        self.added.append((name, value, dimensions))
+        self.ids.add((client_id, job_id))
+
+    def of(self, name: str) -> list[tuple[float, dict[str, str]]]:
+        """The values of one metric, with their dimensions."""
+        return [(value, dimensions) for added, value, dimensions in self.added if added == name]
+
+
 class FakeQueue:
     """The messages that were sent: the job's id and the delay in seconds."""
 
@@ -323,6 +342,7 @@ def make_submission(
     queue: MessageQueue | None = None,
     generator: ImageGenerator | None = None,
     clock: FakeTime | None = None,
+    metrics: Metrics | None = None,
     sync_image_steps: int = 120,
 ) -> JobSubmission:
     """What makes jobs of requests, over fakes."""
@@ -333,6 +353,7 @@ def make_submission(
         queue=queue or FakeQueue(),
         generator=generator or fallback(FakeUpstream(), clock=clock),
         clock=(clock or FakeTime()).time(),
+        metrics=metrics or FakeMetrics(),
         sync_image_steps=sync_image_steps,
         retention=timedelta(days=30),
     )
@@ -344,6 +365,7 @@ def make_executor(
     images: ImageStorage | None = None,
     generator: ImageGenerator | None = None,
     clock: FakeTime | None = None,
+    metrics: Metrics | None = None,
 ) -> JobExecutor:
     """What executes jobs, over fakes."""
     return JobExecutor(
@@ -351,6 +373,7 @@ def make_executor(
         images=images or FakeImages(),
         generator=generator or fallback(FakeUpstream(), clock=clock),
         clock=(clock or FakeTime()).time(),
+        metrics=metrics or FakeMetrics(),
     )
 
 
@@ -362,6 +385,7 @@ def make_service(
     uploads: FakeUploads | None = None,
     queue: FakeQueue | None = None,
     clock: FakeTime | None = None,
+    metrics: Metrics | None = None,
 ) -> JobService:
     """The use cases of clients over fakes."""
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
@@ -375,8 +399,11 @@ def make_service(
             queue=queue,
             generator=generator,
             clock=clock,
+            metrics=metrics,
         ),
-        executor=make_executor(jobs=jobs, images=images, generator=generator, clock=clock),
+        executor=make_executor(
+            jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+        ),
         jobs=jobs,
         usage=jobs,
         images=images,
@@ -394,15 +421,20 @@ def make_worker(
     jobs: FakeJobs | None = None,
     images: FakeImages | None = None,
     clock: FakeTime | None = None,
+    metrics: Metrics | None = None,
 ) -> Worker:
     """The use case of the queue over fakes."""
     jobs, images, clock = jobs or FakeJobs(), images or FakeImages(), clock or FakeTime()
+    metrics = metrics or FakeMetrics()
     generator = fallback(upstream or FakeUpstream(), clock=clock)
     return Worker(
         jobs=jobs,
         images=images,
         generator=generator,
-        executor=make_executor(jobs=jobs, images=images, generator=generator, clock=clock),
+        executor=make_executor(
+            jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+        ),
         clock=clock.time(),
+        metrics=metrics,
         max_queue=timedelta(hours=6),
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sd3.bootstrap import clients, issuer
+from sd3.bootstrap import clients, jwt_verifier
 from sd3.domain.client import Client
 
 
@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
 def holder(token: str) -> Client | None:
     """The client that holds a token of ours or, where they are taken, a JWT."""
-    jwts = issuer() if token.count(".") == 2 else None
+    jwts = jwt_verifier() if token.count(".") == 2 else None
     return (jwts or clients()).find(token)
 
 

@@ -1,35 +1,43 @@
 """S3 ObjectCreated: a request or an image that was dropped into the inbox becomes a job."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
+
+from aws_lambda_powertools.utilities.data_classes.s3_event import S3Event, S3Message
 
 from sd3.bootstrap import inbox
 from sd3.domain.inbox import InboxObject
-from sd3.observability import logger
+from sd3.observability import inject_lambda_context, logger
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-def handler(event: dict[str, Any], context: Any) -> None:
+@inject_lambda_context
+def handler(event: dict[str, Any], context: "LambdaContext") -> None:
     """Make a job of each file, or answer what is wrong with it.
 
     StorageError is not caught: Lambda repeats the event, for which it is the same jobs.
     """
-    for record in event.get("Records", []):  # S3's test event has none
-        upload = upload_from(record["s3"])
-        fields = {"job_id": upload.job_id}
+    if "Records" not in event:  # S3's test event
+        return
+    for record in S3Event(event).records:
+        upload = upload_from(record.s3)
+        logger().append_keys(correlation_id=upload.job_id, job_id=upload.job_id)
         refused = inbox().receive(upload, seconds=context.get_remaining_time_in_millis() / 1000)
-        logger().info(
-            "file refused" if refused else "file received",
-            extra=fields | ({"code": refused.code} if refused else {}),
-        )
+        if refused:
+            logger().info("file refused", extra={"code": refused.code})
+        else:
+            logger().info("file received")
 
 
-def upload_from(told: dict[str, Any]) -> InboxObject:
+def upload_from(message: S3Message) -> InboxObject:
     """Read what S3 says of a file. Its key comes encoded as in a form: a space is a plus sign."""
-    file = told["object"]
+    file = message.get_object
     return InboxObject(
-        bucket=told["bucket"]["name"],
-        key=unquote_plus(file["key"]),
-        etag=file["eTag"],
-        sequencer=file["sequencer"],
-        version_id=file.get("versionId", ""),
+        bucket=message.bucket.name,
+        key=unquote_plus(file.key),
+        etag=file.etag,
+        sequencer=file.sequencer,
+        version_id=file.version_id or "",
     )

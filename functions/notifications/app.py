@@ -1,42 +1,47 @@
 """The jobs table's stream: a job that has ended is announced, whoever wrote its end."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from sd3.adapters.dynamodb.job_items import job_from
-from sd3.adapters.dynamodb.table import Item
+from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import (
+    DynamoDBRecord,
+    StreamRecord,
+)
+from pydantic import ValidationError
+
+from sd3.api.batch import RecordProcessor
 from sd3.bootstrap import job_event_publisher
 from sd3.domain.job import Job, JobStatus
-from sd3.errors import StorageError
-from sd3.observability import logger
+from sd3.observability import inject_lambda_context, logger
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
-def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+@inject_lambda_context
+def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Answer from which record on the stream is to come again."""
-    log = logger()  # before the package writes to it
-    ended = [
-        (record["dynamodb"]["SequenceNumber"], job)
-        for record in event["Records"]
-        if (job := _just_ended(record["dynamodb"]))
-    ]
-    told = job_event_publisher().publish([job for _, job in ended])
-    for _, job in ended[:told]:
-        log.info("job ended", extra={"job_id": job.id, "status": job.status})
-    return {"batchItemFailures": [{"itemIdentifier": number} for number, _ in ended[told:][:1]]}
+    processor = RecordProcessor(EventType.DynamoDBStreams)
+    return process_partial_response(event, announce, processor, context)
 
 
-def _just_ended(change: dict[str, Any]) -> Job | None:
-    """The job that ended with a change; None for every other change."""
-    new = change.get("NewImage")
-    if new is None or not _is_end(new) or _is_end(change.get("OldImage", {})):
-        return None
+def announce(record: DynamoDBRecord) -> None:
+    """Publish the end of a job. Raises StorageError, with which the record comes again."""
+    change = StreamRecord(record["dynamodb"])
+    if not _has_ended(change.new_image) or _has_ended(change.old_image):
+        return
+    logger().append_keys(correlation_id=change.new_image["id"], job_id=change.new_image["id"])
     try:
-        return job_from(new)
-    except StorageError:  # to repeat it would hold up all others
-        logger().error("an ended job cannot be read", extra={"job_id": new["id"]["S"]})
-        return None
+        job = Job.model_validate_json(change.new_image.get("document", ""))
+    except ValidationError:  # to repeat it would hold up all others; its text quotes the prompt
+        logger().error("an ended job cannot be read")
+        return
+    job_event_publisher().publish(job)
+    logger().info("job ended", extra={"status": job.status})
 
 
-def _is_end(item: Item) -> bool:
+def _has_ended(image: Mapping[str, Any]) -> bool:
     """Whether it is a job's item, not a key's or what is left of a deleted job, and has ended."""
-    status = item.get("status", {}).get("S")
-    return any(status == one for one in JobStatus if one.is_terminal)
+    return any(image.get("status") == one for one in JobStatus if one.is_terminal)

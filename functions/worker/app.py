@@ -2,59 +2,56 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from sd3.adapters.sqs import parse_message
+from sd3.api.batch import RecordProcessor, RetryLaterError
 from sd3.bootstrap import queue, worker
 from sd3.errors import Sd3Error
-from sd3.observability import logger
+from sd3.observability import inject_lambda_context, logger
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 _AGAIN_SECONDS: Final = 60
 """After a failure of ours: by itself a message would come again after half an hour."""
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+@inject_lambda_context
+def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
     """Answer which messages of a batch are to come again."""
-    left = [record["messageId"] for record in event["Records"] if not _done(record, context)]
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in left]}
+    return process_partial_response(event, process, RecordProcessor(EventType.SQS), context)
 
 
-def _done(record: dict[str, Any], context: Any) -> bool:
-    """Deal with one message; False when it was left for later."""
-    fields = {
-        "message_id": record["messageId"],
-        "receives": int(record["attributes"]["ApproximateReceiveCount"]),
-    }
+def process(record: SQSRecord, lambda_context: "LambdaContext") -> None:
+    """Work on the job of a message. Whatever is raised has the message come again, and soon."""
     try:
-        wait = _work(record, fields, seconds=context.get_remaining_time_in_millis() / 1000)
-        if wait is None:
-            return True
-        logger().info("message left for later", extra=fields | {"seconds": wait})
-        queue().set_visibility(record["receiptHandle"], seconds=wait)
-    except Sd3Error as error:
-        logger().error("message failed", exc_info=error, extra=fields | {"code": error.code})
-        _leave(record)
+        wait = _work(record, seconds=lambda_context.get_remaining_time_in_millis() / 1000)
+        if wait is not None:
+            queue().set_visibility(record.receipt_handle, seconds=wait)
     except Exception:
-        _leave(record)  # a bug is Lambda's to log and to count
+        with suppress(Sd3Error):  # then it comes again when the queue lets go of it
+            queue().set_visibility(record.receipt_handle, seconds=_AGAIN_SECONDS)
         raise
-    return False
+    if wait is not None:
+        logger().info("message left for later", extra={"seconds": wait})
+        raise RetryLaterError
 
 
-def _work(record: dict[str, Any], fields: dict[str, Any], *, seconds: float) -> int | None:
-    """None when nothing is left to do, else after how many seconds to look again."""
-    job_id = parse_message(record["body"])
+def _work(record: SQSRecord, *, seconds: float) -> int | None:
+    """Return None when nothing is left to do, else after how many seconds to look again."""
+    job_id, receives = parse_message(record.body), int(record.attributes.approximate_receive_count)
+    logger().append_keys(correlation_id=record.message_id, job_id=job_id, receives=receives)
     if job_id is None:
-        queue().send_unprocessable(record["body"])
-        logger().error("message set aside: it names no job", extra=fields)
+        queue().send_unprocessable(record.body)
+        logger().error("message set aside: it names no job")
         return None
-    fields["job_id"] = job_id
-    sent_at = datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
-    wait = worker().process(job_id, seconds=seconds, sent_at=sent_at, receives=fields["receives"])
+    sent_at = datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
+    wait = worker().process(job_id, seconds=seconds, sent_at=sent_at, receives=receives)
     if wait is None:
-        logger().info("message done", extra=fields)
+        logger().info("message done")
     return wait
-
-
-def _leave(record: dict[str, Any]) -> None:
-    with suppress(Sd3Error):  # then it comes again when the queue lets go of it
-        queue().set_visibility(record["receiptHandle"], seconds=_AGAIN_SECONDS)

@@ -23,7 +23,7 @@ _started: list[Job] = []
 """The jobs of this process, the one at hand last."""
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> Any:
     """The worker's handler."""
     return app.handler(event, context)
 

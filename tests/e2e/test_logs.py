@@ -30,9 +30,10 @@ _PAGE: Final = 10_000
 
 
 class Scene(NamedTuple):
-    """What was said at the doors, and the ids of jobs and requests that the log has to name."""
+    """What was said at the doors, the jobs that ended, and the ids that the log has to name."""
 
     canaries: Canaries
+    ended: tuple[str, ...]
     ids: tuple[str, ...]
 
 
@@ -85,7 +86,7 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
             good,
             *(each["job_id"] for each in (forbidden, *failed)),
         )
-        return Scene(visitor.canaries, (*ended, *refused, bad))
+        return Scene(visitor.canaries, ended, (*ended, *refused, bad))
 
 
 def test_the_log_names_what_happened(stack: Stack, scene: Scene) -> None:
@@ -96,6 +97,16 @@ def test_the_log_names_what_happened(stack: Stack, scene: Scene) -> None:
     assert wait_for(is_told, what="log of the scene")
     assert "UpstreamKeyError" in log_of(stack)
     assert "UpstreamFailedError" in log_of(stack)
+
+
+def test_every_end_is_measured(stack: Stack, scene: Scene) -> None:
+    def are_counted() -> bool:
+        lines = log_of(stack).splitlines()
+        metrics = [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+        counted = {line["job_id"] for line in metrics if "JobsEnded" in line}
+        return counted >= set(scene.ended)
+
+    assert wait_for(are_counted, what="metric of each end")
 
 
 def test_every_function_logs_to_the_one_group(stack: Stack, scene: Scene) -> None:

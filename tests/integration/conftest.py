@@ -32,6 +32,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "eu-central-1",
     "POWERTOOLS_SERVICE_NAME": "sd3",
+    "POWERTOOLS_METRICS_NAMESPACE": "sd3",
     "IMAGES_BUCKET": "images",
     "JOBS_TABLE": "jobs",
     "USAGE_TABLE": "usage",

@@ -16,7 +16,7 @@ from moto import mock_aws
 from functions.authorizer import app
 from sd3.adapters.dynamodb.token_admin import TokenStore
 from sd3.auth.jwt import client_id_of
-from sd3.bootstrap import clients, issuer
+from sd3.bootstrap import clients, jwt_verifier
 from sd3.domain.client import READ
 from sd3.errors import IssuerError, StorageError
 from tests.unit.issuing import AUDIENCE, DISCOVERY, LoopbackIssuer
@@ -46,10 +46,10 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenStore]:
             AttributeDefinitions=[{"AttributeName": "token_sha256", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        for cached in (clients, issuer):
+        for cached in (clients, jwt_verifier):
             cached.cache_clear()
         yield TokenStore(dynamodb, TABLE)
-        for cached in (clients, issuer):
+        for cached in (clients, jwt_verifier):
             cached.cache_clear()
 
 

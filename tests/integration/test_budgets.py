@@ -1,7 +1,6 @@
 """Budgets, rates, dry runs and usage at the HTTP doors: the functions on moto."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from sd3.adapters.aws import Aws
 from sd3.errors import ContentPolicyError, UpstreamResponseError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
+from tests.support.factories.lambda_context import lambda_context
 
 
 def asking(*, job_id: str, budget: int | None = None, rate: int | None = None, **body: Any) -> Any:
@@ -93,9 +93,7 @@ def test_a_queued_job_is_reserved_until_its_worker_settles_it(functions: Functio
     assert functions.generate(event)["statusCode"] == 202
     waiting = today(functions, 50_000)
     assert (waiting["cost_usd"], waiting["reserved_usd"], waiting["left_usd"]) == (0, 0.03, 0.02)
-    worker_app.handler(
-        load_event("worker"), SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
-    )
+    worker_app.handler(load_event("worker"), lambda_context())
     ended = today(functions, 50_000)
     assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (0.03, 0, 1)
 

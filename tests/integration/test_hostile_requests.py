@@ -194,7 +194,7 @@ def test_nothing_that_a_client_sends_makes_a_line_of_the_log(
     forged_id["requestContext"]["requestId"] = FORGED
     functions.generate(forged_id)
     logged = lines(capsys.readouterr().out)
-    assert [line.get("code") for line in logged] == [
+    assert [line.get("code") for line in logged if "_aws" not in line] == [
         "invalid_json", "validation_error",
         "invalid_json", "upstream_error", "validation_error",
         "validation_error",

@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -23,6 +22,7 @@ from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
+from tests.support.factories.lambda_context import lambda_context
 from tests.unit.images import jpeg
 
 INBOX: Final = "sd3-inbox-123456789012-eu-central-1"
@@ -69,7 +69,7 @@ def dropped(aws: Aws, data: bytes, *, ending: str = "json", **metadata: str) -> 
 
 
 def receive(event: dict[str, Any]) -> None:
-    app.handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000))
+    app.handler(event, lambda_context(seconds=60))
 
 
 def answer(aws: Aws) -> Any:

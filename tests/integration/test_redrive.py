@@ -1,7 +1,6 @@
 """make redrive on moto: what failed is queued again, once, and then generated."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.errors import LeaseLostError, UpstreamRefusedError
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
+from tests.support.factories.lambda_context import lambda_context
 
 JOB_ID = "0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10"
 DAY = timedelta(days=1)
@@ -68,8 +68,7 @@ def test_a_failed_job_is_generated_after_all(
     waiting = functions.jobs(load_event("job"))["json"]
     assert (waiting["status"], waiting["error"], waiting["completed_at"]) == ("queued", None, None)
     event = load_event("worker")
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
-    assert worker_app.handler(event, context) == {"batchItemFailures": []}
+    assert worker_app.handler(event, lambda_context()) == {"batchItemFailures": []}
     assert functions.jobs(load_event("job"))["json"]["status"] == "succeeded"
 
 
@@ -119,6 +118,5 @@ def test_a_job_of_long_ago_gets_its_hours_again(
     aws.dynamodb.delete_item(TableName=ENVIRONMENT["JOBS_TABLE"], Key={"id": {"S": JOB_ID}})
     assert store.create(old)
     assert redriven(stack, now, since=now - DAY, until=now) == 1
-    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
-    worker_app.handler(load_event("worker"), context)
+    worker_app.handler(load_event("worker"), lambda_context())
     assert functions.jobs(load_event("job"))["json"]["status"] == "succeeded"

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from sd3.errors import Sd3Error, StorageError, UpstreamFailedError, UpstreamUnav
 from sd3.services.worker import Worker
 from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
+from tests.support.factories.lambda_context import lambda_context
 
 QUEUE, ASIDE = ENVIRONMENT["QUEUE_URL"], ENVIRONMENT["UNPROCESSABLE_QUEUE_URL"]
 DONE: dict[str, Any] = {"batchItemFailures": []}
@@ -42,7 +42,7 @@ def received(aws: Aws) -> Receive:
 
 
 def work(event: dict[str, Any]) -> dict[str, Any]:
-    return app.handler(event, SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000))
+    return dict(app.handler(event, lambda_context()))
 
 
 def left(event: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +129,17 @@ def test_a_message_that_names_no_job_is_set_aside(
     assert message["Body"] == (body or " ")
 
 
+def test_a_message_that_cannot_be_set_aside_comes_again_soon(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, received: Receive, waits: list[int]
+) -> None:
+    queued(functions)
+    event = received()
+    event["Records"][0]["body"] = "not JSON"
+    monkeypatch.setattr(SqsJobQueue, "send_unprocessable", raising(StorageError("no queue")))
+    assert work(event) == left(event)
+    assert waits == [60]
+
+
 def test_a_message_without_a_job_is_dropped_after_a_minute(functions: Functions) -> None:
     event = load_event("worker")
     event["Records"][0]["attributes"]["SentTimestamp"] = "1700000000000"
@@ -145,7 +156,10 @@ def test_a_message_before_its_job_comes_again(
 
 @pytest.mark.parametrize("leaving", [None, StorageError("no queue")])
 def test_a_store_that_fails_leaves_the_message(
-    functions: Functions, monkeypatch: pytest.MonkeyPatch, leaving: Sd3Error | None
+    functions: Functions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    leaving: Sd3Error | None,
 ) -> None:
     seconds: list[int] = []
 
@@ -161,6 +175,10 @@ def test_a_store_that_fails_leaves_the_message(
     event = load_event("worker")
     assert work(event) == left(event)
     assert seconds == [60]
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (line["message"], line["code"]) == ("record failed", "internal_error")
+    assert line["correlation_id"] == event["Records"][0]["messageId"]
+    assert line["job_id"] == json.loads(event["Records"][0]["body"])["job_id"]
 
 
 def test_a_bug_is_lambdas_to_count_and_its_message_comes_soon(

@@ -77,7 +77,7 @@ def test_a_lease_outlives_its_caller_by_a_margin() -> None:
 def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
     world = World()
     init = sample_image()
-    job, images, error = world.executor.execute(world.job, init, until=1060)
+    job, images, error, _ = world.executor.execute(world.job, init, until=1060)
     assert error is None
     assert [one.seed for one in images] == [7, 8]
     assert world.upstream.init_images == [init]
@@ -104,7 +104,7 @@ def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
 )
 def test_a_call_that_fails_leaves_its_charge(error: Sd3Error, outcome: ChargeOutcome) -> None:
     world = World(errors=[error])
-    job, images, raised = world.executor.execute(world.job, None, until=1060)
+    job, images, raised, _ = world.executor.execute(world.job, None, until=1060)
     assert (images, raised) == ((), error)
     assert charges(job) == [(1, outcome, 0 if outcome is FREE else PRICE)]
     assert (job.status, job.images) == (JobStatus.RUNNING, ())
@@ -113,7 +113,7 @@ def test_a_call_that_fails_leaves_its_charge(error: Sd3Error, outcome: ChargeOut
 def test_images_that_cannot_be_stored_are_paid_all_the_same() -> None:
     world = World()
     world.images.error = StorageError("full")
-    job, images, error = world.executor.execute(world.job, None, until=1060)
+    job, images, error, _ = world.executor.execute(world.job, None, until=1060)
     assert (images, error) == ((), world.images.error)
     assert (job.status, charges(job)) == (JobStatus.RUNNING, [(1, CHARGED, PRICE)])
 

@@ -65,6 +65,13 @@ def test_every_environment_name_is_known() -> None:
         assert set(function["Properties"]["Environment"]["Variables"]) <= known
 
 
+def test_every_function_but_the_authorizer_can_write_metrics() -> None:
+    for name, function in of_type(translated(), "AWS::Lambda::Function").items():
+        variables = function["Properties"]["Environment"]["Variables"]
+        if name != "AuthorizerFunction":
+            assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "sd3"
+
+
 def test_layers_are_attached_for_all_functions_at_once() -> None:
     layers = of_type(source()["Resources"], "AWS::Serverless::LayerVersion")
     attached = source()["Globals"]["Function"]["Layers"]

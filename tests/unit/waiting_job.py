@@ -7,7 +7,15 @@ from sd3.domain.billing import ChargeOutcome, Quote
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.services.worker import Worker
-from tests.fakes import NOON, FakeImages, FakeJobs, FakeTime, FakeUpstream, make_worker
+from tests.fakes import (
+    NOON,
+    FakeImages,
+    FakeJobs,
+    FakeMetrics,
+    FakeTime,
+    FakeUpstream,
+    make_worker,
+)
 
 
 class World:
@@ -16,8 +24,13 @@ class World:
     def __init__(self, upstream: FakeUpstream | None = None, **job: Any) -> None:
         self.upstream = upstream or FakeUpstream()
         self.jobs, self.images, self.clock = FakeJobs(), FakeImages(), FakeTime()
+        self.metrics = FakeMetrics()
         self.worker: Worker = make_worker(
-            upstream=self.upstream, jobs=self.jobs, images=self.images, clock=self.clock
+            upstream=self.upstream,
+            jobs=self.jobs,
+            images=self.images,
+            clock=self.clock,
+            metrics=self.metrics,
         )
         waiting = Job(
             id="job-1",

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
+
 from sd3.adapters.aws import POOL_SIZE, Aws
 from sd3.settings import Settings, UpstreamSettings
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from sd3.services.inbox import Inbox
     from sd3.services.jobs import JobService
     from sd3.services.notifications import JobEventPublisher
-    from sd3.services.ports import Clock
+    from sd3.services.ports import Clock, Metrics
     from sd3.services.submission import JobSubmission
     from sd3.services.worker import Worker
     from sd3.upstreams.base import Upstream
@@ -44,7 +46,7 @@ def clients() -> "ClientStore":
 
 
 @cache
-def issuer() -> "JwtVerifier | None":
+def jwt_verifier() -> "JwtVerifier | None":
     """Build the check of JWTs, if this deployment takes any."""
     settings = _settings()
     if not settings.jwt_issuer:
@@ -86,6 +88,7 @@ def worker() -> "Worker":
         generator=_generator(),
         executor=_executor(),
         clock=clock(),
+        metrics=metrics(),
         max_queue=timedelta(hours=_settings().max_queue_hours),
     )
 
@@ -95,12 +98,8 @@ def queue() -> "SqsJobQueue":
     """Build the queue of jobs."""
     from sd3.adapters.sqs import SqsJobQueue
 
-    settings, aws = _settings(), _aws()
-    return SqsJobQueue(
-        partial(getattr, aws, "sqs"),
-        settings.queue_url,
-        unprocessable_url=settings.unprocessable_queue_url,
-    )
+    url, unprocessable_url = _settings().queue_url, _settings().unprocessable_queue_url
+    return SqsJobQueue(partial(getattr, _aws(), "sqs"), url, unprocessable_url=unprocessable_url)
 
 
 @cache
@@ -130,6 +129,7 @@ def job_event_publisher() -> "JobEventPublisher":
     return JobEventPublisher(
         bus=EventBridgeBus(aws.events, settings.event_bus),
         answers=InboxResultStore(aws.s3, settings.images_bucket),
+        metrics=metrics(),
         bucket=settings.images_bucket,
     )
 
@@ -145,6 +145,14 @@ def clock() -> "Clock":
         sleep=time.sleep,
         jitter=random.random,
     )
+
+
+@cache
+def metrics() -> "Metrics":
+    """Build the metrics."""
+    from sd3.observability import EmbeddedMetrics
+
+    return EmbeddedMetrics()
 
 
 def _settings() -> Settings:
@@ -195,6 +203,7 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
         queue=queue(),
         generator=_generator(),
         clock=clock(),
+        metrics=metrics(),
         sync_image_steps=sync_image_steps,
         retention=timedelta(days=_settings().image_retention_days),
     )
@@ -203,7 +212,10 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
 def _executor() -> "JobExecutor":
     from sd3.services.execution import JobExecutor
 
-    return JobExecutor(jobs=_jobs(), images=_images(), generator=_generator(), clock=clock())
+    generator = _generator()
+    return JobExecutor(
+        jobs=_jobs(), images=_images(), generator=generator, clock=clock(), metrics=metrics()
+    )
 
 
 @cache
@@ -267,3 +279,20 @@ def _limiter(one: UpstreamSettings, upstream: "Upstream") -> "SharedRateLimiter"
         ),
         clock=time.time,
     )
+
+
+def _reset_after_restore() -> None:
+    """Give a process that SnapStart has restored its own random numbers, credentials and sockets.
+
+    All copies of a snapshot begin with one state of `random`, which jitter comes from, and with
+    the credentials and connections of what was built before the snapshot.
+    """
+    random.seed()
+    for builder in list(globals().values()):
+        if hasattr(builder, "cache_clear"):
+            builder.cache_clear()
+
+
+register_after_restore(
+    _reset_after_restore
+)  # at import, since Lambda takes the snapshot right after that

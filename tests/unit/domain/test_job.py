@@ -135,6 +135,7 @@ def test_a_job_that_is_redriven_starts_anew_and_keeps_what_it_has_cost() -> None
     again = job(FAILED).redrive(now=LATER)
     assert (again.failures, again.images, again.error, again.lease_until) == (0, (), None, None)
     assert (again.redriven_at, again.cost_micros) == (LATER, 20_000)
+    assert again.redriven_attempt == again.attempt == 1
 
 
 @pytest.mark.parametrize(

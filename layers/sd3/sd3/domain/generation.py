@@ -49,11 +49,13 @@ class GenerationResult(NamedTuple):
     """The result of a task: an image for each seed, in order, or the `error`.
 
     Some images can have failed beside others. `charges` are of all calls, also of failed ones.
-    `ignored` names the fields of the request that the upstream does not follow.
+    `ignored` names the fields of the request that the upstream does not follow. `refused_by` names
+    the upstreams that refused a call itself, also where another one generated the image.
     """
 
     images: tuple[GeneratedImage, ...] = ()
     prediction_time_ms: float = 0.0
     charges: tuple[Charge, ...] = ()
     ignored: tuple[str, ...] = ()
+    refused_by: tuple[str, ...] = ()
     error: Sd3Error | None = None

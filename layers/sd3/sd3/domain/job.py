@@ -92,9 +92,9 @@ class Job(Record):
     the lease may write its result. After `lease_until` a running attempt counts as dead.
     `failures` counts the attempts after which the job is given up. `quote` is the most that the
     current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
-    `redriven_at` is when the job was last put back by `redrive`. After `expires_at` the job and
-    its images are removed. `version` counts the writes. `recorded` is what the ledger has for this
-    version.
+    `redriven_at` is when the job was last put back by `redrive`, and `redriven_attempt` the last
+    attempt before that. After `expires_at` the job and its images are removed. `version` counts
+    the writes. `recorded` is what the ledger has for this version.
     """
 
     id: str
@@ -111,6 +111,7 @@ class Job(Record):
     quote: Quote | None = None
     lease_until: datetime | None = None
     redriven_at: datetime | None = None
+    redriven_attempt: int = 0
     completed_at: datetime | None = None
     images: tuple[ImageRecord, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -161,6 +162,7 @@ class Job(Record):
             by="redrive",
             failures=0,
             redriven_at=now,
+            redriven_attempt=self.attempt,
             lease_until=None,
             completed_at=None,
             images=(),

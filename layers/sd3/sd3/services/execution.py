@@ -1,11 +1,13 @@
 """One attempt at a job: generate its images, store them, write what the attempt came to."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sd3.domain.generation import GeneratedImage, GenerationTask
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
 from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import (
@@ -16,7 +18,7 @@ from sd3.errors import (
     Sd3Error,
     StorageError,
 )
-from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository
+from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
 
 STORE_SECONDS: Final = 15
 """Kept back from the caller's time for storing the images and writing the job's end."""
@@ -28,6 +30,8 @@ class Execution(NamedTuple):
     job: Job
     images: tuple[GeneratedImage, ...] = ()
     error: Sd3Error | None = None
+    upstream_seconds: float = 0.0
+    """From the first call's wait for its slot to the last image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ class JobExecutor:
     images: ImageStorage
     generator: ImageGenerator
     clock: Clock
+    metrics: Metrics
 
     def execute(self, job: Job, init_image: Image | None, *, until: float) -> Execution:
         """Generate and store before the caller ends, at `until` by the monotonic clock.
@@ -48,8 +53,16 @@ class JobExecutor:
         task = GenerationTask(
             job.request, dict(enumerate(job.seeds)), init_image, until - STORE_SECONDS
         )
+        began = self.clock.monotonic()
         result = self.generator.generate(task)
+        seconds = self.clock.monotonic() - began
         job = job.charge(result.charges)
+        for name in result.refused_by:
+            self._add("UpstreamRefused", 1, job, upstream=name)
+        self.count_unknown(job, result.charges)
+        return self._store(job, result)._replace(upstream_seconds=seconds)
+
+    def _store(self, job: Job, result: GenerationResult) -> Execution:
         if result.error:
             return Execution(job, error=result.error)
         try:
@@ -64,6 +77,22 @@ class JobExecutor:
             return Execution(job.succeed(now=now), result.images)
         removed = ContentPolicyError("Every image was removed for safety.")
         return Execution(job.fail(removed, now=now), result.images)
+
+    def measure(self, execution: Execution, *, since: float) -> None:
+        """Note how long an attempt took that began at `since`, by the monotonic clock.
+
+        What is not the upstream's time is ours.
+        """
+        upstream = execution.upstream_seconds
+        own = self.clock.monotonic() - since - upstream
+        self._add("UpstreamMs", 1000 * upstream, execution.job)
+        self._add("OwnMs", 1000 * own, execution.job)
+
+    def count_unknown(self, job: Job, charges: Iterable[Charge]) -> None:
+        """Count the charges of a job's attempt of which nobody knows whether they were made."""
+        for charge in charges:
+            if charge.outcome is ChargeOutcome.UNKNOWN:
+                self._add("UpstreamUnknownOutcome", 1, job, upstream=charge.upstream)
 
     def finish(self, job: Job) -> Job | None:
         """Write what an attempt came to; None when the job was canceled or deleted meanwhile.
@@ -84,6 +113,9 @@ class JobExecutor:
                     self.jobs.save(stored.settle(job.charges))
             self.images.delete_all(job.folder, count=job.request.num_images)
             return None
+
+    def _add(self, name: str, value: float, job: Job, **dimensions: str) -> None:
+        self.metrics.add(name, value, client_id=job.client_id, job_id=job.id, **dimensions)
 
     def _stored(self, job: Job) -> Job | None:
         try:

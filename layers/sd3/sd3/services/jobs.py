@@ -35,7 +35,7 @@ from sd3.responses.models import (
 )
 from sd3.responses.pagination import cursor_from, position_in
 from sd3.responses.render import entity_tag, in_dollars, job_response, usage_response
-from sd3.services.execution import JobExecutor
+from sd3.services.execution import Execution, JobExecutor
 from sd3.services.ports import (
     Clock,
     ImageGenerator,
@@ -83,12 +83,12 @@ class JobService:
         BudgetExceededError, RateLimitedError, IdempotencyMismatchError, UpstreamError,
         StillRunningError and StorageError; the error's `job_id` names a job that failed.
         """
-        until = self.clock.monotonic() + context.seconds
+        since = self.clock.monotonic()
         job, is_new = self.submission.submit(request, context)
         if not is_new or job.status is JobStatus.QUEUED:
             return self.to_response(job)
         try:
-            return self._execute(job, until=until)
+            return self._execute(job, since=since, until=since + context.seconds)
         except LeaseLostError as error:
             lost = StillRunningError("Another attempt has taken the job over.")
             lost.job_id = job.id
@@ -218,8 +218,14 @@ class JobService:
         )
         return UploadResponse(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
 
-    def _execute(self, job: Job, *, until: float) -> JobResponse:
+    def _execute(self, job: Job, *, since: float, until: float) -> JobResponse:
         execution = self.executor.execute(job, job.request.init_image, until=until)
+        try:
+            return self._finish(job, execution)
+        finally:
+            self.executor.measure(execution, since=since)
+
+    def _finish(self, job: Job, execution: Execution) -> JobResponse:
         error = execution.error
         if isinstance(error, UpstreamTimeoutError):
             # Nobody knows whether it was generated: the worker asks again for the same seeds.

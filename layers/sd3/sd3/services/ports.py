@@ -111,9 +111,17 @@ class InboxResults(Protocol):
 
 
 class EventPublisher(Protocol):
-    """Where events go to; adapters.eventbridge.EventBridgeBus says what they are."""
+    """Where events go to; adapters.eventbridge.EventBridgeBus says what it raises."""
 
-    def put(self, details: Sequence[str]) -> int: ...
+    def put(self, detail: str) -> None: ...
+
+
+class Metrics(Protocol):
+    """What happened, in numbers; observability.METRICS has their names, units and dimensions."""
+
+    def add(
+        self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
+    ) -> None: ...
 
 
 class Clock(NamedTuple):

@@ -17,6 +17,7 @@ from sd3.domain.job import (
 )
 from sd3.domain.request import GenerateRequest, fingerprint_of, resolve_seeds
 from sd3.errors import (
+    BudgetExceededError,
     FieldError,
     IdempotencyMismatchError,
     InvalidRequestError,
@@ -31,6 +32,7 @@ from sd3.services.ports import (
     ImageStorage,
     JobRepository,
     MessageQueue,
+    Metrics,
     UploadStorage,
 )
 
@@ -56,6 +58,7 @@ class JobSubmission:
     queue: MessageQueue
     generator: ImageGenerator
     clock: Clock
+    metrics: Metrics
     sync_image_steps: int
     retention: timedelta
 
@@ -66,6 +69,15 @@ class JobSubmission:
         generate, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
         StorageError.
         """
+        try:
+            return self._submit(request, context)
+        except BudgetExceededError:
+            self.metrics.add(
+                "BudgetRejected", 1, client_id=context.client_id, job_id=context.job_id
+            )
+            raise
+
+    def _submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
         client_id, limits = context.client_id, context.limits
         try:
             request, quote = self.prepare(request, client_id=client_id)

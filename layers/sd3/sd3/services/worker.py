@@ -16,7 +16,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.services.execution import JobExecutor
-from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository
+from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
 
 MAX_FAILURES: Final = 5
 """Attempts that failed, each of them perhaps paid, before a job is given up."""
@@ -50,6 +50,7 @@ class Worker:
     generator: ImageGenerator
     executor: JobExecutor
     clock: Clock
+    metrics: Metrics
     max_queue: timedelta
 
     def process(
@@ -60,7 +61,7 @@ class Worker:
         Returns None when nothing is left to do, else after how many seconds the message is to
         come again. Raises StorageError.
         """
-        until = self.clock.monotonic() + seconds
+        since = self.clock.monotonic()
         try:
             job = self._find(job_id, sent_at)
         except GoneError:
@@ -69,16 +70,14 @@ class Worker:
             age = (self.clock.now() - sent_at).total_seconds()
             # Doubling the age keeps the number of reads small, whether the job comes or not.
             return max(_LOOK_AGAIN_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
-        now = self.clock.now()
         if job.status.is_terminal:
             return None
         if job.status is JobStatus.RUNNING and job.lease_until:
-            if now <= job.lease_until:
-                return int((job.lease_until - now).total_seconds()) + 1
-            # Its function died, with or without the upstream's response.
-            job = job.charge_unknown().requeue(counted=True)
+            left = (job.lease_until - self.clock.now()).total_seconds()
+            if left >= 0:
+                return int(left) + 1
         try:
-            return self._attempt(job, now=now, until=until, receives=receives)
+            return self._attempt(job, since=since, until=since + seconds, receives=receives)
         except LeaseLostError:
             return _LOOK_AGAIN_SECONDS
 
@@ -88,7 +87,7 @@ class Worker:
         try:
             job = self.jobs.get(job_id, now=now)
             if not job.status.is_terminal:
-                self.jobs.save(job.charge_unknown().fail(error, now=now))
+                self._save(job.charge_unknown().fail(error, now=now), job)
         except (NotFoundError, GoneError):
             return
         except LeaseLostError as lost:
@@ -106,20 +105,40 @@ class Worker:
             self.clock.sleep(_BETWEEN_READS_SECONDS)
         raise NotFoundError("There is no such job.")
 
-    def _attempt(self, job: Job, *, now: datetime, until: float, receives: int) -> int | None:
+    def _attempt(self, read: Job, *, since: float, until: float, receives: int) -> int | None:
+        job, now = read, self.clock.now()
+        if job.status is JobStatus.RUNNING:
+            # Its function died, with or without the upstream's response.
+            job = job.charge_unknown().requeue(counted=True)
         if reason := self._given_up(job, now):
-            self.jobs.save(job.fail(reason, now=now))
+            self._save(job.fail(reason, now=now), read)
             return None
         # Read before the job is started: nothing stands between the lease and the paid call.
         init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
-        quote = self.generator.quote(job.request, has_image=init_image is not None)
-        seconds = until - self.clock.monotonic()
-        started = job.start(now=self.clock.now(), seconds=seconds, quote=quote)
-        execution = self.executor.execute(self.jobs.save(started), init_image or None, until=until)
-        if execution.error:
-            return self._failed(execution.job, execution.error, receives=receives)
-        self.executor.finish(execution.job)
-        return None
+        started = self._start(job, read, until=until, has_image=init_image is not None)
+        execution = self.executor.execute(started, init_image or None, until=until)
+        try:
+            if execution.error:
+                return self._failed(execution.job, execution.error, receives=receives)
+            self.executor.finish(execution.job)
+            return None
+        finally:
+            self.executor.measure(execution, since=since)
+
+    def _start(self, job: Job, read: Job, *, until: float, has_image: bool) -> Job:
+        quote = self.generator.quote(job.request, has_image=has_image)
+        now, seconds = self.clock.now(), until - self.clock.monotonic()
+        started = self._save(job.start(now=now, seconds=seconds, quote=quote), read)
+        if job.attempt == job.redriven_attempt:  # the first since it was queued
+            waited = (now - _queued_at(job)).total_seconds()
+            self.metrics.add("QueueWaitMs", 1000 * waited, client_id=job.client_id, job_id=job.id)
+        return started
+
+    def _save(self, job: Job, read: Job) -> Job:
+        """Write a job, and count the charges of unknown outcome that are new since it was read."""
+        stored = self.jobs.save(job)
+        self.executor.count_unknown(job, job.charges[len(read.charges) :])
+        return stored
 
     def _failed(self, job: Job, error: Sd3Error, *, receives: int) -> int | None:
         is_busy = isinstance(error, UpstreamUnavailableError)
@@ -154,4 +173,8 @@ class Worker:
         return max(int(left.total_seconds()), 0) + 1
 
     def _queued_until(self, job: Job) -> datetime:
-        return (job.redriven_at or job.created_at) + self.max_queue
+        return _queued_at(job) + self.max_queue
+
+
+def _queued_at(job: Job) -> datetime:
+    return job.redriven_at or job.created_at

@@ -11,7 +11,12 @@ from typing import Final, NamedTuple, Protocol
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
-from sd3.errors import Sd3Error, UpstreamRateLimitedError, UpstreamUnavailableError
+from sd3.errors import (
+    Sd3Error,
+    UpstreamRateLimitedError,
+    UpstreamRefusedError,
+    UpstreamUnavailableError,
+)
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.base import Upstream
 
@@ -69,6 +74,11 @@ class Calls:
     def has_generated(self) -> bool:
         """Whether at least one image was generated."""
         return any(isinstance(result, GeneratedImage) for result in self.results.values())
+
+    @property
+    def were_refused(self) -> bool:
+        """Whether the upstream refused a call itself."""
+        return any(isinstance(result, UpstreamRefusedError) for result in self.results.values())
 
     def add(self, batch: Batch, result: UpstreamResult | Sd3Error) -> None:
         """Add the result of one call."""

@@ -66,6 +66,7 @@ class Fallback:
         results: dict[int, Result] = {}
         charges: list[Charge] = []
         ignored: dict[str, None] = {}
+        refused_by: list[str] = []
         milliseconds = 0.0
         rest = task
         able = self._able(task.request, has_image=task.init_image is not None)
@@ -74,6 +75,8 @@ class Fallback:
             results |= calls.results
             charges += member.charges(calls, task.request)
             milliseconds = max(milliseconds, calls.milliseconds)
+            if calls.were_refused:
+                refused_by.append(member.upstream.name)
             if calls.has_generated:
                 ignored |= dict.fromkeys(member.upstream.ignored(task.request))
             rest = rest.only(i for i in rest.seeds if _can_be_handed_over(results[i]))
@@ -82,7 +85,8 @@ class Fallback:
         if not results:
             error = UpstreamRefusedError("No upstream can generate this.")
             results = dict.fromkeys(task.seeds, error)
-        return _combined(task, results, milliseconds, tuple(charges), tuple(ignored))
+        result = _combined(task, results, milliseconds, tuple(ignored))
+        return result._replace(charges=tuple(charges), refused_by=tuple(refused_by))
 
     def _dearest(self, request: GenerateRequest, *, has_image: bool) -> RateLimitedUpstream:
         able = self._able(request, has_image=has_image) or self.members
@@ -109,14 +113,13 @@ def _combined(
     task: GenerationTask,
     results: dict[int, Result],
     milliseconds: float,
-    charges: tuple[Charge, ...],
     ignored: tuple[str, ...],
 ) -> GenerationResult:
     errors = [result for result in results.values() if isinstance(result, Sd3Error)]
     if errors and not any(isinstance(r, GeneratedImage) and r.image for r in results.values()):
-        return GenerationResult(charges=charges, error=max(errors, key=_severity))
+        return GenerationResult(error=max(errors, key=_severity))
     images = tuple(_image(seed, results[index]) for index, seed in task.seeds.items())
-    return GenerationResult(images, milliseconds, charges, ignored)
+    return GenerationResult(images, milliseconds, ignored=ignored)
 
 
 def _severity(error: Sd3Error) -> tuple[bool, bool, bool]:
