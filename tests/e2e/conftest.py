@@ -8,8 +8,8 @@ import requests
 
 from local.environment import ROOT
 from local.stack import Stack, running
-from tests.e2e.operating import Api, Operator
-from tests.unit.issuing import AUDIENCE, LoopbackIssuer
+from tests.support.operator import Api, Operator
+from tests.support.servers.jwt_issuer import AUDIENCE, LoopbackIssuer
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.e2e.operating import Api, Operator, outcome
-from tests.e2e.waiting import wait_for
+from tests.support.operator import Api, Operator, outcome
+from tests.support.polling import wait_for
 
 PRICE: Final = 0.03
 """Of a sketch with 30 steps."""

@@ -15,8 +15,8 @@ from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import job_from
 from sd3.domain.billing import ChargeOutcome
 from sd3.domain.job import Job, JobStatus
-from tests.e2e.functions import configure
-from tests.e2e.misbehaving_sd3 import MAY_BE_PAID, misbehaving
+from tests.support.functions import configure
+from tests.support.servers.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
 JOBS: Final = 200
 SHARE: Final = 0.3

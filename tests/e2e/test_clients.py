@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 
 from local.stack import Stack
-from tests.e2e.operating import Api, Operator, outcome
-from tests.e2e.waiting import wait_for
-from tests.unit.issuing import LoopbackIssuer, rsa_key
+from tests.support.operator import Api, Operator, outcome
+from tests.support.polling import wait_for
+from tests.support.servers.jwt_issuer import LoopbackIssuer, rsa_key
 
 CACHE_SECONDS: Final = 1
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from local.stack import Stack
-from tests.e2e.waiting import wait_for
-from tests.unit.images import jpeg, png
+from tests.support.factories.images import jpeg, png
+from tests.support.polling import wait_for
 
 _clients = count(1)
 

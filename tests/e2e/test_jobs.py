@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
-from tests.e2e.functions import configure
+from tests.support.functions import configure
+from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 ASYNC: Final[dict[str, Any]] = {"Prefer": "respond-async"}
 EACH_ROUTE: Final = (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/images/0"))

@@ -22,7 +22,7 @@ from sd3.adapters.dynamodb.ledger import UsageStore
 from sd3.adapters.sqs import message_body
 from sd3.domain.billing import NO_USAGE, UsageEntry
 from sd3.domain.job import Job
-from tests.e2e.counting_sd3 import HELD_SEED, CountingSd3, counting
+from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 IMAGES: Final = 2
 DELIVERIES: Final = 20
@@ -160,7 +160,7 @@ def zipped() -> bytes:
     files = {
         "app.py": app,  # for the worker's own handler, afterwards
         "functions/worker/app.py": app,
-        "dying_worker.py": (ROOT / "tests/e2e/dying_worker.py").read_text(),
+        "dying_worker.py": (ROOT / "tests/support/fakes/dying_worker.py").read_text(),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -11,11 +11,11 @@ import pytest
 import requests
 
 from local.stack import Stack
-from tests.e2e.canaries import PATTERNS, Canaries
 from tests.e2e.test_jobs import upstream_of_generate
-from tests.e2e.visitor import EchoingSd3, Visitor
-from tests.e2e.waiting import wait_for
-from tests.unit.issuing import LoopbackIssuer
+from tests.support.canary_client import EchoingSd3, Visitor
+from tests.support.factories.canaries import PATTERNS, Canaries
+from tests.support.polling import wait_for
+from tests.support.servers.jwt_issuer import LoopbackIssuer
 
 SAMPLES: Final = {
     "a token": "sd3_" + "x" * 43,

@@ -14,7 +14,7 @@ from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import item_from
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
-from tests.e2e.waiting import wait_for
+from tests.support.polling import wait_for
 
 
 class Listener:

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from local.environment import ROOT
 from local.stack import Stack
 from sd3.domain.request import MAX_IMAGES
-from tests.e2e.operating import Operator
+from tests.support.operator import Operator
 
 AnyCase = Case[Any]
 

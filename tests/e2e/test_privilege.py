@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 
 from local.stack import Stack
 from ops.stacks import STACK_NAME
-from tests.e2e.attempts import Attempt, attempts
-from tests.privileges import GRANTS, LOGS, may
+from tests.support.factories.role_calls import Attempt, attempts
+from tests.support.privileges import GRANTS, LOGS, may
 
 REFUSED: Final = frozenset(("AccessDenied", "AccessDeniedException"))
 

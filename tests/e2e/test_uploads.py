@@ -15,8 +15,8 @@ from PIL import Image
 
 from local.stack import Stack
 from sd3.adapters.s3.uploads import UploadStore
-from tests.e2e.waiting import wait_for
-from tests.unit.images import black_png, flat, jpeg, png
+from tests.support.factories.images import black_png, flat, jpeg, png
+from tests.support.polling import wait_for
 
 NOT_FOUND: Final = "not found or expired"
 GENERATEN: Final = {"prompt": "a fox", "seed": 7, "steps": 2}

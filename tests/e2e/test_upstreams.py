@@ -13,14 +13,14 @@ from local import sam
 from local.environment import ROOT
 from local.processes import locked
 from local.stack import Stack
-from tests.e2e.waiting import wait_for
-from tests.unit.images import jpeg
-from tests.unit.upstreams.misbehaving import answer
-from tests.vendors import stability
-from tests.vendors.bedrock import BedrockServer
-from tests.vendors.openai import OpenaiServer
-from tests.vendors.serving import KEY, VendorServer, html, hung_up
-from tests.vendors.stability import StabilityServer
+from tests.support.factories.images import jpeg
+from tests.support.polling import wait_for
+from tests.support.servers.scripted_server import answer
+from tests.support.servers.vendors import stability
+from tests.support.servers.vendors.bedrock import BedrockServer
+from tests.support.servers.vendors.openai import OpenaiServer
+from tests.support.servers.vendors.server import KEY, VendorServer, html, hung_up
+from tests.support.servers.vendors.stability import StabilityServer
 
 ORDER: Final = "stability,bedrock,openai"
 

@@ -20,7 +20,7 @@ from sd3 import bootstrap, observability
 from sd3.adapters.aws import Aws
 from sd3.api import app as api
 from sd3.upstreams import UPSTREAMS
-from tests.fakes import FakeUpstream
+from tests.support.fakes.ports import FakeUpstream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexTypeDef

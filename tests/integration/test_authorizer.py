@@ -19,8 +19,8 @@ from sd3.auth.jwt import client_id_of
 from sd3.bootstrap import clients, jwt_verifier
 from sd3.domain.client import READ
 from sd3.errors import IssuerError, StorageError
-from tests.unit.issuing import AUDIENCE, DISCOVERY, LoopbackIssuer
-from tests.unit.upstreams.misbehaving import answer as reply
+from tests.support.servers.jwt_issuer import AUDIENCE, DISCOVERY, LoopbackIssuer
+from tests.support.servers.scripted_server import answer as reply
 
 EVENT = Path(__file__).parents[2] / "events/authorizer.json"
 TABLE = "clients"

@@ -8,9 +8,9 @@ import pytest
 from functions.worker import app as worker_app
 from sd3.adapters.aws import Aws
 from sd3.errors import ContentPolicyError, UpstreamResponseError
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.support.factories.lambda_context import lambda_context
+from tests.support.fakes.ports import FakeUpstream
 
 
 def asking(*, job_id: str, budget: int | None = None, rate: int | None = None, **body: Any) -> Any:

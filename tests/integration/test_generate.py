@@ -17,8 +17,8 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from tests.fakes import FakeUpstream, sample_image
 from tests.integration.conftest import Functions, load_event
+from tests.support.fakes.ports import FakeUpstream, sample_image
 
 JOB_ID = load_event("generate")["requestContext"]["requestId"]
 

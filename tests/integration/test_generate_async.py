@@ -13,8 +13,8 @@ from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
 from sd3.responses.models import JobResponse
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
+from tests.support.fakes.ports import FakeUpstream
 
 URL = "https://api.example.com/v1/generate/sd3"
 

@@ -9,10 +9,10 @@ import pytest
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.job_items import item_from
 from sd3.errors import UpstreamResponseError
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
-from tests.integration.kept_jobs import job
-from tests.unit.images import black_png, chunk, flat, jpeg, png
+from tests.support.factories.images import black_png, chunk, flat, jpeg, png
+from tests.support.factories.stored_jobs import job
+from tests.support.fakes.ports import FakeUpstream
 
 ROUTES: Final = ("job", "cancel", "delete", "image")
 FORGED: Final = '\n{"level":"ERROR","forged":true}\r\n\x1b[2J\x00'

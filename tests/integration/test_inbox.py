@@ -20,10 +20,10 @@ from sd3.domain.client import READ, SCOPES, Client, ClientLimits
 from sd3.domain.inbox import InboxObject
 from sd3.domain.job import InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
+from tests.support.factories.images import jpeg
 from tests.support.factories.lambda_context import lambda_context
-from tests.unit.images import jpeg
+from tests.support.fakes.ports import FakeUpstream
 
 INBOX: Final = "sd3-inbox-123456789012-eu-central-1"
 NAME: Final = "für Oma+Opa"

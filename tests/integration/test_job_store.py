@@ -16,8 +16,8 @@ from sd3.errors import (
     NotFoundError,
     StorageError,
 )
-from tests.fakes import NOON
-from tests.integration.kept_jobs import job
+from tests.support.factories.stored_jobs import job
+from tests.support.fakes.ports import NOON
 
 QUEUED, RUNNING, FAILED = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.FAILED
 

@@ -8,8 +8,8 @@ import pytest
 
 from sd3.adapters.aws import Aws
 from sd3.adapters.s3.images import ImageStore
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
+from tests.support.fakes.ports import FakeUpstream
 
 ROUTES = ["job", "cancel", "delete", "image"]
 

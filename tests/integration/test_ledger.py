@@ -30,10 +30,10 @@ from sd3.domain.job import (
     JobStatus,
 )
 from sd3.errors import BudgetExceededError, LeaseLostError, RateLimitedError, Sd3Error, StorageError
-from tests.fakes import NOON
 from tests.integration.conftest import make_jobs_tables
-from tests.integration.contended import Contended, Unreliable
-from tests.integration.kept_jobs import job as any_job
+from tests.support.factories.stored_jobs import job as any_job
+from tests.support.fakes.contended_dynamodb import Contended, Unreliable
+from tests.support.fakes.ports import NOON
 
 DAY: Final = NOON.date().isoformat()
 BUDGET: Final = ClientLimits(daily_budget_micros=100_000)

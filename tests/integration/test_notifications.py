@@ -14,9 +14,9 @@ from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.job_items import deleted_item_from, item_from, job_from, key_item_from
 from sd3.adapters.eventbridge import EventBridgeBus
 from sd3.domain.job import Job, JobStatus
-from tests.fakes import NOON
 from tests.integration.conftest import Functions, forget_process, load_event
 from tests.support.factories.lambda_context import lambda_context
+from tests.support.fakes.ports import NOON
 
 DONE: Final[dict[str, Any]] = {"batchItemFailures": []}
 ANSWER: Final = "acme/inbox/für Oma+Opa.json"

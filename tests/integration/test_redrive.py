@@ -11,9 +11,9 @@ from ops.stacks import DeployedStack
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.errors import LeaseLostError, UpstreamRefusedError
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.support.factories.lambda_context import lambda_context
+from tests.support.fakes.ports import FakeUpstream
 
 JOB_ID = "0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10"
 DAY = timedelta(days=1)

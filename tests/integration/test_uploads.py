@@ -15,9 +15,9 @@ from sd3.adapters.aws import Aws
 from sd3.adapters.s3.uploads import UploadStore
 from sd3.domain.image import MAX_UPLOAD_BYTES
 from sd3.errors import NotFoundError, StorageError, TooLargeError
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import Functions, load_event
-from tests.unit.images import flat, png
+from tests.support.factories.images import flat, png
+from tests.support.fakes.ports import FakeUpstream
 
 CLIENT: Final = "demo"
 UPLOAD_ID: Final = "0123456789abcdef" * 2

@@ -12,9 +12,9 @@ from sd3.adapters.sqs import SqsJobQueue
 from sd3.domain.job import JobStatus
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError, UpstreamUnavailableError
 from sd3.services.worker import Worker
-from tests.fakes import FakeUpstream
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.support.factories.lambda_context import lambda_context
+from tests.support.fakes.ports import FakeUpstream
 
 QUEUE, ASIDE = ENVIRONMENT["QUEUE_URL"], ENVIRONMENT["UNPROCESSABLE_QUEUE_URL"]
 DONE: dict[str, Any] = {"batchItemFailures": []}

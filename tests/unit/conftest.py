@@ -1,5 +1,5 @@
 """Fixtures that more than one folder of unit tests takes."""
 
-from tests.unit.upstreams.calling import serve
+from tests.support.factories.http_caller import serve
 
 __all__ = ["serve"]

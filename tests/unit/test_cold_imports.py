@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.unit.translated_template import ROOT
+from tests.support.factories.template import ROOT
 
 
 @pytest.mark.parametrize("function", ["dead_letters", "notifications", "worker"])

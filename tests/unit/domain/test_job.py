@@ -10,7 +10,7 @@ from sd3.domain.billing import Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.job import TRANSITIONS, ImageRecord, Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidTransitionError, UpstreamError
-from tests.fakes import NOON
+from tests.support.fakes.ports import NOON
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELED = JobStatus
 QUOTE: Final = Quote(upstream="fake", micros=30_000)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.event_handler.openapi.models import OpenAPI
 
 from sd3.domain.request import SIZES, GenerateRequest
 from sd3.errors import InvalidRequestError, Sd3Error
-from tests.unit.translated_template import api_body
+from tests.support.factories.template import api_body
 from tools.openapi.document import document
 
 PAGE = {("get", "/docs/{file}")}

@@ -1,5 +1,5 @@
 """Fixtures of the tests of upstreams."""
 
-from tests.unit.upstreams.facing import face
+from tests.support.servers.vendor_client import face
 
 __all__ = ["face"]

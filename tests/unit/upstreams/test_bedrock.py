@@ -25,14 +25,15 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.upstreams.bedrock import BedrockUpstream
-from tests.unit.images import flat, png
-from tests.unit.upstreams.calling import FakeKey
-from tests.unit.upstreams.facing import PROMPT, Face, Facing
-from tests.unit.upstreams.misbehaving import answer
-from tests.unit.upstreams.octoai_answers import b64
-from tests.unit.upstreams.tasks import make_task
-from tests.vendors import bedrock
-from tests.vendors.bedrock import (
+from tests.support.factories.http_caller import FakeKey
+from tests.support.factories.images import flat, png
+from tests.support.factories.octoai_responses import b64
+from tests.support.factories.tasks import make_task
+from tests.support.servers.scripted_server import answer
+from tests.support.servers.vendor_client import PROMPT, Face, Facing
+from tests.support.servers.vendors import bedrock
+from tests.support.servers.vendors.all_vendors import BEDROCK
+from tests.support.servers.vendors.bedrock import (
     ACCESS_KEY,
     MODEL_ID,
     REGION,
@@ -41,8 +42,7 @@ from tests.vendors.bedrock import (
     NoKey,
     signer,
 )
-from tests.vendors.serving import KEY, TEXT, json_answer
-from tests.vendors.vendors import BEDROCK
+from tests.support.servers.vendors.server import KEY, TEXT, json_answer
 
 ARN = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/a1b2c3"
 

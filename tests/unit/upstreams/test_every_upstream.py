@@ -22,12 +22,13 @@ from sd3.errors import (
 from sd3.http.session import HttpSession
 from sd3.upstreams import UPSTREAMS
 from sd3.upstreams.dispatch import Result
-from tests.unit.images import jpeg
-from tests.unit.upstreams.calling import FakeKey
-from tests.unit.upstreams.facing import PROMPT, Face
-from tests.unit.upstreams.misbehaving import silent
-from tests.vendors import images
-from tests.vendors.serving import (
+from tests.support.factories.http_caller import FakeKey
+from tests.support.factories.images import jpeg
+from tests.support.servers.scripted_server import silent
+from tests.support.servers.vendor_client import PROMPT, Face
+from tests.support.servers.vendors import images
+from tests.support.servers.vendors.all_vendors import VENDORS, Vendor
+from tests.support.servers.vendors.server import (
     KEY,
     TEXT,
     VendorServer,
@@ -37,7 +38,6 @@ from tests.vendors.serving import (
     hung_up,
     redirect,
 )
-from tests.vendors.vendors import VENDORS, Vendor
 
 ALL_SIXTEEN = tuple(range(MAX_SEED - 20, MAX_SEED - 4))
 

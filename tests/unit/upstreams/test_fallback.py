@@ -28,10 +28,10 @@ from sd3.errors import (
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.dispatch import RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
-from tests.fakes import OpenGate, sample_image
-from tests.unit.upstreams.calling import FakeTime
-from tests.unit.upstreams.scripted import NarrowGate, Script, ScriptedUpstream
-from tests.unit.upstreams.tasks import make_task
+from tests.support.factories.http_caller import FakeTime
+from tests.support.factories.tasks import make_task
+from tests.support.fakes.ports import OpenGate, sample_image
+from tests.support.fakes.scripted_upstream import NarrowGate, Script, ScriptedUpstream
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 BUSY = UpstreamUnavailableError("busy")

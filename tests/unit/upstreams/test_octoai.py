@@ -22,11 +22,11 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.upstreams.octoai import OctoaiUpstream, request_body
-from tests.unit.images import png
-from tests.unit.upstreams.calling import Caller, FakeKey, Serve
-from tests.unit.upstreams.misbehaving import Reply, answer, head, raw, silent
-from tests.unit.upstreams.octoai_answers import image, images
-from tests.unit.upstreams.tasks import make_task
+from tests.support.factories.http_caller import Caller, FakeKey, Serve
+from tests.support.factories.images import png
+from tests.support.factories.octoai_responses import image, images
+from tests.support.factories.tasks import make_task
+from tests.support.servers.scripted_server import Reply, answer, head, raw, silent
 
 TOKEN = "oct-token"
 POLICY = b'{"message": "This request violates our Acceptable Use Policy."}'

@@ -9,14 +9,14 @@ from sd3.domain.request import MAX_SEED, GenerateRequest
 from sd3.errors import Sd3Error, UpstreamRefusedError, UpstreamResponseError
 from sd3.http.session import HttpSession
 from sd3.upstreams.openai import OpenaiUpstream
-from tests.unit.images import flat
-from tests.unit.upstreams.calling import FakeKey
-from tests.unit.upstreams.facing import PROMPT, Face, Facing
-from tests.unit.upstreams.octoai_answers import b64
-from tests.vendors import images
-from tests.vendors.openai import ERRORS, Engine, OpenaiServer
-from tests.vendors.serving import TEXT, json_answer
-from tests.vendors.vendors import OPENAI
+from tests.support.factories.http_caller import FakeKey
+from tests.support.factories.images import flat
+from tests.support.factories.octoai_responses import b64
+from tests.support.servers.vendor_client import PROMPT, Face, Facing
+from tests.support.servers.vendors import images
+from tests.support.servers.vendors.all_vendors import OPENAI
+from tests.support.servers.vendors.openai import ERRORS, Engine, OpenaiServer
+from tests.support.servers.vendors.server import TEXT, json_answer
 
 
 @pytest.fixture(params=get_args(Engine))

@@ -7,8 +7,8 @@ import pytest
 from sd3.settings import Settings
 from sd3.upstreams import UPSTREAMS
 from sd3.upstreams.base import Upstream, UpstreamOptions
-from tests.unit.upstreams.calling import FakeKey
-from tests.vendors.bedrock import signer
+from tests.support.factories.http_caller import FakeKey
+from tests.support.servers.vendors.bedrock import signer
 
 SETTINGS = Settings()
 

@@ -18,14 +18,14 @@ from sd3.errors import (
 )
 from sd3.settings import Rate
 from sd3.upstreams.stability import StabilityUpstream
-from tests.unit.images import black_png, flat, jpeg, png
-from tests.unit.upstreams.calling import FakeKey
-from tests.unit.upstreams.facing import PROMPT, Face, Facing
-from tests.unit.upstreams.misbehaving import Reply, answer
-from tests.vendors import images, stability
-from tests.vendors.serving import TEXT, json_answer
-from tests.vendors.stability import StabilityServer
-from tests.vendors.vendors import STABILITY
+from tests.support.factories.http_caller import FakeKey
+from tests.support.factories.images import black_png, flat, jpeg, png
+from tests.support.servers.scripted_server import Reply, answer
+from tests.support.servers.vendor_client import PROMPT, Face, Facing
+from tests.support.servers.vendors import images, stability
+from tests.support.servers.vendors.all_vendors import STABILITY
+from tests.support.servers.vendors.server import TEXT, json_answer
+from tests.support.servers.vendors.stability import StabilityServer
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 import requests
 from urllib3 import encode_multipart_formdata
 
-from tests.unit.images import flat, png
-from tests.unit.upstreams.octoai_answers import b64
-from tests.vendors import stability
-from tests.vendors.bedrock import BedrockServer, signer
-from tests.vendors.images import generated, size_of
-from tests.vendors.openai import OpenaiServer
-from tests.vendors.serving import KEY, VendorServer
-from tests.vendors.stability import StabilityServer
+from tests.support.factories.images import flat, png
+from tests.support.factories.octoai_responses import b64
+from tests.support.servers.vendors import stability
+from tests.support.servers.vendors.bedrock import BedrockServer, signer
+from tests.support.servers.vendors.images import generated, size_of
+from tests.support.servers.vendors.openai import OpenaiServer
+from tests.support.servers.vendors.server import KEY, VendorServer
+from tests.support.servers.vendors.stability import StabilityServer
 
 AUTHORIZED = {"Authorization": f"Bearer {KEY}", "Accept": "image/*"}
 OF_IMAGE = {"mode": "image-to-image", "strength": "0.5"}

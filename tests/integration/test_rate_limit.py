@@ -1,0 +1,270 @@
+"""The limiter on DynamoDB, as moto has it: what one process learns, the others follow."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from sd3.adapters.aws import Aws
+from sd3.errors import (
+    Sd3Error,
+    StorageError,
+    UpstreamFailedError,
+    UpstreamRateLimitedError,
+    UpstreamThrottledError,
+)
+from sd3.upstreams.rate_limit.limiter import (
+    FAILURES,
+    FULL_SECONDS,
+    MAX_PAUSE_SECONDS,
+    OPEN_SECONDS,
+    SharedRateLimiter,
+)
+from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
+from sd3.upstreams.rate_limit.table import LEASE_SECONDS, PROBE_SECONDS
+from tests.support.factories.limiters import STABILITY, Limiters
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TURN = RateBounds(rate=STABILITY).slot / MICROSECONDS
+
+
+@pytest.fixture
+def limiters(aws: Aws) -> Limiters:
+    return Limiters(aws.dynamodb)
+
+
+@pytest.fixture
+def writes(aws: Aws) -> list[str]:
+    """The calls to DynamoDB, those that fail included."""
+    seen: list[str] = []
+
+    def note(event_name: str, **_: object) -> None:
+        seen.append(event_name.rpartition(".")[2])
+
+    aws.dynamodb.meta.events.register("before-call.dynamodb", note)
+    return seen
+
+
+def item(aws: Aws) -> dict[str, Any]:
+    return dict(aws.dynamodb.get_item(TableName="upstreams", Key={"id": {"S": "fake"}})["Item"])
+
+
+def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
+    for _ in range(times):
+        limiter.release(limiter.acquire(1, patience=20), [UpstreamFailedError("It broke.")])
+
+
+def paced(limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20) -> float:
+    """After how many seconds a limiter that lets nobody in says to come again."""
+    with pytest.raises(UpstreamRateLimitedError) as caught:
+        limiter.acquire(calls, patience=patience)
+    assert caught.value.retry_after is not None
+    return caught.value.retry_after
+
+
+def test_two_processes_share_the_turns(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    one.acquire(16, patience=20)
+    limiters.now += 100
+    one.acquire(150, patience=20)
+    assert other.acquire(2, patience=20).waits == pytest.approx((150 * TURN, 151 * TURN))
+    assert one.acquire(1, patience=20).waits == pytest.approx((152 * TURN,))
+
+
+def test_a_process_whose_clock_is_wrong_waits_by_its_own(limiters: Limiters) -> None:
+    limiters.make().acquire(150, patience=20)
+    behind = limiters.make(ahead=-0.005).acquire(1, patience=20)
+    assert behind.waits == pytest.approx((150 * TURN + 0.005,))
+
+
+def test_who_cannot_be_served_in_time_gets_what_there_is_and_then_nothing(
+    limiters: Limiters,
+) -> None:
+    one, other = limiters.make(), limiters.make()
+    one.acquire(150, patience=20)
+    assert len(other.acquire(16, patience=151 * TURN).waits) == 2
+    assert paced(one, patience=151 * TURN) == pytest.approx(152 * TURN - 151 * TURN / 4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(30, 30), (None, 60), (2 * MAX_PAUSE_SECONDS, MAX_PAUSE_SECONDS)]
+)
+@pytest.mark.parametrize("rate", [STABILITY, None])
+def test_a_429_to_one_holds_the_others_back(
+    limiters: Limiters, rate: Any, asked: float | None, seconds: float
+) -> None:
+    one, other = (limiters.make(rate, pause_seconds=60) for _ in range(2))
+    one.release(one.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=asked)])
+    assert paced(other, patience=0) == pytest.approx(seconds)
+    assert paced(one, patience=0) == pytest.approx(seconds)
+    assert other.acquire(1, patience=seconds).waits == pytest.approx((seconds,))
+
+
+def test_a_pause_is_not_made_up_for_nor_shortened(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    permits = [one.acquire(1, patience=20) for _ in range(2)]
+    one.release(permits[0], [UpstreamThrottledError("429", retry_after=8)])
+    one.release(permits[1], [UpstreamThrottledError("429", retry_after=2)])
+    assert other.acquire(2, patience=20).waits == pytest.approx((8, 8 + TURN))
+
+
+def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    fail(one, FAILURES - 1)
+    fail(other)
+    assert paced(one) == pytest.approx(OPEN_SECONDS)
+    assert paced(other) == pytest.approx(OPEN_SECONDS)
+
+
+def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) -> None:
+    limiter = limiters.make()
+    fail(limiter, FAILURES - 1)
+    limiter.release(limiter.acquire(1, patience=20), [None])
+    fail(limiter, FAILURES - 1)
+    assert limiter.acquire(1, patience=20).is_troubled
+
+
+def test_then_one_call_probes_and_its_success_lets_everybody_in(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    fail(one, FAILURES)
+    limiters.now += OPEN_SECONDS
+    probe = other.acquire(16, patience=20)
+    assert len(probe.waits) == 1
+    assert paced(one) == pytest.approx(PROBE_SECONDS)
+    other.release(probe, [None])
+    assert len(one.acquire(16, patience=20).waits) == 16
+
+
+def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    fail(one, FAILURES)
+    for doubled in (2, 4):
+        limiters.now += doubled * OPEN_SECONDS
+        fail(other)
+        assert paced(one) == pytest.approx(doubled * OPEN_SECONDS)
+
+
+def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    under_way = [other.acquire(1, patience=20) for _ in range(20)]
+    fail(one, FAILURES)
+    for permit in under_way:
+        other.release(permit, [UpstreamFailedError("It broke.")])
+    assert paced(one) == pytest.approx(OPEN_SECONDS)
+
+
+def test_a_probe_that_dies_leaves_its_place_to_another(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    fail(one, FAILURES)
+    limiters.now += OPEN_SECONDS
+    one.acquire(1, patience=20)
+    limiters.now += PROBE_SECONDS
+    probe = other.acquire(16, patience=20)
+    assert len(probe.waits) == 1
+    other.release(probe, [None])
+    assert len(one.acquire(16, patience=20).waits) == 16
+
+
+def test_calls_under_way_are_bounded_and_given_back(limiters: Limiters) -> None:
+    one, other = limiters.make(None, concurrency=4), limiters.make(None, concurrency=4)
+    first = one.acquire(3, patience=20)
+    second = other.acquire(16, patience=20)
+    assert [len(permit.waits) for permit in (first, second)] == [3, 1]
+    assert paced(other) == FULL_SECONDS
+    one.release(first, [None] * 3)
+    assert len(other.acquire(16, patience=20).waits) == 3
+
+
+def test_places_of_the_dead_are_taken_over(limiters: Limiters, aws: Aws) -> None:
+    one, other = limiters.make(None, concurrency=4), limiters.make(None, concurrency=4)
+    one.acquire(4, patience=20)
+    limiters.now += LEASE_SECONDS - 1
+    paced(other)
+    limiters.now += 1
+    permit = other.acquire(2, patience=20)
+    assert len(item(aws)["leases"]["M"]) == 2
+    other.release(permit, [None] * 2)
+    assert not item(aws)["leases"]["M"]
+
+
+def test_places_and_turns_go_together(limiters: Limiters) -> None:
+    limiter = limiters.make(concurrency=160)
+    assert len(limiter.acquire(150, patience=20).waits) == 150
+    assert limiter.acquire(16, patience=20).waits == pytest.approx(
+        tuple((150 + index) * TURN for index in range(10))
+    )
+
+
+@pytest.mark.parametrize(("rate", "concurrency"), [(STABILITY, None), (None, None), (None, 16)])
+def test_a_visit_is_one_write_and_giving_places_back_another(
+    limiters: Limiters, writes: list[str], rate: Any, concurrency: int | None
+) -> None:
+    limiter = limiters.make(rate, concurrency=concurrency)
+    limiter.release(limiter.acquire(16, patience=20), [None] * 16)
+    for idle in (0.1, 2, 1000):
+        limiters.now += idle
+        del writes[:]
+        limiter.release(limiter.acquire(16, patience=20), [None] * 16)
+        assert writes == ["UpdateItem"] * (2 if concurrency else 1)
+
+
+def test_a_backlog_of_other_processes_calls_is_one_write_each(
+    limiters: Limiters, writes: list[str]
+) -> None:
+    fleet = [limiters.make() for _ in range(50)]
+    for limiter in fleet * 2:
+        limiter.acquire(1, patience=20)
+    del writes[:]
+    for _ in range(3):
+        limiters.now += 50 * TURN  # what each process knows is over, and all have gone on
+        for limiter in fleet:
+            limiter.acquire(2, patience=20)
+    assert writes == ["UpdateItem"] * 150
+
+
+def test_without_its_table_a_gate_lets_nobody_in(limiters: Limiters) -> None:
+    with pytest.raises(StorageError):
+        limiters.make(table="nowhere").acquire(1, patience=20)
+
+
+@pytest.mark.parametrize(
+    "errors", [[UpstreamThrottledError("429")], [UpstreamFailedError("It broke.")], [None]]
+)
+def test_without_its_table_a_gate_is_not_told_and_says_so(
+    limiters: Limiters, caplog: pytest.LogCaptureFixture, errors: list[Sd3Error | None]
+) -> None:
+    permit = limiters.make(concurrency=1).acquire(1, patience=20)
+    with caplog.at_level(logging.WARNING):
+        limiters.make(concurrency=1, table="nowhere").release(permit, errors)
+    assert [record.message for record in caplog.records] == ["rate limiter not updated"]
+
+
+class Atomic:
+    """Writes an item at once, as DynamoDB does and moto does not."""
+
+    def __init__(self, client: "DynamoDBClient") -> None:
+        self._client, self._lock = client, threading.Lock()
+
+    def update_item(self, **arguments: Any) -> Any:
+        with self._lock:
+            return self._client.update_item(**arguments)
+
+
+def test_visits_at_one_moment_never_take_the_same_turn(aws: Aws) -> None:
+    limiters = Limiters(cast("DynamoDBClient", Atomic(aws.dynamodb)))
+    fleet, together = [limiters.make() for _ in range(8)], threading.Barrier(8)
+    limiters.make().acquire(150, patience=20)  # so that there is no idle time
+
+    def acquire_update(limiter: SharedRateLimiter) -> list[float]:
+        together.wait()
+        return [wait for _ in range(5) for wait in limiter.acquire(2, patience=100).waits]
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = sorted(
+            round(wait / TURN) for waits in pool.map(acquire_update, fleet) for wait in waits
+        )
+    assert taken == list(range(150, 150 + 8 * 5 * 2))

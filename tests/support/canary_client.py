@@ -1,0 +1,139 @@
+"""A client that says something at every door that nobody should repeat."""
+
+import base64
+import json
+from collections.abc import Iterator
+from secrets import token_hex, token_urlsafe
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from local.stack import Stack
+from tests.support.factories.canaries import Canaries
+from tests.support.factories.images import jpeg
+from tests.support.polling import wait_for
+from tests.support.servers.jwt_issuer import LoopbackIssuer
+from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, answer
+
+
+class EchoingSd3(MisbehavingServer):
+    """Fails every call, and tells of it with all that it was sent."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__()
+        self.statuses = list(statuses)
+
+    def next_reply(self, received: Received) -> Reply:
+        key, body = received.headers["authorization"], received.body.decode()
+        told = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
+        return answer(self.statuses.pop(0), json.dumps(told).encode())
+
+
+class Visitor:
+    """A new client, and all that it has said or was told."""
+
+    def __init__(self, stack: Stack, http: requests.Session) -> None:
+        self.stack, self.http, self.canaries = stack, http, Canaries()
+        self.client_id = f"logs-{token_hex(4)}"
+        token = stack.deployed.issue_token(self.client_id)
+        http.headers["Authorization"] = f"Bearer {self.canaries.keep('token', token)}"
+        keys = stack.deployed.client("secretsmanager").get_secret_value(SecretId="upstream")
+        self.canaries.keep("upstream's key", json.loads(keys["SecretString"])["octoai"])
+
+    def generate(self, where: str, *, prompt: str = "", **headers: str) -> dict[str, Any]:
+        """Ask for an image with a canary in each place; the answer."""
+        say = self.canaries.new
+        image = jpeg() + token_hex(64).encode()
+        body = {
+            "prompt": prompt + say(f"{where}'s prompt"),
+            "negative_prompt": say(f"{where}'s negative prompt"),
+            "metadata": {"order": say(f"{where}'s metadata")},
+            "init_image": base64.b64encode(image).decode(),
+            "response_format": "b64_json",
+            "steps": 2,
+        }
+        key = {"Idempotency-Key": self.canaries.word(f"{where}'s Idempotency-Key")}
+        answered = self.call("POST", "/generate/sd3", json=body, headers=key | headers)
+        return self._kept(where, answered)
+
+    def redirected(self, job_id: str) -> None:
+        """The stable address of an image, and the link that it leads to."""
+        url = self.call("GET", f"/jobs/{job_id}/images/0")["url"]
+        self._keep_link("redirect", url)
+        with requests.Session() as session:
+            session.trust_env = False
+            assert session.get(url, timeout=60).status_code == 200
+
+    def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The JSON of an answer; a redirect is not followed, its address is in `url`."""
+        answered = self.http.request(
+            method, self.stack.api_url + path, timeout=60, allow_redirects=False, **options
+        )
+        address = answered.headers.get("Location")
+        said: dict[str, Any] = {"url": address} if answered.status_code == 302 else answered.json()
+        return said
+
+    def refused(self) -> Iterator[dict[str, Any]]:
+        """Requests that come to nothing."""
+        say, word = self.canaries.new, self.canaries.word
+        wrong = {"prompt": say("invalid request's prompt"), word("unknown field"): say("its value")}
+        yield self.call("POST", "/generate/sd3", json=wrong)
+        yield self.call("POST", "/generate/sd3", data=say("body that is no JSON"))
+        yield self.call("GET", f"/jobs/{word('job id')}")
+        yield self.call("GET", "/jobs", params={"cursor": word("cursor")})
+        yield self.call("POST", "/uploads", json={"content_type": say("content type")})
+
+    def turned_away(self, issuer: LoopbackIssuer) -> None:
+        """Tokens that nobody holds."""
+        keep = self.canaries.keep
+        tokens = (
+            keep("unknown token", "sd3_" + (token_urlsafe(32) + "x" * 43)[:43]),
+            keep("malformed token", token_hex(20)),
+            keep("expired JWT", issuer.token(sub=self.canaries.word("subject"), exp=1)),
+        )
+        for token in tokens:
+            self.call("GET", "/jobs", headers={"Authorization": f"Bearer {token}"})
+
+    def uploaded(self) -> None:
+        """A form for an image, and the image."""
+        form = self.call("POST", "/uploads", json={"content_type": "image/jpeg"})
+        for name in ("policy", "x-amz-signature", "x-amz-security-token"):
+            if name in form["fields"]:
+                self.canaries.keep(f"the form's {name}", form["fields"][name])
+        with requests.Session() as session:
+            session.trust_env = False
+            session.post(form["url"], data=form["fields"], files={"file": jpeg()}, timeout=60)
+
+    def dropped(self) -> Iterator[str]:
+        """Files in the inbox, one of them a bad one; the ids of their jobs or answers."""
+        say = self.canaries.new
+        outputs, s3 = self.stack.deployed.outputs(), self.stack.deployed.client("s3")
+        bodies = {"good": {"prompt": say("file's prompt")}, "bad": {"nonsense": say("bad file")}}
+        for kind, body in bodies.items():
+            name = self.canaries.word(f"{kind} file's name")
+            key = f"{self.client_id}/{name}.json"
+            s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
+            answers = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
+            told = wait_for(lambda at=answers: _object(s3, *at), what="answer")  # type: ignore[misc]
+            yield told.get("id") or told["request_id"]
+
+    def _kept(self, where: str, answered: dict[str, Any]) -> dict[str, Any]:
+        """Remember what the answer has that no log may have: links and images."""
+        for image in answered.get("images", []):
+            self._keep_link(where, image["url"])
+            self.canaries.keep(f"{where}'s image", image["image_b64"][1000:1100])
+        return answered
+
+    def _keep_link(self, where: str, url: str) -> None:
+        query = parse_qs(urlsplit(url).query)
+        for name in ("X-Amz-Signature", "X-Amz-Security-Token"):
+            if name in query:
+                self.canaries.keep(f"{where}'s {name}", query[name][0])
+
+
+def _object(s3: Any, bucket: str, key: str) -> Any:
+    try:
+        return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except s3.exceptions.NoSuchKey:
+        return None

@@ -1,0 +1,171 @@
+"""What the vendors' servers on loopback have in common: calls are recorded, and replies told."""
+
+import json
+import threading
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from tests.support.servers.scripted_server import (
+    MisbehavingServer,
+    Received,
+    Reply,
+    Wire,
+    answer,
+    head,
+)
+
+KEY: Final = "sk-of-the-vendor"
+TEXT: Final = "Something of a fox went wrong."
+"""What errors say in their own words, which nobody may repeat."""
+_PIECE: Final = bytes(1024 * 1024)
+
+
+class Call(NamedTuple):
+    """One request that was well-formed: its fields as they were sent, and its image."""
+
+    fields: Mapping[str, Any]
+    image: bytes | None
+    headers: Mapping[str, str]
+
+    @property
+    def seed(self) -> int:
+        """The seed of its image, of the first one where it has several; 0 if it names none."""
+        seed = self.fields.get("seed", 0)
+        return int(seed[0] if isinstance(seed, list) else seed)
+
+
+class VendorServer(MisbehavingServer):
+    """Answers as its vendor's documents say, but for the replies that a test has told it.
+
+    `calls` are the requests that were well-formed, in the order in which they came; `key` is the
+    key that it takes. A subclass reads and answers a request.
+    """
+
+    def __init__(self, *, key: str = KEY) -> None:
+        super().__init__()
+        self.key = key
+        self.calls: list[Call] = []
+        self._next: deque[Reply] = deque()
+        self._by_seed: dict[int, deque[Reply]] = defaultdict(deque)
+        self._always: Reply | None = None
+        self.filtered: dict[int, str] = {}
+        self._telling = threading.Lock()
+
+    def tell(self, *replies: Reply, seed: int | None = None) -> None:
+        """Have the next calls answered so, in their order; or those with one seed."""
+        with self._telling:
+            (self._next if seed is None else self._by_seed[seed]).extend(replies)
+
+    def tell_always(self, reply: Reply | None) -> None:
+        """Have every call answered so from now on; None is as documented."""
+        self._always = reply
+
+    def filter(self, *seeds: int, reason: str = "") -> None:
+        """Have the images of these seeds filtered, for a reason that some vendors tell."""
+        self.filtered |= dict.fromkeys(seeds, reason)
+
+    def forget(self) -> None:
+        """Begin anew: no calls, and nothing told."""
+        with self._telling:
+            self.calls.clear()
+            self.requests.clear()
+            self.filtered.clear()
+            self._next.clear()
+            self._by_seed.clear()
+            self._always = None
+
+    def next_reply(self, received: Received) -> Reply:
+        """Read a request, and do what was told for it."""
+        self.requests.append(received)
+        read = self.read(received)
+        if not isinstance(read, Call):
+            return read
+        with self._telling:
+            self.calls.append(read)
+            told = self._by_seed[read.seed] or self._next
+            if told:
+                return told.popleft()
+        return self._always or self.generate(read)
+
+    def read(self, received: Received) -> Call | Reply:
+        """The call, or the refusal of one that the vendor would not take."""
+        raise NotImplementedError
+
+    def generate(self, call: Call) -> Reply:
+        """The answer to a call."""
+        raise NotImplementedError
+
+    def has_key(self, received: Received) -> bool:
+        """Whether a request names the key of this server."""
+        return received.headers.get("authorization") == f"Bearer {self.key}"
+
+
+def json_answer(status: int, value: object, *, error_type: str | None = None) -> Reply:
+    """An answer in JSON; `error_type` is AWS's name of an error."""
+    return answer(status, json.dumps(value).encode(), x_amzn_errortype=error_type)
+
+
+def html(status: int = 200) -> Reply:
+    """What a gateway says when it has something else in mind."""
+    body = b"<html><body>Welcome to nginx!</body></html>"
+    return answer(status, body, content_type="text/html")
+
+
+def redirect(url: str, status: int = 307) -> Reply:
+    """An answer that sends the client elsewhere."""
+    return answer(status, b"", location=url)
+
+
+def hung_up(_wire: Wire) -> bool:
+    """No answer, and the end of the connection."""
+    return False
+
+
+def slow(reply: Reply, seconds: float) -> Reply:
+    """An answer that comes late, if the server still lives."""
+
+    def late(wire: Wire) -> bool:
+        return wire.pause(seconds) and reply(wire)
+
+    return late
+
+
+def cut_off(reply: Reply, *, missing: int = 1000) -> Reply:
+    """An answer that ends before it is whole: without its last `missing` bytes, half at most."""
+
+    def shortened(wire: Wire) -> bool:
+        sent = _Recorded()
+        reply(sent)
+        data = bytes(sent.data)
+        body_at = data.index(b"\r\n\r\n") + 4
+        wire.send(data[: max(len(data) - missing, (body_at + len(data)) // 2)])
+        return False
+
+    return shortened
+
+
+def endless(megabytes: int = 200, *, says_so: bool = False, **headers: str | None) -> Reply:
+    """A 200 of so many megabytes, made while it is sent; `says_so` is with its length."""
+    length = str(megabytes * len(_PIECE)) if says_so else None
+
+    def reply(wire: Wire) -> bool:
+        wire.send(head(200, content_length=length, **headers))
+        for _ in range(megabytes):
+            wire.send(_PIECE)
+        return False
+
+    return reply
+
+
+class _Recorded(Wire):
+    """Takes what a reply writes."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def send(self, data: bytes) -> None:
+        self.data += data
+
+    def pause(self, seconds: float) -> bool:
+        return True

@@ -1,0 +1,134 @@
+"""What clients are told: cursors, entity tags, and images that fit an answer."""
+
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sd3.domain.billing import Charge, ChargeOutcome
+from sd3.domain.generation import GeneratedImage
+from sd3.domain.job import ImageRecord, Job, JobStatus
+from sd3.errors import InvalidRequestError
+from sd3.responses.pagination import cursor_from, position_in
+from sd3.responses.render import MAX_INLINE_BYTES, entity_tag, inline_base64, job_response
+from tests.support.fakes.ports import NOON, FakeImages, sample_image
+
+POSITION = (NOON.isoformat(), "job-1")
+
+
+def job(**changes: Any) -> Job:
+    return Job.model_validate(
+        {
+            "id": "job-1",
+            "client_id": "ann",
+            "status": JobStatus.RUNNING,
+            "created_at": NOON,
+            "expires_at": NOON + timedelta(days=1),
+            "request": {"prompt": "a fox"},
+            "seeds": (1,),
+            "attempt": 1,
+        }
+        | changes
+    )
+
+
+def tag(of: Job, *, at: float = 0) -> str:
+    return entity_tag(of, now=NOON + timedelta(seconds=at), url_ttl_seconds=3600)
+
+
+def forged(*values: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def mark(client_id: str) -> str:
+    """What a cursor of this client begins with; anybody can find it out."""
+    cursor = cursor_from(POSITION, client_id=client_id) or ""
+    return str(json.loads(base64.urlsafe_b64decode(cursor))[0])
+
+
+def test_a_cursor_leads_back_to_its_position() -> None:
+    cursor = cursor_from(POSITION, client_id="ann")
+    assert position_in(cursor, client_id="ann") == POSITION
+
+
+def test_the_end_has_no_cursor_and_the_beginning_needs_none() -> None:
+    assert cursor_from(None, client_id="ann") is None
+    assert position_in(None, client_id="ann") is None
+
+
+def test_a_cursor_that_is_cut_anywhere_is_refused() -> None:
+    cursor = cursor_from(POSITION, client_id="ann") or ""
+    for length in range(len(cursor)):
+        with pytest.raises(InvalidRequestError):
+            position_in(cursor[:length], client_id="ann")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "x",
+        "ä",
+        "\ud800",
+        "a b",
+        forged(),
+        forged("a", "b"),
+        forged(mark("ann"), *POSITION, "more"),
+        forged(mark("ann"), "yesterday", "job-1"),
+        forged(mark("ann"), 5, "job-1"),
+        forged(mark("ann"), POSITION[0], ""),
+        forged(mark("ann"), POSITION[0], "x" * 3000),
+        forged(mark("ann"), POSITION[0], "key#ann"),
+        forged(mark("bob"), *POSITION),
+        forged({"a": 1}),
+    ],
+)
+def test_a_cursor_that_is_not_this_clients_is_a_fault_of_the_query(cursor: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        position_in(cursor, client_id="ann")
+    assert [field_error.loc for field_error in caught.value.field_errors] == [("query", "cursor")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": JobStatus.QUEUED},
+        {"attempt": 2},
+        {"status": JobStatus.SUCCEEDED, "completed_at": NOON},
+        {"charges": (Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=1),)},
+    ],
+)
+def test_the_entity_tag_changes_with_the_job(changes: dict[str, Any]) -> None:
+    assert tag(job(**changes)) != tag(job())
+    assert tag(job(**changes)) == tag(job(**changes), at=86_400)
+
+
+def test_the_entity_tag_of_links_changes_before_they_end() -> None:
+    generated = job(status=JobStatus.SUCCEEDED, images=(ImageRecord(index=0, seed=1, key="k"),))
+    assert tag(generated) == tag(generated, at=1799)
+    assert tag(generated) != tag(generated, at=1800)
+
+
+def test_the_entity_tag_says_that_it_is_weak() -> None:
+    assert tag(job()).startswith('W/"')
+
+
+def test_images_are_inlined_in_order_while_they_fit_an_answer() -> None:
+    generated = [GeneratedImage(n, sample_image(n, size=MAX_INLINE_BYTES // 4)) for n in range(4)]
+    generated[1] = GeneratedImage(1, None, 0.99)
+    inline = inline_base64(generated)
+    assert list(inline) == [0, 2, 3]
+    assert sum(map(len, inline.values())) <= MAX_INLINE_BYTES
+    assert list(inline_base64([*generated, generated[0]])) == [0, 2, 3]
+
+
+def test_an_answer_names_what_a_job_cost_and_why_it_failed() -> None:
+    charge = Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=30_000)
+    error = {"code": "upstream_error", "message": "It broke."}
+    broken = job(status=JobStatus.FAILED, charges=(charge, charge), error=error)
+    answer = job_response(broken, lambda key: FakeImages().sign(key, now=NOON))
+    assert answer.cost_usd == 0.06
+    assert answer.error is not None
+    assert answer.error.model_dump() == error

@@ -1,0 +1,184 @@
+"""Generateing a request, over fakes."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sd3.domain.billing import ChargeOutcome
+from sd3.domain.client import RequestContext
+from sd3.domain.job import JobStatus
+from sd3.domain.request import GenerateRequest
+from sd3.errors import (
+    ContentPolicyError,
+    NotFoundError,
+    Sd3Error,
+    StorageError,
+    UpstreamResponseError,
+    UpstreamUnavailableError,
+)
+from sd3.responses.models import JobResponse
+from sd3.services.jobs import JobService
+from tests.support.fakes.ports import (
+    NOON,
+    FakeImages,
+    FakeJobs,
+    FakeQueue,
+    FakeTime,
+    FakeUpstream,
+    make_service,
+    sample_image,
+)
+
+
+def request(**values: Any) -> GenerateRequest:
+    return GenerateRequest.from_values({"prompt": "a fox", **values})
+
+
+def generate(service: JobService, wanted: GenerateRequest, *, job_id: str = "job-1") -> JobResponse:
+    return service.generate(wanted, RequestContext("ann", job_id, seconds=60))
+
+
+def test_a_generated_job_is_answered_with_a_link_for_each_image() -> None:
+    answer = generate(make_service(), request(num_images=2, seed=7, metadata={"a": "b"}))
+    assert answer.status is JobStatus.SUCCEEDED
+    assert [image.url for image in answer.images] == [
+        "https://images.test/ann/job-1/0.jpg",
+        "https://images.test/ann/job-1/1.jpg",
+    ]
+    assert [image.seed for image in answer.images] == [7, 8]
+    assert answer.images[0].expires_at == NOON + timedelta(hours=1)
+    assert answer.images[0].image_b64 is None
+    assert answer.prediction_time_ms == 1234.5
+    assert answer.cost_usd == 0.06
+    assert answer.metadata == {"a": "b"}
+    assert answer.error is None
+
+
+def test_the_job_is_written_before_anything_is_paid() -> None:
+    jobs = FakeJobs()
+
+    class Watching(FakeUpstream):
+        def generate(self, *args: Any, **kwargs: Any) -> Any:
+            assert [job.status for job in jobs.writes] == [JobStatus.RUNNING]
+            return super().generate(*args, **kwargs)
+
+    upstream = Watching()
+    generate(make_service(jobs=jobs, upstream=upstream), request())
+    assert len(upstream.calls) == 1
+    first, last = jobs.writes
+    assert first.attempt == 1
+    assert first.lease_until == NOON + timedelta(seconds=60 + 10)
+    assert first.expires_at == NOON + timedelta(days=30)
+    assert last.status is JobStatus.SUCCEEDED
+    assert last.completed_at == NOON
+    assert [(c.outcome, c.micros, c.upstream) for c in last.charges] == [
+        (ChargeOutcome.CHARGED, 30_000, "fake")
+    ]
+
+
+def test_the_upstream_has_the_callers_time_less_what_storing_needs() -> None:
+    upstream = FakeUpstream()
+    generate(make_service(upstream=upstream), request())
+    assert upstream.deadlines == [1000 + 60 - 15]
+
+
+def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> None:
+    jobs, images, upstream = FakeJobs(), FakeImages(), FakeUpstream()
+    init = sample_image()
+    wanted = request().model_copy(update={"init_image": init})
+    generate(make_service(jobs=jobs, images=images, upstream=upstream), wanted)
+    assert jobs.writes[0].init_image_key == "ann/job-1/init.jpg"
+    assert images.objects["ann/job-1/init.jpg"] is init
+    assert upstream.init_images == [init]
+
+
+@pytest.mark.parametrize(("num_images", "steps"), [(1, 121), (16, 8), (4, 31)])
+def test_work_too_long_for_an_answer_is_queued(num_images: int, steps: int) -> None:
+    queue, upstream = FakeQueue(), FakeUpstream()
+    answer = generate(
+        make_service(queue=queue, upstream=upstream), request(num_images=num_images, steps=steps)
+    )
+    assert (answer.status, answer.images, answer.cost_usd) == (JobStatus.QUEUED, [], 0)
+    assert queue.sent == [("job-1", 0)]
+    assert not upstream.calls
+
+
+@pytest.mark.parametrize(("num_images", "steps"), [(1, 120), (16, 7), (4, 30)])
+def test_work_up_to_the_limit_is_generated(num_images: int, steps: int) -> None:
+    answer = generate(make_service(), request(num_images=num_images, steps=steps))
+    assert len(answer.images) == num_images
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "micros"),
+    [
+        (UpstreamUnavailableError("busy"), ChargeOutcome.FREE, 0),
+        (ContentPolicyError("no"), ChargeOutcome.FREE, 0),
+        (StorageError("no secret"), ChargeOutcome.FREE, 0),
+        (UpstreamResponseError("cut off"), ChargeOutcome.UNKNOWN, 30_000),
+    ],
+)
+def test_an_upstreams_failure_ends_the_job_with_its_charge(
+    error: Sd3Error, outcome: ChargeOutcome, micros: int
+) -> None:
+    jobs = FakeJobs()
+    with pytest.raises(type(error)) as caught:
+        generate(make_service(jobs=jobs, upstream=FakeUpstream(errors=[error])), request())
+    assert caught.value.job_id == "job-1"
+    ended = jobs.items["job-1"]
+    assert ended.status is JobStatus.FAILED
+    assert ended.error is not None
+    assert ended.error.code == error.code
+    assert [(charge.outcome, charge.micros) for charge in ended.charges] == [(outcome, micros)]
+
+
+def test_images_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None:
+    class FullImages(FakeImages):
+        def save_all(self, *args: Any) -> Any:
+            raise StorageError("full")
+
+    jobs = FakeJobs()
+    with pytest.raises(StorageError):
+        generate(make_service(jobs=jobs, images=FullImages()), request())
+    assert jobs.items["job-1"].status is JobStatus.FAILED
+    assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
+
+
+def test_a_removed_image_is_an_outcome_of_its_own() -> None:
+    answer = generate(make_service(upstream=FakeUpstream(removed=[1])), request(num_images=2))
+    kept, removed = answer.images
+    assert answer.status is JobStatus.SUCCEEDED
+    assert kept.url
+    assert removed.removed_for_safety
+    assert (removed.url, removed.expires_at) == (None, None)
+    assert removed.safety_score == 0.99
+
+
+def test_a_job_whose_every_image_was_removed_has_failed_by_content_policy() -> None:
+    jobs = FakeJobs()
+    answer = generate(make_service(jobs=jobs, upstream=FakeUpstream(removed=[0])), request())
+    assert answer.status is JobStatus.FAILED
+    assert answer.error is not None
+    assert answer.error.code == "content_policy"
+    assert answer.images[0].removed_for_safety
+    assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
+
+
+def test_a_job_is_read_back_with_links_signed_now() -> None:
+    clock = FakeTime()
+    service = make_service(clock=clock)
+    generated = generate(service, request(response_format="b64_json"))
+    clock.pass_by(600)
+    read = service.to_response(service.get_job("job-1", client_id="ann").job)
+    assert generated.images[0].image_b64
+    assert read.images[0].image_b64 is None
+    assert read.images[0].expires_at == NOON + timedelta(minutes=70)
+
+
+@pytest.mark.parametrize(("job_id", "client_id"), [("job-1", "bob"), ("job-2", "ann")])
+def test_another_clients_job_is_not_found_just_as_none_at_all(job_id: str, client_id: str) -> None:
+    service = make_service()
+    generate(service, request())
+    with pytest.raises(NotFoundError, match=r"^There is no such job\.$"):
+        service.get_job(job_id, client_id=client_id)

@@ -1,0 +1,154 @@
+"""From a request to a job that is kept: its seeds, init image and message."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sd3.domain.billing import Quote, UsageEntry
+from sd3.domain.client import ClientLimits
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import MAX_SEED, resolve_seeds
+from sd3.errors import (
+    BudgetExceededError,
+    IdempotencyMismatchError,
+    NotFoundError,
+    RateLimitedError,
+    StorageError,
+)
+from tests.support.factories.submissions import World, caller, request, with_init_image
+from tests.support.fakes.ports import (
+    NOON,
+    FakeJobs,
+    FakeQueue,
+)
+
+
+def test_the_message_is_sent_before_the_job_is_written() -> None:
+    class Watching(FakeJobs):
+        def create(self, job: Job, **values: Any) -> Job | None:
+            assert world.queue.sent == [("job-1", 0)]
+            return super().create(job)
+
+    world = World(Watching())
+    assert world.submit(request(), caller(key=None)).is_new
+
+
+def test_a_job_that_its_caller_generates_has_a_message_for_the_time_after_its_lease() -> None:
+    world = World()
+    job = world.submit(request(), caller(key=None)._replace(respond_async=False)).job
+    assert job.status is JobStatus.RUNNING
+    assert job.lease_until == NOON + timedelta(seconds=70)
+    assert world.queue.sent == [("job-1", 71)]
+
+
+def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
+    class DeadQueue(FakeQueue):
+        def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+            raise StorageError("down")
+
+    world = World()
+    world.queue = DeadQueue()
+    with pytest.raises(StorageError):
+        world.submit(request(), caller())
+    assert not world.jobs.items
+    assert not world.jobs.keys
+
+
+def test_a_job_is_quoted_and_booked_before_anything_is_paid() -> None:
+    world = World()
+    job = world.submit(request(num_images=2), caller(key=None)).job
+    assert job.status is JobStatus.QUEUED
+    assert job.quote == Quote(upstream="fake", micros=60_000)
+    assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=60_000)}
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+@pytest.mark.parametrize(
+    "limits", [ClientLimits(daily_budget_micros=50_000), ClientLimits(requests_per_minute=1)]
+)
+def test_what_the_limits_have_no_room_for_keeps_nothing(
+    key: str | None, limits: ClientLimits
+) -> None:
+    world = World()
+    world.submit(request(), caller(key=None)._replace(limits=limits))
+    with pytest.raises((BudgetExceededError, RateLimitedError)):
+        world.submit(with_init_image(), caller("job-2", key=key)._replace(limits=limits))
+    assert list(world.jobs.items) == ["job-1"]
+    assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=30_000)}
+    assert not any((world.jobs.keys, world.images.objects))
+
+
+class Rejecting(FakeJobs):
+    """Has rejected everybody a moment ago."""
+
+    def repeat_rejection(
+        self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
+    ) -> None:
+        raise RateLimitedError("often", retry_after=9)
+
+
+def test_what_was_just_refused_sends_no_message_and_keeps_no_image() -> None:
+    world = World(Rejecting())
+    with pytest.raises(RateLimitedError):
+        world.submit(with_init_image(), caller())
+    assert not any((world.queue.sent, world.images.objects))
+
+
+def test_who_repeats_a_call_is_not_refused_for_another() -> None:
+    for key in (None, "key"):
+        world, rejecting = World(), Rejecting()
+        made = world.submit(request(), caller(key=key)).job
+        rejecting.items, rejecting.keys = world.jobs.items, world.jobs.keys
+        world.jobs = rejecting
+        assert world.submit(request(), caller(key=key)) == (made, False)
+
+
+def test_a_write_that_finds_itself_is_new() -> None:
+    class Repeating(FakeJobs):
+        def create(self, job: Job, **values: Any) -> Job | None:
+            super().create(job)
+            return super().create(job)
+
+    assert World(Repeating()).submit(request(), caller(key=None)).is_new
+
+
+def test_a_request_id_with_another_request_is_refused_and_spoils_nothing() -> None:
+    world = World()
+    world.submit(with_init_image(), caller(key=None))
+    world.clock.pass_by(1)
+    for other in (request(seed=7), with_init_image(seed=7)):
+        with pytest.raises(IdempotencyMismatchError):
+            world.submit(other, caller(key=None))
+    assert world.jobs.items["job-1"].request.seed is None
+    assert list(world.images.objects) == ["ann/job-1/init.jpg"]
+
+
+def test_a_request_id_of_another_clients_job_is_not_found() -> None:
+    world = World()
+    world.submit(request(), caller(key=None))
+    with pytest.raises(NotFoundError):
+        world.submit(request(), caller(key=None, client_id="bob"))
+    assert world.jobs.items["job-1"].client_id == "ann"
+
+
+@pytest.mark.parametrize(
+    ("seed", "count", "fixed"),
+    [
+        (5, 1, (5,)),
+        (5, 3, (5, 6, 7)),
+        (MAX_SEED, 3, (MAX_SEED, 1, 2)),
+        ([9, 9], 2, (9, 9)),
+    ],
+)
+def test_seeds_count_on_and_wrap(seed: Any, count: int, fixed: tuple[int, ...]) -> None:
+    assert resolve_seeds(request(seed=seed, num_images=count)) == fixed
+
+
+@pytest.mark.parametrize("make", [lambda: None, lambda: [None, 5, None]])
+def test_seeds_that_are_null_are_generated(make: Callable[[], Any]) -> None:
+    generated = resolve_seeds(request(seed=make(), num_images=3))
+    assert len(generated) == 3
+    assert all(1 <= seed <= MAX_SEED for seed in generated)
+    assert generated[0] != generated[2]

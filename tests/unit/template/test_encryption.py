@@ -1,0 +1,45 @@
+"""How the template encrypts what it keeps: with AWS's keys, or with one that is named."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.factories.template import of_type, resolved, translated
+
+KEY = {"Ref": "KmsKeyArn"}
+KEYS = pytest.mark.parametrize("holding", [set(), {"HasKmsKey"}], ids=["no key", "a key"])
+
+
+def kept(kind: str, holding: set[str]) -> list[Any]:
+    """The properties of all resources of a kind, where these conditions hold."""
+    found = [resolved(r["Properties"], holding) for r in of_type(translated(), kind).values()]
+    assert found
+    return found
+
+
+@KEYS
+def test_buckets_are_encrypted_by_s3_or_with_the_key(holding: set[str]) -> None:
+    by_s3 = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    with_key = {
+        "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY},
+        "BucketKeyEnabled": True,
+    }
+    for bucket in kept("AWS::S3::Bucket", holding):
+        [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == (with_key if holding else by_s3)
+
+
+@KEYS
+def test_queues_are_encrypted_by_sqs_or_with_the_key(holding: set[str]) -> None:
+    for queue in kept("AWS::SQS::Queue", holding):
+        encryption = {k: v for k, v in queue.items() if "Sse" in k or "Kms" in k}
+        assert encryption == (
+            {"KmsMasterKeyId": KEY} if holding else {"SqsManagedSseEnabled": True}
+        )
+
+
+@KEYS
+def test_tables_are_encrypted_by_dynamodb_or_with_the_key(holding: set[str]) -> None:
+    with_key = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    for table in kept("AWS::DynamoDB::Table", holding):
+        assert table.get("SSESpecification") == (with_key if holding else None)

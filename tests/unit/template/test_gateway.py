@@ -1,0 +1,135 @@
+"""What the gateway answers by itself: the errors and the tokens of template.yaml."""
+
+import json
+import re
+from typing import Any, Final
+
+import pytest
+
+from tests.support.factories.template import api_body
+
+GATEWAY_RESPONSES: Final = {
+    "DEFAULT_4XX": (400, 404, "not_found"),
+    "RESOURCE_NOT_FOUND": (404, 404, "not_found"),
+    "MISSING_AUTHENTICATION_TOKEN": (403, 404, "not_found"),
+    "INVALID_SIGNATURE": (403, 404, "not_found"),
+    "EXPIRED_TOKEN": (403, 404, "not_found"),
+    "UNAUTHORIZED": (401, 401, "unauthorized"),
+    "ACCESS_DENIED": (403, 403, "forbidden"),
+    "INVALID_API_KEY": (403, 403, "forbidden"),
+    "WAF_FILTERED": (403, 403, "forbidden"),
+    "BAD_REQUEST_BODY": (400, 400, "invalid_json"),
+    "BAD_REQUEST_PARAMETERS": (400, 422, "validation_error"),
+    "REQUEST_TOO_LARGE": (413, 413, "too_large"),
+    "UNSUPPORTED_MEDIA_TYPE": (415, 415, "unsupported_media_type"),
+    "THROTTLED": (429, 429, "rate_limited"),
+    "QUOTA_EXCEEDED": (429, 429, "rate_limited"),
+    "DEFAULT_5XX": (500, 500, "internal_error"),
+    "API_CONFIGURATION_ERROR": (500, 500, "internal_error"),
+    "AUTHORIZER_CONFIGURATION_ERROR": (500, 500, "internal_error"),
+    "AUTHORIZER_FAILURE": (500, 500, "internal_error"),
+    "INTEGRATION_FAILURE": (504, 500, "internal_error"),
+    "INTEGRATION_TIMEOUT": (504, 504, "still_running"),
+}
+"""Every type that API Gateway has for REST APIs: its own status, ours and the code of our error."""
+
+
+def in_effect(kind: str) -> dict[str, Any]:
+    """The response of a type. One that is not set is that of its default, with its status."""
+    responses = api_body()["x-amazon-apigateway-gateway-responses"]
+    own_status, _, _ = GATEWAY_RESPONSES[kind]
+    response: dict[str, Any] = responses.get(kind, responses[f"DEFAULT_{own_status // 100}XX"])
+    return response
+
+
+def test_no_gateway_response_is_of_a_type_that_does_not_exist() -> None:
+    assert set(api_body()["x-amazon-apigateway-gateway-responses"]) <= set(GATEWAY_RESPONSES)
+
+
+@pytest.mark.parametrize("kind", GATEWAY_RESPONSES)
+def test_every_gateway_response_has_the_shape_of_our_errors(kind: str) -> None:
+    response = in_effect(kind)
+    assert set(response["responseTemplates"]) == {"application/json"}
+    body = json.loads(response["responseTemplates"]["application/json"])
+    known = {"code", "message", "request_id"}
+    assert known <= set(body) <= known | {"job_id", "detail"}
+    assert body["request_id"] == "$context.requestId"
+    assert "gatewayresponse.header.Access-Control-Allow-Origin" in response["responseParameters"]
+
+
+@pytest.mark.parametrize("kind", GATEWAY_RESPONSES)
+def test_every_gateway_response_has_the_status_and_code_of_its_error(kind: str) -> None:
+    response = in_effect(kind)
+    body = json.loads(response["responseTemplates"]["application/json"])
+    _, status, code = GATEWAY_RESPONSES[kind]
+    assert (response["statusCode"], body["code"]) == (str(status), code)
+
+
+def test_a_gateway_response_repeats_no_default() -> None:
+    responses = api_body()["x-amazon-apigateway-gateway-responses"]
+    for default in ("DEFAULT_4XX", "DEFAULT_5XX"):
+        same = {kind for kind, response in responses.items() if response == responses[default]}
+        assert same == {default}
+
+
+@pytest.mark.parametrize("kind", ["THROTTLED", "QUOTA_EXCEEDED", "INTEGRATION_TIMEOUT"])
+def test_who_may_ask_again_is_told_when(kind: str) -> None:
+    assert in_effect(kind)["responseParameters"]["gatewayresponse.header.Retry-After"] == "'1'"
+
+
+def test_a_gateway_timeout_names_the_job_that_runs_on() -> None:
+    response = api_body()["x-amazon-apigateway-gateway-responses"]["INTEGRATION_TIMEOUT"]
+    body = json.loads(response["responseTemplates"]["application/json"])
+    assert (response["statusCode"], body["code"]) == ("504", "still_running")
+    assert body["job_id"] == "$context.requestId"
+
+
+def test_every_route_but_what_describes_the_service_asks_for_a_token() -> None:
+    open_routes = {
+        (method, path)
+        for path, item in api_body()["paths"].items()
+        for method, operation in item.items()
+        if operation.get("security") != [{"ClientToken": []}]
+    }
+    assert {path for method, path in open_routes if method != "options"} == {
+        "/health", "/openapi.json", "/docs", "/docs/{file}"
+    }  # fmt: skip
+
+
+def validation(expression: dict[str, Any], *, has_issuer: bool) -> re.Pattern[str]:
+    """What a token must look like, with an issuer of JWTs or without."""
+    condition, with_issuer, without = expression["Fn::If"]
+    assert condition == "HasJwtIssuer"
+    return re.compile(with_issuer if has_issuer else without)
+
+
+@pytest.mark.parametrize(
+    ("header", "alone", "with_issuer"),
+    [
+        ("Bearer sd3_" + "x" * 43, True, True),
+        ("bearer sd3_" + "-_0aZ" * 8 + "abc", True, True),
+        ("Bearer sd3_" + "x" * 42, False, False),
+        ("Bearer e30.e30.a-_Z0", False, True),
+        ("Bearer e30.e30.", False, False),
+        ("Bearer e30.e30", False, False),
+        ("Bearer e30xe30xe30", False, False),
+        ("Bearer a.b.c.d", False, False),
+        ("Bearer a.b.c d", False, False),
+        ("Basic e30.e30.e30", False, False),
+    ],
+)
+def test_jwts_are_looked_at_only_when_there_is_an_issuer(
+    header: str, alone: bool, with_issuer: bool
+) -> None:
+    schemes = api_body()["components"]["securitySchemes"]
+    authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
+    expression = authorizer["identityValidationExpression"]
+    for has_issuer, matches in ((False, alone), (True, with_issuer)):
+        pattern = validation(expression, has_issuer=has_issuer)
+        assert bool(pattern.fullmatch(header)) == matches
+
+
+def test_a_token_that_ends_is_let_in_for_a_minute_at_most() -> None:
+    schemes = api_body()["components"]["securitySchemes"]
+    authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
+    assert authorizer["authorizerResultTtlInSeconds"] == 60

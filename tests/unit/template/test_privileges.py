@@ -1,0 +1,170 @@
+"""What the roles of the template may do, who may take them on, and who may call the functions."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.factories.template import Resources, functions, of_type, resolved, translated
+from tests.support.privileges import GRANTS, Grants
+
+AS_TESTED = {"HasUpstreamSecret"}
+"""The conditions that hold for the stack of the e2e tests."""
+
+OUR_SERVICES = {
+    "StringEquals": {
+        "kms:ViaService": [
+            {"Fn::Sub": f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}"}
+            for service in ("dynamodb", "s3", "sqs")
+        ]
+    }
+}
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def policies(function: str, holding: set[str]) -> Iterator[dict[str, Any]]:
+    """The statements of a function's own policies, where these conditions hold."""
+    role = resolved(translated()[f"{function}Role"]["Properties"], holding)
+    for policy in role["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def named(resource: Any) -> str:
+    """A policy's resource, as tests/support/privileges.py names it."""
+    match resource:
+        case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
+            return str(name)
+        case {"Fn::GetAtt": [name, "StreamArn"]}:
+            return f"{name}/stream"
+        case {"Fn::Sub": text}:
+            inbox = "arn:${AWS::Partition}:s3:::${AWS::StackName}-inbox-"
+            text = text.replace(f"{inbox}${{AWS::AccountId}}-${{AWS::Region}}", "InboxBucket")
+            return re.sub(r"^arn:.*:", "", re.sub(r"^\$\{(\w+)\.Arn\}", r"\1", text))
+    raise AssertionError(resource)
+
+
+def grants(function: str, holding: set[str]) -> Grants:
+    """All that a function's own policies allow it."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for statement in policies(function, holding):
+        if statement["Effect"] == "Allow":
+            for resource in listed(statement["Resource"]):
+                found[named(resource)] |= {*listed(statement["Action"])}
+    return dict(found)
+
+
+def test_the_table_knows_every_function() -> None:
+    assert set(GRANTS) == set(functions())
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_a_role_may_do_what_the_table_says_and_no_more(function: str) -> None:
+    assert grants(function, AS_TESTED) == GRANTS[function]
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_without_a_secret_none_may_be_read(function: str) -> None:
+    without = {k: v for k, v in GRANTS[function].items() if k != "UpstreamSecretArn"}
+    assert grants(function, set()) == without
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_who_generates_may_ask_the_model_of_bedrock_when_it_is_an_upstream(function: str) -> None:
+    model = {"foundation-model/${BedrockModelId}": {"bedrock:InvokeModel"}}
+    generates = function in {"GenerateFunction", "WorkerFunction"}
+    asks_bedrock = grants(function, AS_TESTED | {"AsksBedrock"})
+    assert asks_bedrock == GRANTS[function] | (model if generates else {})
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_a_key_may_be_used_for_what_a_function_reads_or_writes(function: str) -> None:
+    only_reads = function == "AuthorizerFunction"
+    uses = {"kms:Decrypt"} if only_reads else {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert grants(function, AS_TESTED | {"HasKmsKey"}) == GRANTS[function] | {"KmsKeyArn": uses}
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_a_key_is_used_by_way_of_our_services_only(function: str) -> None:
+    conditions = [
+        statement["Condition"]
+        for statement in policies(function, {"HasKmsKey"})
+        if "kms:" in str(statement["Action"])
+    ]
+    assert conditions == [OUR_SERVICES]
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_a_function_logs_to_its_own_group_only(function: str) -> None:
+    """What AWSLambdaBasicExecutionRole allows on every group is denied on all but one."""
+    assert [s for s in policies(function, AS_TESTED) if s["Effect"] == "Deny"] == [
+        {
+            "Effect": "Deny",
+            "Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+            "NotResource": {"Fn::GetAtt": ["FunctionsLogGroup", "Arn"]},
+        }
+    ]
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_only_lambda_takes_on_the_role_of_a_function(function: str) -> None:
+    role = translated()[f"{function}Role"]["Properties"]
+    [trusted] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trusted["Principal"] == {"Service": ["lambda.amazonaws.com"]}
+    assert trusted["Action"] == ["sts:AssumeRole"]
+
+
+def test_functions_share_no_role() -> None:
+    made = {f"{name}Role" for name in functions()}
+    assert set(of_type(translated(), "AWS::IAM::Role")) == made | {"ApiLogsRole"}
+    for name in functions():
+        role = translated()[name]["Properties"]["Role"]
+        assert role == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+
+
+def deputies(resources: Resources) -> Iterator[str]:
+    """Permissions with which a service may call a function for somebody who is not us."""
+    for name, permission in of_type(resources, "AWS::Lambda::Permission").items():
+        properties = permission["Properties"]
+        source, principal = str(properties.get("SourceArn", "")), properties["Principal"]
+        if not principal.endswith(".amazonaws.com"):
+            yield f"{name}: {principal} is no service"
+        if not re.search(r"\$\{__ApiId__\}|\$\{AWS::StackName\}-inbox-", source):
+            yield f"{name}: no source, or none of ours"
+        # The ARNs of buckets name no account, and a bucket's name is anybody's when it is gone.
+        of_us = properties.get("SourceAccount") == {"Ref": "AWS::AccountId"}
+        if not of_us and "${AWS::AccountId}:${__ApiId__}" not in source:
+            yield f"{name}: a source of any account"
+
+
+def test_a_service_calls_a_function_for_us_only() -> None:
+    permissions = of_type(translated(), "AWS::Lambda::Permission").values()
+    called = {str(p["Properties"]["Principal"]) for p in permissions}
+    assert called == {"apigateway.amazonaws.com", "s3.amazonaws.com"}
+    assert list(deputies(translated())) == []
+
+
+@pytest.mark.parametrize(
+    ("properties", "field_errors"),
+    [
+        ({"Principal": "s3.amazonaws.com", "SourceAccount": {"Ref": "AWS::AccountId"}}, 1),
+        ({"Principal": "events.amazonaws.com"}, 2),
+        ({"Principal": "*", "SourceArn": "arn:aws:s3:::${AWS::StackName}-inbox-x"}, 2),
+    ],
+)
+def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_errors: int) -> None:
+    permission = {"Type": "AWS::Lambda::Permission", "Properties": properties}
+    assert len(list(deputies({"Permission": permission}))) == field_errors
+
+
+def test_the_policies_of_buckets_and_queues_allow_nobody_anything() -> None:
+    kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
+    attached = [policy for kind in kinds for policy in of_type(translated(), kind).values()]
+    assert len(attached) == 3
+    for policy in attached:
+        statements = policy["Properties"]["PolicyDocument"]["Statement"]
+        assert [statement["Effect"] for statement in statements] == ["Deny"]

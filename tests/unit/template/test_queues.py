@@ -1,0 +1,104 @@
+"""What must hold for the queues and streams of template.yaml, and for what reads them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support.factories.monitoring import watched_resources
+from tests.support.factories.template import Resources, of_type, references, source, translated
+
+
+def mappings(resources: Resources, kind: str) -> Resources:
+    """The event sources that read a resource of `kind`."""
+    return {
+        name: mapping
+        for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").items()
+        if resources[source_of(mapping)]["Type"] == kind
+    }
+
+
+def source_of(mapping: dict[str, Any]) -> str:
+    [name] = {*references(mapping["Properties"]["EventSourceArn"])}
+    return name
+
+
+def queue_faults(resources: Resources) -> Iterator[str]:
+    """Event sources that would redeliver a batch for one bad message, or too early."""
+    for name, mapping in mappings(resources, "AWS::SQS::Queue").items():
+        properties = mapping["Properties"]
+        if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield f"{name}: no ReportBatchItemFailures"
+        [function] = {*references(properties["FunctionName"])}
+        visible_after = resources[source_of(mapping)]["Properties"].get("VisibilityTimeout", 30)
+        if visible_after < 6 * resources[function]["Properties"].get("Timeout", 3):
+            yield f"{name}: visibility below 6 x timeout"
+
+
+def stream_faults(resources: Resources) -> Iterator[str]:
+    """Event sources where one bad record would block or lose others, or be lost itself."""
+    for name, mapping in mappings(resources, "AWS::DynamoDB::Table").items():
+        properties = mapping["Properties"]
+        if properties.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield f"{name}: no ReportBatchItemFailures"
+        if not properties.get("BisectBatchOnFunctionError"):
+            yield f"{name}: one bad record holds up its whole batch"
+        if properties.get("MaximumRetryAttempts", -1) < 0:
+            yield f"{name}: a bad record is tried until it expires"
+        if not properties.get("DestinationConfig", {}).get("OnFailure"):
+            yield f"{name}: nobody hears of a record that was given up"
+        if properties["StartingPosition"] != "TRIM_HORIZON":
+            yield f"{name}: what was written while it was made is lost"
+
+
+def test_streams_hold_nothing_up_and_lose_nothing() -> None:
+    assert mappings(translated(), "AWS::DynamoDB::Table")
+    assert list(stream_faults(translated())) == []
+
+
+def test_a_careless_stream_would_be_found() -> None:
+    properties = {"EventSourceArn": {"Fn::GetAtt": ["Table", "Arn"]}, "StartingPosition": "LATEST"}
+    mapping = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": properties}
+    table = {"Type": "AWS::DynamoDB::Table"}
+    assert len(list(stream_faults({"M": mapping, "Table": table}))) == 5
+
+
+def test_queues_wait_long_enough_and_report_single_failures() -> None:
+    assert mappings(translated(), "AWS::SQS::Queue")
+    assert list(queue_faults(translated())) == []
+
+
+def test_a_queue_has_a_reader_or_an_alarm() -> None:
+    queues = of_type(source()["Resources"], "AWS::SQS::Queue")
+    read = {source_of(mapping) for mapping in mappings(translated(), "AWS::SQS::Queue").values()}
+    watched = set(watched_resources())
+    assert set(queues) <= read | watched
+    for name, queue in queues.items():
+        given_up_to = {*references(queue["Properties"].get("RedrivePolicy", {}))}
+        assert given_up_to <= read & watched, name
+
+
+def test_queues_and_buckets_are_spoken_to_over_tls_only() -> None:
+    refused = set()
+    for policy in source()["Resources"].values():
+        document = str(policy.get("Properties", {}).get("PolicyDocument"))
+        if "aws:SecureTransport" in document and "'Deny'" in document:
+            properties = policy["Properties"]
+            refused |= {*references(properties.get("Queues", properties.get("Bucket")))}
+    kept = {
+        name
+        for kind in ("AWS::SQS::Queue", "AWS::S3::Bucket")
+        for name in of_type(source()["Resources"], kind)
+    }
+    assert refused == kept
+
+
+def test_a_hasty_queue_would_be_found() -> None:
+    mapping = {
+        "Type": "AWS::Lambda::EventSourceMapping",
+        "Properties": {
+            "EventSourceArn": {"Fn::GetAtt": ["Queue", "Arn"]},
+            "FunctionName": {"Ref": "Worker"},
+        },
+    }
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": 599}}
+    worker = {"Type": "AWS::Lambda::Function", "Properties": {"Timeout": 100}}
+    assert len(list(queue_faults({"M": mapping, "Queue": queue, "Worker": worker}))) == 2

@@ -1,0 +1,175 @@
+"""The limiter before an upstream, its item in memory: who may call when."""
+
+from itertools import pairwise
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from benchmarks.gate_item import GateItem
+from benchmarks.virtual_time import VirtualTime
+from sd3.errors import (
+    Sd3Error,
+    UpstreamFailedError,
+    UpstreamRateLimitedError,
+    UpstreamThrottledError,
+    UpstreamUnavailableError,
+)
+from sd3.settings import Rate
+from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
+from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
+from sd3.upstreams.rate_limit.table import RateLimitTable
+from tests.support.factories.limiters import STABILITY, Limiters
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+TURN = RateBounds(rate=STABILITY).slot / MICROSECONDS
+BROKEN = UpstreamFailedError("It broke.")
+
+
+@pytest.fixture
+def item() -> GateItem:
+    return GateItem()
+
+
+@pytest.fixture
+def limiters(item: GateItem) -> Limiters:
+    return Limiters(cast("DynamoDBClient", item))
+
+
+def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
+    """After how many seconds a limiter that lets nobody in says to come again."""
+    with pytest.raises(UpstreamRateLimitedError) as caught:
+        limiter.acquire(16, patience=patience)
+    assert caught.value.retry_after is not None
+    return caught.value.retry_after
+
+
+def test_what_a_process_knows_to_be_too_long_it_does_not_ask_the_table(
+    limiters: Limiters, item: GateItem
+) -> None:
+    limiter = limiters.make()
+    limiter.acquire(300, patience=20)
+    assert item.writes == 1
+    assert paced(limiter, patience=10) == pytest.approx(
+        item.values["next_slot_at"] / MICROSECONDS - limiters.now - 2.5
+    )
+    assert item.writes == 1
+
+
+def test_what_was_heard_of_a_line_is_remembered(limiters: Limiters, item: GateItem) -> None:
+    one, other = limiters.make(), limiters.make()
+    one.acquire(293, patience=20)
+    paced(other, patience=10)
+    writes = item.writes
+    paced(other, patience=10)
+    assert item.writes == writes
+
+
+def test_waits_are_of_the_moment_when_the_write_is_done(limiters: Limiters, item: GateItem) -> None:
+    limiters.make().acquire(150, patience=20)
+    write = item.update_item
+
+    def write_slowly(**arguments: Any) -> dict[str, Any]:
+        limiters.now += 3
+        return write(**arguments)
+
+    item.update_item = write_slowly  # type: ignore[method-assign]
+    (wait,) = limiters.make().acquire(1, patience=20).waits
+    assert wait < 150 * TURN - 3 + 1e-5
+
+
+def test_idle_time_beyond_ones_patience_is_held_against_the_table(limiters: Limiters) -> None:
+    one, other = limiters.make(Rate(10, 60)), limiters.make(Rate(10, 60))
+    one.acquire(1, patience=0)
+    limiters.now += 60
+    other.acquire(5, patience=0)
+    limiters.now += 60
+    assert len(one.acquire(16, patience=0).waits) == 5
+    assert paced(other, patience=0) == pytest.approx(
+        5 * RateBounds(rate=Rate(10, 60)).slot / MICROSECONDS
+    )
+
+
+def test_turns_that_others_take_early_end_with_the_idle_time(limiters: Limiters) -> None:
+    rate = Rate(10, 60)
+    visits = [limiters.make(rate).acquire(3, patience=0) for _ in range(4)]
+    assert [len(acquire_update.waits) for acquire_update in visits] == [3, 3, 3, 1]
+    paced(limiters.make(rate), patience=0)
+
+
+def test_a_moment_at_which_all_change_it_is_waited_out(limiters: Limiters, item: GateItem) -> None:
+    write = item.update_item
+
+    def write_after_others(**arguments: Any) -> dict[str, Any]:
+        others = {0: 1, 1: 0}[item.writes % 2]  # idle, busy, idle ...
+        item.values["next_slot_at"] = int((limiters.now + others) * MICROSECONDS) - 1
+        return write(**arguments)
+
+    limiter = limiters.make()
+    item.update_item = write_after_others  # type: ignore[method-assign]
+    with pytest.raises(UpstreamRateLimitedError, match="at once") as caught:
+        limiter.acquire(1, patience=20)
+    assert caught.value.retry_after == 1
+    assert item.writes == 8
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (UpstreamThrottledError("429"), 7),
+        (UpstreamUnavailableError("503", retry_after=3), 3),
+        (UpstreamUnavailableError("refused"), 0),
+        (UpstreamRateLimitedError("ours", retry_after=9), 0),
+        (BROKEN, 0),
+    ],
+)
+def test_who_asks_for_time_is_given_it(limiters: Limiters, error: Sd3Error, seconds: float) -> None:
+    one, other = (limiters.make(None, pause_seconds=7) for _ in range(2))
+    one.release(one.acquire(2, patience=20), [None, error])
+    assert other.acquire(1, patience=20).waits == (seconds,)
+
+
+def test_a_pause_ends_what_idle_time_was_left(limiters: Limiters) -> None:
+    rate = Rate(10, 60)
+    one, other = limiters.make(rate), limiters.make(rate)
+    one.release(one.acquire(1, patience=0), [UpstreamThrottledError("429", retry_after=2)])
+    slot = RateBounds(rate=rate).slot / MICROSECONDS
+    assert other.acquire(16, patience=20).waits == pytest.approx((slot, 2 * slot, 3 * slot))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_turn_is_taken_twice_however_visits_interleave(seed: int) -> None:
+    """Every write takes some time to the table and back, in which the others write too."""
+    random, time, item = Random(seed), VirtualTime(), GateItem()  # noqa: S311 - nothing secret
+    taken: list[float] = []
+
+    class Distant:
+        def update_item(self, **arguments: Any) -> dict[str, Any]:
+            time.sleep(random.uniform(0, 0.1))
+            try:
+                return item.update_item(**arguments)
+            finally:
+                time.sleep(random.uniform(0, 0.1))
+
+    def acquire_update() -> None:
+        table = RateLimitTable(cast("DynamoDBClient", Distant()), "upstreams", "fake")
+        skew = random.uniform(-0.005, 0.005)
+        limiter = SharedRateLimiter(
+            table, bounds=RateBounds(rate=STABILITY), clock=lambda: time.now + 1e6 + skew
+        )
+        for _ in range(5):
+            permit = limiter.acquire(random.randint(1, 3), patience=100)
+            taken.extend(time.now + skew + wait for wait in permit.waits)
+
+    used_up = Limiters(cast("DynamoDBClient", item))
+    used_up.now = 1e6
+    used_up.make().acquire(150, patience=20)
+    for _ in range(20):
+        time.start(acquire_update)
+    time.run()
+    taken.sort()
+    assert len(taken) > 20 * 5
+    gaps = [second - first for first, second in pairwise(taken)]
+    assert gaps == pytest.approx([TURN] * len(gaps), abs=1e-5)

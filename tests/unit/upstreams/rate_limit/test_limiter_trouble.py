@@ -1,0 +1,186 @@
+"""The limiter before an upstream that fails, or that calls under way are bounded for."""
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from benchmarks.gate_item import GateItem
+from sd3.errors import (
+    ContentPolicyError,
+    Sd3Error,
+    StorageError,
+    UpstreamFailedError,
+    UpstreamKeyError,
+    UpstreamRateLimitedError,
+    UpstreamResponseError,
+    UpstreamThrottledError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+from sd3.upstreams.rate_limit.limiter import (
+    FAILURES,
+    FULL_SECONDS,
+    MAX_OPEN_SECONDS,
+    OPEN_SECONDS,
+    SharedRateLimiter,
+)
+from sd3.upstreams.rate_limit.schedule import MICROSECONDS
+from sd3.upstreams.rate_limit.table import LEASE_SECONDS
+from tests.support.factories.limiters import Limiters
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+BROKEN = UpstreamFailedError("It broke.")
+
+
+@pytest.fixture
+def item() -> GateItem:
+    return GateItem()
+
+
+@pytest.fixture
+def limiters(item: GateItem) -> Limiters:
+    return Limiters(cast("DynamoDBClient", item))
+
+
+def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
+    for _ in range(times):
+        limiter.release(limiter.acquire(1, patience=20), [BROKEN])
+
+
+def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
+    """After how many seconds a limiter that lets nobody in says to come again."""
+    with pytest.raises(UpstreamRateLimitedError) as caught:
+        limiter.acquire(16, patience=patience)
+    assert caught.value.retry_after is not None
+    return caught.value.retry_after
+
+
+def test_a_pause_while_a_probe_enters_is_not_cut_short(limiters: Limiters, item: GateItem) -> None:
+    one, other = limiters.make(), limiters.make()
+    fail(one, FAILURES)
+    limiters.now += OPEN_SECONDS
+    write = item.update_item
+
+    def write_after_a_pause(**arguments: Any) -> dict[str, Any]:
+        if ":probe" in arguments["ExpressionAttributeValues"]:
+            item.values["next_slot_at"] = int((limiters.now + 9) * MICROSECONDS)
+        return write(**arguments)
+
+    item.update_item = write_after_a_pause  # type: ignore[method-assign]
+    assert other.acquire(1, patience=20).waits == pytest.approx((9,))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_failure"),
+    [
+        (BROKEN, True),
+        (UpstreamTimeoutError("late"), True),
+        (UpstreamResponseError("no image"), True),
+        (UpstreamUnavailableError("refused"), True),
+        (UpstreamThrottledError("429", retry_after=0), False),
+        (UpstreamRateLimitedError("ours"), False),
+        (StorageError("no key"), False),
+        (ContentPolicyError("no"), False),
+        (UpstreamKeyError("no"), False),
+        (None, False),
+    ],
+)
+def test_only_a_broken_upstream_is_given_up(
+    limiters: Limiters, error: Sd3Error | None, is_failure: bool
+) -> None:
+    limiter = limiters.make()
+    for _ in range(FAILURES):
+        limiter.release(limiter.acquire(2, patience=20), [error, error])
+    if is_failure:
+        assert paced(limiter) == pytest.approx(OPEN_SECONDS)
+    else:
+        assert not limiter.acquire(1, patience=20).is_troubled
+
+
+@pytest.mark.parametrize("error", [None, ContentPolicyError("no"), UpstreamKeyError("no")])
+def test_an_answer_of_any_kind_ends_the_trouble(limiters: Limiters, error: Sd3Error | None) -> None:
+    limiter = limiters.make()
+    fail(limiter, FAILURES - 1)
+    limiter.release(limiter.acquire(2, patience=20), [BROKEN, error])
+    assert not limiter.acquire(1, patience=20).is_troubled
+
+
+def test_a_429_amid_trouble_says_nothing(limiters: Limiters) -> None:
+    limiter = limiters.make()
+    fail(limiter, FAILURES - 1)
+    limiter.release(limiter.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=0)])
+    assert limiter.acquire(1, patience=20).is_troubled
+
+
+def test_a_rest_is_never_longer_than_its_most(limiters: Limiters) -> None:
+    limiter = limiters.make()
+    fail(limiter, FAILURES)
+    for _ in range(20):
+        limiters.now += MAX_OPEN_SECONDS
+        fail(limiter)
+    assert paced(limiter) == pytest.approx(MAX_OPEN_SECONDS)
+
+
+def test_two_who_count_the_same_failure_give_up_once(limiters: Limiters, item: GateItem) -> None:
+    one, other = limiters.make(), limiters.make()
+    permit = other.acquire(1, patience=20)
+    fail(one, FAILURES - 1)
+    write = item.update_item
+
+    def write_after_the_other(**arguments: Any) -> dict[str, Any]:
+        item.update_item = write  # type: ignore[method-assign]
+        reply = write(**arguments)
+        other.release(permit, [BROKEN])
+        return reply
+
+    last = one.acquire(1, patience=20)
+    item.update_item = write_after_the_other  # type: ignore[method-assign]
+    one.release(last, [BROKEN])
+    assert item.values["open_until"] <= (limiters.now + 2 * OPEN_SECONDS) * MICROSECONDS
+    assert item.values["failures"] == FAILURES + 1
+
+
+def test_many_expired_leases_are_taken_over_a_few_at_a_time(
+    limiters: Limiters, item: GateItem
+) -> None:
+    limiter = limiters.make(None, concurrency=200)
+    limiter.acquire(200, patience=20)
+    limiters.now += LEASE_SECONDS
+    assert len(limiter.acquire(200, patience=20).waits) == 50
+    assert len(item.values["leases"]) == 200
+
+
+def test_nobody_enters_a_place_that_another_took_meanwhile(
+    limiters: Limiters, item: GateItem
+) -> None:
+    one, other = limiters.make(None, concurrency=2), limiters.make(None, concurrency=2)
+    one.release(one.acquire(1, patience=20), [None])
+    assert len(other.acquire(2, patience=20).waits) == 2
+    assert paced(one) == FULL_SECONDS
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://dynamodb.test"),
+        ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem"),
+    ],
+)
+def test_a_table_out_of_order_is_an_error_on_the_way_in_and_a_line_in_the_log_on_the_way_out(
+    limiters: Limiters, item: GateItem, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fails(**_: Any) -> dict[str, Any]:
+        raise error
+
+    limiter = limiters.make(concurrency=1)
+    permit = limiter.acquire(1, patience=20)
+    item.update_item = fails  # type: ignore[method-assign]
+    with pytest.raises(StorageError, match="upstreams table"):
+        limiter.acquire(1, patience=20)
+    with caplog.at_level(logging.WARNING):
+        limiter.release(permit, [BROKEN])
+    assert [record.message for record in caplog.records] == ["rate limiter not updated"]
