@@ -111,10 +111,10 @@ def inbox() -> "Inbox":
 
     settings, aws = _settings(), _aws()
     return Inbox(
-        submission=_submission(sync_image_steps=0),  # nobody waits here
+        submission=_submission(sync_image_steps=0),  # no caller waits for the images
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
-        answers=InboxResultStore(aws.s3, settings.images_bucket),
+        results=InboxResultStore(aws.s3, settings.images_bucket),
     )
 
 
@@ -128,7 +128,7 @@ def job_event_publisher() -> "JobEventPublisher":
     settings, aws = _settings(), _aws()
     return JobEventPublisher(
         bus=EventBridgeBus(aws.events, settings.event_bus),
-        answers=InboxResultStore(aws.s3, settings.images_bucket),
+        results=InboxResultStore(aws.s3, settings.images_bucket),
         metrics=metrics(),
         bucket=settings.images_bucket,
     )
