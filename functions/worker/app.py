@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-_AGAIN_SECONDS: Final = 60
+_RETRY_SECONDS: Final = 60
 """After a failure of ours: by itself a message would come again after half an hour."""
 
 
@@ -35,7 +35,7 @@ def process(record: SQSRecord, lambda_context: "LambdaContext") -> None:
             queue().set_visibility(record.receipt_handle, seconds=wait)
     except Exception:
         with suppress(Sd3Error):  # then it comes again when the queue lets go of it
-            queue().set_visibility(record.receipt_handle, seconds=_AGAIN_SECONDS)
+            queue().set_visibility(record.receipt_handle, seconds=_RETRY_SECONDS)
         raise
     if wait is not None:
         logger().info("message left for later", extra={"seconds": wait})
