@@ -1,4 +1,4 @@
-"""Bearer token -> client: what API Gateway asks before every route that is not open."""
+"""The Lambda authorizer: API Gateway calls it for every route that needs a bearer token."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from sd3.domain.client import Client
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Answer a TOKEN authorizer's event with a policy, which the gateway caches per token.
+    """Return the policy for a TOKEN authorizer's event. The gateway caches it by token.
 
-    StorageError and IssuerError are not caught: the gateway answers 500 and caches nothing.
+    StorageError and IssuerError are not caught: the gateway responds 500 and caches nothing.
     """
     scheme, _, token = event["authorizationToken"].partition(" ")
-    client = holder(token) if scheme.lower() == "bearer" else None
-    # The cache is shared by all routes, so the policy is for the whole stage of this API.
+    client = _find_client(token) if scheme.lower() == "bearer" else None
+    # All routes share the cache, so the policy is for the whole stage of this API.
     stage = "/".join(event["methodArn"].split("/", 2)[:2])
     statement = {
         "Action": "execute-api:Invoke",
@@ -23,17 +23,17 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     return {
         "principalId": client.client_id if client else "unknown",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
-        "context": told(client) if client else {},
+        "context": _authorizer_context(client) if client else {},
     }
 
 
-def holder(token: str) -> Client | None:
-    """The client that holds a token of ours or, where they are taken, a JWT."""
+def _find_client(token: str) -> Client | None:
+    """Find the client of one of our tokens or, if the deployment accepts JWTs, of a JWT."""
     jwts = jwt_verifier() if token.count(".") == 2 else None
     return (jwts or clients()).find(token)
 
 
-def told(client: Client) -> dict[str, str]:
-    """What the functions get to know of a client: the gateway passes on text only."""
+def _authorizer_context(client: Client) -> dict[str, str]:
+    """Return what the functions need to know about a client. The gateway passes only strings."""
     scopes = " ".join(sorted(client.scopes))
     return {"client_id": client.client_id, "scopes": scopes, **client.limits.to_context()}

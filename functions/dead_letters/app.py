@@ -1,4 +1,4 @@
-"""SQS: what the queue has given up; the job behind it is ended, with the reason."""
+"""The dead-letter queue's consumer: it fails the jobs that the queue has given up."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Answer which messages of a batch are to come again."""
+    """Return the messages of a batch that must be received again."""
     return process_partial_response(event, give_up, RecordProcessor(EventType.SQS), context)
 
 
 def give_up(record: SQSRecord) -> None:
-    """End the job of a message. Raises StorageError, with which the message comes again."""
+    """Fail the job of a message. After StorageError the message is received again."""
     job_id = parse_message(record.body)
     logger().append_keys(correlation_id=record.message_id, job_id=job_id)
     if job_id is None:

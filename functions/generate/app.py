@@ -15,7 +15,7 @@ app = RestApi()
 
 @app.post("/generate/sd3")
 def generate(request: Request) -> Response:
-    """Respond 200 with the job and its images, or 202 with a job that is queued.
+    """Respond 200 with the job and its images, or 202 with a job that has not ended.
 
     A dry run gets 200 with what the request would cost.
     """
@@ -28,18 +28,18 @@ def generate(request: Request) -> Response:
         respond_async=respond_async,
         limits=request.limits,
     )
-    wanted = _parsed(request)
-    if wanted.dry_run:
-        quote = job_service().quote(wanted, client_id=context.client_id, limits=context.limits)
+    body = _parsed(request)
+    if body.dry_run:
+        quote = job_service().quote(body, client_id=context.client_id, limits=context.limits)
         return Response(200, quote)
-    answer = job_service().generate(wanted, context)
-    if answer.status.is_terminal:
-        return Response(200, answer)
-    # Relative to this route: the API's own address has a stage or a path in front of it.
-    headers = {"Location": f"../jobs/{answer.id}", "Retry-After": JOB_RETRY_AFTER}
+    job = job_service().generate(body, context)
+    if job.status.is_terminal:
+        return Response(200, job)
+    # Relative to this route, since the API's URL can have a stage or a base path.
+    headers = {"Location": f"../jobs/{job.id}", "Retry-After": JOB_RETRY_AFTER}
     if respond_async:
         headers["Preference-Applied"] = "respond-async"
-    return Response(202, answer, headers)
+    return Response(202, job, headers)
 
 
 def _job_id(request: Request) -> str:
@@ -51,7 +51,7 @@ def _job_id(request: Request) -> str:
 
 
 def _parsed(request: Request) -> GenerateRequest:
-    """Read the request. OctoAI's own client needs image_b64 but cannot ask for it."""
+    """Parse the request. OctoAI's own client needs image_b64 but cannot request it."""
     parsed = GenerateRequest.parse(request.json_body(), max_images=request.limits.max_images)
     if (
         request.header("X-Fern-SDK-Name") != "octoai"

@@ -1,4 +1,4 @@
-"""S3 ObjectCreated: a request or an image that was dropped into the inbox becomes a job."""
+"""The consumer of S3 ObjectCreated events: each file in the inbox becomes a job."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 @inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> None:
-    """Make a job of each file, or answer what is wrong with it.
+    """Create a job from each file, or write the error of a bad file as its result.
 
-    StorageError is not caught: Lambda repeats the event, for which it is the same jobs.
+    StorageError is not caught: Lambda repeats the event, which leads to the same jobs.
     """
     if "Records" not in event:  # S3's test event
         return
     for record in S3Event(event).records:
         upload = upload_from(record.s3)
         logger().append_keys(correlation_id=upload.job_id, job_id=upload.job_id)
-        refused = inbox().receive(upload, seconds=context.get_remaining_time_in_millis() / 1000)
-        if refused:
-            logger().info("file refused", extra={"code": refused.code})
+        error = inbox().receive(upload, seconds=context.get_remaining_time_in_millis() / 1000)
+        if error:
+            logger().info("file rejected", extra={"code": error.code})
         else:
             logger().info("file received")
 
 
 def upload_from(message: S3Message) -> InboxObject:
-    """Read what S3 says of a file. Its key comes encoded as in a form: a space is a plus sign."""
+    """Read the object of an event. Its key is form-encoded: a space is a plus sign."""
     file = message.get_object
     return InboxObject(
         bucket=message.bucket.name,

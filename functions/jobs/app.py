@@ -1,4 +1,4 @@
-"""Reading, canceling and deleting jobs; upload forms; usage; and the routes without a token."""
+"""The routes for jobs, uploads and usage, and the routes without a token."""
 
 from typing import Any, Final
 
@@ -10,11 +10,11 @@ from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.responses.models import HealthResponse
 
-_ANSWER_SECONDS: Final = 3.0
-"""Kept back from the function's time for the response to a client that waits for a job."""
+_RESPONSE_SECONDS: Final = 3.0
+"""The part of the function's time that is reserved for the response after a wait for a job."""
 
-_ASK_AGAIN: Final = {"Cache-Control": "private, no-cache"}
-_NEVER_KEEP: Final = {"Cache-Control": "no-store"}
+_NO_CACHE: Final = {"Cache-Control": "private, no-cache"}
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 
 app = RestApi()
 app.get("/openapi.json")(openapi)
@@ -29,23 +29,23 @@ def jobs(request: Request) -> Response:
     page = job_service().list_jobs(
         request.client_id, status=query.status, limit=query.limit, cursor=query.cursor
     )
-    return Response(200, page, _NEVER_KEEP)
+    return Response(200, page, _NO_STORE)
 
 
 @app.get("/jobs/<id>")
 def job(request: Request, id: str) -> Response:
-    """Respond 200 with the job, its links signed now, or 304 if the client's ETag still holds.
+    """Respond 200 with the job and links signed now, or 304 if the client's ETag still matches.
 
-    `Prefer: wait=N` holds the answer until the job ends, or is not the one that is known.
+    `Prefer: wait=N` delays the response until the job ends, or its ETag no longer matches.
     """
     wait, known = request.wait_seconds(), request.known_tags()
     found = job_service().get_job(
         id,
         client_id=request.client_id,
-        wait_seconds=min(wait or 0, request.seconds - _ANSWER_SECONDS),
+        wait_seconds=min(wait or 0, request.seconds - _RESPONSE_SECONDS),
         known_tags=known,
     )
-    headers = {"ETag": found.etag, **_ASK_AGAIN}
+    headers = {"ETag": found.etag, **_NO_CACHE}
     if wait is not None:
         headers["Preference-Applied"] = f"wait={wait}"
     if not found.job.status.is_terminal:
@@ -63,35 +63,33 @@ def cancel(request: Request, id: str) -> Response:
 
 @app.delete("/jobs/<id>")
 def delete(request: Request, id: str) -> Response:
-    """Respond 204: the job is deleted with its images. An open job is canceled first."""
+    """Delete the job with its images and respond 204. An open job is canceled first."""
     job_service().delete(id, client_id=request.client_id)
     return Response(204)
 
 
 @app.get("/jobs/<id>/images/<index>")
 def image(request: Request, id: str, index: str) -> Response:
-    """Redirect to a link signed now. This address lasts as long as the image."""
+    """Redirect to a link signed now. The route's own URL is valid as long as the image."""
     link = job_service().get_image(id, index, client_id=request.client_id)
-    return Response(302, headers={"Location": link.url, **_NEVER_KEEP})
+    return Response(302, headers={"Location": link.url, **_NO_STORE})
 
 
 @app.post("/uploads")
 def upload(request: Request) -> Response:
     """Respond 201 with a form by which a client sends a large init image to S3."""
-    wanted = request.body(UploadRequest)
-    return Response(
-        201, job_service().create_upload(wanted, client_id=request.client_id), _NEVER_KEEP
-    )
+    body = request.body(UploadRequest)
+    return Response(201, job_service().create_upload(body, client_id=request.client_id), _NO_STORE)
 
 
 @app.get("/usage")
 def usage(request: Request) -> Response:
-    """Respond 200 with what the client has used, and may still use today."""
-    return Response(200, job_service().get_usage(request.client_id, request.limits), _NEVER_KEEP)
+    """Respond 200 with what the client has used and what is left for today."""
+    return Response(200, job_service().get_usage(request.client_id, request.limits), _NO_STORE)
 
 
 @app.get("/health")
-def health(request: Request) -> Response:  # noqa: ARG001 - every route is called with it
+def health(request: Request) -> Response:  # noqa: ARG001 - every route gets a request
     """Respond 200 without calling anything."""
     return Response(200, HealthResponse())
 

@@ -1,4 +1,4 @@
-"""The jobs table's stream: a job that has ended is announced, whoever wrote its end."""
+"""The consumer of the jobs table's stream: it publishes the end of every job."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 @inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Answer from which record on the stream is to come again."""
+    """Return the record from which the stream must be read again, if one failed."""
     processor = RecordProcessor(EventType.DynamoDBStreams)
-    return process_partial_response(event, announce, processor, context)
+    return process_partial_response(event, publish_end, processor, context)
 
 
-def announce(record: DynamoDBRecord) -> None:
-    """Publish the end of a job. Raises StorageError, with which the record comes again."""
+def publish_end(record: DynamoDBRecord) -> None:
+    """Publish the end of a job. After StorageError the record is read again."""
     change = StreamRecord(record["dynamodb"])
     if not _has_ended(change.new_image) or _has_ended(change.old_image):
         return
     logger().append_keys(correlation_id=change.new_image["id"], job_id=change.new_image["id"])
     try:
         job = Job.model_validate_json(change.new_image.get("document", ""))
-    except ValidationError:  # to repeat it would hold up all others; its text quotes the prompt
+    except ValidationError:  # a retry would block the stream; the error's text quotes the prompt
         logger().error("an ended job cannot be read")
         return
     job_event_publisher().publish(job)
@@ -43,5 +43,5 @@ def announce(record: DynamoDBRecord) -> None:
 
 
 def _has_ended(image: Mapping[str, Any]) -> bool:
-    """Whether it is a job's item, not a key's or what is left of a deleted job, and has ended."""
+    """Return whether an item is an ended job, not a key's item nor a deleted job's."""
     return any(image.get("status") == one for one in JobStatus if one.is_terminal)

@@ -1,4 +1,4 @@
-"""SQS: each message names a job; when it is done, the job has ended, or somebody else ends it."""
+"""The queue's consumer: it works on the job of each message until the job has ended."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-_AGAIN_SECONDS: Final = 60
-"""After a failure of ours: by itself a message would come again after half an hour."""
+_RETRY_SECONDS: Final = 60
+"""The wait after an error of our own. Without it, the message would return after half an hour."""
 
 
 @inject_lambda_context
 def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFailureResponse":
-    """Answer which messages of a batch are to come again."""
+    """Return the messages of a batch that must be received again."""
     return process_partial_response(event, process, RecordProcessor(EventType.SQS), context)
 
 
 def process(record: SQSRecord, lambda_context: "LambdaContext") -> None:
-    """Work on the job of a message. Whatever is raised has the message come again, and soon."""
+    """Work on the job of a message. After any exception the message is received again soon."""
     try:
         wait = _work(record, seconds=lambda_context.get_remaining_time_in_millis() / 1000)
         if wait is not None:
             queue().set_visibility(record.receipt_handle, seconds=wait)
     except Exception:
-        with suppress(Sd3Error):  # then it comes again when the queue lets go of it
-            queue().set_visibility(record.receipt_handle, seconds=_AGAIN_SECONDS)
+        with suppress(Sd3Error):  # then the message returns after the queue's visibility timeout
+            queue().set_visibility(record.receipt_handle, seconds=_RETRY_SECONDS)
         raise
     if wait is not None:
-        logger().info("message left for later", extra={"seconds": wait})
+        logger().info("message delayed", extra={"seconds": wait})
         raise RetryLaterError
 
 
 def _work(record: SQSRecord, *, seconds: float) -> int | None:
-    """Return None when nothing is left to do, else after how many seconds to look again."""
+    """Return None when nothing is left to do, else the seconds until the next receive."""
     job_id, receives = parse_message(record.body), int(record.attributes.approximate_receive_count)
     logger().append_keys(correlation_id=record.message_id, job_id=job_id, receives=receives)
     if job_id is None:

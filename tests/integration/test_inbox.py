@@ -160,7 +160,7 @@ def test_neither_prompt_nor_metadata_is_logged(
     receive(dropped(inbox, jpeg(), ending="png", prompt="secret", nonsense="hidden"))
     receive(dropped(inbox, b'{"prompt": "secret"}'))
     log = capsys.readouterr().out
-    assert "file refused" in log
+    assert "file rejected" in log
     assert "file received" in log
     assert "secret" not in log
     assert "hidden" not in log

@@ -220,7 +220,7 @@ def test_an_answer_that_was_not_written_has_its_record_come_again(
         change(3, new=item()),
     ]
     number = records[1]["dynamodb"]["SequenceNumber"]
-    with Stubber(bootstrap.job_event_publisher().answers._client) as s3:  # type: ignore[attr-defined]
+    with Stubber(bootstrap.job_event_publisher().results._client) as s3:  # type: ignore[attr-defined]
         s3.add_client_error("head_object", "SlowDown")
         answer = app.handler({"Records": records}, lambda_context())
     assert answer == {"batchItemFailures": [{"itemIdentifier": number}]}

@@ -1,7 +1,7 @@
-"""The composition root: the only place where settings, AWS clients and use cases meet.
+"""The composition root: the only module that connects settings, AWS clients and use cases.
 
-Each builder imports what it builds, so that a function pays at its cold start for its own parts
-only. Everything is made when it is first asked for, and once for each process.
+Each builder imports what it builds, so that the cold start of a function imports only its own
+parts. Everything is built on first use, and once for each process.
 """
 
 import os
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @cache
 def clients() -> "ClientStore":
-    """Build the clients of this deployment, by their tokens."""
+    """Build the store of clients, which finds them by their tokens."""
     from sd3.adapters.dynamodb.tokens import ClientStore
 
     return ClientStore(_aws().dynamodb, _settings().clients_table)
@@ -47,7 +47,7 @@ def clients() -> "ClientStore":
 
 @cache
 def jwt_verifier() -> "JwtVerifier | None":
-    """Build the check of JWTs, if this deployment takes any."""
+    """Build the verifier of JWTs, or return None if this deployment accepts none."""
     settings = _settings()
     if not settings.jwt_issuer:
         return None
@@ -79,7 +79,7 @@ def job_service() -> "JobService":
 
 @cache
 def worker() -> "Worker":
-    """Build the use case of the queue."""
+    """Build the use case of the worker."""
     from sd3.services.worker import Worker
 
     return Worker(
@@ -111,10 +111,10 @@ def inbox() -> "Inbox":
 
     settings, aws = _settings(), _aws()
     return Inbox(
-        submission=_submission(sync_image_steps=0),  # nobody waits here
+        submission=_submission(sync_image_steps=0),  # no caller waits for the images
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
-        answers=InboxResultStore(aws.s3, settings.images_bucket),
+        results=InboxResultStore(aws.s3, settings.images_bucket),
     )
 
 
@@ -128,7 +128,7 @@ def job_event_publisher() -> "JobEventPublisher":
     settings, aws = _settings(), _aws()
     return JobEventPublisher(
         bus=EventBridgeBus(aws.events, settings.event_bus),
-        answers=InboxResultStore(aws.s3, settings.images_bucket),
+        results=InboxResultStore(aws.s3, settings.images_bucket),
         metrics=metrics(),
         bucket=settings.images_bucket,
     )
@@ -149,7 +149,7 @@ def clock() -> "Clock":
 
 @cache
 def metrics() -> "Metrics":
-    """Build the metrics."""
+    """Build the recorder of metrics."""
     from sd3.observability import EmbeddedMetrics
 
     return EmbeddedMetrics()
@@ -230,7 +230,7 @@ def _members() -> "tuple[RateLimitedUpstream, ...]":
 
     settings, aws = _settings(), _aws()
     chosen = settings.upstreams()
-    # Bedrock can do without a key, so a plain one is of whoever stands beside it.
+    # Bedrock needs no key, so beside it a plain-text key belongs to the other upstream.
     keyed = [one.name for one in chosen if one.name != "bedrock" or len(chosen) == 1]
     keys = UpstreamKeys(
         partial(getattr, aws, "secrets"),
@@ -282,10 +282,10 @@ def _limiter(one: UpstreamSettings, upstream: "Upstream") -> "SharedRateLimiter"
 
 
 def _reset_after_restore() -> None:
-    """Give a process that SnapStart has restored its own random numbers, credentials and sockets.
+    """Reset a process that SnapStart has restored: its random numbers, credentials and sockets.
 
-    All copies of a snapshot begin with one state of `random`, which jitter comes from, and with
-    the credentials and connections of what was built before the snapshot.
+    All copies of a snapshot begin with the same state of `random`, from which jitter comes. They
+    also have the credentials and connections of the objects that were built before the snapshot.
     """
     random.seed()
     for builder in list(globals().values()):
@@ -295,4 +295,4 @@ def _reset_after_restore() -> None:
 
 register_after_restore(
     _reset_after_restore
-)  # at import, since Lambda takes the snapshot right after that
+)  # at import, since Lambda takes the snapshot right after the import

@@ -1,4 +1,4 @@
-"""The structured log and the metrics: the one import of Powertools' core in the package."""
+"""The structured log and the metrics. No other module of the package imports Powertools' core."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
@@ -12,17 +12,17 @@ Result = TypeVar("Result")
 
 @cache
 def logger() -> Logger:
-    """Build the structured log; it never holds tokens, prompts, links or images."""
+    """Build the structured log, which never contains tokens, prompts, links or images."""
     return Logger()
 
 
 def inject_lambda_context(
     handler: Callable[[dict[str, Any], Any], Result],
 ) -> Callable[[dict[str, Any], Any], Result]:
-    """Decorate a handler: each line of the log names its invocation. Events are not logged.
+    """Decorate a handler, so that each log line names its invocation. Events are not logged.
 
-    Powertools' own decorator needs a Logger when the function is imported, and would obey
-    POWERTOOLS_LOGGER_LOG_EVENT: the stream's records hold prompts.
+    Powertools' own decorator needs a Logger when the function is imported. It would also obey
+    POWERTOOLS_LOGGER_LOG_EVENT, and the stream's records contain prompts.
     """
 
     @wraps(handler)
@@ -35,7 +35,7 @@ def inject_lambda_context(
 
 
 class MetricDefinition(NamedTuple):
-    """The unit of a metric, and the dimension that it has beside the service's name."""
+    """The unit of a metric, and the dimension that it has besides the service's name."""
 
     unit: MetricUnit = MetricUnit.Count
     dimension: str | None = None
@@ -53,31 +53,31 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     "UpstreamUnknownOutcome": MetricDefinition(dimension="upstream"),
     "BudgetRejected": MetricDefinition(),
 }
-"""All metrics of the namespace; docs/monitoring.md says what each counts, and when."""
+"""All metrics of the namespace. docs/monitoring.md says what each of them counts, and when."""
 
 
 class EmbeddedMetrics:
     """Writes metrics to the log, in CloudWatch's embedded metric format.
 
     A line of that format has one set of dimensions and one set of properties, so each metric gets a
-    line of its own. It is written at once: it is there even if the function dies later, and no
-    handler has anything to flush. The namespace is POWERTOOLS_METRICS_NAMESPACE.
+    line of its own. The line is written at once. So it is not lost if the function dies later, and
+    no handler needs to flush metrics. The namespace is POWERTOOLS_METRICS_NAMESPACE.
     """
 
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
     ) -> None:
-        """Write one value of a metric. The ids are properties, which the log can be searched for.
+        """Write one value of a metric. The ids are properties, by which the log can be searched.
 
-        As dimensions they would make a metric, with a price, of each client and each job. Raises
-        KeyError for an unknown metric, and ValueError for dimensions that are not its own.
+        As dimensions, they would create a metric with its own price for each client and each job.
+        Raises KeyError for an unknown metric, and ValueError for dimensions that it does not have.
         """
         definition = METRICS[name]
         if tuple(dimensions) != tuple(filter(None, [definition.dimension])):
             msg = f"{name} has the dimension {definition.dimension}, not {', '.join(dimensions)}"
             raise ValueError(msg)
         with single_metric(name=name, unit=definition.unit, value=value) as metric:
-            for dimension, of in dimensions.items():
-                metric.add_dimension(name=dimension, value=of)
+            for dimension, text in dimensions.items():
+                metric.add_dimension(name=dimension, value=text)
             metric.add_metadata(key="client_id", value=client_id)
             metric.add_metadata(key="job_id", value=job_id)

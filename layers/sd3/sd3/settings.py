@@ -1,4 +1,4 @@
-"""The settings of a deployment, read from the environment in one place."""
+"""The settings of a deployment, which `Settings.from_env` reads from the environment."""
 
 import re
 from collections.abc import Mapping
@@ -13,30 +13,33 @@ _NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 
 class Rate(NamedTuple):
-    """How often an upstream may be called."""
+    """A rate limit: the calls to an upstream in a window of time."""
 
     calls: int
     seconds: int
-    """The window that they are counted in."""
+    """The window in which the calls are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpstreamSettings:
-    """One upstream of the order in which they are asked; None is the upstream's own default."""
+    """The settings of one upstream. None means the upstream's own default."""
 
     name: str
     url: str = ""
-    """Its base URL; empty for the vendor's own."""
+    """The base URL; empty for the vendor's own."""
     price_micros: int | None = None
-    """Of an image, in micro-dollars."""
+    """The price of an image, in micro-dollars."""
     rate: Rate | None = None
     concurrency: int | None = None
-    """Calls under way at once; None is no bound."""
+    """The most concurrent calls; None for no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One field per environment variable of the same name in upper case; none is a secret."""
+    """The settings, one field for each environment variable of the same name in upper case.
+
+    No field is a secret.
+    """
 
     images_bucket: str = ""
     jobs_table: str = ""
@@ -48,17 +51,17 @@ class Settings:
     event_bus: str = "default"
     max_queue_hours: int = 6
     upstream: str = "octoai"
-    """Who generates: one name, or several in the order in which they are asked, comma-separated."""
+    """The upstream's name, or several names in the order of fallback, comma-separated."""
     upstream_url: str = ""
-    """Base URLs in the order of `upstream`; what is left empty is the vendor's own."""
+    """Base URLs in the order of `upstream`, comma-separated. An empty one is the vendor's own."""
     upstream_price: str = ""
-    """Dollars of an image, likewise."""
+    """The prices of an image in dollars, in the same order."""
     upstream_rate: str = ""
-    """Calls in a window of seconds (`150/10`), likewise."""
+    """The calls in a window of seconds (`150/10`), in the same order."""
     upstream_concurrency: str = ""
-    """Calls under way at once, likewise."""
+    """The most concurrent calls, in the same order."""
     upstream_secret: str = ""
-    """ARN of the Secrets Manager secret that holds the upstreams' keys."""
+    """The ARN of the Secrets Manager secret with the upstreams' keys."""
     stability_model: str = "sd3.5-large"
     bedrock_model_id: str = "stability.sd3-5-large-v1:0"
     bedrock_region: str = "us-west-2"
@@ -67,16 +70,16 @@ class Settings:
     url_ttl_seconds: int = 3600
     image_retention_days: int = 30
     jwt_issuer: str = ""
-    """Whose JWTs are taken, as their `iss` says it; none, when it is empty."""
+    """The `iss` of the JWTs that are accepted. If it is empty, no JWT is accepted."""
     jwt_audience: str = ""
     allowed_origins: str = ""
-    """Origins of web pages that may call the service, comma-separated; * for all."""
+    """The origins of web pages that may call the service, comma-separated; * for all."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read what is set; a variable that is not set keeps its default.
+        """Read the settings. A variable that is not set has its default.
 
-        Raises ValueError, naming the variable, for a value of the wrong type.
+        Raises ValueError for a value of the wrong type. The message names the variable.
         """
         values: dict[str, str | int] = {}
         for field in fields(cls):
@@ -86,10 +89,10 @@ class Settings:
         return cls(**values)  # type: ignore[arg-type]
 
     def upstreams(self) -> tuple[UpstreamSettings, ...]:
-        """The upstreams in their order, each with what is set for it.
+        """Return the settings of the upstreams in their order.
 
-        Raises ValueError, naming the variable, for an empty order, a name given twice, a list that
-        is longer than the order, and what is no price, rate or number.
+        Raises ValueError for a missing name, a name that appears twice, a list that is longer than
+        the names, and an invalid price, rate or number. The message names the variable.
         """
         names = _listed(self.upstream)
         if not all(names):
@@ -129,7 +132,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _beside(names: list[str], variable: str, text: str) -> list[str]:
-    """The entries of a list in the order of `names`, empty ones where it ends earlier."""
+    """Return the entries of a list in the order of `names`, padded with empty ones."""
     entries = _listed(text)
     if len(entries) > len(names):
         msg = f"{variable} has {len(entries)} entries, and UPSTREAM only {len(names)}"

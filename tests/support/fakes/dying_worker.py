@@ -67,18 +67,20 @@ def save(store: JobStore, job: Job) -> Job:
     return stored
 
 
-def keep(images: ImageStore, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
-    """ImageStore._keep, of which the second image's dies."""
+def save_image(
+    images: ImageStore, folder: str, index: int, generated: GeneratedImage
+) -> ImageRecord:
+    """Save an image as ImageStore._save does, but die at the second image."""
     if index == 1:
         die(_started[-1], "amid the images")
-    return _KEEP(images, folder, index, generated)
+    return _SAVE_IMAGE(images, folder, index, generated)
 
 
-_SAVE, _KEEP = JobStore.save, ImageStore._keep
+_SAVE, _SAVE_IMAGE = JobStore.save, ImageStore._save
 # Assigned by name: methods are what is wrapped here.
 for owner, name, replacement in (
     (JobStore, "save", save),
-    (ImageStore, "_keep", keep),
+    (ImageStore, "_save", save_image),
     (ImageStore, "save_all", dying_after("after the images", ImageStore.save_all)),
     (
         OctoaiUpstream,
@@ -88,6 +90,6 @@ for owner, name, replacement in (
     # So that nobody waits for minutes.
     (job_module, "LEASE_MARGIN_SECONDS", 0),
     (execution, "STORE_SECONDS", 3),
-    (app, "_AGAIN_SECONDS", 2),
+    (app, "_RETRY_SECONDS", 2),
 ):
     setattr(owner, name, replacement)

@@ -98,7 +98,7 @@ class Door:
             ),
             clients=FakeClients(),
             files=self.files,
-            answers=self.answers,
+            results=self.answers,
         )
 
     def drop(

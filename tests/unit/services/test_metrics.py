@@ -223,7 +223,7 @@ class Publisher:
     def __init__(self, *, failing: str = "") -> None:
         self.metrics, self.failing = FakeMetrics(), failing
         self.use_case = JobEventPublisher(
-            bus=self, answers=self, metrics=self.metrics, bucket="images"
+            bus=self, results=self, metrics=self.metrics, bucket="images"
         )
 
     def put(self, detail: str) -> None:

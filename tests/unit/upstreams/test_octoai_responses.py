@@ -8,13 +8,13 @@ import pytest
 
 from sd3.domain.generation import UpstreamResult
 from sd3.errors import UpstreamResponseError
-from sd3.upstreams.octoai import read_answer
+from sd3.upstreams.octoai import read_response
 from tests.support.factories.images import png
 from tests.support.factories.octoai_responses import b64, image, images
 
 
 def generated_from(body: bytes, seeds: Sequence[int]) -> UpstreamResult:
-    return read_answer(bytearray(body), seeds)
+    return read_response(bytearray(body), seeds)
 
 
 @pytest.mark.parametrize(

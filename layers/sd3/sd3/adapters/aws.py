@@ -1,4 +1,4 @@
-"""The AWS clients of one process, made when they are first used, and what their errors become."""
+"""The AWS clients of one process, created on first use, and the translation of their errors."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 POOL_SIZE: Final = 16
-"""Connections to S3: one for each image of the largest request."""
+"""Connections of each client. S3 needs one for each image of the largest request."""
 
 _CONFIG: Final = Config(
     connect_timeout=2,
@@ -51,47 +51,47 @@ class Aws:
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """Make the client of DynamoDB."""
+        """Create the client of DynamoDB."""
         return self._session.client("dynamodb", config=_CONFIG)
 
     @cached_property
     def sqs(self) -> "SQSClient":
-        """Make the client of SQS."""
+        """Create the client of SQS."""
         return self._session.client("sqs", config=_CONFIG)
 
     @cached_property
     def events(self) -> "EventBridgeClient":
-        """Make the client of EventBridge."""
+        """Create the client of EventBridge."""
         return self._session.client("events", config=_CONFIG)
 
     @cached_property
     def secrets(self) -> "SecretsManagerClient":
-        """Make the client of Secrets Manager."""
+        """Create the client of Secrets Manager."""
         return self._session.client("secretsmanager", config=_CONFIG)
 
     @cached_property
     def s3(self) -> "S3Client":
-        """Make the client of S3; its links are signed for the bucket's own regional host name.
+        """Create the client of S3. It signs links for the bucket's own regional host name.
 
-        The request's signature does not cover the hash of a body. Every put names its SHA-256 in
-        a signed header, and S3 checks the body against that.
+        The request's signature does not cover the hash of a body. Every put has the body's SHA-256
+        in a signed header, and S3 checks the body against it.
         """
         return self._session.client("s3", config=_S3_CONFIG)
 
     def credentials_expiry(self) -> datetime | None:
-        """Return when the present credentials expire (UTC), or None where that is not known."""
+        """Return when the current credentials expire (UTC), or None if that is unknown."""
         credentials = self._session.get_credentials()
         if not isinstance(credentials, RefreshableCredentials):
             return None
-        credentials.get_frozen_credentials()  # refreshes them first when they are about to expire
-        # botocore has no public name for it.
+        credentials.get_frozen_credentials()  # refreshes credentials that are about to expire
+        # botocore has no public attribute for the expiry.
         expiry: datetime = vars(credentials)["_expiry_time"]
         return expiry.astimezone(UTC)
 
     def signer(
         self, service: str, region: str
     ) -> Callable[[str, bytes, Mapping[str, str]], dict[str, str]]:
-        """Return a function that signs a POST to a service; no client of it is made.
+        """Return a function that signs a POST to a service, without a client of that service.
 
         The function takes a URL, a body and headers, and returns the headers with the signature.
         It raises StorageError where there are no credentials.
@@ -117,8 +117,8 @@ def storage_errors(
 ) -> Iterator[None]:
     """Raise StorageError with `message` for every failure of AWS in the block.
 
-    Two kinds of error codes are treated otherwise: one in `ignored` only ends the block, and for
-    one in `instead` the exception that its function returns is raised.
+    Two kinds of error codes are exceptions. A code in `ignored` ends the block without an error.
+    For a code in `instead`, its function returns the exception to raise.
     """
     try:
         yield
@@ -128,5 +128,5 @@ def storage_errors(
             return
         make_error = instead.get(code)
         raise (make_error(error) if make_error else StorageError(message)) from error
-    except (BotoCoreError, HTTPError) as error:  # HTTPError: while a body is read
+    except (BotoCoreError, HTTPError) as error:  # reading a body can raise HTTPError
         raise StorageError(message) from error

@@ -1,4 +1,4 @@
-"""EventBridge: events for the rest of the account."""
+"""The EventBridge bus that the service publishes its events to."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -15,14 +15,14 @@ DETAIL_TYPE: Final = "Image Job Ended"
 
 
 class EventBridgeBus:
-    """Events `Image Job Ended` on one bus."""
+    """Publishes `Image Job Ended` events to one bus."""
 
     def __init__(self, client: "EventBridgeClient", name: str) -> None:
         self._client = client
         self._name = name
 
     def put(self, detail: str) -> None:
-        """Put one event with this detail, which is JSON. Raises StorageError."""
+        """Put one event with a detail in JSON. Raises StorageError."""
         entry: PutEventsRequestEntryTypeDef = {
             "EventBusName": self._name,
             "Source": SOURCE,

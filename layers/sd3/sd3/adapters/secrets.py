@@ -1,4 +1,4 @@
-"""The upstreams' keys: one secret for all, read by Powertools when a key is first needed."""
+"""The upstreams' keys. Powertools reads them from one secret when a key is first needed."""
 
 import time
 from collections.abc import Callable
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _MAX_AGE_SECONDS: Final = 86_400
-"""How long a secret is kept. A rotated key is found sooner: the old one is rejected."""
+"""How long a secret is cached. A rotated key is found sooner, since the old key is rejected."""
 
 _RENEW_SECONDS: Final = 60.0
-"""Between two reads after a rejected key: each one costs, and most return the same key again."""
+"""The least time between two reads after a rejected key. Each read costs, and most of them return
+the same key."""
 
 _MISSING: Final = {
     "ResourceNotFoundException": lambda _: UpstreamKeyError("The upstream's secret does not exist.")
@@ -26,9 +27,9 @@ _MISSING: Final = {
 
 
 class UpstreamKeys:
-    """The secret that holds the keys: a JSON object of them by name, or one as plain text.
+    """The secret with the upstreams' keys: a JSON object of keys by name, or one key as plain text.
 
-    Plain text is the key of `plain_for` alone: no vendor gets another one's key.
+    Plain text is the key of `plain_for` only, so that no vendor gets another vendor's key.
     """
 
     def __init__(
@@ -39,18 +40,18 @@ class UpstreamKeys:
         plain_for: str | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Call nothing yet; `arn` is empty where no upstream needs a key."""
+        """Set up the keys without a call; `arn` is empty if no upstream needs a key."""
         self._client, self._arn, self._clock = client, arn, clock
         self._plain_for = plain_for
         self._lock = Lock()
         self._renewed_at = -_RENEW_SECONDS
 
     def of(self, upstream: str) -> "UpstreamKey":
-        """Return the key of one upstream, which is read later."""
+        """Return an object that reads the key of one upstream."""
         return UpstreamKey(self, upstream)
 
     def read(self, upstream: str) -> str:
-        """Return the key of one upstream, or an empty text if there is none.
+        """Return the key of one upstream, or an empty string if there is none.
 
         Raises UpstreamKeyError for a secret that does not exist or has the wrong form, and
         StorageError.
@@ -64,7 +65,7 @@ class UpstreamKeys:
         return text if upstream == self._plain_for else ""
 
     def renew(self) -> None:
-        """Read the secret again, but at most once a minute; raises what `read` does."""
+        """Read the secret again, at most once a minute. Raises the same errors as `read`."""
         with self._lock:
             if self._clock() - self._renewed_at >= _RENEW_SECONDS:
                 self._renewed_at = self._clock()
@@ -72,7 +73,7 @@ class UpstreamKeys:
 
     @cached_property
     def _fetch(self) -> Callable[[bool], object]:
-        # Only a call to an upstream needs Powertools' reader: no cold start imports it.
+        # Only a call to an upstream needs Powertools' reader, so no cold start imports it.
         from aws_lambda_powertools.utilities.parameters import (  # noqa: PLC0415
             GetParameterError,
             SecretsProvider,
@@ -84,7 +85,7 @@ class UpstreamKeys:
             try:
                 return provider.get(self._arn, max_age=_MAX_AGE_SECONDS, force_fetch=force)
             except GetParameterError as error:
-                # It has only the text of boto3's error, which itself says what is wrong.
+                # GetParameterError has only the text of boto3's error. The original has its code.
                 raise error.__context__ or error from None
 
         return fetch
@@ -100,13 +101,13 @@ class UpstreamKeys:
 
 
 class UpstreamKey:
-    """The key of one upstream; see http.session.ApiKey."""
+    """The key of one upstream; see http.auth.ApiKey."""
 
     def __init__(self, keys: UpstreamKeys, upstream: str) -> None:
         self._keys, self._upstream = keys, upstream
 
     def read(self) -> str:
-        """Return the key, or an empty text where the secret has none for this upstream.
+        """Return the key, or an empty string if the secret has none for this upstream.
 
         Raises UpstreamKeyError for a secret that does not exist or has the wrong form, and
         StorageError.
@@ -114,7 +115,7 @@ class UpstreamKey:
         return self._keys.read(self._upstream)
 
     def renew(self, rejected: str) -> bool:
-        """Read the secret again; return whether it has another key than the rejected one."""
+        """Read the secret again; return whether its key differs from the rejected one."""
         self._keys.renew()
         return self.read() != rejected
 

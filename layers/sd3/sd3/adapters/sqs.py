@@ -1,4 +1,4 @@
-"""The queue of jobs for the worker: SQS, one job's id in each message."""
+"""The worker's queue of jobs in SQS. Each message has the id of one job."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ MAX_DELAY_SECONDS: Final = 900
 
 
 class SqsJobQueue:
-    """Messages `{"job_id": ...}`. To back off, none is sent again: the received one waits."""
+    """Sends messages `{"job_id": ...}`, and delays received messages to back off."""
 
     def __init__(
         self, client: "Callable[[], SQSClient]", url: str, *, unprocessable_url: str = ""
@@ -26,15 +26,15 @@ class SqsJobQueue:
         self._unprocessable_url = unprocessable_url
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
-        """Have a worker look at a job, after up to 900 s. Raises StorageError."""
+        """Send a message for a job, with a delay of at most 900 s. Raises StorageError."""
         self._send(self._url, message_body(job_id), min(delay_seconds, MAX_DELAY_SECONDS))
 
     def send_unprocessable(self, body: str) -> None:
-        """Keep a message that names no job, for people to look at. Raises StorageError."""
+        """Set a message that names no job aside in a queue for operators. Raises StorageError."""
         self._send(self._unprocessable_url, body, 0)
 
     def set_visibility(self, receipt_handle: str, *, seconds: int) -> None:
-        """Have a received message come again after `seconds`. Raises StorageError."""
+        """Make a received message visible again after `seconds`. Raises StorageError."""
         with storage_errors("The visibility of a message could not be changed."):
             self._client().change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds

@@ -1,4 +1,4 @@
-"""The public keys that an issuer of JWTs publishes (JWKS): PyJWT keeps them for an hour."""
+"""The public keys (JWKS) of an issuer of JWTs. PyJWT caches them for an hour."""
 
 import json
 import math
@@ -15,57 +15,58 @@ from sd3.http.address import checked_url
 from sd3.http.transport import BareSession
 
 ALGORITHMS: Final = {"RSA": "RS256", "EC": "ES256"}
-"""The accepted algorithms, by the type of their keys."""
+"""The accepted algorithms by key type."""
 
 _CURVE: Final = "P-256"
-"""The one of ES256."""
+"""The curve of ES256."""
 
 KEEP_SECONDS: Final = 3600.0
 
-ASK_AGAIN_SECONDS: Final = 60.0
-"""An unknown kid has the keys read again, but no more often: anybody can make kids up."""
+REFRESH_SECONDS: Final = 60.0
+"""The least time between two reads of the keys for an unknown `kid`. Anybody can invent one."""
 
 MAX_BYTES: Final = 256 * 1024
 
 _SECONDS: Final = 3.0
-"""For each of two responses: the gateway gives the authorizer 10."""
+"""The timeout of each of two requests. The gateway's limit for the authorizer is 10 s."""
 
 _MISSING: Final = (403, 404)
-"""The statuses for a file that does not exist; some buckets answer 403."""
+"""The statuses of a file that does not exist. Some buckets respond 403."""
 
 
 class JwksClient(PyJWKClient):
-    """Finds keys by their `kid`; OpenID discovery, if there is one, says where they are published.
+    """Finds an issuer's keys by their `kid`. It reads their URL from OpenID discovery, if present.
 
-    PyJWT's own client reads by urllib: whatever the length, and for as long as it takes.
+    It replaces the fetch of PyJWT's own client, which has no limit on the length of a response, or
+    on the time that it takes.
     """
 
     def __init__(self, issuer: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Ask nothing yet; raises ValueError for an issuer that cannot be asked safely."""
+        """Set up the client without a request; raises ValueError for an unsafe issuer URL."""
         self._issuer = issuer
         self._base = checked_url(issuer, what="the issuer of JWTs").rstrip("/") + "/.well-known"
         super().__init__(f"{self._base}/jwks.json", lifespan=KEEP_SECONDS)
         self._clock = clock
-        self._asked_at = -math.inf
+        self._fetched_at = -math.inf
         self._has_failed = False
 
     def find(self, kid: str) -> PyJWK | None:
-        """Return the key of that id, or None when the issuer has none.
+        """Return the key of an id, or None if the issuer has no such key.
 
-        Raises IssuerError when the issuer cannot be asked, or answers what cannot be used.
+        Raises IssuerError when the issuer cannot be reached or its response cannot be used.
         """
         key = self.match_kid(self.get_jwk_set().keys, kid)
         if key is not None:
             return key
-        if self._clock() - self._asked_at >= ASK_AGAIN_SECONDS:
+        if self._clock() - self._fetched_at >= REFRESH_SECONDS:
             return self.match_kid(self.get_jwk_set(refresh=True).keys, kid)
         if self._has_failed:
             raise IssuerError("The issuer of JWTs could not be asked a moment ago.")
         return None
 
     def fetch_data(self) -> PyJWKSet:
-        """Read the keys that can be used from the issuer. Raises IssuerError."""
-        self._asked_at, self._has_failed = self._clock(), True
+        """Read the issuer's usable keys. Raises IssuerError."""
+        self._fetched_at, self._has_failed = self._clock(), True
         document = _get(self._jwks_uri())
         if document is None:
             raise IssuerError("The issuer of JWTs publishes no keys.")
@@ -89,7 +90,7 @@ class JwksClient(PyJWKClient):
 
 
 class _UsableKeys(PyJWKSet):
-    """The keys of a set that can be used here; unlike PyJWT's own, it can be empty."""
+    """The usable keys of a set. Unlike PyJWT's own class, it can be empty."""
 
     def __init__(self, keys: list[Any]) -> None:
         self.keys = [key for one in keys if isinstance(one, dict) and (key := _usable(one))]
@@ -110,7 +111,7 @@ def _usable(fields: Mapping[str, Any]) -> PyJWK | None:
 
 
 def _get(url: str) -> Mapping[str, Any] | None:
-    """Read the JSON object at `url`, or return None when there is no such file."""
+    """Read the JSON object at `url`, or return None if it does not exist."""
     try:
         with (
             BareSession() as session,

@@ -1,4 +1,4 @@
-"""Clients that sign in elsewhere: JWTs of one issuer, verified with the keys that it publishes."""
+"""Clients with JWTs of one issuer, which are verified with the keys that it publishes."""
 
 import hashlib
 import logging
@@ -11,17 +11,20 @@ from sd3.auth.jwks import ALGORITHMS, JwksClient
 from sd3.domain.client import SCOPES, Client
 
 LEEWAY_SECONDS: Final = 30
-"""By how much the issuer's clock may differ from ours."""
+"""The largest accepted difference between the issuer's clock and ours."""
 
 MAX_TOKEN: Final = 8192
-"""Characters; the gateway takes 10240 bytes of headers."""
+"""The longest token in characters. The gateway accepts 10240 bytes of headers."""
 
 
 class JwtVerifier:
-    """Verifies the JWTs of the issuer that a deployment trusts, made for one audience."""
+    """Verifies the JWTs that a trusted issuer has made for one audience."""
 
     def __init__(self, issuer: str, *, audience: str, jwks: JwksClient | None = None) -> None:
-        """Ask nothing yet; raises ValueError for a URL that is not safe, or no audience."""
+        """Set up the verifier without a request.
+
+        Raises ValueError for an unsafe issuer URL, and for an empty audience.
+        """
         if not audience:
             raise ValueError("an issuer of JWTs needs an audience: its tokens for others are not")
         self._issuer = issuer
@@ -29,14 +32,14 @@ class JwtVerifier:
         self._jwks = jwks or JwksClient(issuer)
 
     def find(self, token: str) -> Client | None:
-        """Return the client of a JWT, or None if it is not the issuer's, not for us or not valid.
+        """Return the client of a JWT, or None if its issuer, its audience or the JWT is not valid.
 
         Raises IssuerError when the issuer's keys cannot be read.
         """
         try:
             claims = self._claims(token)
         except jwt.PyJWTError as error:
-            # Its name says what is wrong; its message can hold parts of the token.
+            # The error's name says what is wrong. Its message can contain parts of the token.
             logging.getLogger("authorizer").warning("JWT rejected: %s", type(error).__name__)
             return None
         name = client_id_of(self._issuer, claims["sub"])
@@ -69,16 +72,16 @@ class JwtVerifier:
 
 
 def client_id_of(issuer: str, subject: str) -> str:
-    """Return the id of a subject's client: a hash, since ids of clients are parts of keys in S3."""
+    """Return the client id of a subject. It is a hash, since client ids are parts of S3 keys."""
     subject_of_issuer = f"{issuer}\n{subject}".encode("utf-8", "surrogatepass")
     return f"jwt-{hashlib.sha256(subject_of_issuer).hexdigest()[:32]}"
 
 
 def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return our scopes among those of a token (`scope`, or `scp`).
+    """Return the service's scopes that a token grants (`scope`, or `scp`).
 
-    They are all of ours when the token has no such claim: its issuer grants no scopes. An issuer
-    that grants scopes, and did not grant ours, meant just that.
+    A token without such a claim grants all of them, since its issuer does not use scopes. A token
+    whose claim has none of them grants none.
     """
     claim = claims.get("scp") if claims.get("scope") is None else claims["scope"]
     if claim is None:

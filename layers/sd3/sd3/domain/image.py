@@ -1,4 +1,4 @@
-"""Images: a client's is decoded by Pillow, an upstream's is only read; links and upload forms."""
+"""Images with their base64, their checks and their decoding; links and upload forms."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ MAX_UPLOAD_BYTES: Final = 20_000_000
 
 
 class UploadForm(NamedTuple):
-    """Where a file is sent to as multipart/form-data, with which fields, and until when (UTC)."""
+    """The URL, fields and expiry (UTC) of a form that uploads a file as multipart/form-data."""
 
     url: str
     fields: Mapping[str, str]
@@ -27,14 +27,14 @@ class UploadForm(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A signed address and when it ends (UTC)."""
+    """A signed URL and its expiry (UTC)."""
 
     url: str
     expires_at: datetime
 
 
 MAX_INIT_BYTES: Final = 4_500_000
-"""In base64 it is 6,000,000 characters: with the rest of a request, inside Lambda's 6 MiB."""
+"""In base64 this is 6,000,000 characters. With the rest of a request it fits in Lambda's 6 MiB."""
 
 MIN_SIDE: Final = 64
 
@@ -45,7 +45,7 @@ EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "web
 _MAX_DATA_URI_HEAD: Final = 128
 
 _DAMAGED: Final = (OSError, SyntaxError, ValueError, IndexError)
-"""What Pillow raises for files that it cannot read, beside its own DecompressionBombError."""
+"""The exceptions that Pillow raises for unreadable files, besides DecompressionBombError."""
 
 
 class Image(NamedTuple):
@@ -58,10 +58,9 @@ class Image(NamedTuple):
 
 
 def decode_base64(text: str | bytes | memoryview) -> bytes:
-    """Decode strict standard base64: padded, with no white space and no URL-safe letters.
+    """Decode strict standard base64, which is padded and has no white space or URL-safe letters.
 
-    Bits that the last letter has too many are ignored, as most decoders do: they carry nothing.
-    Raises InvalidImageError.
+    Surplus bits of the last letter are ignored, as in most decoders. Raises InvalidImageError.
     """
     try:
         return pybase64.b64decode(text, validate=True)
@@ -75,24 +74,24 @@ def encode_base64(data: bytes | memoryview) -> str:
 
 
 def extension(content_type: str) -> str:
-    """Name the file extension of a Image's content type: png, jpg or webp."""
+    """Return the file extension of an image's content type: png, jpg or webp."""
     return EXTENSIONS[content_type]
 
 
 def read_image(data: bytes) -> Image:
-    """Read format and size of an image, and see that the file has its end; no decoder runs.
+    """Read the format and size of an image and check that the file is complete, without decoding.
 
-    Bytes after the end are fine: cameras write some. Raises InvalidImageError for what is cut
-    off, animated, or no PNG, JPEG or WebP.
+    Bytes after the image's end are accepted, since cameras write some. Raises InvalidImageError for
+    a file that is cut off, animated, or neither PNG, JPEG nor WebP.
     """
     content_type, width, height = read_format(data)
     return Image(data, content_type, width, height)
 
 
 def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
-    """Check a client's image: length, format, 64 to 4096 pixels a side, and that it can be decoded.
+    """Check a client's image: its length and format, 64 to 4096 pixels a side, and its pixel data.
 
-    The sides are read before anything is decoded. Raises InvalidImageError.
+    The sides are checked before anything is decoded. Raises InvalidImageError.
     """
     if len(data) > max_bytes:
         raise InvalidImageError(_too_large(max_bytes))
@@ -100,31 +99,33 @@ def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
     if not (MIN_SIDE <= image.width <= MAX_SIDE and MIN_SIDE <= image.height <= MAX_SIDE):
         raise InvalidImageError(f"the image should have {MIN_SIDE} to {MAX_SIDE} pixels a side")
     with open_image(image) as opened:
-        opened.verify()  # the checksums of a PNG; after it, nothing can be decoded
+        opened.verify()  # checks the checksums of a PNG; the file must be opened again after it
     with open_image(image) as opened:
-        opened.draft(None, (1, 1))  # a JPEG: all its data is read, for an eighth of the pixels
+        opened.draft(
+            None, (1, 1)
+        )  # reads all data of a JPEG, but decodes it at an eighth of its size
         opened.load()
     return image
 
 
 @contextmanager
 def open_image(image: Image) -> Iterator["ImageFile"]:
-    """Open an image with Pillow, which decodes it only when the block asks for its pixels.
+    """Open an image with Pillow, which decodes it only when the block needs its pixels.
 
-    Raises InvalidImageError for what cannot be decoded, also when the block finds it out.
+    Raises InvalidImageError for an image that cannot be decoded, also while the block runs.
     """
-    # Imported here: few requests have an image, and the import takes longer than all else in them.
-    # WebP's plugin is named because Pillow would import all of its plugins to find it.
+    # Imported here, since few requests have an image and the import takes longer than the rest of
+    # a request. The WebP plugin is imported by name: Pillow would import all of its plugins.
     from PIL import Image as PillowImage  # noqa: PLC0415
     from PIL import WebPImagePlugin  # noqa: F401, PLC0415
 
     kind = image.content_type.removeprefix("image/").upper()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about odd metadata, which they quote
+        warnings.simplefilter("ignore")  # they are about unusual metadata, and quote it
         try:
             with PillowImage.open(BytesIO(image.data), formats=(kind,)) as opened:
                 if opened.size != (image.width, image.height) or max(opened.size) > MAX_SIDE:
-                    raise ValueError  # not the header that was checked
+                    raise ValueError  # Pillow read another header than the one that was checked
                 yield opened
         except (*_DAMAGED, PillowImage.DecompressionBombError) as error:
             raise InvalidImageError("the image is damaged") from error
@@ -133,7 +134,7 @@ def open_image(image: Image) -> Iterator["ImageFile"]:
 def decode_init_image(value: object) -> Image:
     """Check the wire field init_image: base64 of an image, plain or as a data: URI.
 
-    The image's own bytes say what it is, whatever the URI says. Raises PydanticCustomError.
+    The format is read from the image, not from the URI. Raises PydanticCustomError.
     """
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "Input should be a string of base64")
@@ -144,7 +145,7 @@ def decode_init_image(value: object) -> Image:
 
 
 def _base64_of(text: str) -> str:
-    """Take a data: URI's head off, and refuse what is too long before it is decoded."""
+    """Remove the head of a data: URI, and reject base64 that is too long before it is decoded."""
     if text[:5].lower() == "data:":
         comma = text.find(",", 0, _MAX_DATA_URI_HEAD)
         head = text[: max(comma, 0)].lower()

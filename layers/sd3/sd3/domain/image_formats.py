@@ -1,23 +1,24 @@
-"""What PNG, JPEG and WebP files say of themselves: format, size, and whether all is there.
+"""A reader of PNG, JPEG and WebP files, for their format, their size and their completeness.
 
-No decoder runs here. PNG is read by its third edition (W3C, 2025), JPEG by ITU-T T.81 annex B,
-WebP by RFC 9649. The parts of a file are counted: each can cost a decoder more than its bytes.
+It decodes no pixels. It follows PNG's third edition (W3C, 2025), JPEG's ITU-T T.81 annex B, and
+WebP's RFC 9649. The number of a file's parts is limited, since a part can cost a decoder more than
+its bytes.
 """
 
 import re
 import zlib
-from struct import error as StructError  # noqa: N812 - its own name, `error`, says too little
+from struct import error as StructError  # noqa: N812 - `error` alone is unclear
 from struct import unpack_from
 from typing import Final
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
-_PNG_MAX_CHUNKS: Final = 16_384  # 20 MB in the smallest IDATs that encoders write are some 5,000
+_PNG_MAX_CHUNKS: Final = 16_384  # 20 MB have about 5,000 of the smallest IDATs that encoders write
 
-_PNG_MAX_OTHERS: Final = 256  # beside IDAT; one of a kilobyte can hold a profile of a megabyte
+_PNG_MAX_OTHERS: Final = 256  # other than IDAT; one of 1 kB can hold a profile of 1 MB
 
 _JPEG_MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
-"""A marker that begins a segment, or ends the image; neither bytes of a scan nor a restart."""
+"""A marker that begins a segment or ends the image. Scan data and restart markers do not match."""
 
 _JPEG_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # the kinds that libjpeg decodes
 
@@ -27,7 +28,7 @@ _JPEG_SCAN: Final = 0xDA
 
 _JPEG_MAX_SEGMENTS: Final = 1024  # an ICC profile alone can take 255
 
-_JPEG_MAX_SCANS: Final = 100  # encoders write some 10; one of 32 bytes is a pass over all pixels
+_JPEG_MAX_SCANS: Final = 100  # encoders write about 10; 32 bytes can cost a pass over all pixels
 
 _JPEG_MAX_GAP: Final = 16  # fill bytes between the segments of a header
 
@@ -35,11 +36,11 @@ _WEBP_ANIMATED: Final = 0x02
 
 
 class InvalidImageError(ValueError):
-    """Not an image that can be used; the message is fit for a client and quotes no input."""
+    """An image cannot be used. The message may be shown to clients and quotes no input."""
 
 
 def read_format(data: bytes) -> tuple[str, int, int]:
-    """Name content type, width and height, and see that the file has its end.
+    """Read the content type, width and height, and check that the file is complete.
 
     Raises InvalidImageError.
     """
@@ -69,7 +70,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
     position, others = len(_PNG_SIGNATURE), 0
     for _ in range(_PNG_MAX_CHUNKS):
         length, kind = unpack_from(">I4s", data, position)
-        unpack_from(">I", data, position + 8 + length)  # its CRC, with which a chunk ends
+        unpack_from(">I", data, position + 8 + length)  # the CRC, which ends the chunk
         if kind == b"IEND":
             return width, height
         if kind == b"acTL":
@@ -82,7 +83,7 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Walk the segments and scans to the end of the first image; a camera may add others."""
+    """Read the segments and scans up to the first image's end. A camera may append more images."""
     size, scans, position = None, 0, 2
     for _ in range(_JPEG_MAX_SEGMENTS):
         found = _JPEG_MARKER.search(data, position)
@@ -107,7 +108,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Read the size from the first chunk: a frame, or in VP8X the size of all frames."""
+    """Read the size from the first chunk, which is a frame, or VP8X with the canvas size."""
     (length,) = unpack_from("<I", data, 4)
     if length + 8 > len(data):
         raise InvalidImageError("the WebP is cut off")

@@ -1,4 +1,4 @@
-"""Addresses that may be called: https anywhere, http only on loopback and in private networks."""
+"""The address policy: https to any host, http only to loopback and private addresses."""
 
 import ipaddress
 from typing import Final
@@ -18,9 +18,9 @@ def checked_base_url(text: str) -> str:
 
 
 def checked_url(text: str, *, what: str, query: bool = False) -> str:
-    """Return a URL that may be called; it may have a query only where `query` is true.
+    """Check a URL by the address policy and return it; only with `query` it may have a query.
 
-    Raises ValueError, which names `what` the URL was for and does not quote it.
+    Raises ValueError, whose message names the URL by `what` and does not quote it.
     """
     try:
         url = parse_url(text)

@@ -1,4 +1,4 @@
-"""How a call to an upstream is authorized: by a key, or in another way where there is none."""
+"""The authorization of calls to an upstream: with a key, or in another way without one."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -9,33 +9,33 @@ from requests.auth import AuthBase
 from sd3.errors import UpstreamKeyError
 
 Sign = Callable[[str, bytes, Mapping[str, str]], dict[str, str]]
-"""From a URL, a body and headers to the headers of a signed request."""
+"""A function from a URL, a body and headers to the headers of the signed request."""
 
 
 class ApiKey(Protocol):
-    """An upstream's key: a secret that is read once, and again when the upstream rejects it."""
+    """An upstream's key: a cached secret, which is read again when the upstream rejects it."""
 
     def read(self) -> str:
-        """Return the key, empty if there is none; raises UpstreamKeyError and StorageError."""
+        """Return the key, or "" if there is none. Raises UpstreamKeyError and StorageError."""
 
     def renew(self, rejected: str) -> bool:
-        """Read the secret again; return whether its key is another one than `rejected`."""
+        """Read the secret again; return whether its key differs from the rejected one."""
 
 
 def missing_key(_request: PreparedRequest) -> PreparedRequest:
-    """Raise UpstreamKeyError: the upstream needs a key."""
+    """Raise UpstreamKeyError, for an upstream that needs a key."""
     raise UpstreamKeyError("The upstream's secret has no key for it.")
 
 
 def no_auth(request: PreparedRequest) -> PreparedRequest:
-    """Return a request unchanged: the upstream may need no key."""
+    """Return a request unchanged, for an upstream that may need no key."""
     return request
 
 
 class BearerAuth(AuthBase):
-    """Puts a key into the requests of one call, as a bearer token.
+    """Adds a key to the requests of one call, as a bearer token.
 
-    Where there is no key, `without_key` authorizes a request instead.
+    If there is no key, `without_key` authorizes the requests instead.
     """
 
     def __init__(
@@ -48,9 +48,10 @@ class BearerAuth(AuthBase):
         self._used: str | None = None
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Authorize a request; raises UpstreamKeyError, StorageError and what `without_key` does.
+        """Authorize a request.
 
-        A key that cannot be a header is not sent: the error of requests would quote it.
+        A key that is not a valid header is not sent, because the error of requests would quote it.
+        Raises UpstreamKeyError, StorageError and the errors of `without_key`.
         """
         self._used = key = self._key.read()
         if not key:
@@ -61,5 +62,5 @@ class BearerAuth(AuthBase):
         return request
 
     def renew(self) -> bool:
-        """Read the key again after the upstream rejected it; return whether it is another one."""
+        """Read the key again after the upstream rejected it; return whether it has changed."""
         return self._used is not None and self._key.renew(self._used)

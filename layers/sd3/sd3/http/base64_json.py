@@ -1,4 +1,4 @@
-"""JSON with images in it, written and read without copying their base64 more than once."""
+"""Reading and writing of JSON with images, without copying their base64 more than once."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -20,28 +20,29 @@ _Response = TypeVar("_Response", bound=BaseModel)
 
 
 def with_image(body: bytes, name: str, image: Image) -> bytes:
-    """Add an image's base64 to a JSON object, which has other fields already."""
+    """Add an image's base64 to a JSON object that already has other fields."""
     encoded = encode_base64(image.data).encode("ascii")
     return b"".join((body[:-1], b',"', name.encode("ascii"), b'":"', encoded, b'"}'))
 
 
 def parse_response(body: bytearray, kind: type[_Response]) -> tuple[_Response, Positions]:
-    """Read the body of a 200 as JSON of this kind.
+    """Parse the body of a 200 as JSON of the model `kind`.
 
-    A long string in it is a placeholder, for `read_image_at`. Raises UpstreamResponseError.
+    The result has a placeholder for each long string, which `read_image_at` resolves. Raises
+    UpstreamResponseError.
     """
     skeleton, positions = split_long_strings(body)
     try:
         return kind.model_validate_json(skeleton), positions
     except ValidationError as error:
-        raise UpstreamResponseError(_field_error(error)) from None  # its text quotes the answer
+        raise UpstreamResponseError(_field_error(error)) from None  # its text quotes the response
 
 
 def read_image_at(text: str, body: bytearray, positions: Positions, *, index: int = 0) -> Image:
-    """Decode the image of a string, or of a placeholder, that `parse_response` has returned.
+    """Decode the image of a string or placeholder that `parse_response` has returned.
 
-    `body` is used up: it is cut off there, so that memory never has all images and all of their
-    base64. The last image must be read first. `index` is for the error's message. Raises
+    This cuts `body` off at the image, so that memory never holds all images and all of their
+    base64. So the last image must be read first. `index` is for the error's message. Raises
     UpstreamResponseError.
     """
     try:
@@ -55,9 +56,9 @@ def read_image_at(text: str, body: bytearray, positions: Positions, *, index: in
 def split_long_strings(body: bytearray) -> tuple[bytes, Positions]:
     """Cut the long strings out of a JSON text, so that a parser need not copy them.
 
-    Returns the text with a placeholder for each, and by placeholder where in `body` it was.
-    A string that is short, or that has escapes, stays where it is. A placeholder cannot be
-    forged, being random, and is a string where a string was: the text is JSON if it was before.
+    Returns the text with a placeholder for each long string, and the strings' positions in `body`
+    by placeholder. Short strings and strings with escapes stay in the text. Placeholders are
+    random, so they cannot be forged. Each replaces a string by a string, so valid JSON stays valid.
     """
     nonce = secrets.token_hex(16)
     pieces: list[bytes | bytearray] = []
@@ -73,10 +74,10 @@ def split_long_strings(body: bytearray) -> tuple[bytes, Positions]:
 
 
 def _long_strings(body: bytearray) -> Iterator[tuple[int, int]]:
-    """Find where long strings without escapes begin and end, between their quotes.
+    """Find the starts and ends of long strings without escapes, between their quotes.
 
-    In JSON a quote outside of a string begins one, so finding quotes is enough: Python looks at no
-    byte of an image.
+    In JSON every quote outside of a string begins one, so a search for quotes is enough. No Python
+    loop runs over the bytes of an image.
     """
     end = -1
     for _ in range(_MAX_STRINGS):
@@ -103,7 +104,7 @@ def _is_escaped(body: bytearray, at: int) -> bool:
 
 
 def _cut_off(body: bytearray, position: slice) -> bytes:
-    """Decode the string at `position`, and cut `body` off there."""
+    """Decode the string at `position`, and cut `body` off at its start."""
     with memoryview(body) as whole, whole[position] as text:
         data = decode_base64(text)
     del body[position.start :]

@@ -1,4 +1,4 @@
-"""What an upstream means by an answer other than a 200: its status, and the name of its error."""
+"""Error responses of upstreams, and their translation to errors by status and error name."""
 
 import re
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from sd3.errors import (
 _MAX_RETRY_AFTER: Final = 86_400.0
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-"""What can be the name of an error, and neither a sentence nor a quotation."""
+"""The form of an error's name. Neither a sentence nor a quotation matches it."""
 
 
 class ErrorResponse(NamedTuple):
-    """An answer other than a 200: headers (names in any case), and the body's first 64 KiB."""
+    """A response other than a 200: headers (names in any case) and the first 64 KiB of the body."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,12 +32,12 @@ class ErrorResponse(NamedTuple):
 
     @property
     def retry_after(self) -> float | None:
-        """Return after how many seconds to ask again, if the answer says so."""
+        """Return the seconds until the next try, or None if the response does not say."""
         return _retry_after(self.headers)
 
     @property
     def fields(self) -> Mapping[str, object]:
-        """Return the fields of a body that is a JSON object, and none of any other."""
+        """Return the fields of a body that is a JSON object, and no fields for any other body."""
         try:
             value = pydantic_core.from_json(self.body)
         except ValueError:
@@ -45,12 +45,12 @@ class ErrorResponse(NamedTuple):
         return value if isinstance(value, dict) else {}
 
     def describe(self, upstream: str, name: object = None) -> str:
-        """Say who answered what, with the error's name if it can be nothing but a name."""
+        """Describe the response by upstream and status, and by `name` if it has the form of one."""
         shown = f" {name}" if isinstance(name, str) and _NAME.fullmatch(name) else ""
         return f"{upstream} answered {self.status}{shown}."
 
     def to_error(self, message: str) -> UpstreamError:
-        """Return what the status means where nothing more is known, as an error with `message`."""
+        """Return an error with `message` by the status alone."""
         if self.status == 429:
             return UpstreamThrottledError(message, retry_after=self.retry_after)
         if self.status == 503:
@@ -58,7 +58,7 @@ class ErrorResponse(NamedTuple):
         if self.status == 401:
             return UpstreamKeyError(message)
         if self.status >= 500 or self.status == 408:
-            # A gateway's 502 or 504 says nothing of the engine behind it, which may generate on.
+            # After a gateway's 502 or 504, the engine behind the gateway may still be generating.
             return UpstreamFailedError(message)
         if self.status < 300:
             return UpstreamResponseError(message)
@@ -66,7 +66,7 @@ class ErrorResponse(NamedTuple):
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read seconds or an HTTP date; a date is compared with the answer's own Date."""
+    """Read Retry-After as seconds or as an HTTP date, relative to the response's own Date."""
     text = headers.get("Retry-After", "").strip()
     try:
         seconds = float(text) if text[:1].isdigit() else _seconds_between(headers["Date"], text)

@@ -1,4 +1,4 @@
-"""The session with an upstream: paid POSTs, each bounded by a deadline and sent once."""
+"""The HTTP session with an upstream. It sends each paid POST once, within a deadline."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -29,33 +29,33 @@ _PIECE_BYTES: Final = 1024 * 1024
 
 
 class HttpResponse(NamedTuple):
-    """A 200: its headers (names in any case) and its body."""
+    """A response with status 200: its headers (names in any case) and its body."""
 
     headers: Mapping[str, str]
     body: bytearray
 
 
 def _by_status(_response: ErrorResponse) -> None:
-    """Return None: the status says what an error response means."""
+    """Return None, which leaves the meaning of an error response to its status."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpLimits:
-    """What one call may take."""
+    """The limits of a session and its calls."""
 
     pool_size: int = 16
-    """Connections kept alive: as many as the most images of one request."""
+    """The number of kept-alive connections: one for each image of the largest request."""
     max_bytes: int = 128 * 1024 * 1024
-    """Of a response; 16 PNGs of 1024x1024 are 32 MB as base64, and noise can be twice that."""
+    """The largest response. 16 PNGs of 1024x1024 are 32 MB as base64; noise can be twice that."""
     min_seconds: float = 1.0
-    """With less time nothing is sent: it would be paid for, and its result would come too late."""
+    """The least time for a call. With less, nothing is sent: it would be paid and come too late."""
 
 
 DEFAULT_HTTP_LIMITS: Final = HttpLimits()
 
 
 class HttpSession:
-    """Paid POSTs to one upstream over kept-alive connections; for any number of threads."""
+    """A session of paid POSTs to one upstream over kept-alive connections. It is thread-safe."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class HttpSession:
         ca_bundle: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open no connection yet.
+        """Set up the session without opening a connection.
 
-        `base_url` is https, or http to a loopback or private address. `ca_bundle` is a path,
-        and None is certifi's. Raises ValueError for another base URL.
+        `base_url` is https, or http to a loopback or private address. `ca_bundle` is a path, and
+        None means certifi's bundle. Raises ValueError for any other base URL.
         """
         self._base_url = checked_base_url(base_url)
         self._limits = limits
@@ -93,8 +93,8 @@ class HttpSession:
         """Send `body` and read the whole response by `deadline`, in seconds of `clock`.
 
         It is sent once, and again only if the upstream rejected a key that was rotated meanwhile.
-        `explain` may say what a response other than a 200 means; None leaves it to the status.
-        Raises UpstreamError, by what is known of the outcome, and what `auth` raises.
+        `explain` can translate an error response. If it returns None, the status does. Raises
+        the UpstreamError that fits what is known about the outcome, and the errors of `auth`.
         """
         request = requests.Request(
             "POST", self._base_url + path, headers=dict(headers), data=body, auth=auth
@@ -132,7 +132,7 @@ class HttpSession:
 
 
 def _failure(error: Exception) -> UpstreamError:
-    """Say what is known where no response came: a connection that failed has sent nothing."""
+    """Return the error of a call without a response. A failed connection has sent nothing."""
     reason = error.args[0] if error.args else None
     if isinstance(reason, MaxRetryError) and isinstance(reason.reason, ConnectTimeoutError):
         cause = type(reason.reason.__cause__).__name__
@@ -144,7 +144,7 @@ def _failure(error: Exception) -> UpstreamError:
 
 
 def _read(raw: HTTPResponse, max_bytes: int) -> bytearray:
-    """Read the body of a 200, into one buffer of its length when that is known."""
+    """Read the body of a 200 into one buffer, which has the body's length if that is known."""
     length = raw.length_remaining
     if (length or 0) > max_bytes:
         raise UpstreamResponseError(f"The upstream's answer has more than {max_bytes} bytes.")
@@ -169,4 +169,4 @@ def _read_error(raw: HTTPResponse) -> bytes:
     try:
         return raw.read(_MAX_ERROR_BYTES, decode_content=True)
     except HTTPError:
-        return b""  # the status is known: that counts
+        return b""  # the status is enough

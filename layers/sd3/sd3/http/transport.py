@@ -1,9 +1,9 @@
-"""A bare session of requests, whose timeout bounds a whole exchange.
+"""A minimal session of requests, whose timeout limits a whole exchange.
 
-requests and urllib3 bound the wait for each piece of a response: a server that sends a byte a
-second keeps its client for ever. Only the connection takes part in all of it, so one of our own
-counts down the time that is left. It also says whether anything was sent, and is given up when it
-was idle for so long that the server may be closing it.
+The timeouts of requests and urllib3 limit the wait for each piece of a response, so a server that
+sends one byte a second can hold its client forever. Only the connection takes part in the whole
+exchange, so a connection class of our own counts down the time that is left. It also shows whether
+anything was sent. It is not used again after it was idle so long that the server may close it.
 """
 
 import io
@@ -21,16 +21,18 @@ from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 
 CONNECT_SECONDS: Final = 3.0
-"""For each address of the host: one lost SYN is sent again after 1 s, a second after 3 s."""
+"""The time to connect to each address of the host. A lost SYN is sent again after 1 s, and once
+more after 3 s."""
 
 MAX_IDLE_SECONDS: Final = 4.0
-"""Below the 5 s after which uvicorn and Node, the most impatient of servers, close."""
+"""The longest idle time of a connection. uvicorn and Node close idle connections after 5 s, earlier
+than other servers."""
 
 
 class BareSession(requests.Session):
-    """A session that follows no redirect, keeps no cookie and takes nothing from the environment.
+    """A session that follows no redirects, stores no cookies and ignores the environment.
 
-    The timeout of a request is the time for all of it, from connecting to the body's last byte.
+    The timeout of a request covers all of it, from connecting to the last byte of the body.
     """
 
     def __init__(self, *, pool_size: int = 1) -> None:
@@ -43,7 +45,7 @@ class BareSession(requests.Session):
         self.mount("https://", adapter)
 
     def get_redirect_target(self, _resp: requests.Response) -> None:
-        """Return None: requests would read a redirect's body, however long, to its end."""
+        """Return None, since requests would read the whole body of a redirect."""
 
 
 class _DeadlineAdapter(HTTPAdapter):
@@ -60,7 +62,7 @@ class _DeadlineAdapter(HTTPAdapter):
 class _DeadlineReader(io.RawIOBase):
     def __init__(self, sock: socket.socket, stream: io.RawIOBase) -> None:
         self._sock = sock
-        self._stream = stream  # keeps the socket open when the connection lets go of it
+        self._stream = stream  # keeps the socket open after the connection releases it
         self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
 
     def readable(self) -> bool:
@@ -76,7 +78,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _Response(RawResponse):
-    """A response whose headers and body share the socket's timeout at its start."""
+    """A response whose headers and body together must arrive within the socket's timeout."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -84,28 +86,28 @@ class _Response(RawResponse):
 
 
 class _Connection(HTTPConnection):
-    """A connection whose timeout bounds connecting, sending and reading together.
+    """A connection whose timeout limits connecting, sending and reading together.
 
-    A body is sent by one call of the socket, which keeps to the timeout as a whole.
+    One call of the socket sends the whole body within the timeout.
 
-    Once used, it counts as disconnected after MAX_IDLE_SECONDS: the server may close it while a
-    request is sent. A POST that is lost like that may have been read and paid, so it is never sent
-    again. Idle time counts from the response's headers, which errs on the safe side.
+    A used connection counts as disconnected after MAX_IDLE_SECONDS, because the server may close it
+    while a request is sent. The server may have read such a lost POST and charged for it, so it is
+    never sent again. Idle time counts from the response's headers, which errs on the safe side.
     """
 
     response_class = _Response
-    _answered_at = 0.0
+    _responded_at = 0.0
 
     @property
     def is_connected(self) -> bool:
-        is_fresh = time.monotonic() - self._answered_at <= MAX_IDLE_SECONDS
+        is_fresh = time.monotonic() - self._responded_at <= MAX_IDLE_SECONDS
         return is_fresh and super().is_connected
 
     def connect(self) -> None:
-        """Connect, and give the TLS handshake CONNECT_SECONDS of its own.
+        """Connect, with CONNECT_SECONDS more for the TLS handshake.
 
-        Raises NewConnectionError for every failure, which nothing else does: by that the
-        session knows that nothing was sent.
+        Raises NewConnectionError for every failure. Nothing else raises it, so it shows the session
+        that nothing was sent.
         """
         seconds = self.timeout or 0.0
         deadline = time.monotonic() + seconds
@@ -119,7 +121,7 @@ class _Connection(HTTPConnection):
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3's own does
         response = super().getresponse()
-        self._answered_at = time.monotonic()
+        self._responded_at = time.monotonic()
         return response
 
 

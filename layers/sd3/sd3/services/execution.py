@@ -1,4 +1,4 @@
-"""One attempt at a job: generate its images, store them, write what the attempt came to."""
+"""The execution of one attempt at a job: generate images, store them, save the result."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,22 +21,22 @@ from sd3.errors import (
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
 
 STORE_SECONDS: Final = 15
-"""Kept back from the caller's time for storing the images and writing the job's end."""
+"""The time reserved for storing the images and saving the job after the last call."""
 
 
 class Execution(NamedTuple):
-    """What an attempt came to. The job has ended, or `error` says why it has not; see finish."""
+    """The result of an attempt. Either the job has ended, or `error` says why not; see finish."""
 
     job: Job
     images: tuple[GeneratedImage, ...] = ()
     error: Sd3Error | None = None
     upstream_seconds: float = 0.0
-    """From the first call's wait for its slot to the last image."""
+    """The time from the first call's wait for a slot to the last image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobExecutor:
-    """Executes jobs that their caller has started."""
+    """Executes jobs that the caller has started."""
 
     jobs: JobRepository
     images: ImageStorage
@@ -45,10 +45,10 @@ class JobExecutor:
     metrics: Metrics
 
     def execute(self, job: Job, init_image: Image | None, *, until: float) -> Execution:
-        """Generate and store before the caller ends, at `until` by the monotonic clock.
+        """Generate and store the images before `until`, a time of the monotonic clock.
 
-        Raises nothing and does not write the job. Every call to an upstream leaves its charge on
-        it.
+        Raises nothing and does not save the job. The returned job has a charge for every call to an
+        upstream.
         """
         task = GenerationTask(
             job.request, dict(enumerate(job.seeds)), init_image, until - STORE_SECONDS
@@ -79,9 +79,9 @@ class JobExecutor:
         return Execution(job.fail(removed, now=now), result.images)
 
     def measure(self, execution: Execution, *, since: float) -> None:
-        """Note how long an attempt took that began at `since`, by the monotonic clock.
+        """Record how long an attempt took that began at `since`, a time of the monotonic clock.
 
-        What is not the upstream's time is ours.
+        Time that is not the upstream's counts as our own.
         """
         upstream = execution.upstream_seconds
         own = self.clock.monotonic() - since - upstream
@@ -89,27 +89,27 @@ class JobExecutor:
         self._add("OwnMs", 1000 * own, execution.job)
 
     def count_unknown(self, job: Job, charges: Iterable[Charge]) -> None:
-        """Count the charges of a job's attempt of which nobody knows whether they were made."""
+        """Count the charges of a job's attempt whose outcome is unknown."""
         for charge in charges:
             if charge.outcome is ChargeOutcome.UNKNOWN:
                 self._add("UpstreamUnknownOutcome", 1, job, upstream=charge.upstream)
 
     def finish(self, job: Job) -> Job | None:
-        """Write what an attempt came to; None when the job was canceled or deleted meanwhile.
+        """Save the job after an attempt; None when it was canceled or deleted meanwhile.
 
-        Then its images are removed and its charge is kept. Raises LeaseLostError when another
-        attempt has taken the job over, and StorageError.
+        In that case its images are removed and its charge stays recorded. Raises LeaseLostError
+        when another attempt has taken the job over, and StorageError.
         """
         try:
             return self.jobs.save(job)
         except LeaseLostError:
             stored = self._stored(job)
-            if stored and _marks(stored) == _marks(job):
-                return stored  # a write whose response was lost is repeated, and finds itself
+            if stored and _attempt_state(stored) == _attempt_state(job):
+                return stored  # this is our own write: botocore repeated it after a lost response
             if stored and stored.status is not JobStatus.CANCELED:
                 raise
             if stored and stored.attempt == job.attempt:
-                with suppress(LeaseLostError):  # deleted by now
+                with suppress(LeaseLostError):  # deleted meanwhile
                     self.jobs.save(stored.settle(job.charges))
             self.images.delete_all(job.folder, count=job.request.num_images)
             return None
@@ -124,5 +124,5 @@ class JobExecutor:
             return None
 
 
-def _marks(job: Job) -> tuple[int, JobStatus, datetime | None]:
+def _attempt_state(job: Job) -> tuple[int, JobStatus, datetime | None]:
     return job.attempt, job.status, job.completed_at

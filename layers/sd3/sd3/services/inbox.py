@@ -1,4 +1,4 @@
-"""The use case of the inbox: a file that was dropped becomes a job, and is answered."""
+"""The use case of the inbox: a dropped file becomes a job and gets a result file."""
 
 import codecs
 from dataclasses import dataclass
@@ -30,28 +30,29 @@ from sd3.services.submission import JobSubmission
 
 @dataclass(frozen=True, kw_only=True)
 class Inbox:
-    """Makes jobs of files `{client}/{name}.json`, or of an image with metadata."""
+    """Creates jobs from files `{client}/{name}.json`, and from images with metadata."""
 
     submission: JobSubmission
     clients: ClientRepository
     files: InboxFiles
-    answers: InboxResults
+    results: InboxResults
 
     def receive(self, upload: InboxObject, *, seconds: float) -> RequestError | None:
-        """Queue the job of a file, or answer what is wrong with it, which is returned.
+        """Queue the job of a file. For a bad file, write the error as its result and return it.
 
-        The answer comes first, so that it never takes the place of what the job came to. Raises
-        StorageError; the same upload again is the same job, however far the first one came.
+        The first result is written before the job, so that it never replaces the result of the
+        job's end. Raises StorageError. A repeated event of the same upload is the same job, even if
+        the first event was handled only in part.
         """
         if upload.key.endswith("/"):
-            return None  # how consoles show a folder that is empty
+            return None  # consoles create such a key for an empty folder
         client_id = upload.key.partition("/")[0]
         origin = InboxOrigin(result_key=result_key(upload), sequencer=upload.sequencer)
         try:
             client = self._client(client_id)
             request = self._request(upload, client.limits)
         except RequestError as error:
-            return self._refuse(upload, origin, error, first=True)
+            return self._reject(upload, origin, error, first=True)
         if request is None:
             return None
         queued = JobEvent(
@@ -61,7 +62,7 @@ class Inbox:
             created_at=self.submission.clock.now(),
             metadata=request.metadata,
         )
-        self.answers.write(origin, queued.model_dump_json(), first=True)
+        self.results.write(origin, queued.model_dump_json(), first=True)
         context = RequestContext(
             client_id,
             upload.job_id,
@@ -73,16 +74,16 @@ class Inbox:
         try:
             self.submission.submit(request, context)
         except (GoneError, NotFoundError):
-            pass  # it ended and was deleted before this repetition
+            pass  # the job ended and was deleted before this repeated event
         except RequestError as error:
-            return self._refuse(upload, origin, error, first=False)
+            return self._reject(upload, origin, error, first=False)
         return None
 
-    def _refuse(
+    def _reject(
         self, upload: InboxObject, origin: InboxOrigin, error: RequestError, *, first: bool
     ) -> RequestError:
-        refusal = error_body(error, request_id=upload.job_id)
-        self.answers.write(origin, refusal.model_dump_json(exclude_none=True), first=first)
+        response = error_body(error, request_id=upload.job_id)
+        self.results.write(origin, response.model_dump_json(exclude_none=True), first=first)
         return error
 
     def _client(self, client_id: str) -> Client:
@@ -99,14 +100,14 @@ class Inbox:
         return request
 
     def _read(self, upload: InboxObject, max_images: int | None) -> GenerateRequest | None:
-        ending = upload.key.rpartition(".")[2].lower()
-        if ending == "json":
+        extension = upload.key.rpartition(".")[2].lower()
+        if extension == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
             return file and GenerateRequest.parse(
                 file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
             )
-        if ending in IMAGE_EXTENSIONS:
+        if extension in IMAGE_EXTENSIONS:
             file = self.files.read(upload, max_bytes=MAX_IMAGE_BYTES)
             return file and request_from(file, max_images=max_images)
-        endings = ", ".join(sorted(("json", *IMAGE_EXTENSIONS)))
-        raise UnsupportedMediaTypeError(f"The file's name should end in one of {endings}.")
+        extensions = ", ".join(sorted(("json", *IMAGE_EXTENSIONS)))
+        raise UnsupportedMediaTypeError(f"The file's name should end in one of {extensions}.")

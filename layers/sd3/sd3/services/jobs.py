@@ -1,4 +1,4 @@
-"""The use cases of clients: what the service does for whoever asks, by whatever door."""
+"""The use cases of clients: generate images, and read, list, cancel and delete jobs."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,13 +48,13 @@ from sd3.services.ports import (
 from sd3.services.submission import JobSubmission
 
 POLL_SECONDS: Final = 0.5
-"""Between two looks at a job that somebody waits for."""
+"""The time between two reads of a job that a client waits for."""
 
 _TRIES: Final = 5
 
 
 class JobView(NamedTuple):
-    """A job as it is now, the ETag of its response, and whether the client knows that one."""
+    """A job, the ETag of its response, and whether the client already has that ETag."""
 
     job: Job
     etag: str
@@ -63,7 +63,7 @@ class JobView(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class JobService:
-    """What clients can do, over one set of stores and upstreams."""
+    """The operations of clients on jobs, uploads and usage."""
 
     submission: JobSubmission
     executor: JobExecutor
@@ -77,11 +77,12 @@ class JobService:
     url_ttl_seconds: int
 
     def generate(self, request: GenerateRequest, context: RequestContext) -> JobResponse:
-        """Generate a request while its caller waits, or queue it where that takes too long.
+        """Generate a request while its caller waits, or queue it when that takes too long.
 
-        The job of the response has ended, or waits or runs. Raises InvalidRequestError, GoneError,
-        BudgetExceededError, RateLimitedError, IdempotencyMismatchError, UpstreamError,
-        StillRunningError and StorageError; the error's `job_id` names a job that failed.
+        The response has a job that has ended, runs or is queued. Raises InvalidRequestError,
+        GoneError, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, UpstreamError,
+        StillRunningError and StorageError. After a failed attempt, the error's
+        `job_id` names the job.
         """
         since = self.clock.monotonic()
         job, is_new = self.submission.submit(request, context)
@@ -100,7 +101,7 @@ class JobService:
     def quote(
         self, request: GenerateRequest, *, client_id: str, limits: ClientLimits
     ) -> QuoteResponse:
-        """Price a request and check it against the budget; nothing is made, counted or charged.
+        """Price a request and check it against the budget. It creates, counts and charges nothing.
 
         Raises InvalidRequestError, BudgetExceededError and StorageError.
         """
@@ -122,7 +123,7 @@ class JobService:
         )
 
     def get_usage(self, client_id: str, limits: ClientLimits) -> UsageResponse:
-        """Read what a client has used, and may still use today. Raises StorageError."""
+        """Read what a client has used and what is left for today. Raises StorageError."""
         now = self.clock.now()
         days = self.usage.days(client_id, since=first_day(now), until=day_of(now))
         return usage_response(client_id, days, limits=limits, now=now)
@@ -135,10 +136,11 @@ class JobService:
         wait_seconds: float = 0,
         known_tags: frozenset[str] = frozenset(),
     ) -> JobView:
-        """Read a client's job when it has ended, or when `wait_seconds` have passed.
+        """Read a client's job once it has ended, or after `wait_seconds` at the latest.
 
-        A client that names the entity tags that it knows (without W/; `*` is any) waits for
-        another one only. Raises NotFoundError, GoneError and StorageError.
+        `known_tags` are the entity tags that the client has, without W/; `*` means any. With them,
+        the wait also ends when the job's tag is none of them. Raises NotFoundError, GoneError and
+        StorageError.
         """
         until = self.clock.monotonic() + wait_seconds
         while True:
@@ -146,14 +148,14 @@ class JobService:
             job = self.jobs.get(job_id, client_id=client_id, now=now)
             etag = entity_tag(job, now=now, url_ttl_seconds=self.url_ttl_seconds)
             not_modified = bool(known_tags & {"*", etag.removeprefix("W/")})
-            is_news = known_tags and not not_modified
+            has_changed = known_tags and not not_modified
             left = until - self.clock.monotonic()
-            if job.status.is_terminal or is_news or left <= 0:
+            if job.status.is_terminal or has_changed or left <= 0:
                 return JobView(job, etag, not_modified)
             self.clock.sleep(min(POLL_SECONDS, left))
 
     def to_response(self, job: Job) -> JobResponse:
-        """Render the job as its client sees it, with links signed now."""
+        """Render a job as the response to its client, with links signed now."""
         return job_response(job, self._sign)
 
     def list_jobs(
@@ -173,28 +175,29 @@ class JobService:
         )
 
     def cancel(self, job_id: str, *, client_id: str) -> JobResponse:
-        """Cancel a job. One that runs is generated to its end and paid; its images are removed.
+        """Cancel a job.
 
-        Raises NotFoundError, GoneError, NotCancelableError and StorageError.
+        A running job's call to the upstream goes on and is paid, and its images are removed. Raises
+        NotFoundError, GoneError, NotCancelableError and StorageError.
         """
         for _ in range(_TRIES):
             now = self.clock.now()
             job = self.jobs.get(job_id, client_id=client_id, now=now)
             if job.status.is_terminal:
                 raise NotCancelableError(f"The job has ended: it is {job.status}.")
-            with suppress(LeaseLostError):  # it changed between the two: look again
+            with suppress(LeaseLostError):  # it changed after it was read: read it again
                 return self.to_response(self.jobs.save(job.cancel(now=now)))
         raise StorageError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
-        """Remove a job with its images and its init image, canceling it first if it is open.
+        """Remove a job with its images and its init image. An open job is canceled first.
 
         Raises NotFoundError, GoneError and StorageError.
         """
         for _ in range(_TRIES):
             job = self.jobs.get(job_id, client_id=client_id, now=self.clock.now())
             if not job.status.is_terminal:
-                with suppress(NotCancelableError):  # it can end meanwhile
+                with suppress(NotCancelableError):  # it has ended meanwhile
                     self.cancel(job_id, client_id=client_id)
             self.images.delete_all(job.folder, count=job.request.num_images)
             with suppress(LeaseLostError):  # it was put back into the queue meanwhile
@@ -211,7 +214,7 @@ class JobService:
         raise NotFoundError("The job has no such image.")
 
     def create_upload(self, request: UploadRequest, *, client_id: str) -> UploadResponse:
-        """Make a form by which a client sends an init image to S3. Nothing is stored yet."""
+        """Create a form by which a client sends an init image to S3. Nothing is stored yet."""
         upload_id = token_hex(16)
         form = self.uploads.form(
             client_id, upload_id, content_type=request.content_type, now=self.clock.now()
@@ -228,7 +231,7 @@ class JobService:
     def _finish(self, job: Job, execution: Execution) -> JobResponse:
         error = execution.error
         if isinstance(error, UpstreamTimeoutError):
-            # Nobody knows whether it was generated: the worker asks again for the same seeds.
+            # The outcome is unknown, so the worker calls the upstream again with the same seeds.
             if self.executor.finish(execution.job.requeue(counted=True)):
                 self.queue.send(job.id)
                 raise StillRunningError("The upstream is slow; the job goes on.")

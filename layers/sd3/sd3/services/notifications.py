@@ -1,4 +1,4 @@
-"""The use case of a job's end, whatever door it came by: an event, the inbox's answer, metrics."""
+"""The use case of a job's end: publish its event, write its inbox result, record its metrics."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ from sd3.services.ports import EventPublisher, InboxResults, Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class JobEventPublisher:
-    """Tells of jobs that have ended. To tell twice is harmless; not to tell is not."""
+    """Publishes the end of each job at least once. A repetition is harmless, and a loss is not."""
 
     bus: EventPublisher
-    answers: InboxResults
+    results: InboxResults
     metrics: Metrics
     bucket: str
 
     def publish(self, job: Job) -> None:
-        """Put the event of a job's end, write its answer if it is from the inbox, and count it.
+        """Publish the event of a job's end, write the result of an inbox job, and count the end.
 
-        Raises StorageError, with nothing counted: then it is to be published again.
+        Raises StorageError before anything is counted. The caller then publishes it again.
         """
         event = job_event(job, bucket=self.bucket)
         self.bus.put(_detail(event))
         if job.inbox:
-            self.answers.write(job.inbox, event.model_dump_json(), first=False)
+            self.results.write(job.inbox, event.model_dump_json(), first=False)
         self._count(job)
 
     def _count(self, job: Job) -> None:
-        """Count an end, and what the job has cost since it was made, or put back by a redrive.
+        """Count an end and what the job has cost since it was created or last redriven.
 
-        A job that was canceled while it ran counts with what its attempt may cost at most.
+        A job that was canceled while it ran counts with the most that its attempt can cost.
         """
         removed = sum(record.removed_for_safety for record in job.images)
         self._add("JobsEnded", 1, job, status=job.status)

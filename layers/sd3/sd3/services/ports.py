@@ -1,4 +1,4 @@
-"""What the use cases need of the world: the Protocols of stores, queue and time."""
+"""The ports of the use cases: Protocols of the stores, the queue, the upstreams and the clock."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,9 +15,9 @@ from sd3.domain.request import GenerateRequest
 
 
 class JobRepository(Protocol):
-    """Where jobs are kept; adapters.dynamodb.jobs.JobStore says what each method raises.
+    """The stored jobs; see adapters.dynamodb.jobs.JobStore for what each method raises.
 
-    Every write returns the job as it is stored then, with its version and recorded usage.
+    Every write returns the job as it is now stored, with its version and its recorded usage.
     """
 
     def repeat_rejection(
@@ -51,13 +51,13 @@ class JobRepository(Protocol):
 
 
 class UsageRepository(Protocol):
-    """The ledger, as it is read; adapters.dynamodb.ledger.UsageStore says what it raises."""
+    """Reads the usage ledger; see adapters.dynamodb.ledger.UsageStore for what it raises."""
 
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]: ...
 
 
 class ImageStorage(Protocol):
-    """Where images are kept; adapters.s3.images.ImageStore says what each raises."""
+    """The stored images; see adapters.s3.images.ImageStore for what each method raises."""
 
     def save_init_image(self, folder: str, image: Image) -> str: ...
     def get_init_image(self, key: str) -> Image: ...
@@ -69,7 +69,7 @@ class ImageStorage(Protocol):
 
 
 class UploadStorage(Protocol):
-    """Where clients send large init images; see adapters.s3.uploads.UploadStore."""
+    """The uploads of large init images; see adapters.s3.uploads.UploadStore."""
 
     def form(
         self, client_id: str, upload_id: str, *, content_type: str, now: datetime
@@ -78,7 +78,7 @@ class UploadStorage(Protocol):
 
 
 class ImageGenerator(Protocol):
-    """Whoever generates; upstreams.fallback.Fallback says what each does."""
+    """Generates images; see upstreams.fallback.Fallback for what each method does."""
 
     def check(self, request: GenerateRequest) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
@@ -87,37 +87,37 @@ class ImageGenerator(Protocol):
 
 
 class MessageQueue(Protocol):
-    """Where the ids of jobs wait for a worker; adapters.sqs.SqsJobQueue says what it raises."""
+    """The queue of job ids for the worker; see adapters.sqs.SqsJobQueue for what it raises."""
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None: ...
 
 
 class ClientRepository(Protocol):
-    """Who may ask; adapters.dynamodb.tokens.ClientStore says what it raises."""
+    """The known clients; see adapters.dynamodb.tokens.ClientStore for what it raises."""
 
     def get(self, client_id: str) -> Client | None: ...
 
 
 class InboxFiles(Protocol):
-    """The inbox; adapters.s3.inbox.InboxFileStore says what it raises."""
+    """The files of the inbox; see adapters.s3.inbox.InboxFileStore for what it raises."""
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
 
 
 class InboxResults(Protocol):
-    """Where the inbox is answered; adapters.s3.inbox.InboxResultStore says what it raises."""
+    """The result files of the inbox; see adapters.s3.inbox.InboxResultStore for what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
 
 
 class EventPublisher(Protocol):
-    """Where events go to; adapters.eventbridge.EventBridgeBus says what it raises."""
+    """Publishes events; see adapters.eventbridge.EventBridgeBus for what it raises."""
 
     def put(self, detail: str) -> None: ...
 
 
 class Metrics(Protocol):
-    """What happened, in numbers; observability.METRICS has their names, units and dimensions."""
+    """Records metrics; observability.METRICS has their names, units and dimensions."""
 
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
@@ -125,10 +125,10 @@ class Metrics(Protocol):
 
 
 class Clock(NamedTuple):
-    """Clocks, and the ways to spend time; tests have their own."""
+    """The clocks, the sleep and the jitter of a process; tests replace them."""
 
     now: Callable[[], datetime]
-    """UTC."""
+    """The time in UTC."""
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     jitter: Callable[[], float]

@@ -1,4 +1,4 @@
-"""From a request to a stored job: its init image, seeds, message and Idempotency-Key."""
+"""The submission of a request: it becomes a stored job with a message in the queue."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ _TRIES: Final = 5
 
 
 class Submission(NamedTuple):
-    """The job of a request, and whether this call made it."""
+    """The job of a request, and whether this call created it."""
 
     job: Job
     is_new: bool
@@ -50,7 +50,7 @@ class Submission(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class JobSubmission:
-    """Makes jobs of requests. Nothing is paid here."""
+    """Creates jobs from requests. It calls no upstream, so it costs nothing."""
 
     jobs: JobRepository
     images: ImageStorage
@@ -63,7 +63,7 @@ class JobSubmission:
     retention: timedelta
 
     def submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
-        """Write a job, queued or started by the caller, unless its key or id has one already.
+        """Create a job, queued or started, unless the request's key or id already has one.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
         generate, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
@@ -83,13 +83,13 @@ class JobSubmission:
             request, quote = self.prepare(request, client_id=client_id)
             self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
         except RequestError:
-            # An earlier call may have made the job while its upload, or its budget, was there.
+            # An earlier call may have created the job while its upload existed, or budget was left.
             job = self._existing(request, context)
             if job is None:
                 raise
             return Submission(job, is_new=False)
         job = self._new_job(request, context, quote)
-        # The message goes first: as soon as the job is written, somebody is bound to end it.
+        # The message is sent first, so that a worker will end every job that is stored.
         is_queued = job.status is JobStatus.QUEUED
         delay = 0 if is_queued else int(context.seconds + LEASE_MARGIN_SECONDS) + 1
         self.queue.send(job.id, delay_seconds=delay)
@@ -105,7 +105,7 @@ class JobSubmission:
         return submission
 
     def prepare(self, request: GenerateRequest, *, client_id: str) -> tuple[GenerateRequest, Quote]:
-        """Read the request's init image and price the request; nothing is changed.
+        """Read the request's init image and price the request. Nothing is stored.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
         generate, and StorageError.
@@ -115,7 +115,7 @@ class JobSubmission:
         return request, self.generator.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
-        """Read the upload that the request names, if it names one, as its init image."""
+        """Return the request with the upload that it names, if any, as its init image."""
         upload_id = request.init_image_id
         if upload_id is None:
             return request
@@ -123,14 +123,15 @@ class JobSubmission:
             data = self.uploads.read(client_id, upload_id, now=self.clock.now())
             image = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
         except NotFoundError as error:
-            # The same words for another client's upload: nobody learns which ids exist.
+            # Another client's upload gets the same message, so that no client learns which ids
+            # exist.
             raise _upload_error("not found or expired", error.code) from error
         except (TooLargeError, InvalidImageError) as error:
             raise _upload_error(str(error), "picture") from error
         return request.model_copy(update={"init_image": image})
 
     def _existing(self, request: GenerateRequest, context: RequestContext) -> Job | None:
-        """Find the job that an earlier call with the same key, or else the same id, has made."""
+        """Find the job that an earlier call with the same key, or else the same id, created."""
         now = self.clock.now()
         job_id, key = context.job_id, context.idempotency_key
         if key:
@@ -169,7 +170,7 @@ class JobSubmission:
         return job.start(now=now, seconds=context.seconds, quote=quote)
 
     def _create(self, job: Job, context: RequestContext) -> Submission:
-        """Write the job, or find the one that has its key or id."""
+        """Write the job, or read the existing job of its key or id."""
         key, limits = context.idempotency_key, context.limits
         if key is None:
             stored = self.jobs.create(job, limits=limits)
@@ -189,17 +190,17 @@ class JobSubmission:
         raise StorageError("The Idempotency-Key could not be taken.")
 
     def _found(self, job_id: str, job: Job) -> Submission:
-        """Read the job that is there. A write whose response was lost finds itself."""
+        """Read the existing job. After a lost response, that is the job which this call wrote."""
         found = self.jobs.get(job_id, client_id=job.client_id, now=self.clock.now())
         if (found.id, found.created_at) == (job.id, job.created_at):
-            # What was read back has no init image.
+            # The stored request has no init image.
             return Submission(found.model_copy(update={"request": job.request}), is_new=True)
         return Submission(found, is_new=False)
 
     def _discard(self, job: Job) -> None:
         """Remove the init image of a job that was not written."""
         if job.init_image_key:
-            with suppress(StorageError):  # then it stays until its retention is over
+            with suppress(StorageError):  # then S3 removes it after the retention
                 self.images.delete_all(job.folder, count=0)
 
 
@@ -209,13 +210,16 @@ def _check_fingerprint(record: IdempotencyRecord, fingerprint: str) -> None:
 
 
 def _check_same_request(job: Job, request: GenerateRequest) -> None:
-    """Compare the requests: clients can choose the gateway's request id, and so a job's id."""
+    """Compare the requests, since clients can choose the gateway's request id, and so a job's id.
+
+    Raises IdempotencyMismatchError if they differ.
+    """
     if job.request.model_dump_json() != request.model_dump_json():
         raise IdempotencyMismatchError("The job of this request's id is of another request.")
 
 
 def _releases_its_key(job: Job) -> bool:
-    """Whether a job failed in a way that may pass: the next call with its key tries again."""
+    """Return whether a job's error is retryable: then the next call with its key tries again."""
     return job.error is not None and job.error.code in _RETRYABLE
 
 

@@ -1,4 +1,4 @@
-"""The use case of the worker: whatever a message is about, the job behind it ends."""
+"""The use case of the worker: it works on each message's job until the job has ended."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,23 +19,23 @@ from sd3.services.execution import JobExecutor
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
 
 MAX_FAILURES: Final = 5
-"""Attempts that failed, each of them perhaps paid, before a job is given up."""
+"""Failed attempts after which a job is given up. Each of them may have been paid."""
 
 MAX_WAIT_SECONDS: Final = 900
-"""Between two attempts; a minute's outage should not cost an hour."""
+"""The longest backoff between two attempts: an outage of a minute should not cost an hour."""
 
 EXACT_WAITS: Final = 60
-"""So often a job comes back exactly when our own rate limiter says. Then it backs off as well,
-since the queue gives up after 180 receives."""
+"""For so many receives, a job's message comes back when our own rate limiter says. Later receives
+also back off, since the queue gives up after 180 receives."""
 
 SPREAD_SECONDS: Final = 20
-"""Over how long, at most, the jobs that our own rate limiter holds back are spread: slots are
-given out so long ahead."""
+"""The longest time over which the jobs that our own rate limiter delays are spread. The limiter
+reserves slots so long ahead."""
 
 _WRITTEN_SECONDS: Final = 150
-"""A message is sent before its job is written. No function that writes new jobs lives longer than
-this, so a job that is not there by then never will be."""
-_LOOK_AGAIN_SECONDS: Final = 2
+"""A message is sent before its job is written. Functions that write new jobs live no longer than
+this, so a job that is missing after this time will never be written."""
+_REREAD_SECONDS: Final = 2
 _AT_ONCE: Final = timedelta(seconds=1)
 _READS_AT_ONCE: Final = 20
 _BETWEEN_READS_SECONDS: Final = 0.05
@@ -43,7 +43,7 @@ _BETWEEN_READS_SECONDS: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Ends the jobs of the queue, and jobs whose own function died."""
+    """Works on the jobs of the queue, and on jobs whose function died."""
 
     jobs: JobRepository
     images: ImageStorage
@@ -56,10 +56,10 @@ class Worker:
     def process(
         self, job_id: str, *, seconds: float, sent_at: datetime, receives: int
     ) -> int | None:
-        """Work on a job for at most `seconds`; its message comes for the `receives`-th time.
+        """Work on a job for at most `seconds`; `receives` counts the receives of its message.
 
-        Returns None when nothing is left to do, else after how many seconds the message is to
-        come again. Raises StorageError.
+        Returns None when nothing is left to do, and otherwise the seconds until the message must
+        be received again. Raises StorageError.
         """
         since = self.clock.monotonic()
         try:
@@ -68,8 +68,8 @@ class Worker:
             return None
         except NotFoundError:
             age = (self.clock.now() - sent_at).total_seconds()
-            # Doubling the age keeps the number of reads small, whether the job comes or not.
-            return max(_LOOK_AGAIN_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
+            # Waiting for as long as the message's age keeps the number of reads small.
+            return max(_REREAD_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
         if job.status.is_terminal:
             return None
         if job.status is JobStatus.RUNNING and job.lease_until:
@@ -79,10 +79,10 @@ class Worker:
         try:
             return self._attempt(job, since=since, until=since + seconds, receives=receives)
         except LeaseLostError:
-            return _LOOK_AGAIN_SECONDS
+            return _REREAD_SECONDS
 
     def give_up(self, job_id: str, error: Sd3Error) -> None:
-        """Fail a job that the queue has given up, unless it has ended. Raises StorageError."""
+        """Fail a job that the queue gave up, unless it has already ended. Raises StorageError."""
         now = self.clock.now()
         try:
             job = self.jobs.get(job_id, now=now)
@@ -94,7 +94,7 @@ class Worker:
             raise StorageError("The job changed while it was ended.") from lost
 
     def _find(self, job_id: str, sent_at: datetime) -> Job:
-        """Read a job. A message that came at once can be milliseconds ahead of it."""
+        """Read a job. A message without a delay can arrive milliseconds before its job."""
         for _ in range(_READS_AT_ONCE):
             now = self.clock.now()
             try:
@@ -108,12 +108,12 @@ class Worker:
     def _attempt(self, read: Job, *, since: float, until: float, receives: int) -> int | None:
         job, now = read, self.clock.now()
         if job.status is JobStatus.RUNNING:
-            # Its function died, with or without the upstream's response.
+            # Its function died, before or after the upstream's response.
             job = job.charge_unknown().requeue(counted=True)
         if reason := self._given_up(job, now):
             self._save(job.fail(reason, now=now), read)
             return None
-        # Read before the job is started: nothing stands between the lease and the paid call.
+        # Read before the job starts, so that no read can fail between the lease and the paid call.
         init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
         started = self._start(job, read, until=until, has_image=init_image is not None)
         execution = self.executor.execute(started, init_image or None, until=until)
@@ -135,7 +135,7 @@ class Worker:
         return started
 
     def _save(self, job: Job, read: Job) -> Job:
-        """Write a job, and count the charges of unknown outcome that are new since it was read."""
+        """Save a job, and count its charges of unknown outcome that are new since it was read."""
         stored = self.jobs.save(job)
         self.executor.count_unknown(job, job.charges[len(read.charges) :])
         return stored
@@ -156,19 +156,21 @@ class Worker:
         return None
 
     def _wait(self, job: Job, error: Sd3Error, receives: int) -> int:
-        """Add exponential backoff with full jitter to the seconds that were asked for.
+        """Return the seconds until the next attempt: Retry-After plus backoff with full jitter.
 
-        What our own rate limiter asks for is exact. It is only spread over those who wait.
+        The Retry-After of our own rate limiter is exact. It gets no backoff, and is only spread
+        over the waiting jobs.
         """
-        asked = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
+        retry_after = error.retry_after if isinstance(error, UpstreamUnavailableError) else None
+        seconds = retry_after or 0
         if isinstance(error, UpstreamRateLimitedError) and receives <= EXACT_WAITS:
-            return int((asked or 0) + self.clock.jitter() * min(asked or 0, SPREAD_SECONDS)) + 1
+            return int(seconds + self.clock.jitter() * min(seconds, SPREAD_SECONDS)) + 1
         times = receives if isinstance(error, UpstreamUnavailableError) else job.failures
         backoff = self.clock.jitter() * min(MAX_WAIT_SECONDS, 2.0 ** min(times, 10))
-        return int((asked or 0) + backoff) + 1
+        return int(seconds + backoff) + 1
 
     def _left(self, job: Job) -> int:
-        """Count the seconds until the job is given up, however long the upstream asks for."""
+        """Return the seconds until the job is given up, which limit every wait."""
         left = self._queued_until(job) - self.clock.now()
         return max(int(left.total_seconds()), 0) + 1
 

@@ -1,4 +1,4 @@
-"""The SD3 upstreams: one Protocol, and a plain dict of the ones that there are."""
+"""The registry of the SD3 upstreams: a plain dict from their names to their constructors."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from sd3.upstreams.base import Upstream, UpstreamOptions
 
 
 def _octoai(options: UpstreamOptions) -> Upstream:
-    from sd3.upstreams.octoai import OctoaiUpstream  # noqa: PLC0415 - only what is chosen is paid
+    from sd3.upstreams.octoai import OctoaiUpstream  # noqa: PLC0415 - import only the chosen
 
     return OctoaiUpstream(base_url=options.base_url, key=options.key)
 

@@ -1,4 +1,4 @@
-"""What every upstream implements, and what it is made of."""
+"""The Protocol that every upstream implements, and the options that it is constructed with."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -13,38 +13,38 @@ if TYPE_CHECKING:
 
 
 class Upstream(Protocol):
-    """Whoever generates the images, one call at a time."""
+    """A vendor or a server that generates images, one call at a time."""
 
     name: str
     images_per_call: int
-    """How many images one call can generate, at the most."""
+    """The most images that one call can generate."""
     rate: Rate | None
-    """How often it may be called, by its vendor's documents; None where nothing is known."""
+    """The rate limit that the vendor documents; None where none is known."""
     pause_seconds: int
-    """How long to hold back after a 429 that does not say so itself."""
+    """The pause after a 429 without Retry-After."""
 
     def price(self, request: GenerateRequest) -> int:
-        """What one image of `request` costs, in micro-dollars."""
+        """Return the price of one image of `request`, in micro-dollars."""
 
     def unsupported(self, request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:
-        """What of `request` it can never generate."""
+        """Return an error for each field of `request` that this upstream never supports."""
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
-        """Fields of `request` that it does not follow, or not as asked."""
+        """Return the fields of `request` that this upstream ignores or changes."""
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate one image for each seed of the task, in order, in one call.
 
         Raises UpstreamError, InvalidRequestError for an init image that cannot be decoded, and
-        StorageError when its key cannot be read.
+        StorageError when the upstream's key cannot be read.
         """
 
 
 class UpstreamOptions(NamedTuple):
-    """What an upstream is made of."""
+    """The options that an upstream is constructed with."""
 
     base_url: str
-    """Empty for the vendor's own."""
+    """Empty for the vendor's own base URL."""
     key: "ApiKey"
     settings: Settings
     sign: "Sign"

@@ -1,7 +1,8 @@
 """Stable Diffusion 3.5 Large on Amazon Bedrock: InvokeModel, one image a call, base64 in JSON.
 
-It is called over our own HTTP, signed by botocore: so its deadline, the bound on its answer and
-what a lost connection means are as with every upstream, and its client's model is not loaded.
+The calls use our own HTTP session and botocore's signature. So the deadline, the limit on the size
+of a response and the meaning of a lost connection are the same as for every upstream. boto3's model
+of the Bedrock client is not loaded.
 """
 
 from collections.abc import Sequence
@@ -31,10 +32,11 @@ from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
 from sd3.upstreams.resize import Resizer
-from sd3.upstreams.stability_common import answered_seed, reproducible, request_fields
+from sd3.upstreams.stability_common import reproducible, request_fields, returned_seed
 
 PRICE_MICROS: Final = 80_000
-"""Of an image, as of 2026-11. Other sources have $0.065: the dearer one breaks no budget."""
+"""The price of an image, as of 2026-11. Other sources say $0.065. The higher price breaks no
+budget."""
 
 _FILTERED: Final = "Filter reason"
 
@@ -49,17 +51,17 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     seeds: list[int | str] | None = None
-    """Numbers in its examples, and texts by what it says of them."""
+    """Bedrock's examples have numbers, and its reference says that they are strings."""
     finish_reasons: list[str | None] | None = None
     images: list[str | None] | None = None
 
 
 class BedrockUpstream:
-    """A model of Stability's on Amazon Bedrock."""
+    """A Stability AI model on Amazon Bedrock."""
 
     name = "bedrock"
     images_per_call = 1
-    rate: Rate | None = None  # a quota of each account
+    rate: Rate | None = None  # each account has its own quota
     pause_seconds = 5
 
     def __init__(
@@ -72,11 +74,12 @@ class BedrockUpstream:
         region: str,
         http: HttpSession | None = None,
     ) -> None:
-        """Open no connection yet; an empty `base_url` is the region's own endpoint.
+        """Set up the upstream without opening a connection.
 
-        `model_id` is a model's id, or the ARN of an inference profile or of provisioned
-        throughput. A `key` is one of Bedrock's API keys; without one its calls are signed by the
-        role that makes them. Raises ValueError for a base URL that HttpSession does not take.
+        An empty `base_url` is the region's own endpoint. `model_id` is a model's id, or the ARN of
+        an inference profile or of provisioned throughput. `key` reads a Bedrock API key. Without a
+        key, calls are signed with the credentials of the function's role. Raises ValueError for a
+        base URL that HttpSession does not accept.
         """
         self._http = http or HttpSession(
             base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
@@ -86,15 +89,15 @@ class BedrockUpstream:
         self._resizer = Resizer()
 
     def price(self, _request: GenerateRequest) -> int:
-        """Price an image in micro-dollars, whatever its size."""
+        """Return the price of an image in micro-dollars; it is the same for every size."""
         return PRICE_MICROS
 
-    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it generates from both
-        """Nothing: it generates from texts and images, in all sizes."""
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it supports both
+        """Return no errors: Bedrock generates from text and from images, in all sizes."""
         return ()
 
     def ignored(self, _request: GenerateRequest) -> tuple[str, ...]:
-        """What its schema does not have."""
+        """Return the fields that Bedrock's schema does not have."""
         return ("steps", "cfg_scale")
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
@@ -120,7 +123,7 @@ class BedrockUpstream:
 
 
 class _SignatureAuth(AuthBase):
-    """Signs requests by the role of the function."""
+    """Signs requests with the credentials of the function's role."""
 
     def __init__(self, sign: Sign) -> None:
         self._sign = sign
@@ -133,15 +136,16 @@ class _SignatureAuth(AuthBase):
 
 
 def _image(body: bytearray, seed: int) -> GeneratedImage:
-    answer, positions = parse_response(body, _Body)
-    seed = answered_seed(answer.seeds[0] if answer.seeds else None, sent=seed)
-    reason = answer.finish_reasons[0] if answer.finish_reasons else None
+    response, positions = parse_response(body, _Body)
+    seed = returned_seed(response.seeds[0] if response.seeds else None, sent=seed)
+    reason = response.finish_reasons[0] if response.finish_reasons else None
     if reason is not None and reason.startswith(_FILTERED):
         return GeneratedImage(seed, None)
     if reason is not None:
-        # "Inference error", of which is not said whether it is charged, or what is not known yet.
+        # "Inference error", or a reason that is not known yet. Bedrock does not document whether
+        # an inference error is charged.
         raise UpstreamFailedError("bedrock says that the inference failed.")
-    text = answer.images[0] if answer.images else None
+    text = response.images[0] if response.images else None
     if text is None:
         raise UpstreamResponseError("bedrock answered no image, and no reason why.")
     return GeneratedImage(seed, read_image_at(text, body, positions))
@@ -156,13 +160,16 @@ def _explain(response: ErrorResponse) -> UpstreamError:
         return UpstreamUnavailableError(message, retry_after=response.retry_after)
     if name in _FAILED:
         return UpstreamFailedError(message)
-    if response.status == 403:  # an API key that is not known is a 403 here
+    if response.status == 403:  # Bedrock responds 403 to an unknown API key
         return UpstreamKeyError(message)
     return response.to_error(message)
 
 
 def _error_name(response: ErrorResponse) -> str:
-    """Read it where botocore does: a header, with or without a URL behind it, or the body."""
+    """Read the error's name from a header, which may end in a URL, or from the body.
+
+    botocore reads it there too.
+    """
     fields = response.fields
     name = response.headers.get("x-amzn-ErrorType") or fields.get("__type") or fields.get("code")
     return str(name or "").partition(":")[0].rpartition("#")[2]

@@ -1,4 +1,4 @@
-"""The calls to one upstream: in parallel, at its rate, each image with an outcome of its own."""
+"""The calls to one upstream, in parallel and within its rate, with one result for each image."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ from sd3.upstreams.base import Upstream
 BACKOFF_SECONDS: Final = 1.0
 
 MIN_CALL_SECONDS: Final = 10.0
-"""Kept for the call itself while a caller that has some images already waits for a slot."""
+"""The time reserved for the call while a caller that already has some images waits for a slot."""
 
 PATIENCE_SECONDS: Final = 20.0
-"""How long a caller waits for a slot. Wait and call should end before the gateway's 29 s. Longer
-waits belong to the queue, where they cost nothing."""
+"""How long a caller waits for a slot. The wait and the call should end before the gateway's 29 s
+are over. Longer waits belong to the queue, where they cost nothing."""
 
 Result = GeneratedImage | Sd3Error
-"""What became of one image."""
+"""The result of one image."""
 
 Batch = tuple[int, ...]
 """The images of one call, by their indexes."""
@@ -49,12 +49,12 @@ class Permit(NamedTuple):
 
 
 class RateLimiter(Protocol):
-    """Limits the rate at which all functions together call one upstream."""
+    """A limit on the rate at which all functions together call one upstream."""
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
         """Reserve slots for up to `calls` calls, at least one, the first within `patience` seconds.
 
-        Raises UpstreamRateLimitedError when that cannot be, and StorageError.
+        Raises UpstreamRateLimitedError when no slot begins in time, and StorageError.
         """
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
@@ -72,12 +72,12 @@ class Calls:
 
     @property
     def has_generated(self) -> bool:
-        """Whether at least one image was generated."""
+        """Return whether at least one image was generated."""
         return any(isinstance(result, GeneratedImage) for result in self.results.values())
 
     @property
     def were_refused(self) -> bool:
-        """Whether the upstream refused a call itself."""
+        """Return whether the upstream itself rejected a call."""
         return any(isinstance(result, UpstreamRefusedError) for result in self.results.values())
 
     def add(self, batch: Batch, result: UpstreamResult | Sd3Error) -> None:
@@ -91,7 +91,7 @@ class Calls:
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimitedUpstream:
-    """An upstream behind its rate limiter. Both are made when they are first used."""
+    """An upstream behind its rate limiter. Each of them is built when it is first used."""
 
     settings: UpstreamSettings
     make: Callable[[], Upstream]
@@ -102,12 +102,12 @@ class RateLimitedUpstream:
 
     @cached_property
     def upstream(self) -> Upstream:
-        """The upstream itself; raises ValueError for settings of which none can be calls."""
+        """Build the upstream. Raises ValueError for settings that it cannot be built from."""
         return self.make()
 
     @cached_property
     def limiter(self) -> RateLimiter:
-        """Its rate limiter, which all functions share."""
+        """Build the upstream's rate limiter, which all functions share."""
         return self.make_limiter(self.upstream)
 
     def price(self, request: GenerateRequest) -> int:
@@ -121,7 +121,7 @@ class RateLimitedUpstream:
         calls, failed = Calls(), 0
         waiting = _batches(task.seeds, self.upstream.images_per_call)
         while waiting:
-            # The rest of a job that has images already goes before new jobs if nobody else is left.
+            # A job that already has images goes before new jobs when this upstream is the last.
             is_patient = calls.has_generated and tries > 1
             try:
                 permit = self._acquire(len(waiting), task, is_patient=is_patient)
@@ -136,7 +136,7 @@ class RateLimitedUpstream:
             failed += 1
             wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
             if failed == tries or wait > self._patience(task, is_patient=calls.has_generated):
-                for batch in waiting:  # they would fail likewise
+                for batch in waiting:  # they would fail in the same way
                     calls.results |= dict.fromkeys(batch, calls.results[busy[0][0]])
                 break
             waiting = busy + waiting
@@ -144,7 +144,7 @@ class RateLimitedUpstream:
         return calls
 
     def charges(self, calls: Calls, request: GenerateRequest) -> Iterator[Charge]:
-        """Sum what the calls cost by outcome; nothing when no call was made."""
+        """Sum the costs of the calls by outcome. Yield no charge when no call was made."""
         counts = Counter(_charge_outcome(result) for result in calls.results.values())
         paid = [one for one in (ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN) if counts[one]]
         name = self.upstream.name
@@ -155,7 +155,7 @@ class RateLimitedUpstream:
             yield Charge(upstream=name, outcome=ChargeOutcome.FREE, micros=0)
 
     def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit:
-        """Take slots; a patient caller waits for them as long as its task allows."""
+        """Reserve slots; a patient caller waits for them as long as its task allows."""
         while True:
             patience = self._patience(task, is_patient=is_patient)
             try:
@@ -167,7 +167,7 @@ class RateLimitedUpstream:
             self.sleep(wait)
 
     def _patience(self, task: GenerationTask, *, is_patient: bool) -> float:
-        """Return how long a slot may be waited for. The rest of the time is the call's."""
+        """Return how long to wait for a slot. The rest of the time is reserved for the call."""
         left = max(0.0, task.deadline - self.clock())
         if is_patient:
             return max(left - MIN_CALL_SECONDS, left / 2)
@@ -176,7 +176,7 @@ class RateLimitedUpstream:
     def _call_all(
         self, task: GenerationTask, batches: Sequence[Batch], permit: Permit, calls: Calls
     ) -> list[Batch]:
-        """Make all calls at once, and return the batches that found the upstream too busy."""
+        """Make all calls in parallel; return the batches for which the upstream was too busy."""
 
         def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:

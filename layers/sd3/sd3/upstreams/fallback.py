@@ -1,4 +1,4 @@
-"""The upstreams in their order: the next one gets only what cannot have been charged yet."""
+"""Fallback through the upstreams in their order, for images that cannot have been charged yet."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,15 +19,17 @@ from sd3.errors import (
 from sd3.upstreams.dispatch import RateLimitedUpstream, Result
 
 TRIES: Final = 3
-"""Of a call that the last upstream is too busy for; from the others on it is the next one's."""
+"""Tries of a call to the last upstream while that is busy. A call that finds any other upstream
+busy goes to the next upstream."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fallback:
-    """One upstream or several; each hands over to the next what it cannot or will not generate.
+    """One or several upstreams; images that one of them fails to generate go to the next one.
 
-    Only images that cannot have been charged are handed over. After a response that did not come,
-    or came in pieces, nobody knows. A refusal of the prompt or image itself is final.
+    Only images that cannot have been charged go to the next upstream. A missing or incomplete
+    response does not show whether its images were charged. When an upstream rejects the prompt or
+    the init image for its content, that is final.
     """
 
     make_members: Callable[[], Sequence[RateLimitedUpstream]]
@@ -35,7 +37,7 @@ class Fallback:
 
     @cached_property
     def members(self) -> Sequence[RateLimitedUpstream]:
-        """The upstreams; raises ValueError for settings of which none can be made."""
+        """Build the upstreams. Raises ValueError for settings that they cannot be built from."""
         return self.make_members()
 
     def check(self, request: GenerateRequest) -> None:
@@ -48,20 +50,20 @@ class Fallback:
             raise InvalidRequestError(field_errors[0])
 
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote:
-        """Price an attempt at most: every image by the dearest upstream that can generate it."""
+        """Return the most that an attempt can cost: every image by the dearest able upstream."""
         dearest = self._dearest(request, has_image=has_image)
         return Quote(
             upstream=dearest.upstream.name, micros=dearest.price(request) * request.num_images
         )
 
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]:
-        """Name the fields that the upstream of the quote does not follow, or not as asked."""
+        """Return the fields that the quoted upstream ignores or changes."""
         return self._dearest(request, has_image=has_image).upstream.ignored(request)
 
     def generate(self, task: GenerationTask) -> GenerationResult:
         """Generate one image for each seed of the task.
 
-        Raises nothing: the result says what went wrong.
+        Raises nothing: an error is part of the result.
         """
         results: dict[int, Result] = {}
         charges: list[Charge] = []
@@ -101,7 +103,7 @@ class Fallback:
 
 
 def _can_be_handed_over(result: Result) -> bool:
-    """Whether the next upstream may be asked for an image: nothing can have been charged for it."""
+    """Return whether the next upstream may generate an image: it cannot have been charged."""
     return (
         isinstance(result, Sd3Error)
         and not result.may_have_charged
@@ -123,7 +125,7 @@ def _combined(
 
 
 def _severity(error: Sd3Error) -> tuple[bool, bool, bool]:
-    """Rank errors: first what may have been paid, then what may pass."""
+    """Rank errors: first those that may have been charged, then those that a retry may solve."""
     return isinstance(error, UpstreamTimeoutError), error.may_have_charged, error.retryable
 
 

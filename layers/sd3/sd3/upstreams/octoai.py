@@ -1,4 +1,4 @@
-"""The OctoAI contract: one call for all images, as base64 in JSON."""
+"""The upstream octoai: one call generates all images, as base64 in JSON."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from sd3.settings import Rate
 PATH: Final = "/generate/sd3"
 
 MICROS_PER_STEP: Final = 1_000
-"""$0.03 for an image of 30 steps, and in proportion."""
+"""An image of 30 steps costs $0.03. The price is proportional to the steps."""
 
 _POLICY: Final = b"Acceptable Use Policy"
 
@@ -46,7 +46,7 @@ class _Body(BaseModel):
 
 
 class OctoaiUpstream:
-    """OctoAI's SD3 API, or a server that speaks it."""
+    """OctoAI's SD3 API, or a server that implements it."""
 
     name = "octoai"
     images_per_call = MAX_IMAGES
@@ -54,9 +54,9 @@ class OctoaiUpstream:
     pause_seconds = 10  # its free tier had 10 calls a minute
 
     def __init__(self, *, base_url: str, key: ApiKey, http: HttpSession | None = None) -> None:
-        """Open no connection yet.
+        """Set up the upstream without opening a connection.
 
-        Raises ValueError for an empty base URL, and for one that HttpSession does not take.
+        Raises ValueError for an empty base URL, and for one that HttpSession does not accept.
         """
         if not base_url:
             raise ValueError("octoai's own host is closed: UPSTREAM_URL must say where another is")
@@ -64,15 +64,15 @@ class OctoaiUpstream:
         self._key = key
 
     def price(self, request: GenerateRequest) -> int:
-        """Price an image in micro-dollars, whatever its size, also one that is removed."""
+        """Return the price of an image in micro-dollars, of any size, also if it is removed."""
         return MICROS_PER_STEP * request.steps
 
-    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - the contract is its own
-        """Nothing: the contract is its own."""
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it supports both
+        """Return no errors: the service's contract is OctoAI's."""
         return ()
 
     def ignored(self, _request: GenerateRequest) -> tuple[str, ...]:
-        """Nothing: the contract is its own."""
+        """Return no fields: the service's contract is OctoAI's."""
         return ()
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
@@ -86,11 +86,11 @@ class OctoaiUpstream:
             deadline=task.deadline,
             explain=_explain,
         )
-        return read_answer(response.body, seeds)
+        return read_response(response.body, seeds)
 
 
 def request_body(request: GenerateRequest, seeds: Sequence[int], init_image: Image | None) -> bytes:
-    """Write the request as OctoAI's JSON; an init image is encoded and copied once each."""
+    """Build the request as OctoAI's JSON. An init image is encoded once and copied once."""
     fields = request.model_dump(
         include={"prompt", "cfg_scale", "steps", "width", "height", "image_encoding"}
     )
@@ -104,32 +104,32 @@ def request_body(request: GenerateRequest, seeds: Sequence[int], init_image: Ima
     return with_image(body, "init_image", init_image) if init_image else body
 
 
-def read_answer(body: bytearray, seeds: Sequence[int]) -> UpstreamResult:
-    """Read the body of a 200: an image for each seed; more images than seeds are left out.
+def read_response(body: bytearray, seeds: Sequence[int]) -> UpstreamResult:
+    """Read one image for each seed from the body of a 200. Images beyond the seeds are ignored.
 
-    `body` is used up: the last image is decoded first and cut off, so that the images and
-    their base64 are never held whole side by side. Raises UpstreamResponseError.
+    This consumes `body`: the last image is decoded first and cut off, so that memory never holds
+    all images and all of their base64. Raises UpstreamResponseError.
     """
-    answer, positions = parse_response(body, _Body)
-    if len(answer.images) < len(seeds):
+    response, positions = parse_response(body, _Body)
+    if len(response.images) < len(seeds):
         raise UpstreamResponseError(
-            f"The upstream answered {len(answer.images)} images, not {len(seeds)}."
+            f"The upstream answered {len(response.images)} images, not {len(seeds)}."
         )
     images = deque[GeneratedImage]()
     for index, seed in reversed(list(enumerate(seeds))):
-        images.appendleft(_image(index, answer.images[index], seed, body, positions))
-    return UpstreamResult(tuple(images), answer.prediction_time_ms or 0.0)
+        images.appendleft(_image(index, response.images[index], seed, body, positions))
+    return UpstreamResult(tuple(images), response.prediction_time_ms or 0.0)
 
 
 def _image(
     index: int, image: _Image, seed: int, body: bytearray, positions: Positions
 ) -> GeneratedImage:
-    answered = seed if image.seed is None else image.seed
+    seed = seed if image.seed is None else image.seed
     text = image.image_b64
     if image.removed_for_safety or text is None or text == _NULL:
-        return GeneratedImage(answered, None, image.safety_score)
+        return GeneratedImage(seed, None, image.safety_score)
     decoded = read_image_at(text, body, positions, index=index)
-    return GeneratedImage(answered, decoded, image.safety_score)
+    return GeneratedImage(seed, decoded, image.safety_score)
 
 
 def _explain(response: ErrorResponse) -> UpstreamError | None:

@@ -1,7 +1,7 @@
 """Servers of OpenAI's images API: SGLang Diffusion, vLLM-Omni and others; one image a call.
 
-They generate n images from one seed each in its own way, and do not say which seeds they took: only
-one call for each seed generates the same image again on all of them.
+Each server has its own way to generate n images from one seed, and returns no seeds. Only one call
+for each seed is reproducible on all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from sd3.settings import Rate
 PATH: Final = "/v1/images/generations"
 
 MAX_GUIDANCE_SCALE: Final = 20.0
-"""vLLM-Omni refuses more, and no model of SD3 wants more."""
+"""vLLM-Omni rejects higher values, and no SD3 model needs them."""
 
 _POLICY: Final = frozenset(("content_policy_violation", "moderation_blocked"))
 
@@ -38,23 +38,24 @@ class _Body(BaseModel):
 
     data: list[_Image]
     inference_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """SGLang's own."""
+    """Only SGLang has it."""
 
 
 class OpenaiUpstream:
-    """A server of /v1/images/generations, usually an engine of one's own."""
+    """A server of /v1/images/generations, usually self-hosted."""
 
     name = "openai"
     images_per_call = 1
     rate: Rate | None = None
-    pause_seconds = 1  # an engine of one's own is busy, and has no window
+    pause_seconds = 1  # a self-hosted engine is only busy: it has no rate window
 
     def __init__(
         self, *, base_url: str, key: ApiKey, model: str, http: HttpSession | None = None
     ) -> None:
-        """Open no connection yet; an empty `model` leaves it to the server.
+        """Set up the upstream without opening a connection.
 
-        Raises ValueError for an empty base URL, and for one that HttpSession does not take.
+        With an empty `model` the server chooses the model. Raises ValueError for an empty base
+        URL, and for one that HttpSession does not accept.
         """
         if not base_url:
             raise ValueError("openai is a server of one's own: UPSTREAM_URL must say where it is")
@@ -62,11 +63,11 @@ class OpenaiUpstream:
         self._key, self._model = key, model
 
     def price(self, _request: GenerateRequest) -> int:
-        """Nothing; UPSTREAM_PRICE can say what one's own engine costs."""
+        """Return 0. UPSTREAM_PRICE can set a price for a self-hosted engine."""
         return 0
 
     def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:
-        """An init image: with SD3 these servers generate from texts only."""
+        """Return an error for an init image: with SD3 these servers generate from text only."""
         if not has_image:
             return ()
         return (
@@ -74,7 +75,7 @@ class OpenaiUpstream:
         )
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
-        """A cfg_scale beyond the largest that is taken."""
+        """Return `cfg_scale` if it is larger than the servers accept."""
         return ("cfg_scale",) if request.cfg_scale > MAX_GUIDANCE_SCALE else ()
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
@@ -96,7 +97,7 @@ class OpenaiUpstream:
             "n": 1,
             "size": f"{request.width}x{request.height}",
             "num_inference_steps": request.steps,
-            # Without these two, CFG is off in vLLM-Omni and the seed always the same in SGLang.
+            # Without these two fields, vLLM-Omni turns CFG off and SGLang always uses one seed.
             "guidance_scale": min(request.cfg_scale, MAX_GUIDANCE_SCALE),
             "seed": seed,
             "output_format": request.image_encoding,
@@ -110,16 +111,16 @@ class OpenaiUpstream:
 
 
 def _result(body: bytearray, seed: int) -> UpstreamResult:
-    answer, positions = parse_response(body, _Body)
-    text = answer.data[0].b64_json if answer.data else None
+    response, positions = parse_response(body, _Body)
+    text = response.data[0].b64_json if response.data else None
     if text is None:
         raise UpstreamResponseError("openai answered no image in b64_json.")
     image = read_image_at(text, body, positions)
-    return UpstreamResult((GeneratedImage(seed, image),), (answer.inference_time_s or 0.0) * 1000)
+    return UpstreamResult((GeneratedImage(seed, image),), (response.inference_time_s or 0.0) * 1000)
 
 
 def _explain(response: ErrorResponse) -> UpstreamError:
-    """Read the code or type of OpenAI's own errors; FastAPI's have a detail, which is a text."""
+    """Map an error by the code or type of OpenAI's format. FastAPI's format has only a text."""
     error = response.fields.get("error")
     fields = error if isinstance(error, Mapping) else {}
     name = next((fields[key] for key in ("code", "type") if isinstance(fields.get(key), str)), "")

@@ -1,4 +1,4 @@
-"""An init image in the size that is asked for, for upstreams whose image follows it."""
+"""Resizing of init images, for upstreams that generate images in the size of the init image."""
 
 import struct
 from contextlib import suppress
@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
 MAX_BYTES: Final = 10_000_000
-"""Below the 10 MiB that a request to Stability may have, by what its texts can take."""
+"""A request to Stability may have 10 MiB. The difference leaves room for its text fields."""
 
 _JPEG_QUALITY: Final = 95
 
 _EXIF: Final = ("exif", "Raw profile type exif")
-"""Where Pillow has EXIF; the second is as ImageMagick writes it."""
+"""Where Pillow stores EXIF. The second key is for EXIF as ImageMagick writes it."""
 
 _BAD_EXIF: Final = (SyntaxError, ValueError, struct.error)
-"""What Pillow raises for EXIF that it cannot read; such an image is not turned."""
+"""The exceptions that Pillow raises for unreadable EXIF. Such an image is not rotated."""
 
-_PNG_LEVEL: Final = 1  # half the size of the default is not worth five times its time
+_PNG_LEVEL: Final = 1  # the default level halves the size, but takes five times as long
 
 
 class Resizer:
-    """Resizes images, and keeps the last one: the calls of a job come with the same, at once."""
+    """Resizes images and caches the last one, since the parallel calls of a job share one image."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._last: tuple[Image, Image] | None = None
 
     def resized(self, image: Image, width: int, height: int) -> Image:
-        """Resize `image`, or return what it became before; see `resized` below."""
+        """Resize `image`, or return its cached result; see `resized` below."""
         with self._lock:
             if self._last:
                 last, made = self._last
@@ -47,11 +47,11 @@ class Resizer:
 
 
 def resized(image: Image, width: int, height: int) -> Image:
-    """Stretch `image` to `width` x `height` pixels, in MAX_BYTES at the most.
+    """Stretch `image` to `width` x `height` pixels, in at most MAX_BYTES.
 
-    One that has both is returned as it is. Any other is turned as its EXIF says, laid on white
-    where it is transparent, and written anew without what else its file holds: as PNG if it was
-    one, else as JPEG. Raises InvalidRequestError for an image that cannot be decoded.
+    An image that already meets both limits is returned unchanged. Any other image is rotated by
+    its EXIF, and its transparent pixels become white. It is saved without its metadata, as PNG if
+    it was a PNG and else as JPEG. Raises InvalidRequestError for an image that cannot be decoded.
     """
     if (image.width, image.height) == (width, height) and len(image.data) <= MAX_BYTES:
         return image
@@ -74,9 +74,9 @@ def _stretched(image: Image, size: tuple[int, int]) -> "PillowImage.Image":
     with open_image(image) as opened:
         opened.draft("RGB", (max(size), max(size)))  # a JPEG need not be decoded in full
         with suppress(*_BAD_EXIF):
-            opened.getexif()  # Pillow keeps what it has read
+            opened.getexif()  # Pillow caches it, so that exif_transpose below still finds it
         for name in _EXIF:
-            opened.info.pop(name, None)  # else Pillow writes it anew, and fails if it is odd
+            opened.info.pop(name, None)  # otherwise Pillow saves it again, and fails if it is odd
         ImageOps.exif_transpose(opened, in_place=True)
         resized = _in_8_bits(opened).resize(size, PillowImage.Resampling.LANCZOS)
     canvas = PillowImage.new("RGB", size, "white")
@@ -85,7 +85,7 @@ def _stretched(image: Image, size: tuple[int, int]) -> "PillowImage.Image":
 
 
 def _in_8_bits(image: "PillowImage.Image") -> "PillowImage.Image":
-    if image.mode.startswith("I"):  # 16 bits of grey, of which convert() would cut off the upper
+    if image.mode.startswith("I"):  # 16-bit grey: convert() alone would clip the high values
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 

@@ -1,4 +1,4 @@
-"""Stability AI's REST API, v2beta: one image a call, as the bytes of its file."""
+"""The upstream stability: Stability AI's REST API v2beta, one image file a call."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpResponse, HttpSession
 from sd3.settings import Rate
 from sd3.upstreams.resize import Resizer
-from sd3.upstreams.stability_common import answered_seed, reproducible, request_fields
+from sd3.upstreams.stability_common import reproducible, request_fields, returned_seed
 
 BASE_URL: Final = "https://api.stability.ai"
 
@@ -34,7 +34,7 @@ PRICES: Final = MappingProxyType({
     "sd3.5-medium": 35_000,
     "sd3.5-flash": 25_000,
 })  # fmt: skip
-"""Micro-dollars of an image by model: credits of $0.01, as of 2026-11."""
+"""The price of an image in micro-dollars by model, as of 2026-11. A credit is $0.01."""
 
 _CFG_SCALES: Final = (1.0, 10.0)
 
@@ -46,20 +46,20 @@ _FINAL: Final = MappingProxyType({
 
 
 class StabilityUpstream:
-    """Stability AI's Stable Diffusion 3.5."""
+    """Stable Diffusion 3.5 on Stability AI's own API."""
 
     name = "stability"
     images_per_call = 1
     rate: Rate | None = Rate(150, 10)
-    pause_seconds = 60  # it shuts out for so long whoever asks more often
+    pause_seconds = 60  # Stability blocks clients for so long after they exceed the rate
 
     def __init__(
         self, *, base_url: str, key: ApiKey, model: str, http: HttpSession | None = None
     ) -> None:
-        """Open no connection yet; an empty `base_url` is Stability's own.
+        """Set up the upstream without opening a connection.
 
-        Raises ValueError for a model without a price, and for a base URL that HttpSession does
-        not take.
+        An empty `base_url` is Stability's own. Raises ValueError for a model without a price, and
+        for a base URL that HttpSession does not accept.
         """
         if model not in PRICES:
             msg = f"STABILITY_MODEL is {model!r}, which is none of {', '.join(PRICES)}"
@@ -69,15 +69,15 @@ class StabilityUpstream:
         self._resizer = Resizer()
 
     def price(self, _request: GenerateRequest) -> int:
-        """Price an image in micro-dollars, also one that is filtered; failures are free."""
+        """Return the price of an image in micro-dollars, also if filtered; failures are free."""
         return PRICES[self._model]
 
-    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it generates from both
-        """Nothing: it generates from texts and images, in all sizes."""
+    def unsupported(self, _request: GenerateRequest, *, has_image: bool) -> Sequence[FieldError]:  # noqa: ARG002 - it supports both
+        """Return no errors: Stability generates from text and from images, in all sizes."""
         return ()
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:
-        """The steps, of which each model has its own number, and a cfg_scale out of its range."""
+        """Return `steps`, which each model fixes, and a `cfg_scale` outside of its range."""
         clamped = _cfg_scale(request) != request.cfg_scale
         return ("steps", "cfg_scale") if clamped else ("steps",)
 
@@ -116,9 +116,9 @@ def _cfg_scale(request: GenerateRequest) -> float:
 
 
 def _image(response: HttpResponse, seed: int) -> GeneratedImage:
-    seed = answered_seed(response.headers.get("seed"), sent=seed)
+    seed = returned_seed(response.headers.get("seed"), sent=seed)
     if response.headers.get("finish-reason", "SUCCESS") != "SUCCESS":
-        return GeneratedImage(seed, None)  # what came is blurred
+        return GeneratedImage(seed, None)  # the returned image is blurred
     try:
         return GeneratedImage(seed, read_image(bytes(response.body)))
     except InvalidImageError as error:
@@ -131,5 +131,6 @@ def _explain(response: ErrorResponse) -> UpstreamError:
         return ContentPolicyError(_FINAL[response.status, str(name)])
     message = response.describe("stability", name)
     if response.status == 500 and name:
-        return UpstreamUnchargedError(message)  # its own word, and no gateway's: failures are free
+        # A named error comes from Stability itself, not from a gateway: it is not charged.
+        return UpstreamUnchargedError(message)
     return response.to_error(message)

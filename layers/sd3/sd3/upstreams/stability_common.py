@@ -1,4 +1,4 @@
-"""What a request to Stability's own API and to its models on Bedrock has in common."""
+"""The parts that requests to Stability's own API and to its models on Bedrock have in common."""
 
 from types import MappingProxyType
 from typing import Final
@@ -14,15 +14,16 @@ ASPECT_RATIOS: Final = MappingProxyType({
     (1536, 640): "21:9", (640, 1536): "9:21", (1216, 832): "3:2",
     (832, 1216): "2:3", (1152, 896): "5:4", (896, 1152): "4:5",
 })  # fmt: skip
-"""By the sizes of the contract; the images have about a megapixel, and not always that size."""
+"""Aspect ratios by the sizes of the contract. The images have about one megapixel. Their size can
+differ from the requested size."""
 
 
 def request_fields(
     request: GenerateRequest, *, seed: int, has_image: bool
 ) -> dict[str, str | int | float]:
-    """The fields of one image, all but the image and what only one of the two has.
+    """Return the fields of one image that both APIs have, without the init image.
 
-    An image that is generated from an image has the image's size, and none may be asked for.
+    With an init image the result has the init image's size, and the request may not set one.
     """
     fields: dict[str, str | int | float] = {
         "prompt": request.prompt,
@@ -40,15 +41,16 @@ def request_fields(
 
 
 def reproducible(seed: int) -> int:
-    """The seed that an image is generated with, and keeps, so that it can be generated again.
+    """Return the seed to send and to record, with which the image can be generated again.
 
-    They end one below the contract's, and 0 would be a random one: 4294967295 is generated as 1.
+    Stability's largest seed is one less than the contract's, and 0 would mean a random seed. So
+    4294967295 becomes 1.
     """
     return seed if seed <= MAX_SEED else 1
 
 
-def answered_seed(said: object, *, sent: int) -> int:
-    """The seed that an answer names, as a number or a text; if it names none, the one sent."""
-    text = str(said)
+def returned_seed(value: object, *, sent: int) -> int:
+    """Return the seed of a response, a number or a string, or the sent one if it has none."""
+    text = str(value)
     seed = int(text) if text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS else 0
     return seed if 0 < seed <= MAX_SEED else sent

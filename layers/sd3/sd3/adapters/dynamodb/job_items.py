@@ -1,4 +1,4 @@
-"""A job as an item of the jobs table, and back."""
+"""The conversion between jobs and items of the jobs table."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 DELETED: Final = "deleted"
-"""The status of a deleted job's item. No job has it, so none is read from such an item."""
+"""The status of a deleted job's item. No job has this status."""
 
 KEEP_DELETED: Final = timedelta(days=1)
 
@@ -23,24 +23,24 @@ KEEP_KEY: Final = timedelta(days=1)
 
 
 def job_from(item: Item) -> Job:
-    """Read a job from its item, also from one of the table's stream; see `job_from_values`."""
+    """Read a job from an item of the table or of its stream; see `job_from_values`."""
     return job_from_values(from_item(item))
 
 
 def job_from_values(values: Mapping[str, Any]) -> Job:
     """Read a job from the values of its item.
 
-    Raises StorageError for one that cannot be read: perhaps a later version wrote it.
+    Raises StorageError for an item that cannot be read. A later version may have written it.
     """
     try:
         return Job.model_validate_json(values["document"])
     except ValidationError:
-        # Its text quotes the prompt, and would be logged.
+        # The cause is left out: its text quotes the prompt, and it would be logged.
         raise StorageError("A job in the table cannot be read.") from None
 
 
 def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
-    """Make the item of a job: the document, and copies of what conditions and indexes need."""
+    """Build a job's item: its document, and copies of the fields for conditions and indexes."""
     values: dict[str, object] = {
         "id": job.id,
         "client_id": job.client_id,
@@ -60,7 +60,7 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
 
 
 def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTypeDef]":
-    """Make the item of a deleted job, which for a day says whose job it was."""
+    """Build the item of a deleted job. For a day it records whose job it was."""
     return to_item(
         {
             "id": job.id,
@@ -72,12 +72,12 @@ def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTy
 
 
 def key_id(client_id: str, key: str) -> str:
-    """Return the id of an Idempotency-Key's item, which no job can have."""
+    """Return the id of an Idempotency-Key's item. No job can have such an id."""
     return f"key#{client_id}#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def key_item_from(job: Job, key: str, *, fingerprint: str) -> "dict[str, AttributeValueTypeDef]":
-    """Make the item of an Idempotency-Key, which belongs to a job for a day."""
+    """Build the item of an Idempotency-Key, which belongs to a job for a day."""
     return to_item(
         {
             "id": key_id(job.client_id, key),
@@ -89,5 +89,5 @@ def key_item_from(job: Job, key: str, *, fingerprint: str) -> "dict[str, Attribu
 
 
 def epoch_seconds(time: datetime) -> int:
-    """Return the whole seconds of the epoch."""
+    """Return a time as whole seconds since the epoch."""
     return int(time.timestamp())

@@ -1,4 +1,4 @@
-"""The jobs table's indexes: jobs in an order, page by page."""
+"""Queries of the jobs table's indexes, which return ordered jobs page by page."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,14 +16,15 @@ BY_CLIENT: Final = "by_client"
 """The index of jobs by client_id and created_at."""
 
 FAILED_BY_DAY: Final = "failed_by_day"
-"""The index of failed jobs by the day (UTC, ISO) and the time of their end."""
+"""The index of failed jobs by the day (UTC, ISO) and the time at which they ended."""
 
 _MAX_QUERIES: Final = 10
-"""Of one page: a filter that fits few jobs gives a short page and a cursor, not a long wait."""
+"""The most queries for one page. A filter that matches few jobs gives a short page and a cursor
+instead of a long wait."""
 
 
 class JobQueries:
-    """Reads many jobs at once, from indexes that can be a moment behind."""
+    """Reads many jobs at once, from indexes that are eventually consistent."""
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
@@ -37,7 +38,7 @@ class JobQueries:
         after: tuple[str, str] | None,
         now: datetime,
     ) -> JobPage:
-        """Read a client's jobs, newest first, after the position of an earlier page."""
+        """Read a page of a client's jobs, newest first; `after` is the last page's position."""
         names = {"#ttl": "ttl"}
         values: dict[str, object] = {":client": client_id, ":now": epoch_seconds(now)}
         conditions = "#ttl > :now"

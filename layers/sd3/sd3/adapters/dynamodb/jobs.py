@@ -1,4 +1,4 @@
-"""The jobs table: a job's life as conditional writes."""
+"""The jobs table, in which every change of a job is a conditional write."""
 
 import random
 import time
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 
 class JobStore(JobQueries):
-    """Jobs in DynamoDB, one item each, always written whole.
+    """Jobs in DynamoDB, one item each, which every write replaces as a whole.
 
-    `document` is the job as JSON. Beside it stand copies of what conditions and indexes look at,
-    and `ttl`, by which DynamoDB removes the item. A write needs the version that was read, and
-    records in the same transaction what it changes of the client's usage: nothing is recorded
-    twice or lost, whoever dies when.
+    The attribute `document` is the job as JSON. Other attributes copy the fields that conditions
+    and indexes need. By `ttl` DynamoDB removes the item. A write succeeds only if the version is
+    still the one that was read. The same transaction records the change of the client's usage, so
+    usage is never recorded twice or lost, even if a function dies.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class JobStore(JobQueries):
     def repeat_rejection(
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> None:
-        """Reject again what this process has just rejected; nothing is called.
+        """Reject a job from the cache if this process has just rejected one; makes no call.
 
-        `micros` is what the job may cost. Raises BudgetExceededError and RateLimitedError.
+        `micros` is the most that the job can cost. Raises BudgetExceededError and RateLimitedError.
         """
         if rejection := self._rejections.find(client_id, micros, limits=limits, now=now):
             raise rejection
 
     def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> Job | None:
-        """Write a new job and reserve what it may cost; None when its id is taken.
+        """Write a new job and reserve the most that it can cost; None when its id is taken.
 
-        Raises BudgetExceededError and RateLimitedError where the limits have no room for it, and
+        Raises BudgetExceededError and RateLimitedError when the job would exceed the limits, and
         StorageError.
         """
         try:
@@ -86,10 +86,10 @@ class JobStore(JobQueries):
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
     ) -> Job | IdempotencyRecord:
-        """Write a new job together with its Idempotency-Key, or find the record that has the key.
+        """Write a new job together with its Idempotency-Key, or return the key's existing record.
 
-        The record of the job `instead_of` is replaced. `fingerprint` is of the request. Raises
-        IdempotencyMismatchError when the id is another job's, and what `create` does.
+        A record of the job `instead_of` is replaced. `fingerprint` is the request's. Raises
+        IdempotencyMismatchError when another job has the id, and the same errors as `create`.
         """
         put_key = self._table.put_part(
             key_item_from(job, key, fingerprint=fingerprint),
@@ -113,15 +113,14 @@ class JobStore(JobQueries):
     def find_idempotency_record(
         self, client_id: str, key: str, *, now: datetime
     ) -> IdempotencyRecord | None:
-        """Find which job has a client's Idempotency-Key. Raises StorageError."""
+        """Find the record of a client's Idempotency-Key. Raises StorageError."""
         values = self._read(key_id(client_id, key), now=now)
         return _record_from(values) if values else None
 
     def save(self, job: Job) -> Job:
-        """Write the next state of a job, and record in the ledger what that changes.
+        """Write the next state of a job, and record the change of its usage in the ledger.
 
-        Raises LeaseLostError when somebody else has written the job since it was read, and
-        StorageError.
+        Raises LeaseLostError when the stored job has changed since it was read, and StorageError.
         """
         stored = job.model_copy(update={"version": job.version + 1, "recorded": job.usage})
         unchanged = {
@@ -140,9 +139,9 @@ class JobStore(JobQueries):
         return stored
 
     def delete(self, job: Job, *, now: datetime) -> None:
-        """Replace an ended job, for a day, by a note of its deletion; its cost stays recorded.
+        """Replace an ended job for a day by a record of its deletion; its cost stays recorded.
 
-        Raises LeaseLostError when it is open again, and StorageError.
+        Raises LeaseLostError when the job is open again, and StorageError.
         """
         try:
             self._table.put(
@@ -157,10 +156,10 @@ class JobStore(JobQueries):
             raise LeaseLostError("The job has changed meanwhile.") from error
 
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
-        """Read a job, of `client_id` if one is given.
+        """Read a job; with `client_id`, only a job of that client.
 
-        Raises NotFoundError, also past its expiry and for another client's, GoneError for the
-        client's own that was deleted, and StorageError.
+        Raises NotFoundError for a missing job, an expired job and another client's job. Raises
+        GoneError for a deleted job, and StorageError.
         """
         values = self._read(job_id, now=now) if JOB_ID.fullmatch(job_id) else None
         if values is None or client_id not in {None, values["client_id"]}:
@@ -170,7 +169,7 @@ class JobStore(JobQueries):
         return job_from_values(values)
 
     def _read(self, item_id: str, *, now: datetime) -> dict[str, Any] | None:
-        """Read the values of an item, unless it has expired: DynamoDB removes items late."""
+        """Read the values of an item. Return None for an expired item: DynamoDB removes it late."""
         item = self._table.get(item_id)
         values = from_item(item) if item else None
         return values if values and values["ttl"] > now.timestamp() else None
@@ -178,7 +177,7 @@ class JobStore(JobQueries):
     def _create(
         self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
     ) -> Job:
-        """Write a new job after `puts`. A taken id or key comes before a limit that is reached."""
+        """Write a new job together with `puts`. A taken id or key has precedence over a limit."""
         stored = job.model_copy(update={"recorded": job.usage})
         put = self._table.put_part(
             item_from(stored), ConditionExpression="attribute_not_exists(id)"
@@ -193,7 +192,7 @@ class JobStore(JobQueries):
         return stored
 
     def _rejection(self, job: Job, limits: ClientLimits, *, day: Item | None) -> RequestError:
-        """Name the limit that has no room for a job: the budget, if `day` is its ledger item."""
+        """Build the error of the exceeded limit: the budget's if `day` is the day's ledger item."""
         now = job.created_at
         if day is None:
             self._rejections.note_rate(job.client_id, now=now)

@@ -1,4 +1,4 @@
-"""The usage table: what jobs cost their clients, recorded in the same write as the job itself."""
+"""The usage table: the costs of clients' jobs, written in the same transactions as the jobs."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -35,12 +35,12 @@ KEEP_MINUTE: Final = timedelta(minutes=5)
 
 
 def usage_from_item(item: Item) -> UsageEntry:
-    """Read what a day's item has recorded."""
+    """Read the usage of a day from its item."""
     return UsageEntry.model_validate(from_item(item))
 
 
 def record_usage(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
-    """Build the part of a transaction that records a change on the job's day."""
+    """Build the part of a transaction that adds a change of usage to the job's day."""
     return {"Update": _recorded(table, job, change)}
 
 
@@ -50,7 +50,7 @@ def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteIt
     day = _recorded(table, job, change)
     if limits.daily_budget_micros is not None:
         room = limits.daily_budget_micros - change.committed
-        # A day without usage has room for what fits the budget at all.
+        # A day without usage has room for a job that fits the whole budget.
         first = "attribute_not_exists(committed) OR " if room >= 0 else ""
         day["ConditionExpression"] = f"{first}committed <= :room"
         day["ExpressionAttributeValues"] = {
@@ -68,7 +68,7 @@ def _recorded(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
     numbers = {
         "reserved": change.reserved,
         "spent": change.spent,
-        "committed": change.committed,  # beside its parts: conditions cannot add
+        "committed": change.committed,  # stored beside its parts, since conditions cannot add
         "images": change.images,
     }
     added = ", ".join(f"{name} :{name}" for name in numbers)
@@ -105,14 +105,14 @@ def _key(client_id: str, day: str) -> "dict[str, AttributeValueTypeDef]":
 
 
 KEEP_BUDGET: Final = timedelta(seconds=5)
-"""For so long a rejected amount is rejected again, also if a refund has made room meanwhile."""
+"""How long a rejected amount is rejected again, even if a refund makes room for it meanwhile."""
 
 
 class _Rejection(NamedTuple):
     until: datetime
     micros: int = 0
     left: int | None = None
-    """Of the budget; None when it was the minute's."""
+    """What is left of the budget; None for a rejection by the rate limit."""
 
 
 class RejectionCache:
@@ -122,17 +122,17 @@ class RejectionCache:
         self._last: dict[str, _Rejection] = {}
 
     def note_budget(self, client_id: str, micros: int, *, left: int, now: datetime) -> None:
-        """Note that a budget had no room for `micros`, but for `left` micro-dollars."""
+        """Record that a budget had `left` micro-dollars left, too few for `micros`."""
         self._note(client_id, _Rejection(min(now + KEEP_BUDGET, next_day(now)), micros, left), now)
 
     def note_rate(self, client_id: str, *, now: datetime) -> None:
-        """Note that a minute had no room."""
+        """Record that the rate limit of the current minute was reached."""
         self._note(client_id, _Rejection(next_minute(now)), now)
 
     def find(
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> RequestError | None:
-        """Return the error for a request that costs `micros`, if it is known to be rejected."""
+        """Return the error for a request that costs `micros`, or None if none is cached."""
         last = self._last.get(client_id)
         if last is None or now >= last.until:
             return None
@@ -148,7 +148,7 @@ class RejectionCache:
 
 
 class UsageStore:
-    """Reads the ledger: one item for each client and day, which jobs.JobStore writes."""
+    """Reads the ledger. It has one item for each client and day, which jobs.JobStore writes."""
 
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client, self._table = client, table

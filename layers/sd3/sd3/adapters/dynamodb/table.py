@@ -1,6 +1,6 @@
-"""DynamoDB: items to and from Python values, and the calls to the jobs table.
+"""DynamoDB: the conversion of items to and from Python values, and the calls to the jobs table.
 
-The values are texts, whole numbers, sets of texts, and maps of these.
+The values are strings, whole numbers, sets of strings, and maps of these.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,13 +29,13 @@ _TRIES: Final = 12
 _BACKOFF_SECONDS: Final = 0.02
 
 _MAX_BACKOFF_SECONDS: Final = 1.0
-"""All tries together wait for some 4 s: long enough for other writers, and well within the time
-that an attempt reserves to write its end."""
+"""All tries together wait for about 4 s. That is long enough for other writers, and well within the
+time that an attempt reserves to save its result."""
 
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
 )
-"""Why a transaction was canceled that can be tried again: another one was using an item."""
+"""The cancellation reasons of a transaction that can be retried, since an item was in use."""
 
 
 def to_item(values: Mapping[str, object]) -> "dict[str, AttributeValueTypeDef]":
@@ -57,10 +57,10 @@ def _whole(value: Any) -> Any:
 
 
 class ConditionFailedError(Exception):
-    """A condition on an item failed; nothing was written.
+    """A condition on an item failed, and nothing was written.
 
-    `failed` has the items whose conditions failed, by their position in the transaction. An item
-    is empty where there is none, or where the write did not ask for it.
+    `failed` has the items whose conditions failed, by their position in the transaction. An item is
+    empty if it does not exist, or if the write did not request it.
     """
 
     def __init__(self, failed: Mapping[int, Item]) -> None:
@@ -69,7 +69,7 @@ class ConditionFailedError(Exception):
 
 
 class JobTable:
-    """One table, and transactions that write to it and to others."""
+    """The jobs table, and transactions that write to it and to other tables."""
 
     def __init__(
         self,
@@ -107,7 +107,8 @@ class JobTable:
     def transact(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
         """Write all of the parts, or none. Raises ConditionFailedError and StorageError.
 
-        botocore gives each call a token, so DynamoDB applies a call once whose reply was lost.
+        botocore gives each call a token, so that DynamoDB applies a call only once even if its
+        response is lost.
         """
         self._call(self._client.transact_write_items, TransactItems=parts)
 
@@ -139,7 +140,7 @@ def _is_busy(error: ClientError) -> bool:
 
 
 def _failed_conditions(error: ClientError) -> dict[int, Item]:
-    """Return the conditions that did not hold, by position; none for every other error."""
+    """Return the items whose conditions failed, by position; none for any other error."""
     if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
         return {0: {}}
     return {

@@ -1,4 +1,4 @@
-"""The tokens of clients, as an operator makes, lists and revokes them; no function does."""
+"""The administration of clients' tokens. Only operators use it, and no function."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef, UpdateTypeDef
 
 MAX_TOKENS: Final = 100
-"""Active tokens of one client: as many as one transaction writes."""
+"""The most active tokens of one client: a transaction writes up to 100 items."""
 
 _TOKEN_BYTES: Final = 32
 
@@ -24,7 +24,7 @@ _PREFIX: Final = re.compile(r"[0-9a-f]{1,64}")
 
 
 class TokenStore:
-    """The clients' table, read as a whole: an operator does that once in a while."""
+    """Issues, lists and revokes tokens. It scans the whole table, which operators rarely do."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class TokenStore:
         expires_at: datetime | None = None,
         limits: Mapping[str, int | None] | None = None,
     ) -> str:
-        """Make a new token for a client, and return it: it cannot be read again.
+        """Create a token for a client and return it. The token cannot be read again.
 
-        A name and limits that are given replace those of all its active tokens; a limit of None
-        is lifted. All of it is written, or nothing. Raises ValueError for an argument that is not
-        valid or one token too many, and StorageError.
+        A given name and given limits replace those of all active tokens of the client. A limit of
+        None is removed. One transaction writes everything. Raises ValueError for an invalid
+        argument or more than MAX_TOKENS active tokens, and StorageError.
         """
         now = self._now()
         _check(client_id, expires_at, now=now)
@@ -77,14 +77,14 @@ class TokenStore:
         return sorted(self._read(), key=lambda token: (token.client_id, token.created_at))
 
     def revoke(self, client_id: str, prefix: str | None = None) -> int:
-        """Revoke a client's tokens, or the one whose hash begins with `prefix`.
+        """Revoke all tokens of a client, or the one whose hash begins with `prefix`.
 
-        Returns how many of them were active. Raises ValueError when there is no such client or
-        token, or more than one of that prefix, and StorageError: the same call can then be
-        repeated.
+        Returns how many of them were active. Raises ValueError when the client or token does not
+        exist, or several tokens have the prefix. Raises StorageError, after which the same call can
+        be repeated.
         """
         if prefix is not None and not _PREFIX.fullmatch(prefix):
-            # It may be the token itself, so it is not quoted.
+            # The argument may be the token itself, so the message does not quote it.
             raise ValueError("a token is named by the id that it is listed with")
         known = list(self._read(client_id))
         if not known:
@@ -101,7 +101,7 @@ class TokenStore:
         return len(active)
 
     def _read(self, client_id: str | None = None) -> Iterator[Token]:
-        """Read the table itself: its index may be a moment behind."""
+        """Read the table itself, since its index is only eventually consistent."""
         chosen: dict[str, Any] = {}
         if client_id is not None:
             chosen = {
@@ -116,7 +116,7 @@ class TokenStore:
                 yield from map(token_from, page["Items"])
 
     def _write(self, new: Token, outdated: list[Token]) -> None:
-        """Put a token, and its client's name and limits on the tokens that have others."""
+        """Write a new token, and update the name and limits of the client's outdated tokens."""
         items: list[TransactWriteItemTypeDef] = [
             {"Update": self._update(token, new)} for token in outdated
         ]
@@ -130,9 +130,9 @@ class TokenStore:
 
     def _update(self, token: Token, new: Token) -> "UpdateTypeDef":
         limits = {name: value for name, value in new.limits._asdict().items() if value is not None}
-        lifted = [name for name in ClientLimits._fields if name not in limits]
+        removed = [name for name in ClientLimits._fields if name not in limits]
         sets = ["#name = :name", *(f"{name} = :{name}" for name in limits)]
-        removes = f" REMOVE {', '.join(lifted)}" if lifted else ""
+        removes = f" REMOVE {', '.join(removed)}" if removed else ""
         return {
             "TableName": self._table,
             "Key": to_item({"token_sha256": token.sha256}),

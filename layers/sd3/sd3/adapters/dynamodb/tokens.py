@@ -1,4 +1,4 @@
-"""The clients of the service, found by their bearer tokens."""
+"""The clients table, in which the service finds clients by their bearer tokens."""
 
 import hashlib
 import re
@@ -18,11 +18,11 @@ BY_CLIENT_ID: Final = "by_client_id"
 """The index of tokens by their client."""
 
 _TOKEN: Final = re.compile(r"sd3_[A-Za-z0-9_-]{43}")
-"""32 random bytes are 43 characters of base64 without padding."""
+"""A token has 32 random bytes, which are 43 characters of base64 without padding."""
 
 
 class ClientStore:
-    """Tokens in a DynamoDB table, by their SHA-256: a stolen table opens nothing."""
+    """Clients in a DynamoDB table by the SHA-256 of their tokens. It stores no token itself."""
 
     def __init__(
         self,
@@ -36,27 +36,27 @@ class ClientStore:
         self._now = now
 
     def find(self, token: str) -> Client | None:
-        """Find a client by its token; None if that is malformed, unknown, expired or revoked.
+        """Find a client by its token; None if the token is malformed, unknown, expired or revoked.
 
         Raises StorageError when the table cannot be read.
         """
         if not _TOKEN.fullmatch(token):
             return None
         with storage_errors("The clients' table could not be read."):
-            answer = self._client.get_item(
+            reply = self._client.get_item(
                 TableName=self._table, Key=to_item({"token_sha256": sha256_of(token)})
             )
-        if "Item" not in answer:
+        if "Item" not in reply:
             return None
-        found = token_from(answer["Item"])
+        found = token_from(reply["Item"])
         if not found.is_active(now=self._now()):
             return None
         return Client(found.client_id, found.name, found.scopes, found.limits)
 
     def get(self, client_id: str) -> Client | None:
-        """Find a client that has an active token; None if the index does not have it, or not yet.
+        """Find a client that has an active token; None if the index has no such client (yet).
 
-        Its scopes are those of all its active tokens together. Raises StorageError when the table
+        The client has the scopes of all its active tokens. Raises StorageError when the table
         cannot be read.
         """
         if not CLIENT_ID.fullmatch(client_id):
@@ -70,25 +70,25 @@ class ClientStore:
         return Client(client_id, newest.name, scopes, newest.limits)
 
     def _tokens(self, client_id: str) -> list[Token]:
-        """Read a client's tokens, in one page: 1 MB has room for thousands."""
+        """Read a client's tokens. They fit in one page, since 1 MB has room for thousands."""
         with storage_errors("The clients' table could not be read."):
-            answer = self._client.query(
+            reply = self._client.query(
                 TableName=self._table,
                 IndexName=BY_CLIENT_ID,
                 KeyConditionExpression="client_id = :client",
                 FilterExpression="attribute_not_exists(revoked_at)",
                 ExpressionAttributeValues=to_item({":client": client_id}),
             )
-        return [token_from(item) for item in answer["Items"]]
+        return [token_from(item) for item in reply["Items"]]
 
 
 def sha256_of(token: str) -> str:
-    """Return the hash that a token is stored by, in hex."""
+    """Return the hash under which a token is stored, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def token_from(item: Item) -> Token:
-    """Read a token from its item; one that was written before there were scopes has them all."""
+    """Read a token from its item. An item that is older than scopes has all of them."""
     values = from_item(item)
     expires_at, revoked_at = (
         datetime.fromisoformat(values[name]) if name in values else None
@@ -107,7 +107,7 @@ def token_from(item: Item) -> Token:
 
 
 def item_from(token: Token) -> "dict[str, AttributeValueTypeDef]":
-    """Make the item of a token, without the attributes that it has no value for."""
+    """Build the item of a token, without attributes that have no value."""
     values = {
         "token_sha256": token.sha256,
         "client_id": token.client_id,

@@ -1,4 +1,4 @@
-"""The images bucket: images are put in parallel, and links are signed when a job is read."""
+"""The images bucket: it stores images in parallel and signs links when a job is read."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageStore:
-    """Images in S3 under `{client}/{job}/{index}.{ext}`: to write one again changes nothing."""
+    """Images in S3 under `{client}/{job}/{index}.{ext}`. Storing an image again is harmless."""
 
     def __init__(
         self,
@@ -39,13 +39,13 @@ class ImageStore:
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="put")
 
     def save_init_image(self, folder: str, image: Image) -> str:
-        """Store the image that a job starts from; return its key. Raises StorageError."""
+        """Store a job's init image; return its key. Raises StorageError."""
         key = f"{folder}/init.{extension(image.content_type)}"
         self._put(key, image)
         return key
 
     def get_init_image(self, key: str) -> Image:
-        """Read back the image that a job starts from. Raises StorageError."""
+        """Read a job's init image. Raises StorageError."""
         with storage_errors("The init image could not be read."):
             data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         return read_image(data)
@@ -53,10 +53,10 @@ class ImageStore:
     def delete_all(self, folder: str, *, count: int) -> None:
         """Remove every object that a job of `count` images can have. Raises StorageError.
 
-        Their keys are known, so nothing is listed. A key without an object is no error.
+        The keys are known, so no listing is needed. A key without an object is no error.
         """
         names = ("init", *map(str, range(count)))
-        keys = [f"{folder}/{name}.{ending}" for name in names for ending in EXTENSIONS.values()]
+        keys = [f"{folder}/{name}.{ext}" for name in names for ext in EXTENSIONS.values()]
         with storage_errors("The images could not be removed."):
             reply = self._client.delete_objects(
                 Bucket=self._bucket,
@@ -66,12 +66,12 @@ class ImageStore:
             raise StorageError("Some images could not be removed.")
 
     def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
-        """Store the images of a job, all at once; return one record for each, in order.
+        """Store the images of a job in parallel; return one record for each, in order.
 
-        An image that S3 does not take has a record without a key, and the others are stored.
-        Raises StorageError when none of them could be stored.
+        If an image cannot be stored, its record has no key and the others are still stored.
+        Raises StorageError when no image could be stored.
         """
-        puts = self._pool.map(lambda pair: self._keep(folder, *pair), enumerate(generated))
+        puts = self._pool.map(lambda pair: self._save(folder, *pair), enumerate(generated))
         records = tuple(puts)
         has_images = any(one.image for one in generated)
         if has_images and not any(record.key for record in records):
@@ -79,7 +79,7 @@ class ImageStore:
         return records
 
     def sign(self, key: str, *, now: datetime) -> Link:
-        """Sign a link to `key`; it expires with the credentials that sign it, if they do first."""
+        """Sign a link to `key`. It ends with its TTL or the signing credentials, if earlier."""
         ends = now + self._url_ttl
         expiry = self._credentials_expiry()
         if expiry and expiry < ends:
@@ -91,7 +91,7 @@ class ImageStore:
         )
         return Link(url, ends)
 
-    def _keep(self, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
+    def _save(self, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
         image = generated.image
         record = ImageRecord(
             index=index,
@@ -128,7 +128,7 @@ class ImageStore:
                 Key=key,
                 Body=image.data,
                 ContentType=image.content_type,
-                # S3 checks it, clients get it, and botocore does not hash again.
+                # S3 checks the body against it, and botocore need not hash the body again.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
         return digest

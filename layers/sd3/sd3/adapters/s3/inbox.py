@@ -1,4 +1,4 @@
-"""The inbox in S3: files that clients put there, and their results in the images bucket."""
+"""The inbox in S3: the files that clients put there, and their results in the images bucket."""
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,8 +17,8 @@ _REMOVED: Final = {
 }
 
 _MISSING: Final = frozenset(("403", "404"))
-"""The codes of a HEAD of a missing key; S3 answers 403 where ListBucket is denied. If 403 means
-something else, the put that follows fails as well."""
+"""The error codes of a HEAD request for a missing key. S3 responds 403 where ListBucket is denied.
+If the 403 has another cause, the following put fails as well."""
 
 _CHANGED: Final = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"))
 
@@ -30,10 +30,10 @@ class InboxFileStore:
         self._client = client
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None:
-        """Read a file, or return None when it was replaced: S3 sends an event for the new one too.
+        """Read a file. Return None if it was replaced, since the new file has its own event.
 
-        Raises TooLargeError before anything is read, NotFoundError for a file that was removed,
-        and StorageError.
+        Raises TooLargeError before it reads the body, NotFoundError for a removed file, and
+        StorageError.
         """
         with storage_errors(
             "The file could not be read.", ignored=("PreconditionFailed",), instead=_REMOVED
@@ -54,10 +54,10 @@ class _Result(NamedTuple):
 
 
 class InboxResultStore:
-    """Result files, each with the sequencer of its upload as metadata.
+    """Writes result files, each with the sequencer of its upload as metadata.
 
-    Events come twice and out of order, and jobs end in any order. So a result is written only if
-    the one that it was compared with has not changed.
+    Events can arrive twice and out of order, and jobs end in any order. So a write compares its
+    sequencer with that of the stored result, on condition that this result does not change.
     """
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
@@ -65,9 +65,9 @@ class InboxResultStore:
         self._bucket = bucket
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool:
-        """Write a result, JSON; return False when there is one of a later upload.
+        """Write a result in JSON; return False if a later upload already has one.
 
-        The `first` result of an upload does not replace another one of the same upload. Raises
+        The `first` result of an upload does not replace another result of the same upload. Raises
         StorageError.
         """
         for _ in range(_TRIES):
@@ -100,9 +100,9 @@ class InboxResultStore:
 
 
 def _may_follow(present: str, new: str, *, first: bool) -> bool:
-    """Compare two sequencers: S3 orders the uploads of one key by them.
+    """Compare two sequencers, by which S3 orders the uploads of one key.
 
-    They are hexadecimal; the shorter one is filled with zeros at its end.
+    They are hexadecimal. The shorter one is padded with zeros at its end.
     """
     digits = max(len(present), len(new))
     before, after = (text.upper().ljust(digits, "0") for text in (present, new))

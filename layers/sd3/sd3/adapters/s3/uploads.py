@@ -1,4 +1,4 @@
-"""Uploads in S3: the forms that clients send images with, and the images that they sent."""
+"""Uploads in S3: signed forms by which clients send init images, and the images themselves."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 FOLDER: Final = "_uploads"
-"""No client's id begins with _, so uploads are removed apart from everybody's images."""
+"""No client's id begins with _, so a lifecycle rule can remove uploads separately from images."""
 
 FORM_TTL: Final = timedelta(minutes=15)
 
@@ -22,11 +22,11 @@ KEEP: Final = timedelta(days=1)
 _MISSING: Final = dict.fromkeys(
     ("AccessDenied", "NoSuchKey"), lambda _: NotFoundError("There is no such upload.")
 )
-"""The codes for a key that does not exist; S3 answers the first one where ListBucket is denied."""
+"""The error codes of a missing key. S3 returns the first one where ListBucket is denied."""
 
 
 class UploadStore:
-    """Uploads under `_uploads/{client}/{upload}`: no client finds the upload of another one."""
+    """Uploads under `_uploads/{client}/{upload}`. A client cannot read another client's upload."""
 
     def __init__(
         self,
@@ -42,9 +42,10 @@ class UploadStore:
     def form(
         self, client_id: str, upload_id: str, *, content_type: str, now: datetime
     ) -> UploadForm:
-        """Sign a form; its policy fixes bucket, key, type, and a size of 1 byte to 20 MB.
+        """Sign a form. Its policy fixes the bucket, key and type, and a size of 1 byte to 20 MB.
 
-        It expires after 15 minutes, or with the credentials that sign it. Nothing is called.
+        The form expires after 15 minutes, or earlier with the credentials that sign it. Signing
+        makes no call.
         """
         ends = min(filter(None, (now + FORM_TTL, self._credentials_expiry())))
         signed = self._client.generate_presigned_post(
@@ -57,14 +58,14 @@ class UploadStore:
             ],
             ExpiresIn=max(int((ends - now).total_seconds()), 1),
         )
-        # The policy has whole seconds.
+        # The policy's expiry is in whole seconds.
         return UploadForm(signed["url"], signed["fields"], ends.replace(microsecond=0))
 
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes:
         """Read an upload.
 
-        Raises NotFoundError, also for an upload that is more than a day old, since S3 removes
-        objects late; TooLargeError before anything is read; and StorageError.
+        Raises NotFoundError for a missing upload and for one that is more than a day old, which S3
+        may not have removed yet. Raises TooLargeError before it reads the body, and StorageError.
         """
         with storage_errors("The upload could not be read.", instead=_MISSING):
             reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))

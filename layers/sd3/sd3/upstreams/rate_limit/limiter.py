@@ -1,15 +1,14 @@
-"""Limits and guards the calls of all functions to one upstream, by one item of a table.
+"""The rate limiter and circuit breaker of one upstream, which all functions share in one item.
 
 Slots: a caller moves `next_slot_at` on by one slot for each of its calls, in one conditional
-write. The first caller after a time without calls notes that time in `idle_since` and `idle_until`.
+write. The first caller after idle time records that time in `idle_since` and `idle_until`.
 
-Circuit breaker: `failures` counts acquisitions that failed one after the other. From FAILURES on,
-nobody calls until `open_until`. Then one caller moves `open_until` past its own call and is the
-probe. Its success lets everybody in; its failure doubles the time. A probe that dies holds the
-others up for PROBE_SECONDS.
+Circuit breaker: `failures` counts consecutive acquisitions whose calls failed. At FAILURES the
+breaker opens, and no caller may call until `open_until`. Then one caller becomes the probe: it
+moves `open_until` past its own call. Its success closes the breaker. Its failure doubles the time.
+A probe that dies blocks the others for PROBE_SECONDS.
 
-Leases: where the number of concurrent calls is bounded, each call has a lease in `leases`, with the
-time at which it expires.
+Leases: where concurrency is bounded, each call has a lease in `leases`, with its expiry.
 """
 
 import logging
@@ -39,17 +38,17 @@ from sd3.upstreams.rate_limit.schedule import (
 from sd3.upstreams.rate_limit.table import ChangedError, RateLimitTable, Update, acquire_update
 
 FAILURES: Final = 5
-"""Failed acquisitions in a row after which nobody calls for a while."""
+"""Consecutive failed acquisitions that open the circuit breaker."""
 
 OPEN_SECONDS: Final = 5
 
 MAX_OPEN_SECONDS: Final = 120
 
 FULL_SECONDS: Final = 2
-"""Until it is worth asking again for a lease."""
+"""Retry-After when all leases are taken."""
 
 MAX_PAUSE_SECONDS: Final = 600
-"""The longest pause that an upstream can ask for."""
+"""The longest pause that an upstream's Retry-After can cause."""
 
 _TRIES: Final = 8
 
@@ -57,7 +56,7 @@ _logger = logging.getLogger(__name__)
 
 
 class SharedRateLimiter:
-    """Implements dispatch.RateLimiter for one upstream, for all functions together."""
+    """The dispatch.RateLimiter of one upstream, which all functions share."""
 
     def __init__(
         self,
@@ -66,17 +65,17 @@ class SharedRateLimiter:
         bounds: RateBounds,
         clock: Callable[[], float],
     ) -> None:
-        """`clock` has seconds since the epoch. Nothing is called yet."""
+        """Set up the limiter without a call; `clock` returns seconds since the epoch."""
         self._table, self._bounds, self._clock = table, bounds, clock
         self._next_slot_at = 0
-        """As it was last read. It only grows."""
+        """The value at the last read. It only grows."""
         self._is_busy = False
-        """Whether others had reserved future slots then."""
+        """Whether other callers had reserved future slots at the last read."""
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
-        """Take slots for up to `calls` calls, each within `patience` seconds.
+        """Reserve slots for up to `calls` calls, each within `patience` seconds.
 
-        Raises UpstreamRateLimitedError when there is none, and StorageError.
+        Raises UpstreamRateLimitedError when there is no such slot, and StorageError.
         """
         known: LimiterState | None = None
         for _ in range(_TRIES):
@@ -113,7 +112,7 @@ class SharedRateLimiter:
         raise UpstreamRateLimitedError("Too many calls are to be made at once.", retry_after=1)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Record how the calls ended. A table that cannot be written is logged."""
+        """Record how the calls ended. An error of the table is logged, not raised."""
         pause = max(map(self._pause, errors), default=0)
         try:
             if pause:
@@ -150,15 +149,15 @@ class SharedRateLimiter:
         )
 
     def _rejection(self, state: LimiterState, now: int, latest: int) -> UpstreamRateLimitedError:
-        """Say why nobody may call now, and when it is worth asking again."""
+        """Return the error that says why no call may start now, and when to retry."""
         if state.open_until > now:
             seconds = (state.open_until - now) / MICROSECONDS
             return UpstreamRateLimitedError(
                 "The upstream fails, and rests a while.", retry_after=seconds
             )
         if state.next_slot_at > latest:
-            # A quarter of the patience before the last reserved slot: callers come back spread
-            # over some time, and no slot should pass unused meanwhile.
+            # Callers retry when the last reserved slot is three quarters of their patience away.
+            # They do not all retry at once, and no slot should pass unused meanwhile.
             seconds = (state.next_slot_at - now - (latest - now) / 4) / MICROSECONDS
             return UpstreamRateLimitedError(
                 "The upstream's calls are used up.", retry_after=seconds
@@ -170,11 +169,11 @@ class SharedRateLimiter:
         if not isinstance(error, UpstreamUnavailableError) or _is_ours(error):
             return 0.0
         default = self._bounds.pause_seconds if _is_throttled(error) else 0
-        asked = default if error.retry_after is None else error.retry_after
-        return min(asked, MAX_PAUSE_SECONDS)
+        seconds = default if error.retry_after is None else error.retry_after
+        return min(seconds, MAX_PAUSE_SECONDS)
 
     def _pause_until(self, until: int) -> None:
-        """Let no slot begin before `until`."""
+        """Delay all slots to `until` or later."""
         forget_idle_time = Update(removes=["idle_since", "idle_until"])
         hold_back = Update(
             sets=["next_slot_at = :until"],
@@ -190,9 +189,9 @@ class SharedRateLimiter:
             self._next_slot_at = max(self._next_slot_at, until)
 
     def _count_failure(self, *, is_probe: bool) -> None:
-        """Count a failure. While the breaker is open only the probe's failure counts.
+        """Count a failure. While the breaker is open, only the probe's failure counts.
 
-        Other calls began before it opened and would count one outage many times.
+        Other calls began before the breaker opened. They would count one outage many times.
         """
         conditions = [] if is_probe else ["attribute_not_exists(open_until)"]
         count = Update(adds=["failures :one"], conditions=conditions, values={":one": 1})
@@ -204,21 +203,21 @@ class SharedRateLimiter:
                 open_breaker.values[":until"] = self._now() + int(seconds * MICROSECONDS)
                 self._table.update(open_breaker)
         except ChangedError:
-            return  # another caller has opened the breaker meanwhile
+            return  # meanwhile another caller has opened the breaker
 
     def _now(self) -> int:
         return int(self._clock() * MICROSECONDS)
 
 
 def _is_failure(error: Sd3Error | None) -> bool:
-    """Whether a call shows that the upstream is broken, and not only busy or unwilling."""
+    """Return whether a call shows that the upstream is broken, not busy or rejecting a request."""
     if isinstance(error, UpstreamUnavailableError):
         return not _is_inconclusive(error)
     return isinstance(error, UpstreamFailedError | UpstreamTimeoutError | UpstreamResponseError)
 
 
 def _is_inconclusive(error: Sd3Error | None) -> bool:
-    """Whether a call shows nothing about the upstream's health."""
+    """Return whether a call shows nothing about the upstream's health."""
     return _is_throttled(error) or _is_ours(error)
 
 

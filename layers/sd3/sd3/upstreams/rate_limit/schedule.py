@@ -1,9 +1,9 @@
 """The arithmetic of the rate limiter: when calls may start. It has neither clock nor table.
 
 Each call takes one slot of window / calls seconds, and slots follow each other. Slots that passed
-unused may be made up in a burst, up to one window of them: calls after a pause need not wait. Still
-no window has more calls than it allows. A burst of k calls has k unused slots before it and its own
-k slots after it.
+unused may be made up in a burst of up to one window, so calls after idle time need not wait. Still
+no window has more calls than the rate allows: a burst of k calls has k unused slots before it and
+its own k slots after it.
 
 All times are whole microseconds since the epoch.
 """
@@ -18,27 +18,27 @@ from sd3.settings import Rate
 MICROSECONDS: Final = 1_000_000
 
 _LATE_SECONDS: Final = 0.25
-"""How much later than another a call can reach the upstream. Windows are longer by that."""
+"""How much later than another call a call can reach the upstream. Windows are longer by that."""
 
 _LATE_SHARE: Final = 0.04
-"""The most of a window that is given up for it: short windows lose little."""
+"""The largest share of a window that is added for it, so that short windows lose little."""
 
 _MAX_EXPIRED: Final = 50
-"""Leases that one write removes: DynamoDB's expressions end at 4 KB."""
+"""The most leases that one write removes: DynamoDB limits an expression to 4 KB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateBounds:
-    """How often, and how often at once, an upstream may be called."""
+    """The limits on the rate and the concurrency of the calls to an upstream."""
 
     rate: Rate | None = None
     concurrency: int | None = None
     pause_seconds: int = 5
-    """After a 429 that does not say for how long."""
+    """The pause after a 429 without Retry-After."""
 
     @property
     def slot(self) -> int:
-        """Time from one call to the next; 0 without a rate."""
+        """Return the time from one call to the next; 0 without a rate."""
         if self.rate is None:
             return 0
         window = self.rate.seconds
@@ -47,13 +47,13 @@ class RateBounds:
 
     @property
     def window(self) -> int:
-        """The most idle time that can be made up."""
+        """Return the most idle time that can be made up."""
         return self.rate.seconds * MICROSECONDS if self.rate else 0
 
 
 @dataclass(frozen=True)
 class LimiterState:
-    """The limiter's item as it was read. `next_slot_at` is when the next free slot begins."""
+    """The limiter's item at one time. `next_slot_at` is when the next free slot begins."""
 
     next_slot_at: int = 0
     idle_since: int = 0
@@ -61,12 +61,12 @@ class LimiterState:
     """End of the last interval in which no slot was in use."""
     failures: int = 0
     open_until: int = 0
-    """Until when the circuit breaker is open; 0 when it is closed."""
+    """The time until which the circuit breaker is open; 0 when it is closed."""
     leases: Mapping[str, int] | None = field(default_factory=dict)
     """Concurrency leases by name, with their expiry; None where concurrency was never bounded."""
 
     def expired_leases(self, now: int) -> dict[str, int]:
-        """Find leases whose function has died, as many as one write can remove."""
+        """Return the expired leases, whose functions have died; as many as one write can remove."""
         dead = ((name, until) for name, until in (self.leases or {}).items() if until <= now)
         return dict(islice(dead, _MAX_EXPIRED))
 
@@ -85,7 +85,7 @@ def grantable(
 
 
 def burst_until(state: LimiterState, bounds: RateBounds, now: int) -> int:
-    """Return until when slots may start at once, since they make up for idle time."""
+    """Return the time before which slots start at once, because they make up for idle time."""
     since, until = state.idle_since, state.idle_until
     if state.next_slot_at <= now:
         since, until = state.next_slot_at, now

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PROBE_SECONDS: Final = 60
-"""Until the next caller may probe: longer than most calls take."""
+"""The time until the next caller may probe. It is longer than most calls."""
 
 LEASE_SECONDS: Final = 320
-"""Longer than the longest call, which is the worker's 300 s."""
+"""A lease outlives the longest call, which is the worker's 300 s."""
 
 _NUMBERS: Final = ("next_slot_at", "idle_since", "idle_until", "failures", "open_until")
 
 
 class ChangedError(Exception):
-    """The item was not in the expected state; `state` is what it was."""
+    """The item was not in the expected state; `state` is its actual state."""
 
     def __init__(self, state: LimiterState) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ChangedError(Exception):
 
 @dataclass
 class Update:
-    """Collects the parts of a conditional write. Values are integers, or a map of them."""
+    """The parts of a conditional write. Its values are integers, or maps of integers."""
 
     sets: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class RateLimitTable:
         self.name = name
 
     def update(self, update: Update) -> LimiterState:
-        """Write, and return the state before.
+        """Write an update; return the state before it.
 
         Raises StorageError, and ChangedError when the condition does not hold.
         """
@@ -81,13 +81,13 @@ class RateLimitTable:
 def acquire_update(
     state: LimiterState, bounds: RateBounds, count: int, *, now: int, latest: int, lease_holder: str
 ) -> Update:
-    """Build the write that takes slots until `latest`, on the condition that `state` still holds.
+    """Build the write that reserves slots until `latest`, on condition that `state` is current.
 
-    `lease_holder` names the leases where concurrency is bounded; else it is empty.
+    `lease_holder` is the prefix of the leases' names where concurrency is bounded, else empty.
     """
     slot = bounds.slot
     update = Update()
-    if state.open_until:  # the breaker's time is over: this caller is the probe
+    if state.open_until:  # the breaker's time has passed: this caller is the probe
         first = max(state.next_slot_at, now)
         update.conditions.append("open_until = :seen_open")
         update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :first)")
@@ -105,7 +105,7 @@ def acquire_update(
             update.conditions.append("idle_until = :idle_until")
             update.values[":idle_until"] = state.idle_until
     else:
-        # A caller that needs no burst need not know how long the idle time was.
+        # The length of the idle time matters only to a caller that needs a burst.
         needs_idle_time = (count - 1) * slot > latest - now
         update.conditions.append("attribute_not_exists(open_until)")
         update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :since)")
