@@ -142,7 +142,7 @@ def test_wrong_arguments_do_nothing(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["token", "x"], "no token was made"),
+        (["token", "x"], "no token was issued"),
         (["clients"], "not listed"),
         (["revoke", "x", "--token=ab"], "not revoked"),
     ],
