@@ -37,7 +37,7 @@ class Chosen:
 
     @property
     def is_real(self) -> bool:
-        """Return whether any upstream but the local model server is called, which may cost money."""
+        """Return whether an upstream that may cost money is called, not the model server alone."""
         return any(one.name != OCTOAI or one.url for one in self.upstreams)
 
     def parameters(self, model_url: str) -> dict[str, str]:
