@@ -37,7 +37,7 @@ def resting_worker(stack: Stack) -> Iterator[None]:
         functions.update_event_source_mapping(UUID=mapping, Enabled=True)
 
 
-def test_a_budget_is_kept_and_says_what_is_left_and_when_it_resets(
+def test_a_budget_is_enforced_and_reports_what_is_left_and_when_it_resets(
     operator: Operator, api: Api
 ) -> None:
     token = operator.token("thrifty", BUDGET="0.05")
@@ -68,7 +68,7 @@ def test_what_fails_without_a_charge_is_refunded(operator: Operator, api: Api) -
     assert outcome(api.generate(token)) == (200, None)
 
 
-def test_a_dry_run_tells_the_price_and_takes_nothing(operator: Operator, api: Api) -> None:
+def test_a_dry_run_returns_the_price_and_costs_nothing(operator: Operator, api: Api) -> None:
     token = operator.token("asking", BUDGET="0.05", PER_MINUTE="1")
     for _ in range(3):
         answer = api.generate(token, dry_run=True)
@@ -108,9 +108,7 @@ def test_a_queued_jobs_reservation_is_settled_when_it_ends(
     assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (PRICE, 0, 1)
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_ask_again(
-    operator: Operator, api: Api
-) -> None:
+def test_a_client_over_its_rate_gets_a_retry_after(operator: Operator, api: Api) -> None:
     token = operator.token("hasty", PER_MINUTE="2")
     answers = [api.generate(token) for _ in range(5)]  # a minute can end between two of them
     assert [outcome(answer) for answer in answers[:2]] == [(200, None)] * 2
@@ -135,7 +133,7 @@ def test_requests_at_once_never_exceed_a_budget(operator: Operator, api: Api, st
     assert (used["cost_usd"], used["reserved_usd"], used["pictures"]) == (0.09, 0, 3)
 
 
-def test_whoever_has_no_limits_is_booked_all_the_same(new_token: Any, api: Api) -> None:
+def test_a_client_without_limits_is_recorded_too(new_token: Any, api: Api) -> None:
     token = new_token()
     assert outcome(api.generate(token, num_images=2)) == (200, None)
     used = today(api, token)

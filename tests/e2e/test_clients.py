@@ -36,7 +36,7 @@ def short_cache(stack: Stack) -> Iterator[None]:
     keep(authorizer["authorizerResultTtlInSeconds"])
 
 
-def test_a_token_does_what_its_scopes_say(operator: Operator, api: Api) -> None:
+def test_a_token_may_do_what_its_scopes_allow(operator: Operator, api: Api) -> None:
     reader = operator.token("scoped", SCOPES="read", NAME="The 'reader' of \"foxes\" & `co`")
     generateer = operator.token("scoped", SCOPES="generate")
     refused = api.generate(reader)

@@ -62,7 +62,7 @@ def test_a_method_that_is_not_there_is_404(stack: Stack, client: requests.Sessio
     assert error_of(client.delete(f"{stack.api_url}/health")) == (404, "not_found")
 
 
-def test_a_page_may_ask_before_it_calls(stack: Stack, http: requests.Session) -> None:
+def test_a_page_may_send_a_cors_preflight(stack: Stack, http: requests.Session) -> None:
     answer = http.options(
         f"{stack.api_url}/generate/sd3",
         headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"},

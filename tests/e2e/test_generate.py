@@ -82,7 +82,7 @@ def test_the_same_seed_generates_the_same_image(generate: Generate) -> None:
     assert generate(**SEED_REQUEST, strength=0.5).status_code == 200  # unused without an image
 
 
-def test_sixteen_images_come_in_one_answer(generate: Generate) -> None:
+def test_sixteen_images_fit_in_one_response(generate: Generate) -> None:
     job = generate(num_images=16, steps=7, image_encoding="png", seed=2**32 - 2).json()
     seeds = [image["seed"] for image in job["images"]]
     assert seeds == [2**32 - 2, 2**32 - 1, *range(1, 15)]
@@ -100,7 +100,7 @@ def test_b64_json_carries_the_image_itself(generate: Generate) -> None:
     assert hashlib.sha256(base64.b64decode(image["image_b64"])).hexdigest() == image["sha256"]
 
 
-def test_a_removed_image_is_told(generate: Generate) -> None:
+def test_a_removed_image_is_reported(generate: Generate) -> None:
     answer = generate(prompt="a sketch-unsafe fox")
     job = answer.json()
     assert answer.status_code == 200
@@ -109,7 +109,7 @@ def test_a_removed_image_is_told(generate: Generate) -> None:
     assert job["error"]["code"] == "content_policy"
 
 
-def test_a_prompt_that_the_upstream_refuses_is_a_400_with_its_job(
+def test_a_prompt_that_the_upstream_rejects_is_a_400_with_its_job(
     stack: Stack, client: requests.Session, generate: Generate
 ) -> None:
     answer = generate(prompt="a sketch-forbidden fox")
@@ -161,7 +161,7 @@ def test_a_wrong_field_is_a_422_that_names_it(
         (b'{"prompt": "' + b"x" * 7_000_000 + b'"}', 413, "too_large"),
     ],
 )
-def test_a_wrong_body_is_refused(
+def test_an_invalid_body_is_rejected(
     stack: Stack, client: requests.Session, body: bytes, status: int, code: str
 ) -> None:
     answer = client.post(

@@ -91,7 +91,7 @@ def test_a_dropped_image_of_10_mb_is_generated_over(folder: Folder) -> None:
     assert [folder.image(image).size for image in images] == [(1344, 768)] * 2
 
 
-def test_an_image_under_another_kinds_name_is_what_its_bytes_say(folder: Folder) -> None:
+def test_an_images_format_follows_from_its_bytes_and_not_its_name(folder: Folder) -> None:
     folder.drop("cat.png", jpeg(), prompt="a cat")
     assert folder.ended("cat")["status"] == "succeeded"
 
@@ -121,7 +121,7 @@ def test_a_request_of_2_mb_with_an_init_image_is_generated_over(folder: Folder) 
         ("bad.gif", b"GIF89a", "unsupported_media_type"),
     ],
 )
-def test_a_bad_file_is_answered_with_its_error(
+def test_an_invalid_file_gets_its_error_as_result(
     folder: Folder, name: str, data: bytes, code: str
 ) -> None:
     folder.drop(name, data, **({"prompt": "x"} if name == "bad.png" else {}))
@@ -131,19 +131,19 @@ def test_a_bad_file_is_answered_with_its_error(
     assert answer["request_id"]
 
 
-def test_a_folder_of_no_client_is_answered(stack: Stack) -> None:
+def test_a_folder_of_no_client_gets_an_error(stack: Stack) -> None:
     folder = Folder(stack, "nobody")
     folder.drop("fox.json", {"prompt": "x"})
     assert folder.ended("fox")["code"] == "not_found"
 
 
-def test_a_job_that_fails_is_answered_with_its_error(folder: Folder) -> None:
+def test_a_failed_job_gets_its_error_as_result(folder: Folder) -> None:
     folder.drop("fox.json", {"prompt": "a sketch-forbidden fox"})
     answer = folder.ended("fox")
     assert (answer["status"], answer["error"]["code"]) == ("failed", "content_policy")
 
 
-def test_a_file_dropped_again_is_a_new_job_and_has_the_answer(folder: Folder) -> None:
+def test_a_file_uploaded_again_is_a_new_job_and_has_the_result(folder: Folder) -> None:
     folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": "first"}})
     first = folder.ended("fox")
     folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": "second"}})
@@ -151,7 +151,7 @@ def test_a_file_dropped_again_is_a_new_job_and_has_the_answer(folder: Folder) ->
     assert second["metadata"] == {"turn": "second"}
 
 
-def test_a_file_that_comes_twice_at_once_is_answered_by_the_later(folder: Folder) -> None:
+def test_of_two_simultaneous_uploads_of_a_file_the_later_has_the_result(folder: Folder) -> None:
     for turn in range(3):
         folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": str(turn)}})
 

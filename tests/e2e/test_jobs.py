@@ -169,7 +169,7 @@ def test_polling_is_a_304_until_the_job_changes(ann: Client) -> None:
     assert (changed.status_code, changed.json()["status"]) == (200, "canceled")
 
 
-def test_a_repeated_call_is_answered_with_its_job(ann: Client, counted: CountingSd3) -> None:
+def test_a_repeated_request_returns_its_job(ann: Client, counted: CountingSd3) -> None:
     key: dict[str, Any] = {"Idempotency-Key": "x" * 255}
     before = counted.paid[1000]
     first, again = (ann.generate(seed=1000, **key) for _ in range(2))

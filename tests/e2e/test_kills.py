@@ -196,7 +196,7 @@ def outcomes(
 
 
 @pytest.mark.parametrize(("step", "by"), DEATHS)
-def test_a_job_ends_whose_worker_dies(
+def test_a_job_ends_although_its_worker_dies(
     outcomes: dict[tuple[str, str], Outcome], step: str, by: str
 ) -> None:
     job, answer, paid = outcomes[step, by]

@@ -114,7 +114,7 @@ def test_every_function_logs_to_the_one_group(stack: Stack, scene: Scene) -> Non
     assert [name for name, lines in messages(stack).items() if lines] == [ours]
 
 
-def test_no_log_holds_what_was_said(stack: Stack, scene: Scene) -> None:
+def test_no_log_contains_texts_of_clients(stack: Stack, scene: Scene) -> None:
     assert scene.canaries.found(log_of(stack)) == []
 
 

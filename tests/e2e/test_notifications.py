@@ -99,7 +99,7 @@ def broken(stack: Stack) -> Iterator[None]:
         functions.update_function_configuration(FunctionName=name, Environment=environment)
 
 
-def test_the_jobs_of_every_door_are_announced_and_no_others(
+def test_the_jobs_of_every_entrypoint_publish_events_and_no_others(
     stack: Stack, listener: Listener, http: requests.Session
 ) -> None:
     client_id = f"ended-{uuid.uuid4().hex[:8]}"
@@ -134,7 +134,7 @@ def test_the_jobs_of_every_door_are_announced_and_no_others(
     assert "a fox" not in json.dumps(detail)
 
 
-def test_an_end_is_announced_when_its_function_dies_right_after_writing_it(
+def test_an_event_is_published_although_its_function_dies_after_the_final_write(
     stack: Stack, listener: Listener
 ) -> None:
     job = new_job(JobStatus.RUNNING)
@@ -143,7 +143,7 @@ def test_an_end_is_announced_when_its_function_dies_right_after_writing_it(
     assert listener.hear(job)["status"] == "succeeded"
 
 
-def test_an_end_is_announced_after_a_bus_is_back(stack: Stack, listener: Listener) -> None:
+def test_an_event_is_published_after_the_bus_recovers(stack: Stack, listener: Listener) -> None:
     jobs = [new_job(JobStatus.RUNNING) for _ in range(3)]
     with broken(stack):
         for job in jobs:

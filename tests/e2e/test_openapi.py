@@ -101,7 +101,7 @@ def requests_to(
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
-def test_every_answer_is_in_the_document(
+def test_every_response_is_in_the_document(
     stack: Stack,
     client: requests.Session,
     schema: BaseSchema,
@@ -132,7 +132,7 @@ def test_every_answer_is_in_the_document(
 @pytest.mark.parametrize(
     ("headers", "status"), [({}, 401), ({"Authorization": f"Bearer {UNKNOWN}"}, 403)]
 )
-def test_who_is_not_let_in_is_told_so(
+def test_an_unauthorized_client_gets_the_error(
     stack: Stack,
     http: requests.Session,
     schema: BaseSchema,
@@ -150,7 +150,7 @@ def test_who_is_not_let_in_is_told_so(
     ("name", "limit", "status"),
     [("poor", {"BUDGET": "0.001"}, 402), ("slow", {"PER_MINUTE": "1"}, 429)],
 )
-def test_who_is_at_a_limit_is_told_so(
+def test_a_client_at_its_limit_gets_the_error(
     stack: Stack,
     operator: Operator,
     http: requests.Session,

@@ -133,7 +133,7 @@ def test_all_that_a_function_may_do_is_tried(names: dict[str, str]) -> None:
     assert granted - matched == UNTRIED
 
 
-def test_root_reads_what_the_roles_are_refused(stack: Stack, names: dict[str, str]) -> None:
+def test_root_may_read_what_the_roles_may_not(stack: Stack, names: dict[str, str]) -> None:
     """They are refused what is there, by calls that can be made."""
     reads = [attempt for attempt in attempts(names) if READS.search(attempt.action)]
     assert len(reads) > 40

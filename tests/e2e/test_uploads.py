@@ -204,7 +204,7 @@ def test_an_upload_is_its_clients_whatever_the_token(
     ],
     ids=["cut off", "damaged", "GIF", "bomb", "5000 x 5000"],
 )
-def test_a_bad_image_is_refused_when_it_is_used(
+def test_an_invalid_image_is_rejected_when_it_is_used(
     uploader: Uploader, data: bytes, reason: str
 ) -> None:
     assert uploader.refused(uploader.send(data)).startswith(reason)
@@ -226,7 +226,7 @@ def test_a_bad_image_is_refused_when_it_is_used(
     ],
     ids=["too small", "too large", "GIF", "HTML", "other key", "ACL", "more fields", "signature"],
 )
-def test_a_form_takes_only_what_its_policy_says(
+def test_a_form_accepts_only_what_its_policy_allows(
     uploader: Uploader, data: bytes, fields: dict[str, str], code: tuple[int, str]
 ) -> None:
     form = uploader.form()

@@ -113,7 +113,7 @@ def test_the_first_upstream_generates_each_image_with_its_own_seed(
     assert image.content.startswith(b"\xff\xd8\xff")
 
 
-def test_what_the_first_refuses_is_generated_by_the_next(
+def test_what_the_first_rejects_is_generated_by_the_next(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.tell_always(stability.ERRORS["payment_required"])
@@ -133,7 +133,7 @@ def test_images_go_to_the_next_one_by_one(
     assert job["cost_usd"] == 0.065  # an engine of one's own costs nothing
 
 
-def test_nobody_is_asked_after_an_unknown_outcome(
+def test_no_upstream_is_called_after_an_unknown_outcome(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.tell_always(hung_up)
@@ -144,7 +144,7 @@ def test_nobody_is_asked_after_an_unknown_outcome(
     assert vendors.counts() == (1, 0, 0)
 
 
-def test_a_prompt_that_is_refused_is_offered_to_nobody_else(
+def test_a_rejected_prompt_is_sent_to_no_other_upstream(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.tell_always(stability.ERRORS["content_moderation"])
@@ -152,7 +152,7 @@ def test_a_prompt_that_is_refused_is_offered_to_nobody_else(
     assert vendors.counts() == (1, 0, 0)
 
 
-def test_an_upstream_that_keeps_failing_is_left_alone(
+def test_an_upstream_that_always_fails_is_paused(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.tell_always(html(503))

@@ -84,7 +84,7 @@ def test_a_client_may_call_every_route_of_the_stage(store: TokenStore) -> None:
     assert answer["context"] == {"client_id": "demo", "scopes": "generate read"}
 
 
-def test_the_functions_are_told_what_a_client_may_do(store: TokenStore) -> None:
+def test_the_functions_get_the_permissions_of_the_client(store: TokenStore) -> None:
     limits = {"daily_budget_micros": 5_000_000, "requests_per_minute": 60, "max_images": 4}
     token = store.issue("demo", scopes=frozenset([READ]), limits=limits)
     assert authorize(f"Bearer {token}")["context"] == {
@@ -157,7 +157,7 @@ def test_a_table_that_cannot_be_read_is_no_verdict(store: TokenStore) -> None:
 # ---- JWTs ----------------------------------------------------------------------------------------
 
 
-def test_whoever_the_issuer_knows_is_let_in(signing: LoopbackIssuer) -> None:
+def test_a_token_of_the_issuer_is_accepted(signing: LoopbackIssuer) -> None:
     answer = authorize(f"Bearer {signing.token(scope='openid generate')}")
     name = client_id_of(signing.url, "user|7")
     assert effect(answer) == "Allow"

@@ -60,14 +60,14 @@ def test_what_exceeds_the_budget_is_a_402_and_changes_nothing(
     assert (used["cost_usd"], used["reserved_usd"], used["left_usd"]) == (0.03, 0, 0.02)
 
 
-def test_who_goes_on_asking_fills_no_queue(aws: Aws, functions: Functions) -> None:
+def test_rejected_requests_do_not_fill_the_queue(aws: Aws, functions: Functions) -> None:
     for number in range(20):
         functions.generate(asking(job_id=f"j-{number}", rate=1))
     # The job's own, and those of the first refusals: a minute can end between two calls.
     assert messages(aws) <= 4
 
 
-def test_one_request_too_many_is_a_429_that_says_when_to_ask_again(functions: Functions) -> None:
+def test_one_request_too_many_is_a_429_with_retry_after(functions: Functions) -> None:
     answers = [functions.generate(asking(job_id=f"j-{n}", rate=2)) for n in range(5)]
     assert [answer["statusCode"] for answer in answers[:2]] == [200, 200]
     refused = [answer for answer in answers if answer["statusCode"] != 200]
@@ -78,7 +78,7 @@ def test_one_request_too_many_is_a_429_that_says_when_to_ask_again(functions: Fu
 @pytest.mark.parametrize(
     ("error", "cost"), [(ContentPolicyError("no"), 0), (UpstreamResponseError("cut off"), 0.03)]
 )
-def test_an_end_keeps_what_may_have_been_charged_and_refunds_the_rest(
+def test_an_ended_job_records_possible_charges_and_refunds_the_rest(
     functions: Functions, upstream: FakeUpstream, error: Any, cost: float
 ) -> None:
     upstream.errors = [error]
@@ -98,7 +98,7 @@ def test_a_queued_job_is_reserved_until_its_worker_settles_it(functions: Functio
     assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (0.03, 0, 1)
 
 
-def test_a_key_that_is_known_is_answered_when_nothing_is_left(functions: Functions) -> None:
+def test_a_known_key_returns_its_job_when_the_budget_is_used_up(functions: Functions) -> None:
     def repeated(job_id: str) -> Any:
         event = asking(job_id=job_id, budget=30_000, rate=1)
         event["headers"]["Idempotency-Key"] = "key"
@@ -109,7 +109,7 @@ def test_a_key_that_is_known_is_answered_when_nothing_is_left(functions: Functio
     assert repeated("c")["id"] == first["id"] == "a"
 
 
-def test_a_dry_run_is_answered_and_leaves_nothing(
+def test_a_dry_run_returns_a_quote_and_stores_nothing(
     aws: Aws, functions: Functions, upstream: FakeUpstream
 ) -> None:
     event = asking(job_id="a", budget=50_000, rate=1, dry_run=True)
@@ -135,14 +135,14 @@ def test_a_dry_run_is_answered_and_leaves_nothing(
     ("body", "status"),
     [({"num_images": 2}, 402), ({"steps": 0}, 422), ({"init_image_id": "f" * 32}, 422)],
 )
-def test_a_dry_run_is_refused_as_the_call_would_be(
+def test_a_dry_run_is_rejected_like_the_real_request(
     functions: Functions, body: dict[str, Any], status: int
 ) -> None:
     event = asking(job_id="a", budget=50_000, dry_run=True, **body)
     assert functions.generate(event)["statusCode"] == status
 
 
-def test_usage_is_of_all_who_generate_with_limits_or_without(functions: Functions) -> None:
+def test_usage_is_recorded_with_and_without_limits(functions: Functions) -> None:
     functions.generate(asking(job_id="a", num_images=2))
     answer = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))["json"]
     date = datetime.now(UTC).date()

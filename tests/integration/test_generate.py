@@ -31,7 +31,7 @@ def job_items(aws: Aws) -> list[dict[str, Any]]:
     return [dict(item) for item in aws.dynamodb.scan(TableName="jobs")["Items"]]
 
 
-def test_the_sample_request_is_generated_stored_and_answered(
+def test_the_sample_request_is_generated_stored_and_returned(
     functions: Functions, aws: Aws
 ) -> None:
     answer = functions.generate(load_event("generate"))
@@ -75,14 +75,14 @@ def test_sixteen_images_are_all_stored_in_order(functions: Functions, aws: Aws) 
         assert stored["sha256"] == hashlib.sha256(sample_image(index).data).hexdigest()
 
 
-def test_neither_links_nor_images_are_kept_in_the_table(functions: Functions, aws: Aws) -> None:
+def test_neither_links_nor_images_are_stored_in_the_table(functions: Functions, aws: Aws) -> None:
     functions.generate(load_event("generate", response_format="b64_json"))
     text = json.dumps(job_items(aws))
     assert "X-Amz-Signature" not in text
     assert base64.b64encode(sample_image().data).decode()[:100] not in text
 
 
-def test_b64_json_answers_the_images_themselves_too(functions: Functions) -> None:
+def test_b64_json_returns_the_images_themselves_too(functions: Functions) -> None:
     answer = functions.generate(load_event("generate", response_format="b64_json"))
     (image,) = answer["json"]["images"]
     assert base64.b64decode(image["image_b64"]) == sample_image().data
@@ -108,7 +108,7 @@ def test_octoais_own_client_gets_the_images_that_it_reads(functions: Functions) 
         (UpstreamUnavailableError("down"), 503, "upstream_unavailable", "5"),
     ],
 )
-def test_an_upstreams_failure_is_answered_with_its_code_and_job(
+def test_an_upstreams_failure_returns_its_code_and_job(
     functions: Functions,
     upstream: FakeUpstream,
     error: Sd3Error,
@@ -128,7 +128,7 @@ def test_an_upstreams_failure_is_answered_with_its_code_and_job(
     assert answer["headers"].get("Retry-After") == retry_after
 
 
-def test_an_upstream_that_keeps_failing_is_not_called_and_that_is_said_at_once(
+def test_an_upstream_that_always_fails_is_not_called_and_the_error_is_immediate(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     upstream.errors = [UpstreamFailedError("500")] * 9
@@ -158,7 +158,7 @@ def test_an_upstream_that_keeps_failing_is_not_called_and_that_is_said_at_once(
         ('{"prompt": "' + "x" * (6 * 1024 * 1024) + '"}', 413, "too_large"),
     ],
 )
-def test_a_bad_body_is_answered_with_its_code_and_changes_nothing(
+def test_an_invalid_body_returns_its_error_code_and_changes_nothing(
     functions: Functions, aws: Aws, body: str | None, status: int, code: str
 ) -> None:
     answer = functions.generate(load_event("generate") | {"body": body})
@@ -268,7 +268,7 @@ def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.com", "https://admin.example.com"])
-def test_a_page_of_an_allowed_origin_may_read_answers_and_errors(
+def test_a_page_of_an_allowed_origin_may_read_responses_and_errors(
     functions: Functions, origin: str
 ) -> None:
     for body in ({}, {"seed": 0}):

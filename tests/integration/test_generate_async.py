@@ -38,7 +38,7 @@ def messages(aws: Aws) -> list[str]:
     return [message["Body"] for message in received.get("Messages", [])]
 
 
-def test_who_prefers_not_to_wait_gets_the_queued_job_and_its_address(
+def test_respond_async_returns_the_queued_job_and_its_address(
     functions: Functions, aws: Aws, upstream: FakeUpstream
 ) -> None:
     answer = functions.generate(event(Prefer="respond-async"))
@@ -62,7 +62,7 @@ def test_the_preference_is_found_among_others(functions: Functions, values: list
     assert functions.generate(sample)["statusCode"] == 202
 
 
-def test_long_work_is_queued_without_being_asked_for(functions: Functions) -> None:
+def test_a_long_job_is_queued_without_a_preference(functions: Functions) -> None:
     answer = functions.generate(event(body={"num_images": 16}))
     assert answer["statusCode"] == 202
     assert "Preference-Applied" not in answer["headers"]

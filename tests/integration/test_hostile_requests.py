@@ -61,7 +61,7 @@ def of_depth(depth: int) -> str:
         ('{"prompt": "x"}', True, 400),
     ],
 )
-def test_a_hostile_body_is_refused_and_leaves_nothing(
+def test_a_hostile_body_is_rejected_and_leaves_nothing(
     functions: Functions, aws: Aws, body: str | None, is_base64: bool, status: int
 ) -> None:
     event = load_event("generate") | {"body": body, "isBase64Encoded": is_base64}
@@ -82,7 +82,7 @@ def test_a_hostile_body_is_refused_and_leaves_nothing(
     ],
     ids=["too large", "fewer pixels than it says", "profiles", "scans", "EXIF"],
 )
-def test_a_hostile_image_is_refused_and_leaves_nothing(
+def test_a_hostile_image_is_rejected_and_leaves_nothing(
     functions: Functions, aws: Aws, image: bytes
 ) -> None:
     answer = functions.generate(load_event("generate", init_image=encoded(image)))
@@ -114,7 +114,7 @@ def test_an_event_without_headers_is_read(functions: Functions) -> None:
         {"Idempotency-Key": ["x" * 256]},
     ],
 )
-def test_keys_that_say_two_things_are_refused(
+def test_duplicate_keys_are_rejected(
     functions: Functions, aws: Aws, headers: dict[str, list[str]]
 ) -> None:
     event = load_event("generate")
@@ -162,7 +162,7 @@ def test_only_the_index_itself_leads_to_an_image(functions: Functions, index: st
     assert functions.jobs(event)["statusCode"] == 404
 
 
-def test_texts_of_any_characters_are_kept_and_echoed(
+def test_texts_of_any_characters_are_stored_and_returned(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     metadata = {FORGED: FORGED, "\x00": "\u202e\U0010ffff"}

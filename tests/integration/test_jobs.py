@@ -80,7 +80,7 @@ def test_an_unknown_route_is_a_404_in_our_shape(functions: Functions) -> None:
     assert answer["json"]["code"] == "not_found"
 
 
-def test_no_route_tells_of_another_clients_job(functions: Functions) -> None:
+def test_no_route_reveals_another_clients_job(functions: Functions) -> None:
     functions.generate(load_event("generate"))
     for name in ROUTES:
         answer = functions.jobs(event(name, client_id="somebody-else"))
@@ -103,12 +103,12 @@ def test_polling_with_the_tag_is_a_304_that_signs_nothing(
     assert not signed
 
 
-def test_polling_with_another_tag_is_answered(functions: Functions) -> None:
+def test_polling_with_another_tag_returns_the_job(functions: Functions) -> None:
     queued(functions)
     assert functions.jobs(event("job", If_None_Match='"other"'))["statusCode"] == 200
 
 
-def test_a_job_that_waits_says_when_to_ask_again(functions: Functions) -> None:
+def test_a_waiting_job_has_a_retry_after(functions: Functions) -> None:
     queued(functions)
     answer = functions.jobs(event("job", Prefer="wait=0"))
     assert (answer["statusCode"], answer["json"]["status"]) == (200, "queued")

@@ -211,9 +211,7 @@ def recorded(aws: Aws, day: str = DAY) -> UsageEntry:
     return days[0].usage if days else NO_USAGE
 
 
-def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
-    aws: Aws, store: JobStore
-) -> None:
+def test_a_stale_reader_of_a_requeued_attempt_records_nothing(aws: Aws, store: JobStore) -> None:
     store.create(queued())
     store.save(started(store.get("a", now=NOON)))
     seen = store.get("a", now=NOON)
@@ -223,7 +221,7 @@ def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
     assert recorded(aws) == UsageEntry(reserved=30_000, spent=30_000)
 
 
-def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
+def test_the_whole_cost_of_a_job_belongs_to_the_day_of_its_creation(
     aws: Aws, store: JobStore
 ) -> None:
     store.create(queued(created_at=NOON - timedelta(hours=13)))
@@ -233,16 +231,14 @@ def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
     assert recorded(aws, "2026-11-22") == UsageEntry(spent=30_000, images=1)
 
 
-def test_a_job_that_nobody_has_a_quote_for_is_booked_when_it_is_claimed(
-    aws: Aws, store: JobStore
-) -> None:
+def test_a_job_without_a_quote_is_recorded_when_it_is_claimed(aws: Aws, store: JobStore) -> None:
     store.create(queued(quote=None))
     assert recorded(aws) == NO_USAGE
     store.save(started(store.get("a", now=NOON)))
     assert recorded(aws) == UsageEntry(reserved=30_000)
 
 
-def test_a_budget_that_is_too_small_for_the_first_job_of_a_day_refuses_it(
+def test_a_budget_that_is_too_small_for_the_first_job_of_a_day_rejects_it(
     aws: Aws, store: JobStore
 ) -> None:
     with pytest.raises(BudgetExceededError, match=r"takes \$0\.03, .* \$0\.02 is left"):
@@ -290,7 +286,7 @@ def take(store: JobStore, job: Job, limits: ClientLimits) -> IdempotencyRecord |
     return found if isinstance(found, IdempotencyRecord) else None
 
 
-def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> None:
+def test_a_rejection_is_repeated_without_a_call(store: JobStore) -> None:
     limits = ClientLimits(daily_budget_micros=50_000)
     store.create(queued("a"), limits=limits)
     store.repeat_rejection("ann", 30_000, limits=limits, now=NOON)
@@ -301,7 +297,7 @@ def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> No
     store.repeat_rejection("bob", 40_000, limits=limits, now=NOON)
 
 
-def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
+def test_twenty_concurrent_jobs_are_all_recorded(aws: Aws) -> None:
     contended = Contended(aws.dynamodb)
     store = JobStore(cast("Any", contended), "jobs", usage_table="usage")
 

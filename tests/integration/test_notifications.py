@@ -72,7 +72,7 @@ def ends(count: int, **fields: Any) -> dict[str, Any]:
     return {"Records": records}
 
 
-def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None:
+def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -> None:
     assert app.handler(load_event("notifications"), lambda_context()) == DONE
     [event] = received()
     assert (event["Source"], event["DetailType"]) == ("sd3.jobs", "Image Job Ended")
@@ -114,21 +114,21 @@ def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None
     assert answer == detail
 
 
-def test_a_job_by_another_door_has_no_answer_file(aws: Aws, received: Received) -> None:
+def test_a_job_from_the_api_has_no_result_file(aws: Aws, received: Received) -> None:
     assert app.handler({"Records": [change(1, new=item())]}, lambda_context()) == DONE
     assert len(received()) == 1
     assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 0
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELED])
-def test_every_end_is_announced(received: Received, status: JobStatus) -> None:
+def test_every_ended_job_publishes_an_event(received: Received, status: JobStatus) -> None:
     record = change(1, old=item(JobStatus.QUEUED), new=item(status, images=()))
     assert app.handler({"Records": [record]}, lambda_context()) == DONE
     [event] = received()
     assert (event["Detail"]["status"], event["Detail"]["images"]) == (status, [])
 
 
-def test_an_image_that_was_not_kept_has_no_place(received: Received) -> None:
+def test_an_image_that_was_not_stored_has_no_bucket_and_key(received: Received) -> None:
     [record] = the_job().images
     removed = record.model_copy(update={"key": None, "removed_for_safety": True})
     app.handler({"Records": [change(1, new=item(images=(removed,)))]}, lambda_context())
@@ -136,7 +136,7 @@ def test_an_image_that_was_not_kept_has_no_place(received: Received) -> None:
     assert (image["bucket"], image["key"], image["removed_for_safety"]) == (None, None, True)
 
 
-def test_no_other_change_is_announced(received: Received) -> None:
+def test_no_other_change_publishes_an_event(received: Received) -> None:
     records = [
         change(1, new=item(JobStatus.QUEUED)),
         change(2, old=item(JobStatus.QUEUED), new=item(JobStatus.RUNNING)),
@@ -211,9 +211,7 @@ def test_every_end_is_counted(received: Received, capsys: pytest.CaptureFixture[
     assert (cost["upstream"], cost["CostMicros"]) == ("octoai", [30_000])
 
 
-def test_an_answer_that_was_not_written_has_its_record_come_again(
-    aws: Aws, received: Received
-) -> None:
+def test_a_record_whose_result_was_not_written_is_retried(aws: Aws, received: Received) -> None:
     records = [
         change(1, new=item()),
         *load_event("notifications")["Records"],

@@ -78,7 +78,7 @@ def test_the_page_with_a_slash_behind_it_leads_to_the_page(functions: Functions)
 
 @pytest.mark.parametrize("known", [None, '"another"', "*"])
 @pytest.mark.parametrize("name", ["openapi", "docs", "docs_file"])
-def test_who_has_it_is_not_sent_it_again(
+def test_a_client_with_the_same_etag_gets_304(
     functions: Functions, name: str, known: str | None
 ) -> None:
     event = load_event(name)

@@ -66,7 +66,7 @@ def paced(limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20) 
     return caught.value.retry_after
 
 
-def test_two_processes_share_the_turns(limiters: Limiters) -> None:
+def test_two_processes_share_the_slots(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(16, patience=20)
     limiters.now += 100
@@ -75,13 +75,13 @@ def test_two_processes_share_the_turns(limiters: Limiters) -> None:
     assert one.acquire(1, patience=20).waits == pytest.approx((152 * TURN,))
 
 
-def test_a_process_whose_clock_is_wrong_waits_by_its_own(limiters: Limiters) -> None:
+def test_a_process_waits_by_its_own_clock_even_if_it_is_wrong(limiters: Limiters) -> None:
     limiters.make().acquire(150, patience=20)
     behind = limiters.make(ahead=-0.005).acquire(1, patience=20)
     assert behind.waits == pytest.approx((150 * TURN + 0.005,))
 
 
-def test_who_cannot_be_served_in_time_gets_what_there_is_and_then_nothing(
+def test_a_caller_without_time_for_all_slots_gets_those_left_and_then_none(
     limiters: Limiters,
 ) -> None:
     one, other = limiters.make(), limiters.make()
@@ -104,7 +104,7 @@ def test_a_429_to_one_holds_the_others_back(
     assert other.acquire(1, patience=seconds).waits == pytest.approx((seconds,))
 
 
-def test_a_pause_is_not_made_up_for_nor_shortened(limiters: Limiters) -> None:
+def test_a_pause_is_neither_compensated_nor_shortened(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     permits = [one.acquire(1, patience=20) for _ in range(2)]
     one.release(permits[0], [UpstreamThrottledError("429", retry_after=8)])
@@ -157,7 +157,7 @@ def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
     assert paced(one) == pytest.approx(OPEN_SECONDS)
 
 
-def test_a_probe_that_dies_leaves_its_place_to_another(limiters: Limiters) -> None:
+def test_after_a_probe_that_dies_another_takes_its_lease(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
@@ -179,7 +179,7 @@ def test_calls_under_way_are_bounded_and_given_back(limiters: Limiters) -> None:
     assert len(other.acquire(16, patience=20).waits) == 3
 
 
-def test_places_of_the_dead_are_taken_over(limiters: Limiters, aws: Aws) -> None:
+def test_leases_of_dead_processes_are_taken_over(limiters: Limiters, aws: Aws) -> None:
     one, other = limiters.make(None, concurrency=4), limiters.make(None, concurrency=4)
     one.acquire(4, patience=20)
     limiters.now += LEASE_SECONDS - 1
@@ -191,7 +191,7 @@ def test_places_of_the_dead_are_taken_over(limiters: Limiters, aws: Aws) -> None
     assert not item(aws)["leases"]["M"]
 
 
-def test_places_and_turns_go_together(limiters: Limiters) -> None:
+def test_a_lease_and_a_slot_are_acquired_together(limiters: Limiters) -> None:
     limiter = limiters.make(concurrency=160)
     assert len(limiter.acquire(150, patience=20).waits) == 150
     assert limiter.acquire(16, patience=20).waits == pytest.approx(
@@ -200,7 +200,7 @@ def test_places_and_turns_go_together(limiters: Limiters) -> None:
 
 
 @pytest.mark.parametrize(("rate", "concurrency"), [(STABILITY, None), (None, None), (None, 16)])
-def test_a_visit_is_one_write_and_giving_places_back_another(
+def test_acquiring_is_one_write_and_releasing_another(
     limiters: Limiters, writes: list[str], rate: Any, concurrency: int | None
 ) -> None:
     limiter = limiters.make(rate, concurrency=concurrency)
@@ -226,7 +226,7 @@ def test_a_backlog_of_other_processes_calls_is_one_write_each(
     assert writes == ["UpdateItem"] * 150
 
 
-def test_without_its_table_a_gate_lets_nobody_in(limiters: Limiters) -> None:
+def test_without_its_table_a_limiter_permits_no_call(limiters: Limiters) -> None:
     with pytest.raises(StorageError):
         limiters.make(table="nowhere").acquire(1, patience=20)
 
@@ -234,7 +234,7 @@ def test_without_its_table_a_gate_lets_nobody_in(limiters: Limiters) -> None:
 @pytest.mark.parametrize(
     "errors", [[UpstreamThrottledError("429")], [UpstreamFailedError("It broke.")], [None]]
 )
-def test_without_its_table_a_gate_is_not_told_and_says_so(
+def test_without_its_table_a_release_is_logged(
     limiters: Limiters, caplog: pytest.LogCaptureFixture, errors: list[Sd3Error | None]
 ) -> None:
     permit = limiters.make(concurrency=1).acquire(1, patience=20)
@@ -254,7 +254,7 @@ class Atomic:
             return self._client.update_item(**arguments)
 
 
-def test_visits_at_one_moment_never_take_the_same_turn(aws: Aws) -> None:
+def test_concurrent_calls_never_take_the_same_slot(aws: Aws) -> None:
     limiters = Limiters(cast("DynamoDBClient", Atomic(aws.dynamodb)))
     fleet, together = [limiters.make() for _ in range(8)], threading.Barrier(8)
     limiters.make().acquire(150, patience=20)  # so that there is no idle time

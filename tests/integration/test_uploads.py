@@ -46,7 +46,7 @@ def store(aws: Aws, *, expiry: datetime | None = None) -> UploadStore:
     return UploadStore(aws.s3, "images", credentials_expiry=lambda: expiry)
 
 
-def test_the_sample_asks_for_a_form(functions: Functions) -> None:
+def test_the_sample_event_requests_a_form(functions: Functions) -> None:
     before = datetime.now(UTC)
     answer = asked(functions)
     assert answer["statusCode"] == 201
@@ -90,7 +90,7 @@ def test_two_forms_are_for_two_uploads(functions: Functions) -> None:
         ("", 400, "invalid_json"),
     ],
 )
-def test_another_body_is_refused(functions: Functions, body: str, status: int, code: str) -> None:
+def test_another_body_is_rejected(functions: Functions, body: str, status: int, code: str) -> None:
     answer = functions.jobs(load_event("upload") | {"body": body})
     assert (answer["statusCode"], answer["json"]["code"]) == (status, code)
 
@@ -104,7 +104,7 @@ def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
     assert abs(expiration - soon) <= timedelta(seconds=5)
 
 
-def test_an_upload_is_generated_over_and_kept_with_the_job(
+def test_an_upload_is_used_as_init_image_and_stored_with_the_job(
     functions: Functions, aws: Aws, upstream: FakeUpstream
 ) -> None:
     data = png(1400, 1300)
@@ -119,7 +119,7 @@ def test_an_upload_is_generated_over_and_kept_with_the_job(
     assert aws.s3.get_object(Bucket="images", Key=key)["Body"].read() == data
 
 
-def test_another_clients_upload_is_answered_as_none_at_all(functions: Functions, aws: Aws) -> None:
+def test_another_clients_upload_looks_like_a_missing_one(functions: Functions, aws: Aws) -> None:
     sent(aws, png(), client_id="somebody-else")
     other = functions.generate(from_upload(UPLOAD_ID))
     none = functions.generate(from_upload("f" * 32))
@@ -189,7 +189,7 @@ def test_what_is_too_large_is_not_read(aws: Aws) -> None:
         ("SlowDown", StorageError),
     ],
 )
-def test_s3s_errors_are_told_apart(aws: Aws, code: str, error: type[Exception]) -> None:
+def test_s3s_errors_are_distinguished(aws: Aws, code: str, error: type[Exception]) -> None:
     with Stubber(aws.s3) as s3:
         s3.add_client_error("get_object", code)
         with pytest.raises(error):

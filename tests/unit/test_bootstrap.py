@@ -23,7 +23,7 @@ def draws() -> list[float]:
     return [bootstrap.clock().jitter(), random.random()]  # noqa: S311 - as botocore draws
 
 
-def test_restored_processes_draw_different_numbers() -> None:
+def test_restored_processes_generate_different_numbers() -> None:
     snapshot = random.getstate()
     before = draws()
     random.setstate(snapshot)

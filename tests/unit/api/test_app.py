@@ -121,7 +121,7 @@ def test_what_is_no_route_is_a_404_in_the_documented_shape(changes: Event) -> No
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_a_page_may_read_answers_if_its_origin_is_allowed(
+def test_a_page_may_read_responses_if_its_origin_is_allowed(
     monkeypatch: pytest.MonkeyPatch, method: str, allowed: str, origin: str, answered: str | None
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", allowed)
@@ -140,5 +140,5 @@ def test_a_page_may_read_answers_if_its_origin_is_allowed(
     )
 
 
-def test_an_answer_to_no_page_has_no_cors_headers() -> None:
+def test_a_response_to_no_page_has_no_cors_headers() -> None:
     assert resolve(job_event())["multiValueHeaders"] == {}

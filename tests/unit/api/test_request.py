@@ -195,7 +195,7 @@ def test_a_body_is_read_as_its_model() -> None:
 
 
 @pytest.mark.parametrize("body", [None, "", "{", "image/png", '{"content_type": NaN}', "\ud800"])
-def test_a_body_that_is_no_json_is_told_so(body: str | None) -> None:
+def test_a_body_that_is_no_json_is_a_precise_error(body: str | None) -> None:
     with pytest.raises(InvalidJsonError):
         request(body=body).body(UploadRequest)
 

@@ -53,7 +53,7 @@ def paths(issuer: LoopbackIssuer) -> list[str]:
     return [request.path for request in issuer.requests]
 
 
-def test_keys_are_kept_for_an_hour(
+def test_keys_are_cached_for_an_hour(
     issuer: LoopbackIssuer, verifier: JwtVerifier, clock: FakeTime
 ) -> None:
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_a_key_that_is_withdrawn_is_forgotten_within_the_hour(
     assert verifier.find(issuer.token()) is None
 
 
-def test_a_new_key_is_found_and_unknown_ones_are_asked_for_once_a_minute(
+def test_a_new_key_is_fetched_and_unknown_ones_once_a_minute_at_most(
     issuer: LoopbackIssuer, verifier: JwtVerifier, clock: FakeTime
 ) -> None:
     assert verifier.find(issuer.token())
@@ -105,7 +105,7 @@ def test_an_unknown_key_is_no_verdict_while_the_issuer_is_down(
     assert verifier.find(issuer.token())  # what is known still counts
 
 
-def test_without_discovery_the_keys_are_at_the_usual_place(
+def test_without_discovery_the_keys_have_the_usual_path(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     issuer.pages = {JWKS: issuer.pages[ELSEWHERE]}
@@ -142,7 +142,7 @@ def test_an_issuer_may_end_with_a_slash(issuer: LoopbackIssuer) -> None:
         raw(b""),
     ],
 )
-def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
+def test_an_issuer_with_an_unusable_response_is_no_verdict(
     issuer: LoopbackIssuer, verifier: JwtVerifier, reply: Reply
 ) -> None:
     issuer.pages[ELSEWHERE] = reply
@@ -151,7 +151,7 @@ def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
     assert paths(issuer) == [DISCOVERY, ELSEWHERE]
 
 
-def test_an_issuer_that_answers_for_ever_is_no_verdict(
+def test_an_issuer_that_responds_without_end_is_no_verdict(
     issuer: LoopbackIssuer, verifier: JwtVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sd3.auth.jwks._SECONDS", 0.3)
@@ -193,7 +193,7 @@ def test_a_discovery_that_leads_elsewhere_is_no_verdict(
 
 
 @pytest.mark.parametrize("keys", [[], [7], [None], [{}]])
-def test_a_set_of_no_keys_knows_no_token(
+def test_an_empty_key_set_accepts_no_token(
     issuer: LoopbackIssuer, verifier: JwtVerifier, keys: object
 ) -> None:
     issuer.pages[ELSEWHERE] = page({"keys": keys})
@@ -227,7 +227,7 @@ def test_a_key_that_is_for_something_else_is_passed_over(
     assert verifier.find(issuer.token(ec_key(), algorithm="ES256", header={"kid": "e1"}))
 
 
-def test_weak_keys_and_other_curves_are_refused(
+def test_weak_keys_and_other_curves_are_rejected(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     weak, other = rsa_key("weak", bits=1024), ec.generate_private_key(ec.SECP384R1())
@@ -241,6 +241,6 @@ def test_weak_keys_and_other_curves_are_refused(
 
 
 @pytest.mark.parametrize("url", ["", "issuer", "http://issuer.example", "https://x.example/?a=1"])
-def test_an_issuer_that_cannot_be_asked_safely_is_no_setting(url: str) -> None:
+def test_an_issuer_that_cannot_be_called_safely_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="the issuer of JWTs"):
         JwtVerifier(url, audience=AUDIENCE)

@@ -43,7 +43,7 @@ def connection(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
 
 
-def test_put_object_is_answered_with_an_etag(aws: str) -> None:
+def test_put_object_returns_an_etag(aws: str) -> None:
     with closing(client("s3", aws)) as s3:
         answer = s3.put_object(Bucket="images", Key="a/0.png", Body=servers.image())
     assert answer["ETag"] == '"0"'
@@ -59,7 +59,7 @@ def test_put_waits_for_100_continue_and_gets_it(aws: str) -> None:
         assert sock.recv(1024).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_a_kept_connection_serves_one_call_after_another(aws: str) -> None:
+def test_a_connection_is_reused_for_one_call_after_another(aws: str) -> None:
     with closing(connection(aws)) as kept:
         for size in (0, 3, 1 << 20):
             kept.request("PUT", "/images/a", bytes(size))
@@ -67,7 +67,7 @@ def test_a_kept_connection_serves_one_call_after_another(aws: str) -> None:
                 assert (response.status, response.read()) == (200, b"")
 
 
-def test_calls_sent_together_are_answered_in_turn() -> None:
+def test_pipelined_requests_get_responses_in_order() -> None:
     def answer(call: Call) -> Reply:
         return Reply(body=call.target.encode() + call.body)
 
@@ -83,7 +83,7 @@ def test_calls_sent_together_are_answered_in_turn() -> None:
     assert b"/a1HTTP/1.1 200 OK" in said
 
 
-def test_body_is_kept_for_a_post_and_thrown_away_for_a_put() -> None:
+def test_a_body_is_passed_on_for_a_post_and_discarded_for_a_put() -> None:
     seen: list[bytes] = []
 
     def answer(call: Call) -> Reply:
@@ -143,7 +143,7 @@ def test_an_item_is_read_back_as_it_was_put(aws: str) -> None:
         assert "Item" not in dynamodb.get_item(TableName="clients", Key=key)
 
 
-def test_an_update_is_answered_with_the_item(aws: str) -> None:
+def test_an_update_returns_the_item(aws: str) -> None:
     with closing(client("dynamodb", aws)) as dynamodb:
         dynamodb.put_item(TableName="jobs", Item=JOB)
         answer = dynamodb.update_item(
@@ -156,13 +156,13 @@ def test_an_update_is_answered_with_the_item(aws: str) -> None:
     assert answer["Attributes"] == JOB
 
 
-def test_a_secret_is_answered(aws: str) -> None:
+def test_a_secret_is_returned(aws: str) -> None:
     with closing(client("secretsmanager", aws)) as secrets:
         assert secrets.get_secret_value(SecretId="upstream")["SecretString"] == "token"
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_sd3_answers_as_many_images_as_were_asked_for(count: int) -> None:
+def test_sd3_returns_as_many_images_as_requested(count: int) -> None:
     with serving(servers.sd3()) as url, closing(connection(url)) as kept:
         kept.request("POST", "/generate/sd3", json.dumps({"num_images": count}))
         images = json.loads(kept.getresponse().read())["images"]

@@ -66,13 +66,13 @@ def assert_read_or_refused(body: bytes | str) -> None:
 
 @settings(deadline=None)
 @given(JSON | NEAR_REQUESTS)
-def test_any_json_is_read_or_refused(values: object) -> None:
+def test_any_json_is_accepted_or_rejected(values: object) -> None:
     assert_read_or_refused(json.dumps(values))
 
 
 @settings(deadline=None)
 @given(st.binary() | st.text())
-def test_anything_else_is_read_or_refused(body: bytes | str) -> None:
+def test_anything_else_is_accepted_or_rejected(body: bytes | str) -> None:
     assert_read_or_refused(body)
 
 
@@ -129,7 +129,7 @@ def test_a_huge_number_is_a_fault_of_its_field(field: str, number: str) -> None:
 @pytest.mark.parametrize("field", ["metadata", "seed", "prompt", "loras"])
 @pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("depth", [100, 10_000])
-def test_a_field_of_any_depth_is_refused(field: str, opened: str, closed: str, depth: int) -> None:
+def test_a_field_of_any_depth_is_rejected(field: str, opened: str, closed: str, depth: int) -> None:
     kind = InvalidRequestError if depth == 100 else InvalidJsonError
     body = f'{{"prompt": "x", "{field}": {opened * depth}1{closed * depth}}}'
     with pytest.raises(kind):

@@ -44,7 +44,7 @@ def test_images_are_read_from_the_last_one_on_and_the_body_shrinks() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "secret!", "secret!" * 999, "AAAA"])
-def test_string_that_is_no_image_is_told_and_not_quoted(text: str) -> None:
+def test_a_string_that_is_no_image_is_reported_and_not_quoted(text: str) -> None:
     body = bytearray(json.dumps({"images": [text]}).encode())
     answer, places = parse_response(body, Answer)
     with pytest.raises(UpstreamResponseError, match="upstream's image 3: ") as caught:

@@ -21,7 +21,7 @@ from tests.support.factories.http_caller import SECRET, Caller, FakeKey, Serve
 from tests.support.servers.scripted_server import Reply, answer, chunked, head, raw
 
 
-def test_body_headers_and_path_arrive_and_the_answer_comes_back(serve: Serve) -> None:
+def test_a_request_with_body_headers_and_path_gets_its_response(serve: Serve) -> None:
     client = serve(answer(200, b'{"a": 1}', seed="7"))
     got = client.post(body=b"\x00\xff" * 100_000)
     assert bytes(got.body) == b'{"a": 1}'
@@ -34,7 +34,7 @@ def test_body_headers_and_path_arrive_and_the_answer_comes_back(serve: Serve) ->
 
 
 @pytest.mark.parametrize("body", [b"", b"half"])
-def test_body_that_is_cut_off_is_an_unusable_answer(serve: Serve, body: bytes) -> None:
+def test_a_truncated_body_is_an_unusable_response(serve: Serve, body: bytes) -> None:
     client = serve(raw(head(200, content_length="8") + body))
     with pytest.raises(UpstreamResponseError, match="cut off") as caught:
         client.post()
@@ -46,7 +46,7 @@ def test_chunked_body_is_read_whole(serve: Serve) -> None:
     assert serve(chunked([b"one", b"two" * 1_000_000])).post().body == b"one" + b"two" * 1_000_000
 
 
-def test_chunked_body_that_is_cut_off_is_an_unusable_answer(serve: Serve) -> None:
+def test_a_truncated_chunked_body_is_an_unusable_response(serve: Serve) -> None:
     with pytest.raises(UpstreamResponseError, match="cut off"):
         serve(chunked([b"half"], whole=False)).post()
 
@@ -71,17 +71,17 @@ def test_body_of_any_length_up_to_the_limit_is_read_whole(serve: Serve) -> None:
     ],
     ids=["length", "huge length", "chunked", "until the end", "inflated"],
 )
-def test_answer_beyond_the_limit_is_not_read(serve: Serve, reply: Reply) -> None:
+def test_a_response_over_the_limit_is_not_read(serve: Serve, reply: Reply) -> None:
     with pytest.raises(UpstreamResponseError, match="more than 4000000 bytes"):
         serve(reply).post()
 
 
-def test_answer_in_gzip_that_nobody_asked_for_is_read(serve: Serve) -> None:
+def test_an_unrequested_gzip_response_is_read(serve: Serve) -> None:
     client = serve(answer(200, gzip.compress(b"small"), content_encoding="gzip"))
     assert client.post().body == b"small"
 
 
-def test_answer_in_broken_gzip_is_an_unusable_answer(serve: Serve) -> None:
+def test_a_response_in_broken_gzip_is_unusable(serve: Serve) -> None:
     with pytest.raises(UpstreamResponseError):
         serve(answer(200, b"not gzip", content_encoding="gzip")).post()
 
@@ -89,7 +89,7 @@ def test_answer_in_broken_gzip_is_an_unusable_answer(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(429, UpstreamThrottledError), (503, UpstreamUnavailableError)]
 )
-def test_busy_upstream_is_unavailable_and_not_asked_again(
+def test_a_busy_upstream_is_unavailable_and_not_retried(
     serve: Serve, status: int, kind: type[UpstreamUnavailableError]
 ) -> None:
     client = serve(answer(status))
@@ -124,7 +124,7 @@ def test_retry_after_is_read(serve: Serve, status: int, text: str, seconds: floa
     assert caught.value.retry_after == seconds
 
 
-def test_retry_after_as_a_date_needs_the_clock_of_the_answer(serve: Serve) -> None:
+def test_retry_after_as_a_date_is_relative_to_the_responses_date(serve: Serve) -> None:
     client = serve(answer(429, retry_after="Thu, 01 Jan 1970 00:00:09 GMT", date=None))
     with pytest.raises(UpstreamUnavailableError) as caught:
         client.post()
@@ -132,7 +132,7 @@ def test_retry_after_as_a_date_needs_the_clock_of_the_answer(serve: Serve) -> No
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, 0.9])
-def test_no_call_is_made_without_time_for_it(serve: Serve, seconds: float) -> None:
+def test_no_call_starts_without_time_for_it(serve: Serve, seconds: float) -> None:
     client = serve(answer(200), limits=HttpLimits())
     with pytest.raises(UpstreamUnavailableError, match="no time left"):
         client.post(seconds=seconds)
@@ -160,7 +160,7 @@ def test_failures_are_unknown_and_not_sent_again(serve: Serve, status: int) -> N
 
 
 @pytest.mark.parametrize("status", [202, 204])
-def test_success_without_a_generating_is_an_unusable_answer(serve: Serve, status: int) -> None:
+def test_a_success_without_images_is_an_unusable_response(serve: Serve, status: int) -> None:
     with pytest.raises(UpstreamResponseError, match=f"answered {status}"):
         serve(answer(status)).post()
 

@@ -62,7 +62,7 @@ def test_https_anywhere_and_http_nearby_are_fine(url: str) -> None:
         "https://image.example/#sk-secret",
     ],
 )
-def test_other_base_urls_are_refused_without_being_quoted(url: str) -> None:
+def test_other_base_urls_are_rejected_without_being_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="the upstream's base URL") as caught:
         HttpSession(url)
     assert SECRET not in str(caught.value)
@@ -76,7 +76,7 @@ def test_environment_changes_nothing(serve: Serve, monkeypatch: pytest.MonkeyPat
     assert serve(answer(200, b"here")).post().body == b"here"
 
 
-def test_connection_is_kept_whatever_the_answers_are(serve: Serve) -> None:
+def test_a_connection_is_reused_after_any_response(serve: Serve) -> None:
     client = serve(
         answer(200, b"one"), answer(400, b"no"), answer(429), answer(200, b""), answer(200, b"two")
     )
@@ -90,7 +90,7 @@ def test_connection_is_kept_whatever_the_answers_are(serve: Serve) -> None:
     assert [request.connection for request in client.server.requests] == [0] * 5
 
 
-def test_calls_at_once_use_connections_of_their_own_and_keep_them(serve: Serve) -> None:
+def test_concurrent_calls_use_separate_connections_and_reuse_them(serve: Serve) -> None:
     meeting = threading.Barrier(4)
 
     def reply(wire: Wire) -> bool:
@@ -139,7 +139,7 @@ def test_connection_lost_after_sending_is_unknown_and_not_sent_again(serve: Serv
     assert len(client.server.requests) == 2
 
 
-def test_answer_that_is_no_http_is_unknown(serve: Serve) -> None:
+def test_a_response_that_is_no_http_has_an_unknown_outcome(serve: Serve) -> None:
     with pytest.raises(UpstreamFailedError):
         serve(raw(b"220 mail.example ESMTP\r\n")).post()
 
@@ -190,7 +190,7 @@ def test_server_that_does_not_read_ends_at_the_deadline() -> None:
     assert caught.value.may_have_charged
 
 
-def test_connection_that_is_not_made_in_time_is_unavailable(
+def test_a_connection_that_times_out_is_unavailable(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeouts: list[float] = []
@@ -235,7 +235,7 @@ def refused_port() -> int:
         return port
 
 
-def test_refused_connection_is_unavailable_and_costs_nothing() -> None:
+def test_a_refused_connection_is_unavailable_and_costs_nothing() -> None:
     waits = FakeTime()
     session = HttpSession(f"http://127.0.0.1:{refused_port()}", clock=waits.clock)
     with pytest.raises(UpstreamUnavailableError, match=r"\(ConnectionRefusedError\)") as caught:

@@ -67,7 +67,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_tls_is_spoken_and_kept(certificate: Path, tls: ssl.SSLContext) -> None:
+def test_tls_connections_are_reused(certificate: Path, tls: ssl.SSLContext) -> None:
     with MisbehavingServer(answer(200, bytes(3_000_000)), tls=tls) as server:
         session = HttpSession(server.url, ca_bundle=str(certificate))
         for _ in range(2):

@@ -42,7 +42,7 @@ def test_without_a_name_the_running_stack_is_meant(tmp_path: Path) -> None:
     assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
 
 
-def test_without_a_running_stack_that_is_said(tmp_path: Path) -> None:
+def test_without_a_running_stack_the_error_names_it(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="start `make run`"):
         find_stack(None, env=tmp_path / "env")
 
@@ -96,5 +96,5 @@ def test_a_function_that_raised_fails_the_command(fake: FakeStack, tmp_path: Pat
         assert invoke.main(["jobs", str(event)]) == 1
 
 
-def test_an_event_that_is_not_there_is_said(fake: FakeStack, tmp_path: Path) -> None:
+def test_a_missing_event_file_is_an_error(fake: FakeStack, tmp_path: Path) -> None:
     assert invoke.main(["jobs", str(tmp_path / "none.json")]) == 1

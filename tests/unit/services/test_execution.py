@@ -148,7 +148,7 @@ def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() ->
     assert not world.images.objects
 
 
-def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
+def test_a_job_canceled_in_a_later_attempt_records_the_charges_of_that() -> None:
     world = World()
     ended = world.generated()
     later = world.job.cancel(now=NOON).model_copy(update={"attempt": 2, "version": 2})
@@ -167,7 +167,7 @@ def test_a_deleted_jobs_images_are_thrown_away() -> None:
     assert not world.images.objects
 
 
-def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
+def test_a_job_deleted_between_two_reads_is_not_changed() -> None:
     world = World()
     ended = world.generated()
     world.jobs.save(world.job.cancel(now=NOON))
@@ -202,7 +202,7 @@ def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job]
     assert len(world.images.objects) == 2  # the same images are the other's, too
 
 
-def test_a_write_whose_answer_was_lost_is_known_again() -> None:
+def test_a_write_whose_response_was_lost_is_recognized() -> None:
     world = World()
     ended = world.generated()
     assert world.executor.finish(ended)

@@ -129,7 +129,7 @@ def door() -> Door:
     return Door()
 
 
-def test_a_request_becomes_a_queued_job_with_an_answer(door: Door) -> None:
+def test_a_request_becomes_a_queued_job_with_a_result(door: Door) -> None:
     metadata = {"order": "7"}
     assert door.drop("acme/fox.json", {"prompt": "a fox", "metadata": metadata}) is None
     [job] = door.jobs.items.values()
@@ -180,7 +180,7 @@ def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
         ("no =?code, a\\u00fc%20+", "no =?code, a\\u00fc%20+"),
     ],
 )
-def test_metadata_that_is_not_ascii_is_read_as_s3_tells_it(
+def test_metadata_that_is_not_ascii_is_decoded_as_s3_encodes_it(
     door: Door, told: str, meant: str
 ) -> None:
     door.drop("acme/cat.png", png(), {"prompt": told})
@@ -228,7 +228,7 @@ def test_a_field_of_an_image_that_is_there_twice_is_a_fault(door: Door) -> None:
     assert not door.jobs.items
 
 
-def test_a_client_who_may_only_read_is_answered_so(door: Door) -> None:
+def test_a_client_without_the_generate_scope_is_forbidden(door: Door) -> None:
     assert door.drop("reader/fox.json", {"prompt": "x"})
     answer = door.answer("reader/inbox/fox.json")
     assert (answer["code"], "scope generate" in answer["message"]) == ("forbidden", True)
@@ -245,14 +245,14 @@ def test_a_client_generates_as_many_images_as_it_may(door: Door) -> None:
     assert len(door.jobs.items) == 1
 
 
-def test_an_image_is_what_its_bytes_say(door: Door) -> None:
+def test_an_images_format_follows_from_its_bytes(door: Door) -> None:
     assert door.drop("acme/cat.png", webp(), METADATA) is None
     [image] = door.images.objects.values()
     assert image.content_type == "image/webp"
 
 
 @pytest.mark.parametrize("data", [b"", b'{"prompt": "x"}', b"GIF89a" + b"x" * 100])
-def test_what_is_no_image_is_answered_clearly(door: Door, data: bytes) -> None:
+def test_what_is_no_image_is_a_precise_error(door: Door, data: bytes) -> None:
     door.drop("acme/cat.png", data, METADATA)
     answer = door.answer("acme/inbox/cat.json")
     assert answer["code"] == "validation_error"
@@ -271,7 +271,7 @@ def test_what_is_no_image_is_answered_clearly(door: Door, data: bytes) -> None:
         (b'{"prompt": "' + b"x" * 2_000_000 + b'"}', "validation_error"),
     ],
 )
-def test_a_bad_request_is_answered_with_its_error(door: Door, data: bytes, code: str) -> None:
+def test_an_invalid_request_returns_its_error(door: Door, data: bytes, code: str) -> None:
     refused = door.drop("acme/fox.json", data)
     assert refused
     assert refused.code == door.answer("acme/inbox/fox.json")["code"] == code
@@ -323,7 +323,7 @@ def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(door: 
     assert not door.jobs.items
 
 
-def test_an_earlier_upload_never_answers_a_later_one(door: Door) -> None:
+def test_a_result_of_an_earlier_upload_never_replaces_a_later_one(door: Door) -> None:
     door.drop("acme/fox.json", {"prompt": "new"}, sequencer="0066")
     later = door.answer("acme/inbox/fox.json")["id"]
     door.drop("acme/fox.json", {"prompt": "old"}, sequencer="0055")
@@ -339,7 +339,7 @@ def test_a_request_may_start_from_an_upload(door: Door) -> None:
 
 
 @pytest.mark.parametrize("data", [None, b"GIF89a"])
-def test_an_upload_that_cannot_be_used_is_answered(door: Door, data: bytes | None) -> None:
+def test_an_unusable_upload_is_a_precise_error(door: Door, data: bytes | None) -> None:
     if data:
         door.uploads.sent["acme", UPLOAD_ID] = data, NOON
     request = {"prompt": "a fox", "init_image_id": UPLOAD_ID}
@@ -370,7 +370,7 @@ def test_a_file_that_was_replaced_is_left_to_its_own_event(door: Door) -> None:
     assert not door.answers.held
 
 
-def test_no_job_is_made_before_its_answer_is_there(door: Door) -> None:
+def test_no_job_is_created_before_its_result_is_written(door: Door) -> None:
     door.answers.error = StorageError("S3 is down.")
     with pytest.raises(StorageError):
         door.drop("acme/fox.json", {"prompt": "a fox"})
@@ -388,14 +388,14 @@ def test_no_job_is_made_before_its_answer_is_there(door: Door) -> None:
         ("fox.json", "inbox/fox.json"),
     ],
 )
-def test_a_folder_of_no_client_is_answered(door: Door, key: str, answered: str) -> None:
+def test_a_folder_of_no_client_gets_an_error(door: Door, key: str, answered: str) -> None:
     door.drop(key, {"prompt": "x"})
     assert door.answer(answered)["code"] == "not_found"
     assert not door.files.limits  # nothing of it was read
 
 
 @pytest.mark.parametrize("name", ["cat.gif", "cat", "cat.png.txt"])
-def test_a_file_of_another_kind_is_answered(door: Door, name: str) -> None:
+def test_a_file_of_another_kind_gets_an_error(door: Door, name: str) -> None:
     door.drop(f"acme/{name}", b"x")
     [answer] = door.answers.held
     assert door.answer(answer)["code"] == "unsupported_media_type"
@@ -418,7 +418,7 @@ def test_an_empty_folder_is_no_file(door: Door) -> None:
         ("acme/.json", "acme/inbox/.json.json"),
     ],
 )
-def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
+def test_a_result_has_the_name_of_its_file(key: str, answer: str) -> None:
     assert result_key(InboxObject("drop", key, "", "")) == answer
 
 
@@ -427,11 +427,11 @@ def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
 @example("%2e%2e/bob/fox.json")
 @example("/fox.json")
 @example("x\0\n/fox.json")
-def test_an_answer_stays_in_its_clients_folder(name: str) -> None:
+def test_a_result_stays_in_its_clients_folder(name: str) -> None:
     assert result_key(InboxObject("drop", f"acme/{name}", "", "")).startswith("acme/inbox/")
 
 
-def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
+def test_a_file_whose_name_is_too_long_gets_a_result_named_by_the_job() -> None:
     upload = InboxObject("drop", f"acme/{'x' * 1014}.json", "", "")
     assert len(upload.key) == 1024
     assert result_key(upload) == f"acme/inbox/{upload.job_id}.json"
@@ -440,7 +440,7 @@ def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
 @pytest.mark.parametrize(
     ("client_id", "code"), [("thrifty", "budget_exceeded"), ("hasty", "rate_limited")]
 )
-def test_a_file_that_the_limits_have_no_room_for_is_answered_so(
+def test_a_file_that_exceeds_the_limits_gets_their_error(
     door: Door, client_id: str, code: str
 ) -> None:
     door.drop(f"{client_id}/fox.json", {"prompt": "a fox"})

@@ -39,7 +39,7 @@ def generate(service: JobService, wanted: GenerateRequest, *, job_id: str = "job
     return service.generate(wanted, RequestContext("ann", job_id, seconds=60))
 
 
-def test_a_generated_job_is_answered_with_a_link_for_each_image() -> None:
+def test_a_generated_job_has_a_link_for_each_image() -> None:
     answer = generate(make_service(), request(num_images=2, seed=7, metadata={"a": "b"}))
     assert answer.status is JobStatus.SUCCEEDED
     assert [image.url for image in answer.images] == [
@@ -83,7 +83,7 @@ def test_the_upstream_has_the_callers_time_less_what_storing_needs() -> None:
     assert upstream.deadlines == [1000 + 60 - 15]
 
 
-def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> None:
+def test_an_init_image_is_stored_before_the_job_and_passed_to_the_upstream() -> None:
     jobs, images, upstream = FakeJobs(), FakeImages(), FakeUpstream()
     init = sample_image()
     wanted = request().model_copy(update={"init_image": init})
@@ -94,7 +94,7 @@ def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> No
 
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 121), (16, 8), (4, 31)])
-def test_work_too_long_for_an_answer_is_queued(num_images: int, steps: int) -> None:
+def test_a_job_too_long_for_a_response_is_queued(num_images: int, steps: int) -> None:
     queue, upstream = FakeQueue(), FakeUpstream()
     answer = generate(
         make_service(queue=queue, upstream=upstream), request(num_images=num_images, steps=steps)
@@ -133,7 +133,7 @@ def test_an_upstreams_failure_ends_the_job_with_its_charge(
     assert [(charge.outcome, charge.micros) for charge in ended.charges] == [(outcome, micros)]
 
 
-def test_images_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None:
+def test_a_job_whose_images_cannot_be_stored_fails_and_records_its_charge() -> None:
     class FullImages(FakeImages):
         def save_all(self, *args: Any) -> Any:
             raise StorageError("full")

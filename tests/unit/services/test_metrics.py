@@ -141,14 +141,14 @@ def test_a_worker_that_comes_second_measures_no_wait() -> None:
 
 
 @pytest.mark.parametrize("error", [UpstreamRefusedError("credit"), UpstreamKeyError("no key")])
-def test_a_refusal_is_counted_by_its_upstream(error: Sd3Error) -> None:
+def test_a_rejection_is_counted_by_its_upstream(error: Sd3Error) -> None:
     metrics = FakeMetrics()
     with pytest.raises(UpstreamRefusedError):
         generate(metrics, FakeUpstream(errors=[error]))
     assert metrics.of("UpstreamRefused") == [(1, OF_FAKE)]
 
 
-def test_a_refusal_that_another_upstream_makes_up_for_is_counted() -> None:
+def test_a_failure_is_counted_even_if_another_upstream_generates() -> None:
     class Other(FakeUpstream):
         name = "other"
 
@@ -161,7 +161,7 @@ def test_a_refusal_that_another_upstream_makes_up_for_is_counted() -> None:
     assert metrics.of("UpstreamRefused") == [(1, OF_FAKE)]
 
 
-def test_an_outcome_that_nobody_knows_is_counted_for_each_attempt() -> None:
+def test_an_unknown_outcome_is_counted_for_each_attempt() -> None:
     world = World(FakeUpstream(errors=[UpstreamFailedError("broke")] * 2))
     for _ in range(3):
         world.work()
@@ -183,7 +183,7 @@ def test_an_attempt_whose_function_died_has_an_unknown_outcome(failures: int) ->
     assert world.metrics.of("UpstreamUnknownOutcome") == [(1, OF_FAKE)]
 
 
-def test_so_has_one_whose_job_the_queue_gives_up() -> None:
+def test_a_job_that_the_queue_gives_up_has_an_unknown_outcome() -> None:
     world = World(**taken())
     world.worker.give_up("job-1", Sd3Error("The queue has given up."))
     assert world.metrics.of("UpstreamUnknownOutcome") == [(1, OF_FAKE)]

@@ -52,7 +52,7 @@ def test_a_form_is_for_the_client_and_a_new_id() -> None:
     assert request(init_image_id=one.id).init_image_id == one.id
 
 
-def test_an_upload_is_kept_as_the_jobs_own_init_image() -> None:
+def test_an_upload_is_copied_as_the_jobs_own_init_image() -> None:
     data = jpeg(200, 100)
     world = world_with(data)
     job = world.submit(from_upload(), caller(key=None)).job
@@ -88,7 +88,7 @@ def test_an_upstream_never_sees_the_id() -> None:
     assert b"init_image_id" not in request_body(from_upload(), [7], read_image(png()))
 
 
-def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
+def test_unsupported_depends_on_whether_there_is_an_image() -> None:
     class TextOnly(FakeUpstream):
         def unsupported(self, _request: Any, *, has_image: bool) -> list[FieldError]:
             return (
@@ -119,7 +119,7 @@ def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
     ],
     ids=range(11),
 )
-def test_an_upload_that_is_no_good_image_is_refused_and_changes_nothing(
+def test_an_upload_that_is_no_valid_image_is_rejected_and_changes_nothing(
     data: bytes, reason: str
 ) -> None:
     field_error = refused(world_with(data))

@@ -91,7 +91,7 @@ def test_a_dry_run_changes_nothing_and_counts_for_nothing() -> None:
     assert not any((jobs.items, jobs.ledger, jobs.minutes, queue.sent, upstream.calls))
 
 
-def test_a_dry_run_tells_the_truth_of_what_does_not_fit() -> None:
+def test_a_dry_run_over_the_budget_is_an_error() -> None:
     service = make_service()
     limited = caller(key=None)._replace(limits=BUDGET)
     service.generate(request(), limited)
@@ -110,7 +110,7 @@ def test_a_dry_run_without_a_budget_reads_nothing() -> None:
     assert quote.budget_left_usd is None
 
 
-def test_a_dry_run_of_what_cannot_be_generated_is_refused() -> None:
+def test_a_dry_run_of_an_unsupported_request_is_rejected() -> None:
     with pytest.raises(InvalidRequestError):
         make_service().quote(request(init_image_id="f" * 32), client_id="ann", limits=NO_LIMITS)
 

@@ -159,7 +159,7 @@ def test_the_fifth_failure_is_the_last_with_its_own_reason() -> None:
     ("asked", "receives", "wait"),
     [(None, 1, 2), (None, 3, 5), (None, 40, 451), (7.5, 1, 9), (3600, 1, 3602), (86_400, 1, 21601)],
 )
-def test_throttling_waits_as_asked_and_jitter_and_counts_for_nothing(
+def test_throttling_waits_for_retry_after_and_jitter_and_is_no_attempt(
     asked: float | None, receives: int, wait: int
 ) -> None:
     error = UpstreamUnavailableError("busy", retry_after=asked)
@@ -173,7 +173,7 @@ def test_throttling_waits_as_asked_and_jitter_and_counts_for_nothing(
     ("asked", "receives", "wait"),
     [(None, 1, 1), (10, 1, 16), (100, 60, 111), (100, 61, 100 + 450 + 1)],
 )
-def test_our_own_pacing_is_waited_for_exactly_but_for_what_spreads_those_who_wait(
+def test_our_own_rate_limit_is_waited_for_exactly_but_for_jitter(
     asked: float | None, receives: int, wait: int
 ) -> None:
     world = World(FakeUpstream(errors=[UpstreamRateLimitedError("full", retry_after=asked)]))
@@ -201,7 +201,7 @@ def test_a_job_without_an_upstream_is_given_up_in_the_end(
         assert (code(world.job), world.upstream.calls) == ("upstream_unavailable", [])
 
 
-def test_a_job_is_given_up_on_time_however_long_the_upstream_asks_for() -> None:
+def test_a_job_fails_on_time_however_long_the_upstreams_retry_after_is() -> None:
     busy = UpstreamUnavailableError("busy", retry_after=900)
     world = World(FakeUpstream(errors=[busy]))
     world.clock.pass_by(6 * 3600 - 10)

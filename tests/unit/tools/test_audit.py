@@ -50,7 +50,7 @@ def test_a_vulnerability_fails_and_is_named(
 
 
 @pytest.mark.parametrize(("options", "status"), [((), 1), (("--unasked", "warn"), 0)])
-def test_a_package_that_nobody_could_be_asked_about_is_not_audited(
+def test_a_package_without_advisories_is_not_audited(
     answers: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], status: int
 ) -> None:
     assert run(answers, SAFE, UNKNOWN, options=options) == status
@@ -59,7 +59,7 @@ def test_a_package_that_nobody_could_be_asked_about_is_not_audited(
     assert out == "1 packages audited, 0 vulnerabilities known\n"
 
 
-def test_a_lock_without_an_answer_is_not_audited(
+def test_a_lock_without_a_report_is_not_audited(
     answers: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(answers / "sam.txt"), str(answers / "dev.txt")]) == 1

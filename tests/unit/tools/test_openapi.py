@@ -37,7 +37,7 @@ def test_it_is_what_powertools_takes_for_an_openapi_document(told: dict[str, Any
     assert OpenAPI.model_validate(told).openapi == "3.1.0"
 
 
-def test_it_has_every_route_of_the_template_and_says_which_are_open(told: dict[str, Any]) -> None:
+def test_it_has_every_route_of_the_template_and_marks_open_ones(told: dict[str, Any]) -> None:
     deployed = {
         (method, path): operation.get("security") != [{"ClientToken": []}]
         for method, path, operation in operations(api_body())
@@ -60,7 +60,7 @@ def test_it_has_every_code_with_its_status(told: dict[str, Any]) -> None:
     assert documented == {(error.status, error.code) for error in errors()}
 
 
-def test_operations_are_told_apart_and_nothing_is_referred_to_in_vain(
+def test_operation_ids_are_unique_and_every_reference_resolves(
     told: dict[str, Any],
 ) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(told)]
@@ -135,7 +135,7 @@ def examples(told: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
             yield from ((content["schema"], value) for value in values)
 
 
-def test_every_example_is_what_its_schema_says(told: dict[str, Any]) -> None:
+def test_every_example_matches_its_schema(told: dict[str, Any]) -> None:
     found = list(examples(told))
     assert len(found) > 20
     for schema, value in found:

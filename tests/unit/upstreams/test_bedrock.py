@@ -111,7 +111,7 @@ def test_empty_negative_prompt_is_not_sent(facing: Facing, server: BedrockServer
     assert "negative_prompt" not in server.calls[0].fields
 
 
-def test_seed_beyond_its_range_wraps_and_the_image_tells(
+def test_a_seed_out_of_range_wraps_and_the_image_has_the_wrapped_seed(
     facing: Facing, server: BedrockServer
 ) -> None:
     assert facing.generated(seeds=[MAX_SEED]).seed == 1
@@ -186,7 +186,7 @@ def test_requests_that_are_signed_as_in_production_are_taken(
     assert ("x-amz-security-token" in call.headers["authorization"]) == bool(token)
 
 
-def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -> None:
+def test_a_request_that_was_changed_in_transit_is_rejected(server: BedrockServer) -> None:
     def changed(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         return signer(KEY)(url, body + b" ", headers)
 
@@ -197,7 +197,7 @@ def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -
         upstream.generate(_task())
 
 
-def test_missing_credentials_are_told(server: BedrockServer) -> None:
+def test_missing_credentials_are_a_precise_error(server: BedrockServer) -> None:
     def unsigned(*_: object) -> dict[str, str]:
         raise StorageError("There are no AWS credentials.")
 
@@ -227,7 +227,7 @@ def test_api_key_is_sent_in_place_of_a_signature_and_renewed(server: BedrockServ
     assert sent == ["Bearer of-last-year", f"Bearer {KEY}"]
 
 
-def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
+def test_the_default_endpoint_is_the_regions() -> None:
     signed: list[str] = []
 
     def sign(url: str, *_: object) -> dict[str, str]:
@@ -280,7 +280,7 @@ IMAGE = b64(flat(64, 64))
         ({"images": [IMAGE], "seeds": [0]}, 7),
     ],
 )
-def test_answer_is_read_tolerantly(
+def test_a_response_is_parsed_tolerantly(
     facing: Facing, server: BedrockServer, fields: dict[str, Any], seed: int
 ) -> None:
     server.tell(json_answer(200, fields))
@@ -292,7 +292,7 @@ def test_answer_is_read_tolerantly(
 @pytest.mark.parametrize(
     "fields", [{}, {"images": []}, {"images": [None]}, {"images": ["AAAA"]}, {"images": [5]}, []]
 )
-def test_answer_without_an_image_cannot_be_used(
+def test_a_response_without_an_image_is_unusable(
     facing: Facing, server: BedrockServer, fields: object
 ) -> None:
     server.tell(json_answer(200, fields))
@@ -306,7 +306,7 @@ def test_the_errors_are_those_of_botocores_data() -> None:
 
 
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
-def test_error_is_told_by_its_status_and_name(
+def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: BedrockServer, name: str, status: int
 ) -> None:
     server.tell(bedrock.ERRORS[name])
@@ -360,7 +360,7 @@ def test_error_is_read_where_botocore_reads_it(
 
 
 @pytest.mark.parametrize("name", ["ThrottlingException", "ModelNotReadyException"])
-def test_wait_that_it_asks_for_is_told(facing: Facing, server: BedrockServer, name: str) -> None:
+def test_its_retry_after_is_in_the_error(facing: Facing, server: BedrockServer, name: str) -> None:
     server.tell(answer(429, b"{}", retry_after="12", x_amzn_errortype=name))
     error = facing.error()
     assert isinstance(error, UpstreamUnavailableError)

@@ -86,7 +86,7 @@ def test_seeds_are_called_for_in_as_many_calls_as_it_takes(
     assert paced.time.slept == []
 
 
-def test_results_are_of_the_images_that_were_asked_for() -> None:
+def test_results_belong_to_the_requested_images() -> None:
     paced = Paced()
     task = GenerationTask(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
     calls = paced.paced.generate(task, tries=1)
@@ -99,7 +99,7 @@ def test_init_image_is_handed_to_every_call() -> None:
     assert paced.upstream.init_images == [start, start]
 
 
-def test_calls_are_made_at_once() -> None:
+def test_calls_are_concurrent() -> None:
     meeting = threading.Barrier(16, timeout=10)
 
     class Meeting(ScriptedUpstream):
@@ -110,7 +110,7 @@ def test_calls_are_made_at_once() -> None:
     assert len(Paced(Meeting()).generate(seeds=range(1, 17)).results) == 16
 
 
-def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
+def test_time_is_measured_where_the_upstream_does_not_report_it() -> None:
     paced = Paced()
 
     class Slow(ScriptedUpstream):
@@ -122,7 +122,7 @@ def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
     assert paced.generate().milliseconds == 2500
 
 
-def test_busy_upstream_is_asked_again_with_backoff_until_it_generates() -> None:
+def test_a_busy_upstream_is_retried_with_backoff_until_it_generates() -> None:
     paced = Paced(ScriptedUpstream(script={7: [BUSY, BUSY]}))
     calls = paced.generate()
     assert kinds(calls) == [GeneratedImage]
@@ -140,7 +140,7 @@ def test_upstream_that_stays_busy_is_given_up_after_so_many_tries(tries: int) ->
     assert paced.time.slept == [0.5, 1.0][: tries - 1]
 
 
-def test_only_what_was_busy_is_asked_again() -> None:
+def test_only_throttled_calls_are_retried() -> None:
     throttled = UpstreamThrottledError("busy")
     script: Script = {8: [throttled], 9: [UpstreamFailedError("failed")], 10: [BUSY, BUSY]}
     paced = Paced(ScriptedUpstream(script=script))
@@ -161,7 +161,7 @@ def test_only_what_was_busy_is_asked_again() -> None:
         StorageError("no key"),
     ],
 )
-def test_what_is_no_sign_of_being_busy_is_not_asked_again(error: Sd3Error) -> None:
+def test_other_errors_than_throttling_are_not_retried(error: Sd3Error) -> None:
     paced = Paced(ScriptedUpstream(always=error))
     assert paced.generate().results == {0: error}
     assert len(paced.upstream.calls) == 1
@@ -177,7 +177,7 @@ def test_busy_upstream_is_given_up_when_too_little_time_is_left_for_a_call(
     assert len(paced.upstream.calls) == calls
 
 
-def test_what_was_not_asked_for_yet_gets_the_error_that_ended_it() -> None:
+def test_images_not_yet_requested_get_the_error_that_ended_the_task() -> None:
     paced = Paced(ScriptedUpstream(script={8: [BUSY] * 9}), NarrowGate(2))
     calls = paced.generate(seeds=[7, 8, 9, 10], tries=1)
     assert kinds(calls) == [GeneratedImage, *[UpstreamUnavailableError] * 3]
@@ -185,7 +185,7 @@ def test_what_was_not_asked_for_yet_gets_the_error_that_ended_it() -> None:
     assert sorted(paced.upstream.calls) == [[7], [8]]
 
 
-def test_gate_is_entered_again_for_what_it_did_not_let_in() -> None:
+def test_permits_that_were_missing_are_acquired_later() -> None:
     paced = Paced(limiter=NarrowGate(2, 1, 2))
     calls = paced.generate(seeds=[7, 8, 9, 10, 11])
     assert kinds(calls) == [GeneratedImage] * 5
@@ -194,14 +194,14 @@ def test_gate_is_entered_again_for_what_it_did_not_let_in() -> None:
     assert [len(told) for told in paced.limiter.told] == [2, 1, 2]
 
 
-def test_turns_are_waited_for_by_each_call() -> None:
+def test_each_call_waits_for_its_slot() -> None:
     paced = Paced(limiter=NarrowGate(3, waits=(0.0, 1.5, 3.0)))
     paced.generate(seeds=[7, 8, 9])
     assert sorted(paced.time.slept) == [1.5, 3.0]
 
 
 @pytest.mark.parametrize(("seconds", "patience"), [(300, 20), (25, 12.5), (10, 5), (3, 1.5)])
-def test_turn_is_waited_for_by_half_of_the_time_at_the_most(
+def test_a_slot_is_waited_for_during_half_of_the_time_at_most(
     seconds: float, patience: float
 ) -> None:
     paced = Paced(limiter=NarrowGate(1))
@@ -211,7 +211,7 @@ def test_turn_is_waited_for_by_half_of_the_time_at_the_most(
 
 
 @pytest.mark.parametrize("error", [UpstreamRateLimitedError("full"), StorageError("no table")])
-def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> None:
+def test_calls_that_the_limiter_rejects_get_its_error(error: Sd3Error) -> None:
     paced = Paced(limiter=NarrowGate(1, error=error))
     calls = paced.generate(seeds=[7, 8, 9])
     assert [calls.results[index] for index in (1, 2)] == [error, error]
@@ -219,7 +219,7 @@ def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> 
     assert paced.charges(calls) == [(CHARGED, 1000)]
 
 
-def test_the_rest_of_what_is_generated_in_part_waits_for_its_turns() -> None:
+def test_the_rest_of_a_partly_generated_request_waits_for_its_slots() -> None:
     full = UpstreamRateLimitedError("full", retry_after=30)
     paced = Paced(limiter=NarrowGate(1, 0, 1, error=full))
     calls = paced.generate(seeds=[7, 8], seconds=300)
@@ -240,7 +240,7 @@ def test_the_rest_is_left_to_the_next_upstream_or_for_want_of_time(
     assert paced.time.slept == []
 
 
-def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
+def test_a_closed_limiter_costs_nothing_and_records_no_call() -> None:
     paced = Paced(limiter=NarrowGate(error=UpstreamRateLimitedError("full")))
     calls = paced.generate(seeds=[7, 8])
     assert (paced.upstream.calls, paced.limiter.told) == ([], [])
@@ -277,7 +277,7 @@ def test_price_that_is_set_is_the_price() -> None:
     assert Paced().paced.price(REQUEST) == 1000
 
 
-def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
+def test_upstream_and_limiter_are_created_once_at_their_first_use() -> None:
     made: list[str] = []
 
     def make() -> ScriptedUpstream:

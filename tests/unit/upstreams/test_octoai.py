@@ -67,7 +67,7 @@ def test_upstream_makes_its_own_session() -> None:
         OctoaiUpstream(base_url="http://image.example", key=FakeKey())
 
 
-def test_upstream_needs_to_be_told_where_it_is() -> None:
+def test_an_upstream_requires_its_url() -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):
         OctoaiUpstream(base_url="", key=FakeKey())
 
@@ -159,7 +159,7 @@ def test_calls_use_one_connection(upstream: Upstreams) -> None:
     assert client.server.connections == 1
 
 
-def test_too_few_images_are_an_unusable_answer(upstream: Upstreams) -> None:
+def test_too_few_images_are_an_unusable_response(upstream: Upstreams) -> None:
     client = upstream(answer(200, images(image())))
     with pytest.raises(UpstreamResponseError, match="answered 1 images, not 2"):
         client.generate(num_images=2)
@@ -181,7 +181,7 @@ def test_too_few_images_are_an_unusable_answer(upstream: Upstreams) -> None:
         (raw(b""), UpstreamFailedError),
     ],
 )
-def test_trouble_has_its_error_and_is_not_asked_twice(
+def test_a_failure_has_its_error_and_is_not_retried(
     upstream: Upstreams, reply: Reply, kind: type[UpstreamError]
 ) -> None:
     client = upstream(reply)

@@ -36,7 +36,7 @@ def made(base_url: str = "https://engine.example", model: str = "") -> OpenaiUps
     return OpenaiUpstream(base_url=base_url, key=FakeKey(), model=model)
 
 
-def test_upstream_needs_to_be_told_where_it_is() -> None:
+def test_an_upstream_requires_its_url() -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):
         made("")
     with pytest.raises(ValueError, match="base URL"):
@@ -73,7 +73,7 @@ def test_what_has_a_default_is_sent_all_the_same(facing: Facing, server: OpenaiS
 
 
 @pytest.mark.parametrize(("cfg_scale", "sent"), [(0.5, 0.5), (20, 20), (20.5, 20), (50, 20)])
-def test_cfg_scale_beyond_the_largest_is_clamped_and_said_to_be(
+def test_a_too_large_cfg_scale_is_clamped_and_reported(
     facing: Facing, server: OpenaiServer, cfg_scale: float, sent: float
 ) -> None:
     facing.generated(cfg_scale=cfg_scale)
@@ -98,13 +98,13 @@ def _of_a_model(url: str, key: Any, http: HttpSession) -> OpenaiUpstream:
     return OpenaiUpstream(base_url=url, key=key, model=model, http=http)
 
 
-def test_server_without_keys_is_asked_without_one(face: Face) -> None:
+def test_a_server_without_keys_is_called_without_one(face: Face) -> None:
     with OpenaiServer(key="") as server:
         face(OPENAI, server.url, key=FakeKey("")).generated()
     assert "authorization" not in server.requests[0].headers
 
 
-def test_time_is_told_where_the_engine_tells_it(face: Face) -> None:
+def test_time_is_reported_where_the_engine_reports_it(face: Face) -> None:
     with OpenaiServer("sglang") as server:
         assert face(OPENAI, server.url).calls().milliseconds == 1250
     with OpenaiServer("vllm-omni") as server:
@@ -122,7 +122,7 @@ def test_time_is_told_where_the_engine_tells_it(face: Face) -> None:
         {"data": [{"b64_json": b64(flat(64, 64))}], "inference_time_s": -1},
     ],
 )
-def test_answer_without_an_image_cannot_be_used(
+def test_a_response_without_an_image_is_unusable(
     facing: Facing, server: OpenaiServer, fields: object
 ) -> None:
     server.tell(json_answer(200, fields))
@@ -131,7 +131,7 @@ def test_answer_without_an_image_cannot_be_used(
     assert "elsewhere" not in error.message
 
 
-def test_format_that_was_not_asked_for_is_recorded(facing: Facing, server: OpenaiServer) -> None:
+def test_an_unrequested_format_is_recorded(facing: Facing, server: OpenaiServer) -> None:
     image = images.generated(7, 512, 512, kind="webp")
     server.tell(json_answer(200, {"data": [{"b64_json": b64(image)}]}))
     generated = facing.generated().image
@@ -151,7 +151,7 @@ def test_format_that_was_not_asked_for_is_recorded(facing: Facing, server: Opena
         ("rate", "openai answered 429 rate_limit_exceeded."),
     ],
 )
-def test_error_is_told_by_its_status_and_name(
+def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: OpenaiServer, name: str, message: str
 ) -> None:
     server.tell(ERRORS[name])
@@ -169,7 +169,7 @@ def test_error_is_told_by_its_status_and_name(
         ([TEXT], "400"),
     ],
 )
-def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
+def test_other_errors_are_described_by_names_alone(
     facing: Facing, server: OpenaiServer, body: object, message: str
 ) -> None:
     server.tell(json_answer(400, body))

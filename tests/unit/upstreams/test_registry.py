@@ -34,6 +34,6 @@ def test_others_need_one(name: str) -> None:
         made(name)
 
 
-def test_unknown_model_of_stabilitys_is_told_when_the_upstream_is_made() -> None:
+def test_an_unknown_stability_model_is_an_error_at_creation() -> None:
     with pytest.raises(ValueError, match="STABILITY_MODEL is 'sd3-turbo'"):
         made("stability", settings=replace(SETTINGS, stability_model="sd3-turbo"))

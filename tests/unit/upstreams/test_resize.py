@@ -67,7 +67,7 @@ def test_image_that_has_the_size_is_left_as_it_is(kind: str) -> None:
         (jpeg(1500, 1600), "image/jpeg"),
     ],
 )
-def test_image_has_the_size_that_is_asked_for(data: bytes, content_type: str) -> None:
+def test_an_image_has_the_requested_size(data: bytes, content_type: str) -> None:
     image = resized(read_image(data), 1152, 896)
     assert image.content_type == content_type
     assert opened(image).size == (1152, 896)
@@ -77,7 +77,7 @@ def test_image_has_the_size_that_is_asked_for(data: bytes, content_type: str) ->
     ("mode", "kind"),
     [("RGB", "png"), ("P", "png"), ("RGB", "jpeg"), ("CMYK", "jpeg"), ("RGB", "webp")],
 )
-def test_image_is_stretched_and_keeps_its_colors(mode: str, kind: str) -> None:
+def test_an_image_is_stretched_and_its_colors_stay(mode: str, kind: str) -> None:
     start = read_image(saved(two_colored(mode), kind=kind))
     image = opened(resized(start, 640, 1536))
     assert image.mode == "RGB"
@@ -115,7 +115,7 @@ def test_transparent_color_of_a_png_becomes_white() -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_image_is_turned_as_its_exif_says(kind: str) -> None:
+def test_an_image_is_rotated_by_its_exif_orientation(kind: str) -> None:
     exif = PillowImage.Exif()
     exif[0x0112] = 6  # to be turned to the right by a quarter
     start = read_image(saved(two_colored(), kind=kind, exif=exif))

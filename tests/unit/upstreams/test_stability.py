@@ -63,13 +63,13 @@ def test_unknown_model_is_an_error_that_names_the_known_ones() -> None:
         made("sd4")
 
 
-def test_base_url_is_stabilitys_own_unless_it_is_said() -> None:
+def test_the_default_base_url_is_stabilitys() -> None:
     made()
     with pytest.raises(ValueError, match="base URL"):
         made(base_url="http://image.example")
 
 
-def test_it_is_paced_as_its_documents_say() -> None:
+def test_its_rate_is_the_documented_one() -> None:
     assert (made().rate, made().pause_seconds, made().images_per_call) == (Rate(150, 10), 60, 1)
 
 
@@ -84,7 +84,7 @@ def test_it_is_paced_as_its_documents_say() -> None:
         (50, "10.0", ("steps", "cfg_scale")),
     ],
 )
-def test_cfg_scale_is_clamped_and_said_to_be(
+def test_cfg_scale_is_clamped_and_reported(
     facing: Facing,
     server: StabilityServer,
     cfg_scale: float,
@@ -117,7 +117,7 @@ def test_text_is_sent_as_a_form_of_exactly_these_fields(
     assert call.headers["content-type"].startswith("multipart/form-data; boundary=")
 
 
-def test_image_is_sent_in_the_asked_size_and_without_an_aspect_ratio(
+def test_an_init_image_is_sent_in_the_requested_size_without_an_aspect_ratio(
     facing: Facing, server: StabilityServer
 ) -> None:
     start = read_image(png(1152, 896))
@@ -167,7 +167,7 @@ def test_size_is_an_aspect_ratio(
 
 
 @pytest.mark.parametrize(("seed", "sent"), [(1, 1), (MAX_SEED - 1, MAX_SEED - 1), (MAX_SEED, 1)])
-def test_seed_beyond_its_range_wraps_and_the_image_tells(
+def test_a_seed_out_of_range_wraps_and_the_image_has_the_wrapped_seed(
     facing: Facing, server: StabilityServer, seed: int, sent: int
 ) -> None:
     assert facing.generated(seeds=[seed]).seed == sent
@@ -184,7 +184,7 @@ def one(*, seed: str | None = None, finish_reason: str | None = None) -> Reply:
     ("said", "seed"),
     [("9", 9), (None, 7), ("0", 7), ("-1", 7), ("4294967295", 7), ("9" * 5000, 7), ("\u00b2", 7)],
 )
-def test_seed_is_the_one_that_the_answer_names(
+def test_the_seed_is_the_one_in_the_response(
     facing: Facing, server: StabilityServer, said: str | None, seed: int
 ) -> None:
     server.tell(one(seed=said))
@@ -197,7 +197,7 @@ def test_seed_is_the_one_that_the_answer_names(
     ("reason", "is_kept"),
     [("SUCCESS", True), (None, True), ("CONTENT_FILTERED", False), ("SOMETHING_ELSE", False)],
 )
-def test_image_is_kept_only_if_it_was_not_blurred(
+def test_an_image_is_returned_only_if_it_was_not_blurred(
     facing: Facing, server: StabilityServer, reason: str | None, *, is_kept: bool
 ) -> None:
     server.tell(one(finish_reason=reason))
@@ -219,7 +219,7 @@ def test_image_is_kept_only_if_it_was_not_blurred(
         ("internal_error", "stability answered 500 internal_error."),
     ],
 )
-def test_error_is_told_by_its_status_and_name(
+def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: StabilityServer, name: str, message: str
 ) -> None:
     server.tell(stability.ERRORS[name])
@@ -240,7 +240,7 @@ def test_error_is_told_by_its_status_and_name(
         (202, {"id": "later"}, UpstreamResponseError, "stability answered 202."),
     ],
 )
-def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
+def test_other_errors_are_described_by_names_alone(
     facing: Facing,
     server: StabilityServer,
     status: int,
@@ -256,7 +256,7 @@ def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
     assert error.may_have_charged == (type(error) in {UpstreamFailedError, UpstreamResponseError})
 
 
-def test_wait_that_it_asks_for_is_told(facing: Facing, server: StabilityServer) -> None:
+def test_its_retry_after_is_in_the_error(facing: Facing, server: StabilityServer) -> None:
     server.tell(answer(429, b"{}", retry_after="12"))
     error = facing.error()
     assert isinstance(error, UpstreamThrottledError)
@@ -268,7 +268,7 @@ def test_wait_that_it_asks_for_is_told(facing: Facing, server: StabilityServer) 
     [json_answer(200, {"image": "", "finish_reason": "SUCCESS"}), answer(200, b"")],
     ids=["JSON", "nothing"],
 )
-def test_answer_that_is_no_image_cannot_be_used(
+def test_a_response_that_is_no_image_is_unusable(
     facing: Facing, server: StabilityServer, reply: Reply
 ) -> None:
     server.tell(reply)

@@ -13,7 +13,7 @@ from tests.support.fakes.ports import NOON
 LIMITS = ClientLimits(daily_budget_micros=50_000, requests_per_minute=2)
 
 
-def test_a_refusal_says_what_is_left_and_when_it_resets() -> None:
+def test_a_budget_error_has_what_is_left_and_when_it_resets() -> None:
     refused = budget_exceeded(30_000, LIMITS, left=20_000, now=NOON)
     assert refused.message == (
         "This takes $0.03, and of the budget of $0.05 a day $0.02 is left;"
@@ -25,7 +25,7 @@ def test_what_was_exceeded_by_unknown_charges_has_nothing_left() -> None:
     assert "$0.00 is left" in budget_exceeded(1, LIMITS, left=-5, now=NOON).message
 
 
-def test_a_rate_says_when_the_minute_is_over() -> None:
+def test_a_rate_limit_error_has_the_seconds_until_the_next_minute() -> None:
     refused = rate_limited(LIMITS, now=NOON + timedelta(seconds=59.5))
     assert isinstance(refused, RateLimitedError)
     assert (refused.retry_after, refused.status) == (0.5, 429)

@@ -80,7 +80,7 @@ def test_what_stays_busy_is_given_up() -> None:
     assert max(table.waits) == 0.5
 
 
-def test_conditions_that_failed_are_told_by_position_with_what_is_there() -> None:
+def test_failed_conditions_are_listed_by_position_with_the_stored_item() -> None:
     table = Table(canceled("None", "ConditionalCheckFailed", "ConditionalCheckFailed", item=ITEM))
     with pytest.raises(ConditionFailedError) as caught:
         table.transact()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from benchmarks.gate_item import GateItem
+from benchmarks.rate_limit_item import RateLimitItem
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
@@ -37,12 +37,12 @@ BROKEN = UpstreamFailedError("It broke.")
 
 
 @pytest.fixture
-def item() -> GateItem:
-    return GateItem()
+def item() -> RateLimitItem:
+    return RateLimitItem()
 
 
 @pytest.fixture
-def limiters(item: GateItem) -> Limiters:
+def limiters(item: RateLimitItem) -> Limiters:
     return Limiters(cast("DynamoDBClient", item))
 
 
@@ -59,7 +59,9 @@ def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
     return caught.value.retry_after
 
 
-def test_a_pause_while_a_probe_enters_is_not_cut_short(limiters: Limiters, item: GateItem) -> None:
+def test_a_pause_while_a_probe_enters_is_not_cut_short(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
@@ -102,14 +104,14 @@ def test_only_a_broken_upstream_is_given_up(
 
 
 @pytest.mark.parametrize("error", [None, ContentPolicyError("no"), UpstreamKeyError("no")])
-def test_an_answer_of_any_kind_ends_the_trouble(limiters: Limiters, error: Sd3Error | None) -> None:
+def test_any_response_resets_the_failure_count(limiters: Limiters, error: Sd3Error | None) -> None:
     limiter = limiters.make()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(2, patience=20), [BROKEN, error])
     assert not limiter.acquire(1, patience=20).is_troubled
 
 
-def test_a_429_amid_trouble_says_nothing(limiters: Limiters) -> None:
+def test_a_429_does_not_change_the_failure_count(limiters: Limiters) -> None:
     limiter = limiters.make()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=0)])
@@ -125,7 +127,9 @@ def test_a_rest_is_never_longer_than_its_most(limiters: Limiters) -> None:
     assert paced(limiter) == pytest.approx(MAX_OPEN_SECONDS)
 
 
-def test_two_who_count_the_same_failure_give_up_once(limiters: Limiters, item: GateItem) -> None:
+def test_two_processes_that_count_the_same_failure_pause_once(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     one, other = limiters.make(), limiters.make()
     permit = other.acquire(1, patience=20)
     fail(one, FAILURES - 1)
@@ -145,7 +149,7 @@ def test_two_who_count_the_same_failure_give_up_once(limiters: Limiters, item: G
 
 
 def test_many_expired_leases_are_taken_over_a_few_at_a_time(
-    limiters: Limiters, item: GateItem
+    limiters: Limiters, item: RateLimitItem
 ) -> None:
     limiter = limiters.make(None, concurrency=200)
     limiter.acquire(200, patience=20)
@@ -154,8 +158,8 @@ def test_many_expired_leases_are_taken_over_a_few_at_a_time(
     assert len(item.values["leases"]) == 200
 
 
-def test_nobody_enters_a_place_that_another_took_meanwhile(
-    limiters: Limiters, item: GateItem
+def test_a_lease_that_another_took_meanwhile_is_not_acquired(
+    limiters: Limiters, item: RateLimitItem
 ) -> None:
     one, other = limiters.make(None, concurrency=2), limiters.make(None, concurrency=2)
     one.release(one.acquire(1, patience=20), [None])
@@ -171,7 +175,7 @@ def test_nobody_enters_a_place_that_another_took_meanwhile(
     ],
 )
 def test_a_table_out_of_order_is_an_error_on_the_way_in_and_a_line_in_the_log_on_the_way_out(
-    limiters: Limiters, item: GateItem, caplog: pytest.LogCaptureFixture, error: Exception
+    limiters: Limiters, item: RateLimitItem, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def fails(**_: Any) -> dict[str, Any]:
         raise error

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gate_item import GateItem
+from benchmarks.rate_limit_item import RateLimitItem
 from sd3.errors import UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
@@ -55,7 +55,7 @@ VISITS = st.lists(
 
 
 def in_memory() -> Limiters:
-    return Limiters(cast("DynamoDBClient", GateItem()))
+    return Limiters(cast("DynamoDBClient", RateLimitItem()))
 
 
 class Fleet:
@@ -153,7 +153,7 @@ def test_what_a_pause_makes_up_for_is_no_more_than_a_window(one_each: bool) -> N
         limiters.make(Rate(10, 60)).acquire(1, patience=0)
 
 
-def test_a_caller_gets_as_many_turns_as_his_patience_has() -> None:
+def test_a_caller_gets_as_many_slots_as_fit_its_patience() -> None:
     bounds = RateBounds(rate=STABILITY)
     state = LimiterState(next_slot_at=NOW + 1 * MICROSECONDS)
     count = grantable(state, bounds, 16, now=NOW, latest=NOW + 1 * MICROSECONDS + 3 * bounds.slot)
@@ -171,6 +171,6 @@ def test_without_a_rate_only_a_pause_is_waited_for(next_slot_at: int, count: int
     assert start_times(state, bounds, 2, now=NOW) == (max(next_slot_at, NOW),) * 2
 
 
-def test_places_that_are_taken_leave_fewer_calls_and_dead_ones_do_not() -> None:
+def test_live_leases_reduce_the_calls_and_expired_ones_do_not() -> None:
     state = LimiterState(leases={"a": NOW + 1, "b": NOW})
     assert grantable(state, RateBounds(concurrency=4), 16, now=NOW, latest=NOW) == 3
