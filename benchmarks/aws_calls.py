@@ -53,7 +53,7 @@ def _notes(entrypoint: str, traces: Sequence[Sequence[Step]]) -> Iterator[Note]:
     yield Note(f"AWS calls, {entrypoint}, until the response", in_time + verdict)
     for step in steps:
         yield Note(f"  {step.function}", _listed(step.calls))
-    yield Note(f"  1000 imagesby {entrypoint}", _price(entrypoint, steps, own))
+    yield Note(f"  1000 images by {entrypoint}", _price(entrypoint, steps, own))
 
 
 def _price(entrypoint: str, steps: Sequence[Step], own: float) -> str:

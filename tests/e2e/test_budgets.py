@@ -1,4 +1,4 @@
-"""What clients may spend and how often they may ask, through the deployed stack."""
+"""Budgets and rate limits of clients on the deployed stack."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -39,7 +39,7 @@ DOORS: Final[tuple[dict[str, str], ...]] = (
 
 
 class Scene:
-    """A client of the stack, and what is kept of its jobs."""
+    """A client of the stack, and its stored jobs."""
 
     def __init__(self, stack: Stack, token: str, client_id: str) -> None:
         self._stack, self._token, self._client_id = stack, token, client_id
@@ -47,7 +47,7 @@ class Scene:
         self._outputs = stack.deployed.outputs()
 
     def ask(self, seed: int) -> int:
-        """Ask for an image by one of the doors; the last status.
+        """Request an image by one of the entrypoints, and return the last status.
 
         As often as a client would that was told to ask again: after a 503, which cost nothing,
         when it says so, and with an Idempotency-Key after every failure.
@@ -67,7 +67,7 @@ class Scene:
         return answer.status_code
 
     def jobs(self) -> list[Job]:
-        """All jobs of this client, as they are kept."""
+        """Return all stored jobs of this client."""
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self._outputs["JobsTable"])
         items = (item for page in pages for item in page["Items"] if "document" in item)
         jobs = (job_from(item) for item in items)

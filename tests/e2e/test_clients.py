@@ -1,4 +1,4 @@
-"""Who may ask, through the deployed stack: tokens by the commands, as their operator runs them."""
+"""Tokens on the deployed stack, managed by the operator's commands."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ CACHE_SECONDS: Final = 1
 
 @pytest.fixture
 def short_cache(stack: Stack) -> Iterator[None]:
-    """The authorizer's answers are kept for a second, where the template says a minute."""
+    """Cache the authorizer's results for a second instead of the template's minute."""
     gateway = stack.deployed.client("apigateway")
     api_id = stack.deployed.outputs()["ApiId"]
     [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]

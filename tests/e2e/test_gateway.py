@@ -1,4 +1,4 @@
-"""The deployed API over HTTP: who is let in, and what the gateway itself answers."""
+"""The deployed API over HTTP: authorization, and the gateway's own responses."""
 
 from collections.abc import Callable
 

@@ -39,7 +39,7 @@ def generate(stack: Stack, client: requests.Session) -> Generate:
 
 
 def fetched(image: dict[str, Any]) -> Image.Image:
-    """Follow a link as anybody can, and check all that the answer said of the image."""
+    """Follow a link without credentials, and check the image against its entry in the response."""
     answer = requests.get(image["url"], timeout=10)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == image["content_type"]

@@ -1,4 +1,4 @@
-"""The inbox as its users use it: files are dropped into the bucket, answers are read."""
+"""The inbox as clients use it: upload files to the bucket, read the results."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _clients = count(1)
 
 
 class Folder:
-    """A client's folder of the inbox, and where its answers come."""
+    """A client's folder of the inbox, and the folder of its results."""
 
     def __init__(self, stack: Stack, client_id: str) -> None:
         outputs = stack.deployed.outputs()
@@ -42,7 +42,7 @@ class Folder:
         return json.loads(reply["Body"].read())
 
     def ended(self, name: str, *, but: str = "") -> Any:
-        """The answer, when it is the last: an error or the end of a job other than `but`."""
+        """Wait for the final result: an error or the end of a job other than `but`."""
 
         def look() -> Any:
             answer = self.answer(name)
@@ -52,7 +52,7 @@ class Folder:
         return wait_for(look, what=f"answer to {name}")
 
     def image(self, image: dict[str, Any]) -> Image.Image:
-        """Fetch an image by what its answer says of it, which is checked."""
+        """Fetch an image by its entry in the result, and check the entry."""
         assert image["url"] == f"s3://{image['bucket']}/{image['key']}"
         data = self.s3.get_object(Bucket=image["bucket"], Key=image["key"])["Body"].read()
         assert hashlib.sha256(data).hexdigest() == image["sha256"]

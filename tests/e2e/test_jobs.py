@@ -95,7 +95,7 @@ def upstream_of_generate(stack: Stack, url: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def counted(stack: Stack) -> Iterator[CountingSd3]:
-    """The upstream of generate, which counts, and holds one seed until it is told."""
+    """The upstream of generate, which counts calls, and delays one seed until it is released."""
     with counting(stack.upstream_url) as server, upstream_of_generate(stack, server.url):
         yield server
 

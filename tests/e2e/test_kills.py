@@ -1,4 +1,4 @@
-"""The deployed worker is killed at every step: its jobs end all the same, and tell the truth."""
+"""The deployed worker is killed at every step: its jobs still end, with true charges."""
 
 import hashlib
 import io
@@ -35,9 +35,9 @@ UNKNOWN_THEN_CHARGED = ("unknown", "charged")
 EXPECTED: Final = {
     # step: (calls that the SD3 server was paid for, charges on the job)
     "before the claim": (1, ("charged",)),
-    # No call was made; but a death right after the call looks the same: `unknown` is the most.
+    # No call was made, but a death right after the call looks the same: `unknown` is the best result.
     "after the claim": (1, UNKNOWN_THEN_CHARGED),
-    "after the upstream's answer": (2, UNKNOWN_THEN_CHARGED),
+    "after the upstream's response": (2, UNKNOWN_THEN_CHARGED),
     "amid the images": (2, UNKNOWN_THEN_CHARGED),
     "after the images": (2, UNKNOWN_THEN_CHARGED),
     "after the final write": (1, ("charged",)),
@@ -46,7 +46,7 @@ DEATHS: Final = tuple(product(EXPECTED, ("exit", "exception")))
 
 
 class Outcome(NamedTuple):
-    """A job that has ended: as it is kept, as its client sees it, and what was paid for it."""
+    """An ended job: as it is stored, as its client sees it, and what was paid for it."""
 
     job: Job
     answer: dict[str, Any]
@@ -124,7 +124,7 @@ def wait_until(happened: Callable[[], bool], *, seconds: float = 120) -> None:
 
 @contextmanager
 def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
-    """Have the worker die as its jobs say, and the queue redeliver soon."""
+    """Make the worker die as its jobs request, and the queue redeliver soon."""
     functions, sqs = stack.deployed.client("lambda"), stack.deployed.client("sqs")
     queue = stack.deployed.outputs()["JobsQueue"]
     worker = stack.deployed.resource("WorkerFunction")

@@ -1,4 +1,4 @@
-"""What the deployed stack logs: a scene at every door, and then all that any test has left."""
+"""What the deployed stack logs: requests at every entrypoint, and then the logs of all tests."""
 
 import json
 import time
@@ -30,7 +30,7 @@ _PAGE: Final = 10_000
 
 
 class Scene(NamedTuple):
-    """What was said at the doors, the jobs that ended, and the ids that the log has to name."""
+    """The texts that were sent, the jobs that ended, and the ids that the log must contain."""
 
     canaries: Canaries
     ended: tuple[str, ...]
@@ -65,7 +65,7 @@ def log_of(stack: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
-    """Something was said at every door."""
+    """Send texts to every entrypoint."""
     with requests.Session() as http:
         http.trust_env = False
         visitor = Visitor(stack, http)

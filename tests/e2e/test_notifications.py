@@ -1,4 +1,4 @@
-"""`Image Job Ended` on the bus of the deployed stack, for every door, at least once."""
+"""`Image Job Ended` on the bus of the deployed stack, for every entrypoint, at least once."""
 
 import json
 import uuid

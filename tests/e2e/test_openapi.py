@@ -1,4 +1,4 @@
-"""The deployed API, tried with requests that are made from the document that it serves itself."""
+"""The deployed API, tested with requests that are generated from its own document."""
 
 import json
 from typing import Any, Final
@@ -70,7 +70,7 @@ def job_ids(stack: Stack, client: requests.Session) -> list[str]:
 
 
 def generated_soon(body: Any) -> Any:
-    """The body with no more than two images, if it asks for a number of them that is right."""
+    """Limit a valid number of images in the body to two."""
     match body:
         case {"num_images": int(number), "seed": [*seeds]} if len(seeds) == number:
             return body | {"num_images": min(number, 2), "seed": seeds[:2]}

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 CUT_OFF: Final = Answer(400, b"")
-"""What no answer at all counts as."""
+"""Stands for no response at all."""
 
 
 class Caller:
@@ -67,13 +67,13 @@ class Caller:
 
 
 class _Stream(io.BytesIO):
-    """What came back, as http.client reads it: one answer after the other."""
+    """Parse what came back with http.client: one response after the other."""
 
     def makefile(self, _mode: str) -> "_Stream":
         return self
 
     def close(self) -> None:
-        """Stay open: another answer may follow."""
+        """Stay open: another response may follow."""
 
 
 def _answers(data: bytes) -> Iterator[Answer]:

@@ -1,4 +1,4 @@
-"""Uploads as their users use them: a form is asked for, an image is sent, and generated over."""
+"""Uploads as clients use them: get a form, send an image, and generate from it."""
 
 import base64
 import io
@@ -69,7 +69,7 @@ class Uploader:
         return str(answer.json()["images"][0]["sha256"])
 
     def refused(self, upload_id: str) -> str:
-        """What the answer says of the upload, for which no job was made."""
+        """Return the response's error of the upload, for which no job was created."""
         answer = self.generate(upload_id)
         assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
         assert "job_id" not in answer.json()
@@ -111,7 +111,7 @@ def post(form: dict[str, Any], data: bytes, **fields: str) -> requests.Response:
 
 
 def code_of(answer: requests.Response) -> tuple[int, str]:
-    """Status and code of S3's own answer."""
+    """Return status and code of S3's own response."""
     return answer.status_code, answer.text.partition("<Code>")[2].partition("</Code>")[0]
 
 

@@ -48,7 +48,7 @@ def redeploy(stack: Stack, parameters: dict[str, str], log: Any) -> None:
 def deployed(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[VendorServer, ...]]:
-    """The stack, updated to ask the vendors, and put back to what it was."""
+    """Update the stack to call the vendors' servers, and restore it afterwards."""
     log = tmp_path_factory.mktemp("upstreams") / "sam-deploy.log"
     formation = stack.deployed.client("cloudformation")
     [described] = formation.describe_stacks(StackName="sd3")["Stacks"]
@@ -107,7 +107,7 @@ def test_the_first_upstream_generates_each_image_with_its_own_seed(
     assert job["cost_usd"] == 0.195
     assert sorted(call.seed for call in vendors.stability.calls) == [7, 8, 9]
     assert [image["seed"] for image in job["images"]] == [7, 8, 9]
-    # What came back, not what was asked for.
+    # What was received, not what was requested.
     assert {(image["width"], image["height"]) for image in job["images"]} == {(1088, 896)}
     image = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=60)
     assert image.content.startswith(b"\xff\xd8\xff")
@@ -183,7 +183,7 @@ def test_a_queued_job_is_generated_from_an_image_and_its_filtered_image_is_dropp
     removed = [image["seed"] for image in job["images"] if image["removed_for_safety"]]
     assert (removed, len(vendors.stability.calls)) == ([4], 16)
     assert {call.fields["mode"] for call in vendors.stability.calls} == {"image-to-image"}
-    # The image follows the image, so that it is sent in the size that was asked for.
+    # The size follows the init image, so that it is sent in the requested size.
     assert {(image["width"], image["height"]) for image in job["images"] if image["url"]} == {
         (1024, 1024)
     }

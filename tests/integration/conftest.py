@@ -192,7 +192,7 @@ def lambda_context(seconds: float) -> SimpleNamespace:
 
 
 def forget_process() -> None:
-    """Have the functions start anew: what they keep for a process is gone."""
+    """Restart the functions: their state of a process is gone."""
     for module in (bootstrap, observability, api):
         for cached in vars(module).values():
             if hasattr(cached, "cache_clear"):

@@ -1,4 +1,4 @@
-"""Budgets, rates, dry runs and usage at the HTTP doors: the functions on moto."""
+"""Budgets, rates, dry runs and usage over HTTP: the functions on moto."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -63,7 +63,7 @@ def test_what_exceeds_the_budget_is_a_402_and_changes_nothing(
 def test_rejected_requests_do_not_fill_the_queue(aws: Aws, functions: Functions) -> None:
     for number in range(20):
         functions.generate(asking(job_id=f"j-{number}", rate=1))
-    # The job's own, and those of the first refusals: a minute can end between two calls.
+    # The job's own, and those of the first rejections: a minute can end between two calls.
     assert messages(aws) <= 4
 
 

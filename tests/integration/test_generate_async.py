@@ -110,7 +110,7 @@ def test_of_many_calls_with_one_key_at_once_one_generates(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     # Not through the handler: Lambda gives a process one request at a time, and Powertools'
-    # resolver keeps it in a class.
+    # resolver stores it in a class.
     def generate(number: int) -> JobResponse:
         context = RequestContext("demo", f"job-{number}", seconds=60, idempotency_key="a")
         return job_service().generate(GenerateRequest(prompt="a fox"), context)

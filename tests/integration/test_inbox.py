@@ -1,4 +1,4 @@
-"""The inbox on moto: S3's events, files and answers, and what becomes of a job in between."""
+"""The inbox on moto: S3's events, files and results, and the jobs in between."""
 
 import io
 import json
@@ -171,7 +171,7 @@ def test_neither_prompt_nor_metadata_is_logged(
 
 
 def upload(aws: Aws, data: bytes) -> InboxObject:
-    """What S3 would say of a file that is put now."""
+    """Make S3's event of a file that is put now."""
     put = aws.s3.put_object(Bucket=INBOX, Key="acme/x", Body=data, Metadata={"prompt": "y"})
     return InboxObject(INBOX, "acme/x", put["ETag"].strip('"'), "01")
 

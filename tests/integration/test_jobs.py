@@ -30,7 +30,7 @@ def listing(**query: str) -> dict[str, Any]:
 
 
 def queued(functions: Functions, job_id: str | None = None) -> dict[str, Any]:
-    """A job that waits, as it was answered."""
+    """Create a queued job and return the response."""
     sample = load_event("generate")
     sample["headers"]["Prefer"] = "respond-async"
     if job_id:

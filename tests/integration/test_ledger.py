@@ -1,4 +1,4 @@
-"""The ledger on moto: whatever is written, in whatever order, it has what the jobs say."""
+"""The ledger on moto: whatever is written, in whatever order, it agrees with the jobs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +40,7 @@ BUDGET: Final = ClientLimits(daily_budget_micros=100_000)
 QUOTE: Final = Quote(upstream="fake", micros=30_000)
 LATE: Final = NOON + timedelta(hours=1)
 JOBS: Final = 3
-FATES: Final = st.sampled_from(["done"] * 4 + ["not sent", "answer lost", "repeated"])
+FATES: Final = st.sampled_from(["done"] * 4 + ["not sent", "response lost", "repeated"])
 
 
 def queued(job_id: str = "a", **changes: Any) -> Job:

@@ -1,4 +1,4 @@
-"""The end of jobs on moto: what the table's stream tells becomes events and answers."""
+"""The end of jobs on moto: changes in the table's stream become events and results."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Received = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def received(functions: Functions) -> Iterator[Received]:
-    """The entries that the bus was given since it was last asked, their details read."""
+    """Return the entries that were sent to the bus since the last call, their details parsed."""
     entries: list[dict[str, Any]] = []
 
     def note(params: dict[str, Any], **_: Any) -> None:
@@ -45,7 +45,7 @@ def received(functions: Functions) -> Iterator[Received]:
 
 
 def the_job() -> Job:
-    """The job that events/notifications.json tells of."""
+    """Return the job of events/notifications.json."""
     return job_from(load_event("notifications")["Records"][0]["dynamodb"]["NewImage"])
 
 

@@ -59,7 +59,7 @@ def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
 
 
 def paced(limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20) -> float:
-    """After how many seconds a limiter that lets nobody in says to come again."""
+    """Return the seconds after which a limiter without free slots allows a retry."""
     with pytest.raises(UpstreamRateLimitedError) as caught:
         limiter.acquire(calls, patience=patience)
     assert caught.value.retry_after is not None
@@ -220,7 +220,7 @@ def test_a_backlog_of_other_processes_calls_is_one_write_each(
         limiter.acquire(1, patience=20)
     del writes[:]
     for _ in range(3):
-        limiters.now += 50 * TURN  # what each process knows is over, and all have gone on
+        limiters.now += 50 * TURN  # the state in each process has expired, and all have continued
         for limiter in fleet:
             limiter.acquire(2, patience=20)
     assert writes == ["UpdateItem"] * 150

@@ -12,7 +12,7 @@ GENERATES = ("cancel", "delete")
 
 
 def event(name: str, **authorizer: str | None) -> dict[str, Any]:
-    """A sample event whose authorizer said this too; None for what it did not say."""
+    """Make a sample event with this authorizer context; None removes a value."""
     sample = load_event(name)
     told = sample["requestContext"]["authorizer"] | authorizer
     sample["requestContext"]["authorizer"] = {k: v for k, v in told.items() if v is not None}

@@ -66,7 +66,7 @@ def job(functions: Functions) -> dict[str, Any]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds messages were made invisible."""
+    """Collect the seconds for which messages were made invisible."""
     seconds: list[int] = []
     set_visibility = SqsJobQueue.set_visibility
 
@@ -103,7 +103,7 @@ def test_a_throttled_upstream_leaves_the_message(
     upstream.errors = [UpstreamUnavailableError("busy", retry_after=30)] * 3
     event = received()
     assert work(event) == left(event)
-    # It may come back a little before the pause is over, and waits for its turn then.
+    # It may come back shortly before the pause ends, and then waits for its slot.
     assert [25 < wait <= 46 for wait in waits] == [True]
     assert job(functions)["status"] == JobStatus.QUEUED
 

@@ -1,4 +1,4 @@
-"""A client that says something at every door that nobody should repeat."""
+"""A client that sends secret texts to every entrypoint."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from tests.support.servers.scripted_server import MisbehavingServer, Received, R
 
 
 class EchoingSd3(MisbehavingServer):
-    """Fails every call, and tells of it with all that it was sent."""
+    """Fails every call with an error that quotes all arguments."""
 
     def __init__(self, *statuses: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class EchoingSd3(MisbehavingServer):
 
 
 class Visitor:
-    """A new client, and all that it has said or was told."""
+    """A new client, and all texts that it has sent or received."""
 
     def __init__(self, stack: Stack, http: requests.Session) -> None:
         self.stack, self.http, self.canaries = stack, http, Canaries()
@@ -42,7 +42,7 @@ class Visitor:
         self.canaries.keep("upstream's key", json.loads(keys["SecretString"])["octoai"])
 
     def generate(self, where: str, *, prompt: str = "", **headers: str) -> dict[str, Any]:
-        """Ask for an image with a canary in each place; the answer."""
+        """Request an image with a canary in each field, and return the response."""
         say = self.canaries.new
         image = jpeg() + token_hex(64).encode()
         body = {
@@ -66,7 +66,7 @@ class Visitor:
             assert session.get(url, timeout=60).status_code == 200
 
     def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The JSON of an answer; a redirect is not followed, its address is in `url`."""
+        """Return the JSON of a response; a redirect is not followed, its address is in `url`."""
         answered = self.http.request(
             method, self.stack.api_url + path, timeout=60, allow_redirects=False, **options
         )
@@ -106,7 +106,7 @@ class Visitor:
             session.post(form["url"], data=form["fields"], files={"file": jpeg()}, timeout=60)
 
     def dropped(self) -> Iterator[str]:
-        """Files in the inbox, one of them a bad one; the ids of their jobs or answers."""
+        """Upload files to the inbox, one of them invalid, and return the ids of their jobs or results."""
         say = self.canaries.new
         outputs, s3 = self.stack.deployed.outputs(), self.stack.deployed.client("s3")
         bodies = {"good": {"prompt": say("file's prompt")}, "bad": {"nonsense": say("bad file")}}
@@ -119,7 +119,7 @@ class Visitor:
             yield told.get("id") or told["request_id"]
 
     def _kept(self, where: str, answered: dict[str, Any]) -> dict[str, Any]:
-        """Remember what the answer has that no log may have: links and images."""
+        """Remember the parts of a response that no log may contain: links and images."""
         for image in answered.get("images", []):
             self._keep_link(where, image["url"])
             self.canaries.keep(f"{where}'s image", image["image_b64"][1000:1100])

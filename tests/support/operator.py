@@ -11,7 +11,7 @@ from local.stack import Stack
 
 
 class Operator:
-    """Runs make for the stack, as for one on AWS: the environment says where that is."""
+    """Runs make for the stack, as for one on AWS, whose address is in the environment."""
 
     def __init__(self, stack: Stack) -> None:
         self._env = bare(os.environ) | stack.aws

@@ -19,20 +19,20 @@ def restore() -> None:
         hook(*arguments, **named)
 
 
-def draws() -> list[float]:
+def random_numbers() -> list[float]:
     return [bootstrap.clock().jitter(), random.random()]  # noqa: S311 - as botocore draws
 
 
 def test_restored_processes_generate_different_numbers() -> None:
     snapshot = random.getstate()
-    before = draws()
+    before = random_numbers()
     random.setstate(snapshot)
-    assert draws() == before  # so would all of them, without the hook
+    assert random_numbers() == before  # without the hook, the restored ones would repeat them too
     drawn = [before]
     for _ in range(2):
         random.setstate(snapshot)
         restore()
-        drawn.append(draws())
+        drawn.append(random_numbers())
     assert len({number for each in drawn for number in each}) == 6
 
 
@@ -63,7 +63,7 @@ def test_restored_processes_have_credentials_and_connections_of_their_own(
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     restore()
     before = become("SNAPSHOT")
-    assert become("FIRST") is before  # so would all of them, without the hook
+    assert become("FIRST") is before  # without the hook, the restored ones would repeat them too
     restore()
     first = become("FIRST")
     restore()

@@ -1,4 +1,4 @@
-"""Settings: what the environment says of the upstreams, and what of it is refused."""
+"""Settings: the upstreams in the environment, and which values are rejected."""
 
 import pytest
 

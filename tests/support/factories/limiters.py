@@ -38,5 +38,5 @@ class Limiters:
         )
 
     def start_times(self, permit: Permit) -> list[float]:
-        """When the calls of a visit of now are made."""
+        """Acquire permits now and return the times of their calls."""
         return [self.now + wait for wait in permit.waits]

@@ -1,4 +1,4 @@
-"""A proxy of the SD3 server that counts the answers that it was paid for, by seed."""
+"""A proxy of the SD3 server that counts the charged responses by seed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ import requests
 
 HELD_SEED = 7
 _AT_ONCE: Final = 6
-"""Calls that are passed on: the SD3 server refuses more than 8, and nothing here is about that."""
+"""Concurrent calls that are forwarded: the SD3 server rejects more than 8."""
 
 
 class CountingSd3(ThreadingHTTPServer):
-    """Passes calls on; one with HELD_SEED is answered when `release` is set."""
+    """Forwards calls; one with HELD_SEED gets its response when `release` is set."""
 
     daemon_threads = True
 
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.content)
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

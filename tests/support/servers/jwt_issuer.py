@@ -15,7 +15,7 @@ AUDIENCE: Final = "sd3"
 DISCOVERY: Final = "/.well-known/openid-configuration"
 JWKS: Final = "/.well-known/jwks.json"
 ELSEWHERE: Final = "/keys?policy=1"
-"""Where discovery says that the keys are."""
+"""The address of the keys in the discovery document."""
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -42,7 +42,7 @@ def page(value: object) -> Reply:
 
 
 class LoopbackIssuer(MisbehavingServer):
-    """Answers by path, whatever the order; what it has no page for is a 404."""
+    """Serves pages by path; a path without a page is a 404."""
 
     def __init__(self) -> None:
         super().__init__()

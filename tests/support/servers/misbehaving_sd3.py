@@ -15,11 +15,11 @@ import requests
 FAILURES: Final = ("throttled", "broken", "cut off", "slow", "hung up")
 """What a call that fails comes to, each as likely as the others."""
 MAY_BE_PAID: Final = frozenset(("generated", "broken", "cut off", "slow", "hung up"))
-"""Calls after which nobody who made them knows that they were free."""
+"""Outcomes that are free, which the caller cannot know."""
 
 
 class MisbehavingSd3(ThreadingHTTPServer):
-    """Passes POST /generate/sd3 on, or not; GET /counts tells of the calls by seed and outcome.
+    """Forwards POST /generate/sd3, or fails; GET /counts returns the calls by seed and outcome.
 
     Of all calls `share` fail, always the same ones: what becomes of the n-th call with a seed
     is generated from both. A slow call is generated and answered after `slow_seconds`.
@@ -102,10 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             super().handle()
         except ConnectionError:
-            self.close_connection = True  # it did not wait for a slow answer
+            self.close_connection = True  # it did not wait for a slow response
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

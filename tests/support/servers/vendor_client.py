@@ -23,7 +23,7 @@ PROMPT: Final = "a fox \u2603"
 
 
 class Facing:
-    """What a test generates with, on a real clock: nobody sleeps, and each call is made once."""
+    """Generates through an upstream on a real clock, without sleeping and without retries."""
 
     def __init__(self, vendor: Vendor, http: HttpSession, url: str, key: FakeKey) -> None:
         self.upstream = vendor.make(url, key, http)

@@ -1,4 +1,4 @@
-"""What is the same for all routes: which one is called, CORS, and what an error is answered."""
+"""What is the same for all routes: routing, CORS and error responses."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def job_event(**changes: Any) -> Event:
 
 
 def resolve(event: Event) -> Event:
-    """The answer of an API that echoes the id of its one route."""
+    """Call an API that echoes the id of its only route."""
     echo = RestApi()
 
     @echo.get("/jobs/<id>")

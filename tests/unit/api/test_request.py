@@ -159,7 +159,7 @@ def test_every_wrong_parameter_of_a_query_is_a_fault(
 
 
 def authorized(**told: object) -> Request:
-    """A request of a client that the authorizer told this of, as the gateway passes it on."""
+    """Make the gateway's event of a client with this authorizer context."""
     authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **told}
     return request(requestContext={"requestId": "r", "authorizer": authorizer})
 

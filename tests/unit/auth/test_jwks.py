@@ -1,4 +1,4 @@
-"""The keys of an issuer on loopback: which ones are used, and how often they are asked for."""
+"""The keys of an issuer on loopback: which ones are used, and how often they are fetched."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Scopes and limits, and how they are told on."""
+"""Scopes and limits, and how the authorizer passes them on."""
 
 import pytest
 

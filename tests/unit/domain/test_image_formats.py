@@ -1,4 +1,4 @@
-"""What PNG, JPEG and WebP files say of themselves, by real files and by files that lie."""
+"""The headers of PNG, JPEG and WebP files, in real files and in forged ones."""
 
 import zlib
 from contextlib import nullcontext, suppress

@@ -1,4 +1,4 @@
-"""The wire contract at its limits: what a request may say, and how it is told what is wrong."""
+"""The wire contract at its limits: what a request may contain, and how its errors are reported."""
 
 import json
 from datetime import UTC, datetime

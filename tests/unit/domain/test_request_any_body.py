@@ -1,4 +1,4 @@
-"""Whatever body comes, it is a request, or it is refused in one of two ways."""
+"""Any body is a valid request, or it is rejected with one of two errors."""
 
 import json
 from typing import Any

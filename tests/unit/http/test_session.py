@@ -1,4 +1,4 @@
-"""One call to an upstream: what its response means, and with which key it is made."""
+"""One call to an upstream: what its response means, and which key it has."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""Connections: where to, kept how long, given up when."""
+"""Connections: allowed addresses, reuse and timeouts."""
 
 import socket
 import threading

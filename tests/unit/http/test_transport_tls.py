@@ -1,4 +1,4 @@
-"""Connections over TLS, with a certificate made on the spot."""
+"""Connections over TLS, with a certificate that the test creates."""
 
 import datetime as dt
 import ipaddress

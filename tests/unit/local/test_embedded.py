@@ -32,7 +32,7 @@ PREFLIGHT = {
 
 
 class FakeGateway:
-    """Imports an API as MiniStack does: operations without answers, no gateway responses."""
+    """Imports an API as MiniStack does: operations without responses, no gateway responses."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []

@@ -1,4 +1,4 @@
-"""make run UPSTREAM=...: which upstreams it means, and what it says when something is missing."""
+"""make run UPSTREAM=...: which upstreams it selects, and its errors for missing settings."""
 
 import json
 from pathlib import Path

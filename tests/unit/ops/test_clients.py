@@ -1,4 +1,4 @@
-"""make token, make clients and make revoke: how what is said is read, and what is refused."""
+"""make token, make clients and make revoke: how arguments are parsed, and which are rejected."""
 
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ def test_what_cannot_be_shown_is_no_name(text: str) -> None:
 
 
 class FakeStore:
-    """A store that only refuses; `calls` are those it got."""
+    """A store whose calls fail with `error` and are recorded in `calls`."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

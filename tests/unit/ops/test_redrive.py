@@ -1,4 +1,4 @@
-"""make redrive: how its times are read, and what it says."""
+"""make redrive: how it parses times, and what it prints."""
 
 from datetime import UTC, datetime
 from typing import Any

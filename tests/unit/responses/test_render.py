@@ -1,4 +1,4 @@
-"""What clients are told: cursors, entity tags, and images that fit an answer."""
+"""What clients read: cursors, entity tags, and images that fit a response."""
 
 import base64
 import json

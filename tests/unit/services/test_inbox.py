@@ -1,4 +1,4 @@
-"""The inbox over fakes: what is dropped becomes one job, and is always answered."""
+"""The inbox over fakes: a file becomes one job, and always gets a result."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ LIMITED: Final = {
 
 
 class FakeFiles:
-    """The inbox as a dict by key; what is too large or gone is refused as in S3."""
+    """The inbox as a dict by key; what is too large or gone is an error as in S3."""
 
     def __init__(self) -> None:
         self.files: dict[str, InboxFile | None] = {}
@@ -50,7 +50,7 @@ class FakeFiles:
 
 
 class FakeAnswers:
-    """Answers by key with their sequencers; `error` is what the next write raises."""
+    """Results by key with their sequencers; `error` is what the next write raises."""
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[str, str]] = {}
@@ -391,7 +391,7 @@ def test_no_job_is_created_before_its_result_is_written(door: Door) -> None:
 def test_a_folder_of_no_client_gets_an_error(door: Door, key: str, answered: str) -> None:
     door.drop(key, {"prompt": "x"})
     assert door.answer(answered)["code"] == "not_found"
-    assert not door.files.limits  # nothing of it was read
+    assert not door.files.limits  # the file was not read
 
 
 @pytest.mark.parametrize("name", ["cat.gif", "cat", "cat.png.txt"])

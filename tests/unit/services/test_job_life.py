@@ -1,4 +1,4 @@
-"""Whatever happens, and in whatever order: a job ends, once, and its charges are the calls made.
+"""Whatever happens, and in whatever order: a job ends once, and its charges are those of its calls.
 
 And the ledger has what the jobs say, at every step; no budget is exceeded by what is admitted.
 """
@@ -60,13 +60,13 @@ class JobLife(RuleBasedStateMachine):
         super().__init__()
         self.world = World(self.happen, self.fails)
         self.data: Any = None
-        """Where the next accident is drawn from; None when there are none any more."""
+        """Hypothesis's source of the next fault; None when there are no more."""
         self.limits = NO_LIMITS
         self.ends_at: dict[str, float] = {}
         """When the function that makes a job is ended."""
 
     def fails(self) -> Any:
-        """What the upstream answers to this call."""
+        """Choose the upstream's response to this call."""
         return self.data.draw(st.sampled_from(FAILURES))() if self.data else None
 
     def happen(self, *, fault: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What the use cases measure: each event once, whichever door its job came by."""
+"""What the use cases measure: each event once, whichever entrypoint its job came by."""
 
 from datetime import timedelta
 from typing import Any, Final

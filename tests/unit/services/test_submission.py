@@ -1,4 +1,4 @@
-"""From a request to a job that is kept: its seeds, init image and message."""
+"""From a request to a stored job: its seeds, init image and message."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""A request that starts from an upload: read, checked and kept when its job is made."""
+"""A request that starts from an upload: read, checked and stored when its job is created."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""How the template encrypts what it keeps: with AWS's keys, or with one that is named."""
+"""How the template encrypts stored data: with AWS's keys, or with a key of the operator."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the gateway answers by itself: the errors and the tokens of template.yaml."""
+"""The gateway's own responses: its errors, and its checks of tokens, in template.yaml."""
 
 import json
 import re

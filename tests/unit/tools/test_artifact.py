@@ -1,4 +1,4 @@
-"""What was built is refused when it could not run on AWS Lambda."""
+"""A build that cannot run on AWS Lambda is an error."""
 
 import struct
 from pathlib import Path

@@ -20,7 +20,7 @@ VULNERABLE = {
 
 @pytest.fixture
 def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of answers, by the name of the lock, that a stand-in for pip-audit gives."""
+    """Replace pip-audit by a program that prints the reports of a folder, by the name of the lock."""
     program = tmp_path / "pip-audit"
     program.write_text('#!/bin/sh\nfor lock; do :; done\ncat "$lock" || echo "no way" >&2\n')
     program.chmod(0o700)

@@ -1,4 +1,4 @@
-"""A bill of materials that is not what the layer ships is refused."""
+"""A bill of materials that differs from the layer is an error."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is sent to Amazon Bedrock, as botocore would send it, and what its answers mean."""
+"""What is sent to Amazon Bedrock, as botocore would send it, and what its responses mean."""
 
 import json
 import time
@@ -119,7 +119,7 @@ def test_a_seed_out_of_range_wraps_and_the_image_has_the_wrapped_seed(
 
 
 def sent_by_botocore(url: str, body: bytes, *, model_id: str = MODEL_ID) -> Any:
-    """What InvokeModel of botocore's own client for Bedrock answers."""
+    """Return what InvokeModel of botocore's own client for Bedrock returns."""
     client: Any = botocore.session.get_session().create_client(
         "bedrock-runtime",
         region_name=REGION,

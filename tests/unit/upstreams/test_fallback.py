@@ -1,4 +1,4 @@
-"""Several upstreams in their order: who is asked next, and who never is."""
+"""Several upstreams in their order: which one is called next, and which never is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -75,7 +75,7 @@ class Chain:
 
     @property
     def calls(self) -> list[list[int]]:
-        """The seeds that each upstream was asked for, those of one call for one image."""
+        """Return the seeds that each upstream was called with, one call for one image."""
         return [sorted(call[0] for call in upstream.calls) for upstream in self.upstreams]
 
 

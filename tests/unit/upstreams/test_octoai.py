@@ -1,4 +1,4 @@
-"""OctoAI's contract, against a real server that keeps it or not."""
+"""OctoAI's contract, against a real server that follows it or not."""
 
 import base64
 import json

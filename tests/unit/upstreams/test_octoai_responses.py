@@ -1,4 +1,4 @@
-"""Answers of OctoAI, read without a copy and named when they cannot be used."""
+"""Responses of OctoAI, parsed without a copy, and described when they are unusable."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is sent to servers of OpenAI's images API, and what their answers mean."""
+"""What is sent to servers of OpenAI's images API, and what their responses mean."""
 
 from collections.abc import Iterator
 from typing import Any, get_args

@@ -1,4 +1,4 @@
-"""The upstreams by their names in UPSTREAM, made of a deployment's settings."""
+"""The upstreams by their names in UPSTREAM, created from a deployment's settings."""
 
 from dataclasses import replace
 

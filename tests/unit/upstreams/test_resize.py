@@ -1,4 +1,4 @@
-"""Init images in the size that is asked for."""
+"""Init images in the requested size."""
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
 def opened(made: Image) -> PillowImage.Image:
-    """Decode an image, which is what it says of itself."""
+    """Decode an image, and check that its size and type are the declared ones."""
     assert made == read_image(made.data)
     image = PillowImage.open(BytesIO(made.data))
     image.load()
@@ -205,7 +205,7 @@ def test_what_is_no_image_is_the_clients_error(data: bytes) -> None:
 def test_image_that_is_larger_than_was_checked_is_not_decoded(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    """A few bytes can say that they are gigabytes."""
+    """Make a small file that declares an image of gigabytes."""
     monkeypatch.setattr(PngImageFile, "load", _never)
     bomb = png_of(ihdr(*size), chunk(b"IDAT", zlib.compress(bytes(100))), chunk(b"IEND"))
     for said in ((64, 64), size if max(size) > MAX_SIDE else (64, 66)):

@@ -1,4 +1,4 @@
-"""What is sent to Stability AI, and what its answers mean."""
+"""What is sent to Stability AI, and what its responses mean."""
 
 from collections.abc import Iterator
 

@@ -36,7 +36,7 @@ ERRORS: Final = {
 
 
 class _Body(BaseModel):
-    """What both know; as they do, it lets fields pass that it does not know."""
+    """The fields of both servers; like them, it ignores unknown fields."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -74,7 +74,7 @@ class OpenaiServer(VendorServer):
         return Call(fields, None, received.headers)
 
     def generate(self, call: Call) -> Reply:
-        """The image, without its seed; as a link where base64 was not asked for, in SGLang."""
+        """Make the image, without its seed; SGLang returns a link unless base64 is requested."""
         width, height = map(int, call.fields["size"].split("x"))
         image = generated(call.seed, width, height, kind=call.fields["output_format"])
         data: dict[str, Any] = {"b64_json": pybase64.b64encode_as_string(image), "url": None}

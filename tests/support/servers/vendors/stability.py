@@ -49,7 +49,7 @@ class StabilityServer(VendorServer):
     """Stability AI on loopback."""
 
     def read(self, received: Received) -> Call | Reply:
-        """Read the form; a request that the real one would refuse is refused."""
+        """Read the form, and reject a request that the real server would reject."""
         if (received.method, received.path) != ("POST", PATH):
             return error(404, "not_found", "The requested resource could not be found.")
         if not self.has_key(received):

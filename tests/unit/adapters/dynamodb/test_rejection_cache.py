@@ -1,4 +1,4 @@
-"""What a client is told when there is no room, and how long that is remembered."""
+"""Rejections of requests over the limits, and how long they are cached."""
 
 from datetime import timedelta
 

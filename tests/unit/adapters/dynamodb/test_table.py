@@ -13,7 +13,7 @@ ITEM = {"job_id": {"S": "a"}}
 
 
 class Scripted:
-    """Raises these errors, one a call, and then answers."""
+    """Raises these errors, one a call, and then succeeds."""
 
     def __init__(self, errors: Sequence[Exception]) -> None:
         self.errors = list(errors)

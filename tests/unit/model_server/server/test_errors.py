@@ -1,4 +1,4 @@
-"""Errors as responses: what the client reads, and what is kept from it and from the log."""
+"""Errors as responses: what the client reads, and what neither it nor the log may show."""
 
 from collections.abc import Callable
 from typing import NoReturn

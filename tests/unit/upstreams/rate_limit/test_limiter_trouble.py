@@ -52,7 +52,7 @@ def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
 
 
 def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
-    """After how many seconds a limiter that lets nobody in says to come again."""
+    """Return the seconds after which a limiter without free slots allows a retry."""
     with pytest.raises(UpstreamRateLimitedError) as caught:
         limiter.acquire(16, patience=patience)
     assert caught.value.retry_after is not None

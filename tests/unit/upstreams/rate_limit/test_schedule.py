@@ -32,7 +32,7 @@ class Visit(NamedTuple):
     """Of one of the fleet's processes; times are shares of the window."""
 
     gap: float | None
-    """To the visit before; None is until its slots are over."""
+    """Since the previous acquisition; None means until its slots are over."""
     calls: int
     patience: float
     process: int
@@ -59,7 +59,7 @@ def in_memory() -> Limiters:
 
 
 class Fleet:
-    """Three processes that visit, and when their calls are made."""
+    """Three processes that acquire slots, and the times of their calls."""
 
     def __init__(self, rate: Rate) -> None:
         self.limiters = in_memory()
