@@ -39,9 +39,9 @@ def short_cache(stack: Stack) -> Iterator[None]:
 def test_a_token_may_do_what_its_scopes_allow(operator: Operator, api: Api) -> None:
     reader = operator.token("scoped", SCOPES="read", NAME="The 'reader' of \"foxes\" & `co`")
     generateer = operator.token("scoped", SCOPES="generate")
-    refused = api.generate(reader)
-    assert outcome(refused) == (403, "forbidden")
-    assert "scope generate" in refused.json()["message"]
+    rejected = api.generate(reader)
+    assert outcome(rejected) == (403, "forbidden")
+    assert "scope generate" in rejected.json()["message"]
     generated = api.generate(generateer)
     assert outcome(generated) == (200, None)
     path = f"/jobs/{generated.json()['id']}"
@@ -53,9 +53,9 @@ def test_a_token_may_do_what_its_scopes_allow(operator: Operator, api: Api) -> N
 
 def test_a_client_generates_as_many_images_as_it_may(operator: Operator, api: Api) -> None:
     first = operator.token("few", MAX_IMAGES="2", BUDGET="5.00", PER_MINUTE="60")
-    refused = api.generate(first, num_images=3)
-    assert outcome(refused) == (422, "validation_error")
-    assert [field_error["loc"] for field_error in refused.json()["detail"]] == [
+    rejected = api.generate(first, num_images=3)
+    assert outcome(rejected) == (422, "validation_error")
+    assert [field_error["loc"] for field_error in rejected.json()["detail"]] == [
         ["body", "num_images"]
     ]
     assert len(api.generate(first, num_images=2).json()["images"]) == 2

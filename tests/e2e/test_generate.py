@@ -40,12 +40,12 @@ def generate(stack: Stack, client: requests.Session) -> Generate:
 
 def fetched(image: dict[str, Any]) -> Image.Image:
     """Follow a link without credentials, and check the image against its entry in the response."""
-    answer = requests.get(image["url"], timeout=10)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == image["content_type"]
-    assert len(answer.content) == image["bytes"]
-    assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]
-    decoded = Image.open(io.BytesIO(answer.content))
+    response = requests.get(image["url"], timeout=10)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == image["content_type"]
+    assert len(response.content) == image["bytes"]
+    assert hashlib.sha256(response.content).hexdigest() == image["sha256"]
+    decoded = Image.open(io.BytesIO(response.content))
     assert decoded.size == (image["width"], image["height"])
     return decoded
 
@@ -64,9 +64,9 @@ def encoded(data: bytes) -> str:
 def test_the_seeds_own_request_is_generated_and_read_back(
     stack: Stack, client: requests.Session, generate: Generate
 ) -> None:
-    answer = generate(**SEED_REQUEST)
-    assert answer.status_code == 200, answer.text
-    job = answer.json()
+    response = generate(**SEED_REQUEST)
+    assert response.status_code == 200, response.text
+    job = response.json()
     (image,) = job["images"]
     assert (job["status"], job["cost_usd"], image["seed"]) == ("succeeded", 0.03, 4275432097)
     assert fetched(image).format == "JPEG"
@@ -101,9 +101,9 @@ def test_b64_json_carries_the_image_itself(generate: Generate) -> None:
 
 
 def test_a_removed_image_is_reported(generate: Generate) -> None:
-    answer = generate(prompt="a sketch-unsafe fox")
-    job = answer.json()
-    assert answer.status_code == 200
+    response = generate(prompt="a sketch-unsafe fox")
+    job = response.json()
+    assert response.status_code == 200
     assert job["images"][0]["removed_for_safety"] is True
     assert (job["images"][0]["url"], job["images"][0]["image_b64"]) == (None, None)
     assert job["error"]["code"] == "content_policy"
@@ -112,9 +112,9 @@ def test_a_removed_image_is_reported(generate: Generate) -> None:
 def test_a_prompt_that_the_upstream_rejects_is_a_400_with_its_job(
     stack: Stack, client: requests.Session, generate: Generate
 ) -> None:
-    answer = generate(prompt="a sketch-forbidden fox")
-    assert (answer.status_code, answer.json()["code"]) == (400, "content_policy")
-    job = client.get(f"{stack.api_url}/jobs/{answer.json()['job_id']}", timeout=10).json()
+    response = generate(prompt="a sketch-forbidden fox")
+    assert (response.status_code, response.json()["code"]) == (400, "content_policy")
+    job = client.get(f"{stack.api_url}/jobs/{response.json()['job_id']}", timeout=10).json()
     assert (job["status"], job["cost_usd"]) == ("failed", 0)
 
 
@@ -122,12 +122,12 @@ def test_another_clients_job_is_a_404(
     stack: Stack, generate: Generate, new_token: Callable[[], str]
 ) -> None:
     job_id = generate().json()["id"]
-    answer = requests.get(
+    response = requests.get(
         f"{stack.api_url}/jobs/{job_id}",
         headers={"Authorization": f"Bearer {new_token()}"},
         timeout=10,
     )
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_another_clients_job_is_a_404(
 def test_a_wrong_field_is_a_422_that_names_it(
     generate: Generate, fields: dict[str, Any], wrong: str
 ) -> None:
-    answer = generate(**fields)
-    assert answer.status_code == 422, answer.text
-    assert [field_error["loc"][1] for field_error in answer.json()["detail"]] == [wrong]
+    response = generate(**fields)
+    assert response.status_code == 422, response.text
+    assert [field_error["loc"][1] for field_error in response.json()["detail"]] == [wrong]
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_a_wrong_field_is_a_422_that_names_it(
 def test_an_invalid_body_is_rejected(
     stack: Stack, client: requests.Session, body: bytes, status: int, code: str
 ) -> None:
-    answer = client.post(
+    response = client.post(
         f"{stack.api_url}/generate/sd3",
         data=body,
         headers={"Content-Type": "application/json"},
         timeout=30,
     )
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (response.status_code, response.json()["code"]) == (status, code)
 
 
 def test_octoais_own_client_works_after_a_change_of_address(

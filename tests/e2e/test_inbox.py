@@ -33,7 +33,7 @@ class Folder:
             Bucket=self.inbox, Key=f"{self.client_id}/{name}", Body=body, Metadata=metadata
         )
 
-    def answer(self, name: str) -> Any:
+    def result(self, name: str) -> Any:
         key = f"{self.client_id}/inbox/{name}.json"
         try:
             reply = self.s3.get_object(Bucket=self.images, Key=key)
@@ -45,9 +45,9 @@ class Folder:
         """Wait for the final result: an error or the end of a job other than `but`."""
 
         def look() -> Any:
-            answer = self.answer(name)
-            open_still = answer and answer.get("status") in {"queued", "running"}
-            return None if open_still or (answer and answer.get("id") == but) else answer
+            result = self.result(name)
+            open_still = result and result.get("status") in {"queued", "running"}
+            return None if open_still or (result and result.get("id") == but) else result
 
         return wait_for(look, what=f"answer to {name}")
 
@@ -75,10 +75,10 @@ NAMES: Final = ["fox", "a fox + hens", "für Oma 狐", "2026/11/fox", "100%25"]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dropped_request_is_generated(folder: Folder, name: str) -> None:
     folder.drop(f"{name}.json", {"prompt": "a fox", "seed": 7, "metadata": {"order": name}})
-    answer = folder.ended(name)
-    assert (answer["status"], answer["client_id"]) == ("succeeded", folder.client_id)
-    assert answer["metadata"] == {"order": name}
-    [image] = answer["images"]
+    result = folder.ended(name)
+    assert (result["status"], result["client_id"]) == ("succeeded", folder.client_id)
+    assert result["metadata"] == {"order": name}
+    [image] = result["images"]
     assert image["seed"] == 7
     assert folder.image(image).format == "JPEG"
 
@@ -125,10 +125,10 @@ def test_an_invalid_file_gets_its_error_as_result(
     folder: Folder, name: str, data: bytes, code: str
 ) -> None:
     folder.drop(name, data, **({"prompt": "x"} if name == "bad.png" else {}))
-    answer = folder.ended("bad")
-    assert answer["code"] == code
-    assert answer["message"]
-    assert answer["request_id"]
+    result = folder.ended("bad")
+    assert result["code"] == code
+    assert result["message"]
+    assert result["request_id"]
 
 
 def test_a_folder_of_no_client_gets_an_error(stack: Stack) -> None:
@@ -139,8 +139,8 @@ def test_a_folder_of_no_client_gets_an_error(stack: Stack) -> None:
 
 def test_a_failed_job_gets_its_error_as_result(folder: Folder) -> None:
     folder.drop("fox.json", {"prompt": "a sketch-forbidden fox"})
-    answer = folder.ended("fox")
-    assert (answer["status"], answer["error"]["code"]) == ("failed", "content_policy")
+    result = folder.ended("fox")
+    assert (result["status"], result["error"]["code"]) == ("failed", "content_policy")
 
 
 def test_a_file_uploaded_again_is_a_new_job_and_has_the_result(folder: Folder) -> None:
@@ -156,8 +156,8 @@ def test_of_two_simultaneous_uploads_of_a_file_the_later_has_the_result(folder: 
         folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": str(turn)}})
 
     def look() -> Any:
-        answer = folder.answer("fox")
-        return answer if answer and answer["metadata"] == {"turn": "2"} else None
+        result = folder.result("fox")
+        return result if result and result["metadata"] == {"turn": "2"} else None
 
     wait_for(look, what="answer to the last")
     assert folder.ended("fox")["metadata"] == {"turn": "2"}
@@ -167,10 +167,10 @@ def test_its_client_finds_the_job(
     stack: Stack, folder: Folder, http: Any, new_token: Callable[[], str]
 ) -> None:
     folder.drop("fox.json", {"prompt": "a fox"})
-    answer = folder.ended("fox")
+    result = folder.ended("fox")
     token = stack.deployed.issue_token(folder.client_id)
-    url = f"{stack.api_url}/jobs/{answer['id']}"
+    url = f"{stack.api_url}/jobs/{result['id']}"
     job = http.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).json()
-    assert job["images"][0]["sha256"] == answer["images"][0]["sha256"]
+    assert job["images"][0]["sha256"] == result["images"][0]["sha256"]
     assert job["images"][0]["url"].startswith("http")
     assert http.get(url, headers={"Authorization": f"Bearer {new_token()}"}).status_code == 404

@@ -108,7 +108,7 @@ def test_the_jobs_of_every_entrypoint_publish_events_and_no_others(
     request = {"prompt": "a fox", "steps": 1, "metadata": {"order": "7"}}
     generated = http.post(url, json=request, timeout=60).json()
     queued = http.post(url, json=request, headers={"Prefer": "respond-async"}, timeout=60).json()
-    refused = http.post(url, json={"prompt": "a sketch-forbidden fox"}, timeout=60).json()
+    rejected = http.post(url, json={"prompt": "a sketch-forbidden fox"}, timeout=60).json()
     assert http.post(url, json={"prompt": ""}, timeout=60).status_code == 422
     stack.deployed.client("s3").put_object(
         Bucket=stack.deployed.outputs()["InboxBucket"],
@@ -121,12 +121,15 @@ def test_the_jobs_of_every_entrypoint_publish_events_and_no_others(
         return heard if len(heard) >= 4 else None
 
     heard = wait_for(look, what="events")
-    [dropped] = set(heard) - {generated["id"], queued["id"], refused["job_id"]}
+    [dropped] = set(heard) - {generated["id"], queued["id"], rejected["job_id"]}
     jobs = http.get(f"{stack.api_url}/jobs", timeout=10).json()["jobs"]
     assert {job["id"]: job["status"] for job in jobs} == {
         job_id: detail["status"] for job_id, detail in heard.items()
     }
-    assert (heard[dropped]["status"], heard[refused["job_id"]]["status"]) == ("succeeded", "failed")
+    assert (heard[dropped]["status"], heard[rejected["job_id"]]["status"]) == (
+        "succeeded",
+        "failed",
+    )
     detail = heard[generated["id"]]
     assert (detail["cost_usd"], detail["metadata"]) == (0.001, {"order": "7"})
     assert detail["images"][0]["sha256"] == generated["images"][0]["sha256"]

@@ -80,11 +80,11 @@ def others(client: Clients) -> dict[str, str]:
 def clients(stack: Stack, role_arn: str) -> Clients:
     """Return clients with the credentials of a role: MiniStack lets root assume Lambda's roles."""
     sts = stack.deployed.client("sts")
-    made = sts.assume_role(RoleArn=role_arn, RoleSessionName="probe")["Credentials"]
+    created = sts.assume_role(RoleArn=role_arn, RoleSessionName="probe")["Credentials"]
     session: Any = boto3.Session(
-        made["AccessKeyId"],
-        made["SecretAccessKey"],
-        made["SessionToken"],
+        created["AccessKeyId"],
+        created["SecretAccessKey"],
+        created["SessionToken"],
         region_name=stack.aws["AWS_DEFAULT_REGION"],
     )
     config = Config(proxies={}, retries={"total_max_attempts": 1})

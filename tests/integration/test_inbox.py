@@ -72,7 +72,7 @@ def receive(event: dict[str, Any]) -> None:
     app.handler(event, lambda_context(seconds=60))
 
 
-def answer(aws: Aws) -> Any:
+def result(aws: Aws) -> Any:
     reply = aws.s3.get_object(Bucket="images", Key=f"acme/inbox/{NAME}.json")
     assert reply["ContentType"] == "application/json"
     return json.loads(reply["Body"].read())
@@ -86,7 +86,7 @@ def messages(aws: Aws) -> list[Any]:
 def test_a_request_from_the_inbox_is_queued_and_gets_a_result(inbox: Aws) -> None:
     receive(dropped(inbox, b'{"prompt": "a fox"}'))
     [job_id] = messages(inbox)
-    told = answer(inbox)
+    told = result(inbox)
     assert (told["id"], told["client_id"], told["status"]) == (job_id, "acme", "queued")
     assert "fox" not in json.dumps(told)
 
@@ -101,14 +101,14 @@ def test_the_same_event_twice_is_one_job(inbox: Aws) -> None:
 
 def test_an_image_from_the_inbox_is_stored_for_its_job(inbox: Aws) -> None:
     receive(dropped(inbox, jpeg(), ending="png", prompt="a fox", steps="20"))
-    job_id = answer(inbox)["id"]
-    kept = inbox.s3.get_object(Bucket="images", Key=f"acme/{job_id}/init.jpg")
-    assert kept["Body"].read() == jpeg()
+    job_id = result(inbox)["id"]
+    stored = inbox.s3.get_object(Bucket="images", Key=f"acme/{job_id}/init.jpg")
+    assert stored["Body"].read() == jpeg()
 
 
 def test_an_invalid_file_gets_its_error_as_result(inbox: Aws) -> None:
     receive(dropped(inbox, b'{"prompt": "a fox", "nonsense": 1}'))
-    told = answer(inbox)
+    told = result(inbox)
     assert (told["code"], told["detail"][0]["loc"]) == ("validation_error", ["body", "nonsense"])
     assert not messages(inbox)
 
@@ -118,7 +118,7 @@ def test_a_client_of_revoked_and_expired_tokens_is_none(inbox: Aws) -> None:
     TokenStore(inbox.dynamodb, "clients").issue("acme", expires_at=soon)
     TokenStore(inbox.dynamodb, "clients").revoke("acme")
     receive(dropped(inbox, b'{"prompt": "a fox"}'))
-    assert answer(inbox)["code"] == "not_found"
+    assert result(inbox)["code"] == "not_found"
     assert not messages(inbox)
 
 
@@ -128,7 +128,7 @@ def test_what_a_client_may_do_is_found_with_it(inbox: Aws) -> None:
     found = ClientStore(inbox.dynamodb, "clients").get("acme")
     assert found == Client("acme", "Acme", SCOPES, ClientLimits(max_images=1))
     receive(dropped(inbox, b'{"prompt": "a fox", "num_images": 2}'))
-    assert answer(inbox)["detail"][0]["loc"] == ["body", "num_images"]
+    assert result(inbox)["detail"][0]["loc"] == ["body", "num_images"]
 
 
 def test_the_test_event_is_ignored() -> None:
@@ -146,7 +146,7 @@ def test_a_failing_table_has_the_event_come_again(
     forget_process()
     receive(event)
     assert inbox.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 1
-    assert answer(inbox)["status"] == "queued"
+    assert result(inbox)["status"] == "queued"
 
 
 def test_a_failing_clients_table_is_an_error(inbox: Aws) -> None:
@@ -241,9 +241,9 @@ def body(aws: Aws) -> bytes:
 def test_a_result_replaces_only_those_of_its_own_and_earlier_uploads(
     inbox: Aws, held: str, new: str, first: bool, written: bool
 ) -> None:
-    answers = InboxResultStore(inbox.s3, "images")
-    assert answers.write(origin(held), "held", first=True)
-    assert answers.write(origin(new), "new", first=first) is written
+    results = InboxResultStore(inbox.s3, "images")
+    assert results.write(origin(held), "held", first=True)
+    assert results.write(origin(new), "new", first=first) is written
     assert body(inbox) == (b"new" if written else b"held")
 
 

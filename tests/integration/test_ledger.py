@@ -115,7 +115,7 @@ class Histories(RuleBasedStateMachine):
         before = self.recorded().committed
         self.connection.fate = fate
         try:
-            done = self.made(job, key, limits)
+            done = self.created(job, key, limits)
         except BudgetExceededError:
             assert before + micros > 100_000
         except StorageError:
@@ -123,7 +123,7 @@ class Histories(RuleBasedStateMachine):
         else:
             assert not (done and limits is BUDGET and before + micros > 100_000)
 
-    def made(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
+    def created(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
         if key is None:
             return self.store.create(job, limits=limits) is not None
         found = self.store.create_once(job, key, fingerprint="hash", instead_of=None, limits=limits)
@@ -144,20 +144,20 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), fate=FATES, late=st.booleans())
     def delete(self, data: Any, fate: str, late: bool) -> None:
         job = self.read_by_somebody(data, late=late)
-        kept = self.kept(job.id)
+        stored = self.stored(job.id)
         self.connection.fate = fate
         with suppress(LeaseLostError, StorageError):
             self.store.delete(job, now=NOON)
         self.connection.fate = "done"
-        if kept and not self.kept(job.id):
-            self.deleted.append(kept)
+        if stored and not self.stored(job.id):
+            self.deleted.append(stored)
 
     def read_by_somebody(self, data: Any, *, late: bool) -> Job:
         """A job as it is, or as somebody who comes late has seen it."""
         versions = self.seen[data.draw(st.sampled_from(sorted(self.seen)))]
         return data.draw(st.sampled_from(versions)) if late else versions[-1]
 
-    def kept(self, job_id: str) -> Job | None:
+    def stored(self, job_id: str) -> Job | None:
         try:
             return self.store.get(job_id, now=NOON)
         except Sd3Error:
@@ -170,7 +170,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def the_ledger_is_the_sum_of_the_jobs(self) -> None:
         self.connection.fate = "done"
-        jobs = [job for job_id in self.ids if (job := self.kept(job_id))]
+        jobs = [job for job_id in self.ids if (job := self.stored(job_id))]
         for job in jobs:
             versions = self.seen.setdefault(job.id, [])
             if job not in versions:

@@ -109,9 +109,9 @@ def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -
         "metadata": {"order": "7"},
         "error": None,
     }
-    answer = json.loads(aws.s3.get_object(Bucket="images", Key=ANSWER)["Body"].read())
-    assert answer["images"][0].pop("url") == f"s3://images/{key}"
-    assert answer == detail
+    response = json.loads(aws.s3.get_object(Bucket="images", Key=ANSWER)["Body"].read())
+    assert response["images"][0].pop("url") == f"s3://images/{key}"
+    assert response == detail
 
 
 def test_a_job_from_the_api_has_no_result_file(aws: Aws, received: Received) -> None:
@@ -220,7 +220,7 @@ def test_a_record_whose_result_was_not_written_is_retried(aws: Aws, received: Re
     number = records[1]["dynamodb"]["SequenceNumber"]
     with Stubber(bootstrap.job_event_publisher().answers._client) as s3:  # type: ignore[attr-defined]
         s3.add_client_error("head_object", "SlowDown")
-        answer = app.handler({"Records": records}, lambda_context())
-    assert answer == {"batchItemFailures": [{"itemIdentifier": number}]}
+        response = app.handler({"Records": records}, lambda_context())
+    assert response == {"batchItemFailures": [{"itemIdentifier": number}]}
     assert app.handler({"Records": records[1:]}, lambda_context()) == DONE
     assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 1

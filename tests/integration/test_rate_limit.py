@@ -12,7 +12,6 @@ from sd3.errors import (
     Sd3Error,
     StorageError,
     UpstreamFailedError,
-    UpstreamRateLimitedError,
     UpstreamThrottledError,
 )
 from sd3.upstreams.rate_limit.limiter import (
@@ -24,12 +23,12 @@ from sd3.upstreams.rate_limit.limiter import (
 )
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS, PROBE_SECONDS
-from tests.support.factories.limiters import STABILITY, Limiters
+from tests.support.factories.limiters import STABILITY, Limiters, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TURN = RateBounds(rate=STABILITY).slot / MICROSECONDS
+SLOT = RateBounds(rate=STABILITY).slot / MICROSECONDS
 
 
 @pytest.fixture
@@ -58,27 +57,19 @@ def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
         limiter.release(limiter.acquire(1, patience=20), [UpstreamFailedError("It broke.")])
 
 
-def paced(limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20) -> float:
-    """Return the seconds after which a limiter without free slots allows a retry."""
-    with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(calls, patience=patience)
-    assert caught.value.retry_after is not None
-    return caught.value.retry_after
-
-
 def test_two_processes_share_the_slots(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(16, patience=20)
     limiters.now += 100
     one.acquire(150, patience=20)
-    assert other.acquire(2, patience=20).waits == pytest.approx((150 * TURN, 151 * TURN))
-    assert one.acquire(1, patience=20).waits == pytest.approx((152 * TURN,))
+    assert other.acquire(2, patience=20).waits == pytest.approx((150 * SLOT, 151 * SLOT))
+    assert one.acquire(1, patience=20).waits == pytest.approx((152 * SLOT,))
 
 
 def test_a_process_waits_by_its_own_clock_even_if_it_is_wrong(limiters: Limiters) -> None:
     limiters.make().acquire(150, patience=20)
     behind = limiters.make(ahead=-0.005).acquire(1, patience=20)
-    assert behind.waits == pytest.approx((150 * TURN + 0.005,))
+    assert behind.waits == pytest.approx((150 * SLOT + 0.005,))
 
 
 def test_a_caller_without_time_for_all_slots_gets_those_left_and_then_none(
@@ -86,8 +77,10 @@ def test_a_caller_without_time_for_all_slots_gets_those_left_and_then_none(
 ) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(150, patience=20)
-    assert len(other.acquire(16, patience=151 * TURN).waits) == 2
-    assert paced(one, patience=151 * TURN) == pytest.approx(152 * TURN - 151 * TURN / 4)
+    assert len(other.acquire(16, patience=151 * SLOT).waits) == 2
+    assert seconds_until_retry(one, patience=151 * SLOT) == pytest.approx(
+        152 * SLOT - 151 * SLOT / 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,8 +92,8 @@ def test_a_429_to_one_holds_the_others_back(
 ) -> None:
     one, other = (limiters.make(rate, pause_seconds=60) for _ in range(2))
     one.release(one.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=asked)])
-    assert paced(other, patience=0) == pytest.approx(seconds)
-    assert paced(one, patience=0) == pytest.approx(seconds)
+    assert seconds_until_retry(other, patience=0) == pytest.approx(seconds)
+    assert seconds_until_retry(one, patience=0) == pytest.approx(seconds)
     assert other.acquire(1, patience=seconds).waits == pytest.approx((seconds,))
 
 
@@ -109,15 +102,15 @@ def test_a_pause_is_neither_compensated_nor_shortened(limiters: Limiters) -> Non
     permits = [one.acquire(1, patience=20) for _ in range(2)]
     one.release(permits[0], [UpstreamThrottledError("429", retry_after=8)])
     one.release(permits[1], [UpstreamThrottledError("429", retry_after=2)])
-    assert other.acquire(2, patience=20).waits == pytest.approx((8, 8 + TURN))
+    assert other.acquire(2, patience=20).waits == pytest.approx((8, 8 + SLOT))
 
 
 def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES - 1)
     fail(other)
-    assert paced(one) == pytest.approx(OPEN_SECONDS)
-    assert paced(other) == pytest.approx(OPEN_SECONDS)
+    assert seconds_until_retry(one) == pytest.approx(OPEN_SECONDS)
+    assert seconds_until_retry(other) == pytest.approx(OPEN_SECONDS)
 
 
 def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) -> None:
@@ -134,7 +127,7 @@ def test_then_one_call_probes_and_its_success_lets_everybody_in(limiters: Limite
     limiters.now += OPEN_SECONDS
     probe = other.acquire(16, patience=20)
     assert len(probe.waits) == 1
-    assert paced(one) == pytest.approx(PROBE_SECONDS)
+    assert seconds_until_retry(one) == pytest.approx(PROBE_SECONDS)
     other.release(probe, [None])
     assert len(one.acquire(16, patience=20).waits) == 16
 
@@ -145,7 +138,7 @@ def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
     for doubled in (2, 4):
         limiters.now += doubled * OPEN_SECONDS
         fail(other)
-        assert paced(one) == pytest.approx(doubled * OPEN_SECONDS)
+        assert seconds_until_retry(one) == pytest.approx(doubled * OPEN_SECONDS)
 
 
 def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
@@ -154,7 +147,7 @@ def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
     fail(one, FAILURES)
     for permit in under_way:
         other.release(permit, [UpstreamFailedError("It broke.")])
-    assert paced(one) == pytest.approx(OPEN_SECONDS)
+    assert seconds_until_retry(one) == pytest.approx(OPEN_SECONDS)
 
 
 def test_after_a_probe_that_dies_another_takes_its_lease(limiters: Limiters) -> None:
@@ -174,7 +167,7 @@ def test_calls_under_way_are_bounded_and_given_back(limiters: Limiters) -> None:
     first = one.acquire(3, patience=20)
     second = other.acquire(16, patience=20)
     assert [len(permit.waits) for permit in (first, second)] == [3, 1]
-    assert paced(other) == FULL_SECONDS
+    assert seconds_until_retry(other) == FULL_SECONDS
     one.release(first, [None] * 3)
     assert len(other.acquire(16, patience=20).waits) == 3
 
@@ -183,7 +176,7 @@ def test_leases_of_dead_processes_are_taken_over(limiters: Limiters, aws: Aws) -
     one, other = limiters.make(None, concurrency=4), limiters.make(None, concurrency=4)
     one.acquire(4, patience=20)
     limiters.now += LEASE_SECONDS - 1
-    paced(other)
+    seconds_until_retry(other)
     limiters.now += 1
     permit = other.acquire(2, patience=20)
     assert len(item(aws)["leases"]["M"]) == 2
@@ -195,7 +188,7 @@ def test_a_lease_and_a_slot_are_acquired_together(limiters: Limiters) -> None:
     limiter = limiters.make(concurrency=160)
     assert len(limiter.acquire(150, patience=20).waits) == 150
     assert limiter.acquire(16, patience=20).waits == pytest.approx(
-        tuple((150 + index) * TURN for index in range(10))
+        tuple((150 + index) * SLOT for index in range(10))
     )
 
 
@@ -220,7 +213,7 @@ def test_a_backlog_of_other_processes_calls_is_one_write_each(
         limiter.acquire(1, patience=20)
     del writes[:]
     for _ in range(3):
-        limiters.now += 50 * TURN  # the state in each process has expired, and all have continued
+        limiters.now += 50 * SLOT  # the state in each process has expired, and all have continued
         for limiter in fleet:
             limiter.acquire(2, patience=20)
     assert writes == ["UpdateItem"] * 150
@@ -265,6 +258,6 @@ def test_concurrent_calls_never_take_the_same_slot(aws: Aws) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         taken = sorted(
-            round(wait / TURN) for waits in pool.map(acquire_update, fleet) for wait in waits
+            round(wait / SLOT) for waits in pool.map(acquire_update, fleet) for wait in waits
         )
     assert taken == list(range(150, 150 + 8 * 5 * 2))

@@ -31,14 +31,14 @@ class Both:
         self.client, self.simulated = client, RateLimitItem()
 
     def update_item(self, **arguments: Any) -> dict[str, Any]:
-        replies = [self._answer(one, arguments) for one in (self.client, self.simulated)]
+        replies = [self._respond(one, arguments) for one in (self.client, self.simulated)]
         told = [(isinstance(reply, ClientError), self._item(reply)) for reply in replies]
         assert told[0] == told[1]
         if isinstance(replies[0], ClientError):
             raise replies[0]
         return replies[0]
 
-    def _answer(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any] | ClientError:
+    def _respond(self, client: Any, arguments: dict[str, Any]) -> dict[str, Any] | ClientError:
         try:
             return cast("dict[str, Any]", client.update_item(**arguments))
         except ClientError as error:

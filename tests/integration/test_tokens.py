@@ -68,8 +68,8 @@ def test_tokens_are_long_random_and_never_stored(store: TokenStore, aws: Aws) ->
     tokens = {store.issue("a") for _ in range(5)}
     assert len(tokens) == 5
     assert all(re.fullmatch(r"sd3_[\w-]{43}", token) for token in tokens)
-    kept = str(aws.dynamodb.scan(TableName=TABLE))
-    assert not any(token in kept for token in tokens)
+    stored = str(aws.dynamodb.scan(TableName=TABLE))
+    assert not any(token in stored for token in tokens)
 
 
 def test_an_issued_token_is_found(
@@ -81,16 +81,16 @@ def test_an_issued_token_is_found(
     client = ClientStore(aws.dynamodb, TABLE).find(token)
     limits = ClientLimits(5_000_000, 60, 4)
     assert client == Client("acme", "The 'Acme' $HOME", frozenset([READ]), limits)
-    [kept] = store.all()
-    assert kept.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
+    [stored] = store.all()
+    assert stored.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
 
 
 def test_a_token_has_all_scopes_by_default(
     run: Callable[..., list[str]], store: TokenStore
 ) -> None:
     run("token", "acme")
-    [kept] = store.all()
-    assert kept[2:] == ("acme", NOW + timedelta(seconds=1), None, None, SCOPES, ClientLimits())
+    [stored] = store.all()
+    assert stored[2:] == ("acme", NOW + timedelta(seconds=1), None, None, SCOPES, ClientLimits())
 
 
 def test_a_second_token_has_its_clients_name_and_limits(

@@ -14,7 +14,7 @@ from tests.support.factories.canaries import Canaries
 from tests.support.factories.images import jpeg
 from tests.support.polling import wait_for
 from tests.support.servers.jwt_issuer import LoopbackIssuer
-from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, answer
+from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
 
 class EchoingSd3(MisbehavingServer):
@@ -27,10 +27,10 @@ class EchoingSd3(MisbehavingServer):
     def next_reply(self, received: Received) -> Reply:
         key, body = received.headers["authorization"], received.body.decode()
         told = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
-        return answer(self.statuses.pop(0), json.dumps(told).encode())
+        return http_reply(self.statuses.pop(0), json.dumps(told).encode())
 
 
-class Visitor:
+class CanaryClient:
     """A new client, and all texts that it has sent or received."""
 
     def __init__(self, stack: Stack, http: requests.Session) -> None:
@@ -43,12 +43,12 @@ class Visitor:
 
     def generate(self, where: str, *, prompt: str = "", **headers: str) -> dict[str, Any]:
         """Request an image with a canary in each field, and return the response."""
-        say = self.canaries.new
+        canary = self.canaries.new
         image = jpeg() + token_hex(64).encode()
         body = {
-            "prompt": prompt + say(f"{where}'s prompt"),
-            "negative_prompt": say(f"{where}'s negative prompt"),
-            "metadata": {"order": say(f"{where}'s metadata")},
+            "prompt": prompt + canary(f"{where}'s prompt"),
+            "negative_prompt": canary(f"{where}'s negative prompt"),
+            "metadata": {"order": canary(f"{where}'s metadata")},
             "init_image": base64.b64encode(image).decode(),
             "response_format": "b64_json",
             "steps": 2,
@@ -74,17 +74,20 @@ class Visitor:
         said: dict[str, Any] = {"url": address} if answered.status_code == 302 else answered.json()
         return said
 
-    def refused(self) -> Iterator[dict[str, Any]]:
+    def rejected(self) -> Iterator[dict[str, Any]]:
         """Requests that come to nothing."""
-        say, word = self.canaries.new, self.canaries.word
-        wrong = {"prompt": say("invalid request's prompt"), word("unknown field"): say("its value")}
+        canary, word = self.canaries.new, self.canaries.word
+        wrong = {
+            "prompt": canary("invalid request's prompt"),
+            word("unknown field"): canary("its value"),
+        }
         yield self.call("POST", "/generate/sd3", json=wrong)
-        yield self.call("POST", "/generate/sd3", data=say("body that is no JSON"))
+        yield self.call("POST", "/generate/sd3", data=canary("body that is no JSON"))
         yield self.call("GET", f"/jobs/{word('job id')}")
         yield self.call("GET", "/jobs", params={"cursor": word("cursor")})
-        yield self.call("POST", "/uploads", json={"content_type": say("content type")})
+        yield self.call("POST", "/uploads", json={"content_type": canary("content type")})
 
-    def turned_away(self, issuer: LoopbackIssuer) -> None:
+    def unauthorized(self, issuer: LoopbackIssuer) -> None:
         """Tokens that nobody holds."""
         keep = self.canaries.keep
         tokens = (
@@ -106,16 +109,19 @@ class Visitor:
             session.post(form["url"], data=form["fields"], files={"file": jpeg()}, timeout=60)
 
     def dropped(self) -> Iterator[str]:
-        """Upload files to the inbox, one of them invalid, and return the ids of their jobs or results."""
-        say = self.canaries.new
+        """Upload files to the inbox, one of them invalid; return the ids of their jobs or results."""
+        canary = self.canaries.new
         outputs, s3 = self.stack.deployed.outputs(), self.stack.deployed.client("s3")
-        bodies = {"good": {"prompt": say("file's prompt")}, "bad": {"nonsense": say("bad file")}}
+        bodies = {
+            "good": {"prompt": canary("file's prompt")},
+            "bad": {"nonsense": canary("bad file")},
+        }
         for kind, body in bodies.items():
             name = self.canaries.word(f"{kind} file's name")
             key = f"{self.client_id}/{name}.json"
             s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
-            answers = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
-            told = wait_for(lambda at=answers: _object(s3, *at), what="answer")  # type: ignore[misc]
+            responses = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
+            told = wait_for(lambda at=responses: _object(s3, *at), what="answer")  # type: ignore[misc]
             yield told.get("id") or told["request_id"]
 
     def _kept(self, where: str, answered: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,6 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def outcome(answer: requests.Response) -> tuple[int, str | None]:
+def outcome(response: requests.Response) -> tuple[int, str | None]:
     """Status and, of an error, its code."""
-    return answer.status_code, None if answer.ok else answer.json()["code"]
+    return response.status_code, None if response.ok else response.json()["code"]

@@ -28,24 +28,24 @@ def test_restored_processes_generate_different_numbers() -> None:
     before = random_numbers()
     random.setstate(snapshot)
     assert random_numbers() == before  # without the hook, the restored ones would repeat them too
-    drawn = [before]
+    numbers = [before]
     for _ in range(2):
         random.setstate(snapshot)
         restore()
-        drawn.append(random_numbers())
-    assert len({number for each in drawn for number in each}) == 6
+        numbers.append(random_numbers())
+    assert len({number for each in numbers for number in each}) == 6
 
 
 def signature(client: Any) -> str:
     """The Authorization header of a call that goes nowhere."""
     sent: list[AWSPreparedRequest] = []
 
-    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def response(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         sent.append(request)
         body = HTTPResponse(io.BytesIO(b"{}"), preload_content=False)
         return AWSResponse(request.url, 200, HTTPHeaders(), body)
 
-    client.meta.events.register("before-send", answer)
+    client.meta.events.register("before-send", response)
     client.list_tables()
     signed: Any = sent[0].headers["Authorization"]  # bytes, whatever its type says
     return str(signed, "ascii")

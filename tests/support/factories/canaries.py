@@ -37,7 +37,7 @@ class Canaries:
         return text
 
     def found(self, log: str) -> list[str]:
-        """Find the texts that `log` contains, by where they were sent, and other forbidden contents."""
+        """Find the texts in `log`, by where they were sent, and other forbidden contents."""
         log = f"{log}\n{log.lower()}"
         said = [where for where, text in self.said.items() if any(f in log for f in forms(text))]
         return said + [what for what, pattern in PATTERNS.items() if pattern.search(log)]

@@ -55,7 +55,7 @@ def dying_after(step: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def save(store: JobStore, job: Job) -> Job:
-    """Replace JobStore.save: die around the write that starts an attempt, and after any later one."""
+    """Replace JobStore.save: die around the write that starts an attempt, and after later ones."""
     if job.status is not JobStatus.RUNNING:
         stored = _SAVE(store, job)
         die(_started[-1], "after the final write")

@@ -84,17 +84,17 @@ class FakeUpstream:
         return UpstreamResult(tuple(generated), 1234.5)
 
 
-class OpenGate:
+class UnlimitedRateLimiter:
     """Permits every call at once, and records the outcomes of the calls."""
 
     def __init__(self) -> None:
-        self.told: list[Sequence[Sd3Error | None]] = []
+        self.outcomes: list[Sequence[Sd3Error | None]] = []
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
         return Permit((0.0,) * calls)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        self.told.append(errors)
+        self.outcomes.append(errors)
 
 
 def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallback:
@@ -104,7 +104,7 @@ def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallb
         RateLimitedUpstream(
             settings=UpstreamSettings(name=upstream.name),
             make=lambda upstream=upstream: upstream,  # type: ignore[misc] # bound in the loop
-            make_limiter=lambda _: OpenGate(),
+            make_limiter=lambda _: UnlimitedRateLimiter(),
             clock=time.monotonic,
             sleep=time.sleep,
             jitter=time.jitter,
@@ -262,14 +262,14 @@ class FakeTime:
     def __init__(self) -> None:
         self.slept = 0.0
 
-    def pass_by(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.slept += seconds
 
     def time(self) -> Clock:
         return Clock(
             now=lambda: NOON + timedelta(seconds=self.slept),
             monotonic=lambda: 1000.0 + self.slept,
-            sleep=self.pass_by,
+            sleep=self.advance,
             jitter=lambda: 0.5,
         )
 

@@ -77,22 +77,22 @@ class ScriptedUpstream:
         return UpstreamResult(tuple(generated), self._milliseconds)
 
 
-class NarrowGate:
+class ScriptedRateLimiter:
     """Permits a given number of calls at each acquisition; raises `error` for 0 and at the end."""
 
     def __init__(
-        self, *visits: int, error: Sd3Error | None = None, waits: Sequence[float] = (0.0,) * 16
+        self, *permits: int, error: Sd3Error | None = None, waits: Sequence[float] = (0.0,) * 16
     ) -> None:
-        self._visits, self._error, self._waits = deque(visits), error, waits
-        self.asked: list[tuple[int, float]] = []
-        self.told: list[Sequence[Sd3Error | None]] = []
+        self._permits, self._error, self._waits = deque(permits), error, waits
+        self.requested: list[tuple[int, float]] = []
+        self.outcomes: list[Sequence[Sd3Error | None]] = []
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
-        self.asked.append((calls, patience))
-        count = self._visits.popleft() if self._visits else 0
+        self.requested.append((calls, patience))
+        count = self._permits.popleft() if self._permits else 0
         if not count and self._error:
             raise self._error
         return Permit(tuple(self._waits[: min(calls, count or calls)]))
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        self.told.append(errors)
+        self.outcomes.append(errors)

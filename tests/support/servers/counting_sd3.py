@@ -42,21 +42,21 @@ class _Handler(BaseHTTPRequestHandler):
         names = ("Authorization", "Content-Type")
         with self.server.places, requests.Session() as session:
             session.trust_env = False
-            answer = session.post(
+            response = session.post(
                 self.server.upstream_url + self.path,
                 data=body,
                 headers={name: self.headers[name] for name in names},
                 timeout=60,
             )
-        if answer.status_code == 200:
+        if response.status_code == 200:
             self.server.paid[seed] += 1
         if seed == HELD_SEED:
             self.server.release.wait()
-        self.send_response(answer.status_code)
-        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_response(response.status_code)
+        self.send_header("Content-Length", str(len(response.content)))
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        self.wfile.write(answer.content)
+        self.wfile.write(response.content)
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the base's name
         """Log nothing."""

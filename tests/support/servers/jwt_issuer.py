@@ -9,7 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, answer
+from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
 AUDIENCE: Final = "sd3"
 DISCOVERY: Final = "/.well-known/openid-configuration"
@@ -38,7 +38,7 @@ def jwk(kid: str, key: Key, **more: Any) -> dict[str, Any]:
 
 
 def page(value: object) -> Reply:
-    return answer(200, json.dumps(value).encode())
+    return http_reply(200, json.dumps(value).encode())
 
 
 class LoopbackIssuer(MisbehavingServer):
@@ -56,7 +56,7 @@ class LoopbackIssuer(MisbehavingServer):
 
     def next_reply(self, received: Received) -> Reply:
         self.requests.append(received)
-        return self.pages.get(received.path, answer(404))
+        return self.pages.get(received.path, http_reply(404))
 
     def token(
         self,

@@ -56,25 +56,25 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self._answer(200, json.dumps(self.server.counts).encode())
+        self._respond(200, json.dumps(self.server.counts).encode())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         seed = json.loads(body)["seed"]
         outcome = self.server.next_outcome(seed)
         if outcome == "throttled":
-            self._answer(429, b"{}", retry_after="1")
+            self._respond(429, b"{}", retry_after="1")
         elif outcome == "broken":
-            self._answer(500, b"{}")
+            self._respond(500, b"{}")
         elif outcome == "cut off":
-            self._answer(200, b'{"images": [', missing=1000)
+            self._respond(200, b'{"images": [', missing=1000)
         elif outcome in {"generated", "slow"}:
-            answer = self._passed_on(body)
-            if answer.status_code == 429:  # the SD3 server itself was busy
+            response = self._passed_on(body)
+            if response.status_code == 429:  # the SD3 server itself was busy
                 self.server.correct(seed, outcome, "throttled")
             elif outcome == "slow":
                 time.sleep(self.server.slow_seconds)
-            self._answer(answer.status_code, answer.content)
+            self._respond(response.status_code, response.content)
 
     def _passed_on(self, body: bytes) -> requests.Response:
         names = ("Authorization", "Content-Type")
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
                 timeout=60,
             )
 
-    def _answer(self, status: int, body: bytes, *, missing: int = 0, **headers: str) -> None:
+    def _respond(self, status: int, body: bytes, *, missing: int = 0, **headers: str) -> None:
         headers |= {
             "content_type": "application/json",
             "content_length": str(len(body) + missing),

@@ -47,10 +47,10 @@ Reply = Callable[[Wire], bool]
 """Writes a response and returns whether the connection stays open."""
 
 
-def answer(
+def http_reply(
     status: int = 200, body: bytes = b"", *, keep: bool = True, **headers: str | None
 ) -> Reply:
-    """Make a well-formed response; `headers` in snake_case replace the usual ones, None omits one."""
+    """Make a well-formed response; `headers` in snake_case replace the usual ones, None omits."""
     length: dict[str, str | None] = {"content_length": str(len(body))}
     data = head(status, **(length | headers)) + body
 

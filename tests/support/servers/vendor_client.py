@@ -14,7 +14,7 @@ from sd3.settings import UpstreamSettings
 from sd3.upstreams.dispatch import Calls, RateLimitedUpstream, Result
 from tests.support.factories.http_caller import FakeKey
 from tests.support.factories.tasks import make_task
-from tests.support.fakes.ports import OpenGate
+from tests.support.fakes.ports import UnlimitedRateLimiter
 from tests.support.servers.vendors.all_vendors import Vendor
 from tests.support.servers.vendors.server import KEY
 
@@ -30,7 +30,7 @@ class Facing:
         self.paced = RateLimitedUpstream(
             settings=UpstreamSettings(name=vendor.name),
             make=lambda: self.upstream,
-            make_limiter=lambda _: OpenGate(),
+            make_limiter=lambda _: UnlimitedRateLimiter(),
             clock=time.monotonic,
             sleep=lambda _: None,
             jitter=lambda: 0.5,

@@ -23,7 +23,7 @@ from tests.support.servers.jwt_issuer import (
     page,
     rsa_key,
 )
-from tests.support.servers.scripted_server import Reply, answer, dripping, head, raw
+from tests.support.servers.scripted_server import Reply, dripping, head, http_reply, raw
 
 LARGE = 10_000_000
 
@@ -96,7 +96,7 @@ def test_an_unknown_key_is_no_verdict_while_the_issuer_is_down(
     issuer: LoopbackIssuer, verifier: JwtVerifier, clock: FakeTime
 ) -> None:
     assert verifier.find(issuer.token())
-    issuer.pages[DISCOVERY] = answer(503)
+    issuer.pages[DISCOVERY] = http_reply(503)
     clock.now += 60
     for _ in range(2):
         with pytest.raises(IssuerError):
@@ -124,18 +124,18 @@ def test_an_issuer_may_end_with_a_slash(issuer: LoopbackIssuer) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        answer(500),
-        answer(429),
-        answer(404),
-        answer(302, location=ELSEWHERE),
-        answer(200, b""),
-        answer(200, b"no json"),
-        answer(200, b"[]"),
-        answer(200, b"[" * 200_000),
-        answer(200, b'{"error": "x"}'),
-        answer(200, b'{"keys": {}}'),
-        answer(200, b'{"keys": "x"}'),
-        answer(200, b'{"keys": []}' + b" " * LARGE),
+        http_reply(500),
+        http_reply(429),
+        http_reply(404),
+        http_reply(302, location=ELSEWHERE),
+        http_reply(200, b""),
+        http_reply(200, b"no json"),
+        http_reply(200, b"[]"),
+        http_reply(200, b"[" * 200_000),
+        http_reply(200, b'{"error": "x"}'),
+        http_reply(200, b'{"keys": {}}'),
+        http_reply(200, b'{"keys": "x"}'),
+        http_reply(200, b'{"keys": []}' + b" " * LARGE),
         raw(head(200) + b" " * LARGE),
         raw(head(200, content_length="8") + b"{"),
         raw(b"nonsense\r\n\r\n"),

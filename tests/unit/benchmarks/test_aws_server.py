@@ -94,5 +94,5 @@ def test_there_is_such_a_client_and_its_events_are_taken(url: str) -> None:
     with closing(client("dynamodb", url)) as dynamodb, closing(client("events", url)) as events:
         [token] = dynamodb.query(TableName="clients", KeyConditionExpression="id = :a")["Items"]
         assert token_from(token).is_active(now=datetime.now(UTC))
-        answer = events.put_events(Entries=[{"Source": "sd3", "DetailType": "a", "Detail": "{}"}])
-    assert (answer["FailedEntryCount"], len(answer["Entries"])) == (0, 1)
+        response = events.put_events(Entries=[{"Source": "sd3", "DetailType": "a", "Detail": "{}"}])
+    assert (response["FailedEntryCount"], len(response["Entries"])) == (0, 1)

@@ -161,8 +161,8 @@ def test_an_image_of_too_many_parts_is_rejected(few: bytes, many: bytes, message
 )
 def test_no_scan_is_hidden(between: bytes) -> None:
     """What a decoder reads over, or takes for a scan's own bytes, is not the end or a segment."""
-    for scans, refused in ((100, False), (101, True)):
-        with pytest.raises(InvalidImageError) if refused else nullcontext():
+    for scans, rejected in ((100, False), (101, True)):
+        with pytest.raises(InvalidImageError) if rejected else nullcontext():
             read_format(SOI + SOF + (SOS + between) * scans + EOI)
 
 

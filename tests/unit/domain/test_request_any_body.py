@@ -53,14 +53,14 @@ def test_a_valid_request_is_read_as_it_was_sent_and_comes_back(values: dict[str,
 
 def assert_read_or_refused(body: bytes | str) -> None:
     try:
-        answer: GenerateRequest | RequestError = GenerateRequest.parse(body)
+        response: GenerateRequest | RequestError = GenerateRequest.parse(body)
     except (InvalidJsonError, InvalidRequestError) as error:
-        answer = error
-    if isinstance(answer, InvalidRequestError):
-        assert 1 <= len(answer.field_errors) <= 100
+        response = error
+    if isinstance(response, InvalidRequestError):
+        assert 1 <= len(response.field_errors) <= 100
         assert all(
             field_error.loc[0] == "body" and len(field_error.loc) <= 4
-            for field_error in answer.field_errors
+            for field_error in response.field_errors
         )
 
 

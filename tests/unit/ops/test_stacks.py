@@ -56,7 +56,7 @@ class FakeStack(DeployedStack):
 
     def __init__(self) -> None:
         self.invoked: list[dict[str, Any]] = []
-        self.answer: dict[str, Any] = {}
+        self.response: dict[str, Any] = {}
 
     def resource(self, logical_id: str) -> str:
         return f"stack-{logical_id}"
@@ -66,7 +66,7 @@ class FakeStack(DeployedStack):
 
     def invoke(self, **call: Any) -> dict[str, Any]:
         self.invoked.append(call)
-        return self.answer
+        return self.response
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def test_a_function_runs_with_the_event_of_a_file(
 ) -> None:
     event = tmp_path / "event.json"
     event.write_text("{}")
-    fake.answer = {"Payload": (tmp_path / "event.json").open("rb")}
+    fake.response = {"Payload": (tmp_path / "event.json").open("rb")}
     assert invoke.main(["dead_letters", str(event)]) == 0
-    fake.answer["Payload"].close()
+    fake.response["Payload"].close()
     assert fake.invoked == [{"FunctionName": "stack-DeadLettersFunction", "Payload": b"{}"}]
     assert capsys.readouterr().out == "{}\n"
 
@@ -92,7 +92,7 @@ def test_a_function_that_raised_fails_the_command(fake: FakeStack, tmp_path: Pat
     event = tmp_path / "event.json"
     event.write_text("{}")
     with event.open("rb") as payload:
-        fake.answer = {"Payload": payload, "FunctionError": "Unhandled"}
+        fake.response = {"Payload": payload, "FunctionError": "Unhandled"}
         assert invoke.main(["jobs", str(event)]) == 1
 
 

@@ -54,10 +54,10 @@ class World:
             seeds=(7, 8),
         )
         self.jobs.create(waiting.start(now=NOON, seconds=60, quote=QUOTE))
-        self.job = self.kept
+        self.job = self.stored
 
     @property
-    def kept(self) -> Job:
+    def stored(self) -> Job:
         return self.jobs.items["job-1"]
 
     def generated(self) -> Job:
@@ -87,7 +87,7 @@ def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
     assert [record.key for record in job.images] == ["ann/job-1/0.jpg", "ann/job-1/1.jpg"]
     assert job.upstream == "fake"
     assert charges(job) == [(1, CHARGED, PRICE)]
-    assert world.kept is world.job
+    assert world.stored is world.job
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_job_of_which_nothing_is_left_has_failed() -> None:
 def test_an_end_is_written() -> None:
     world = World()
     assert world.executor.finish(world.generated())
-    assert world.kept.status is JobStatus.SUCCEEDED
+    assert world.stored.status is JobStatus.SUCCEEDED
 
 
 def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() -> None:
@@ -143,8 +143,8 @@ def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() ->
     ended = world.generated()
     world.jobs.save(world.job.cancel(now=NOON))
     assert not world.executor.finish(ended)
-    assert (world.kept.status, world.kept.images) == (JobStatus.CANCELED, ())
-    assert charges(world.kept) == [(1, CHARGED, PRICE)]
+    assert (world.stored.status, world.stored.images) == (JobStatus.CANCELED, ())
+    assert charges(world.stored) == [(1, CHARGED, PRICE)]
     assert not world.images.objects
 
 
@@ -154,7 +154,7 @@ def test_a_job_canceled_in_a_later_attempt_records_the_charges_of_that() -> None
     later = world.job.cancel(now=NOON).model_copy(update={"attempt": 2, "version": 2})
     world.jobs.items["job-1"] = later
     assert not world.executor.finish(ended)
-    assert charges(world.kept) == [(1, UNKNOWN, PRICE)]
+    assert charges(world.stored) == [(1, UNKNOWN, PRICE)]
     assert not world.images.objects
 
 
@@ -198,7 +198,7 @@ def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job]
     taken = world.jobs.save(change(world.job))
     with pytest.raises(LeaseLostError):
         world.executor.finish(ended)
-    assert world.kept is taken
+    assert world.stored is taken
     assert len(world.images.objects) == 2  # the same images are the other's, too
 
 

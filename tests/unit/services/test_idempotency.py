@@ -72,7 +72,7 @@ def test_a_repeated_call_has_the_same_init_image() -> None:
     for key in ("key", None):
         world = World()
         world.submit(with_init_image(), caller(key=key))
-        world.clock.pass_by(1)
+        world.clock.advance(1)
         again = world.submit(with_init_image(), caller(key=key))
         assert (again.is_new, again.job.created_at) == (False, NOON)
         assert list(world.images.objects) == ["ann/job-1/init.jpg"]

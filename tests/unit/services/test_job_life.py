@@ -81,7 +81,7 @@ class JobLife(RuleBasedStateMachine):
             raise StorageError("out of order")
         if event == "late":
             self.world.disturbed.update(self.world.acting)
-            self.world.clock.pass_by(self.data.draw(SECONDS))
+            self.world.clock.advance(self.data.draw(SECONDS))
         elif event in {"cancel", "delete"} and self.world.jobs.items:
             self.stop(event)
         elif event == "put back" and any(map(has_failed, self.world.jobs.items.values())):
@@ -159,7 +159,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
-        self.world.clock.pass_by(seconds)
+        self.world.clock.advance(seconds)
 
     @invariant()
     def nothing_is_published_twice(self) -> None:
@@ -204,8 +204,8 @@ class JobLife(RuleBasedStateMachine):
                 continue
             assert paid == world.upstream.paid[job.id]
             if job.status is JobStatus.CANCELED:
-                kept = {key for key in world.images.objects if key.startswith(f"{job.folder}/")}
-                assert kept <= {job.init_image_key}
+                stored = {key for key in world.images.objects if key.startswith(f"{job.folder}/")}
+                assert stored <= {job.init_image_key}
 
 
 def has_failed(job: Job) -> bool:

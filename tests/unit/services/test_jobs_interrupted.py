@@ -36,8 +36,8 @@ def test_a_job_canceled_while_its_caller_generates_is_returned_as_canceled(error
     jobs, images, queue = FakeJobs(), FakeImages(), FakeQueue()
     upstream = Interrupted(lambda: service.cancel("job-1", client_id="ann"), *errors)
     service = make_service(jobs=jobs, images=images, queue=queue, upstream=upstream)
-    answer = generate(service)
-    assert (answer.status, answer.images, answer.cost_usd) == ("canceled", [], 0.03)
+    response = generate(service)
+    assert (response.status, response.images, response.cost_usd) == ("canceled", [], 0.03)
     assert not images.objects
     assert len(jobs.items["job-1"].charges) == 1
     assert len(queue.sent) == 1

@@ -109,8 +109,8 @@ def test_another_clients_cursor_is_rejected() -> None:
 
 def test_a_queued_job_is_canceled_at_once_for_nothing() -> None:
     jobs = ChangingJobs(job())
-    answer = serve(jobs).cancel("job-1", client_id="ann")
-    assert (answer.status, answer.completed_at, answer.cost_usd) == ("canceled", NOON, 0)
+    response = serve(jobs).cancel("job-1", client_id="ann")
+    assert (response.status, response.completed_at, response.cost_usd) == ("canceled", NOON, 0)
 
 
 def test_a_running_job_is_canceled_with_what_it_may_have_cost() -> None:
@@ -158,9 +158,9 @@ def test_a_job_that_never_stands_still_cannot_be_canceled() -> None:
         serve(Restless(job())).cancel("job-1", client_id="ann")
 
 
-@pytest.mark.parametrize("kept", [job(), running(), generated()])
-def test_a_deleted_job_is_gone_with_its_images(kept: Job) -> None:
-    jobs, images = ChangingJobs(kept), FakeImages()
+@pytest.mark.parametrize("stored", [job(), running(), generated()])
+def test_a_deleted_job_is_gone_with_its_images(stored: Job) -> None:
+    jobs, images = ChangingJobs(stored), FakeImages()
     for name in ("ann/job-1/0.jpg", "ann/job-1/init.jpg", "ann/job-2/0.jpg"):
         images.objects[name] = sample_image()
     service = serve(jobs, images=images)
@@ -207,7 +207,7 @@ def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
 
 def test_an_image_is_a_link_signed_now() -> None:
     clock = FakeTime()
-    clock.pass_by(60)
+    clock.advance(60)
     link = serve(ChangingJobs(generated()), clock=clock).get_image("job-1", "0", client_id="ann")
     assert link.url == "https://images.test/ann/job-1/0.jpg"
     assert link.expires_at == NOON + timedelta(minutes=61)

@@ -47,7 +47,7 @@ class SlowUpstream(FakeUpstream):
         self.clock = clock
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
-        self.clock.pass_by(3)
+        self.clock.advance(3)
         return super().generate(task)
 
 
@@ -57,7 +57,7 @@ class SlowImages(FakeImages):
     clock: FakeTime
 
     def save_all(self, *arguments: Any) -> Any:
-        self.clock.pass_by(0.5)
+        self.clock.advance(0.5)
         return super().save_all(*arguments)
 
 
@@ -105,25 +105,25 @@ def test_an_attempt_whose_end_cannot_be_written_is_measured() -> None:
 
 def test_a_jobs_wait_in_the_queue_is_measured_at_its_first_attempt_only() -> None:
     world = World(FakeUpstream(errors=[UpstreamUnavailableError("busy")]))
-    world.clock.pass_by(7)
+    world.clock.advance(7)
     world.work()
-    world.clock.pass_by(100)
+    world.clock.advance(100)
     world.work()
     assert world.metrics.of("QueueWaitMs") == [(7000, {})]
 
 
 def test_a_redriven_jobs_wait_is_measured_anew() -> None:
     world = World(status=JobStatus.FAILED, attempt=3)
-    world.clock.pass_by(3600)
+    world.clock.advance(3600)
     world.jobs.save(world.job.redrive(now=NOON + timedelta(seconds=3600)))
-    world.clock.pass_by(4)
+    world.clock.advance(4)
     world.work()
     assert world.metrics.of("QueueWaitMs") == [(4000, {})]
 
 
 def test_a_job_that_was_never_queued_has_not_waited() -> None:
     world = World(**taken())
-    world.clock.pass_by(71)
+    world.clock.advance(71)
     world.work()
     assert world.metrics.of("QueueWaitMs") == []
 
@@ -178,7 +178,7 @@ def test_what_failed_for_certain_is_no_unknown_outcome() -> None:
 @pytest.mark.parametrize("failures", [0, 4])
 def test_an_attempt_whose_function_died_has_an_unknown_outcome(failures: int) -> None:
     world = World(**taken(failures=failures))
-    world.clock.pass_by(71)
+    world.clock.advance(71)
     world.work()
     assert world.metrics.of("UpstreamUnknownOutcome") == [(1, OF_FAKE)]
 

@@ -97,10 +97,10 @@ def test_a_request_like_one_just_rejected_sends_no_message_and_stores_no_image()
 def test_a_repeated_call_is_not_rejected_because_of_another() -> None:
     for key in (None, "key"):
         world, rejecting = World(), Rejecting()
-        made = world.submit(request(), caller(key=key)).job
+        created = world.submit(request(), caller(key=key)).job
         rejecting.items, rejecting.keys = world.jobs.items, world.jobs.keys
         world.jobs = rejecting
-        assert world.submit(request(), caller(key=key)) == (made, False)
+        assert world.submit(request(), caller(key=key)) == (created, False)
 
 
 def test_a_write_that_finds_itself_is_new() -> None:
@@ -115,7 +115,7 @@ def test_a_write_that_finds_itself_is_new() -> None:
 def test_a_request_id_with_another_request_is_rejected_and_changes_nothing() -> None:
     world = World()
     world.submit(with_init_image(), caller(key=None))
-    world.clock.pass_by(1)
+    world.clock.advance(1)
     for other in (request(seed=7), with_init_image(seed=7)):
         with pytest.raises(IdempotencyMismatchError):
             world.submit(other, caller(key=None))

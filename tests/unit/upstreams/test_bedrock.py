@@ -29,7 +29,7 @@ from tests.support.factories.http_caller import FakeKey
 from tests.support.factories.images import flat, png
 from tests.support.factories.octoai_responses import b64
 from tests.support.factories.tasks import make_task
-from tests.support.servers.scripted_server import answer
+from tests.support.servers.scripted_server import http_reply
 from tests.support.servers.vendor_client import PROMPT, Face, Facing
 from tests.support.servers.vendors import bedrock
 from tests.support.servers.vendors.all_vendors import BEDROCK
@@ -42,7 +42,7 @@ from tests.support.servers.vendors.bedrock import (
     NoKey,
     signer,
 )
-from tests.support.servers.vendors.server import KEY, TEXT, json_answer
+from tests.support.servers.vendors.server import KEY, TEXT, json_reply
 
 ARN = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/a1b2c3"
 
@@ -60,18 +60,18 @@ def facing(face: Face, server: BedrockServer) -> Facing:
     return face(BEDROCK, server.url)
 
 
-def made(base_url: str = "", model_id: str = MODEL_ID) -> BedrockUpstream:
+def created(base_url: str = "", model_id: str = MODEL_ID) -> BedrockUpstream:
     return BedrockUpstream(
         base_url=base_url, key=NoKey(), sign=signer(KEY), model_id=model_id, region=REGION
     )
 
 
 def test_price_is_the_dearer_of_two_that_are_known() -> None:
-    assert made().price(GenerateRequest(prompt=PROMPT, num_images=16)) == 80_000
+    assert created().price(GenerateRequest(prompt=PROMPT, num_images=16)) == 80_000
 
 
 def test_what_its_schema_does_not_have_is_ignored() -> None:
-    assert made().ignored(GenerateRequest(prompt=PROMPT, cfg_scale=4)) == ("steps", "cfg_scale")
+    assert created().ignored(GenerateRequest(prompt=PROMPT, cfg_scale=4)) == ("steps", "cfg_scale")
 
 
 def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: BedrockServer) -> None:
@@ -155,7 +155,7 @@ def test_botocores_client_sends_and_reads_the_same(facing: Facing, server: Bedro
 
 def test_arn_of_a_model_has_the_path_that_botocore_gives_it() -> None:
     with BedrockServer(model_id=ARN) as server:
-        upstream = made(server.url + "/", ARN)
+        upstream = created(server.url + "/", ARN)
         upstream.generate(_task())
         sent_by_botocore(server.url, server.requests[0].body, model_id=ARN)
     ours, theirs = server.requests
@@ -243,7 +243,7 @@ def test_the_default_endpoint_is_the_regions() -> None:
         "https://bedrock-runtime.eu-west-1.amazonaws.com/model/stability.sd3-5-large-v1%3A0/invoke"
     ]
     with pytest.raises(ValueError, match="base URL"):
-        made("http://image.example")
+        created("http://image.example")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_filtered_image_is_marked(facing: Facing, server: BedrockServer, reason:
 def test_inference_error_is_a_failure_of_unknown_outcome(
     facing: Facing, server: BedrockServer, reason: str
 ) -> None:
-    server.tell(json_answer(200, {"finish_reasons": [reason]}))
+    server.set_replies(json_reply(200, {"finish_reasons": [reason]}))
     error = facing.error()
     assert type(error) is UpstreamFailedError
     assert error.message == "bedrock says that the inference failed."
@@ -283,7 +283,7 @@ IMAGE = b64(flat(64, 64))
 def test_a_response_is_parsed_tolerantly(
     facing: Facing, server: BedrockServer, fields: dict[str, Any], seed: int
 ) -> None:
-    server.tell(json_answer(200, fields))
+    server.set_replies(json_reply(200, fields))
     result = facing.generated()
     assert result.seed == seed
     assert result.image == Image(flat(64, 64), "image/png", 64, 64)
@@ -295,7 +295,7 @@ def test_a_response_is_parsed_tolerantly(
 def test_a_response_without_an_image_is_unusable(
     facing: Facing, server: BedrockServer, fields: object
 ) -> None:
-    server.tell(json_answer(200, fields))
+    server.set_replies(json_reply(200, fields))
     assert type(facing.error()) is UpstreamResponseError
 
 
@@ -309,7 +309,7 @@ def test_the_errors_are_those_of_botocores_data() -> None:
 def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: BedrockServer, name: str, status: int
 ) -> None:
-    server.tell(bedrock.ERRORS[name])
+    server.set_replies(bedrock.ERRORS[name])
     assert facing.error().message == f"bedrock answered {status} {name}."
 
 
@@ -353,7 +353,7 @@ def test_error_is_read_where_botocore_reads_it(
     message: str,
     kind: type[Sd3Error],
 ) -> None:
-    server.tell(json_answer(status, body, error_type=header))
+    server.set_replies(json_reply(status, body, error_type=header))
     error = facing.error()
     assert error.message == f"bedrock answered {message}."
     assert type(error) is kind
@@ -361,7 +361,7 @@ def test_error_is_read_where_botocore_reads_it(
 
 @pytest.mark.parametrize("name", ["ThrottlingException", "ModelNotReadyException"])
 def test_its_retry_after_is_in_the_error(facing: Facing, server: BedrockServer, name: str) -> None:
-    server.tell(answer(429, b"{}", retry_after="12", x_amzn_errortype=name))
+    server.set_replies(http_reply(429, b"{}", retry_after="12", x_amzn_errortype=name))
     error = facing.error()
     assert isinstance(error, UpstreamUnavailableError)
     assert error.retry_after == 12

@@ -179,7 +179,7 @@ def test_every_documented_error_has_its_class_and_is_not_retried(
     facing = face(vendor, server.url)
     for name, reply in vendor.replies.items():
         server.requests.clear()
-        server.tell_always(reply)
+        server.set_every_reply(reply)
         (result,) = facing.generate()
         assert type(error(result)) is vendor.errors[name], name
         assert len(server.requests) == 1
@@ -188,7 +188,7 @@ def test_every_documented_error_has_its_class_and_is_not_retried(
 def test_slow_upstream_is_a_timeout_of_unknown_outcome(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
-    server.tell(silent)
+    server.set_replies(silent)
     facing = face(vendor, server.url)
     calls = facing.calls(seconds=0.3)
     assert type(error(calls.results[0])) is UpstreamTimeoutError
@@ -199,7 +199,7 @@ def test_slow_upstream_is_a_timeout_of_unknown_outcome(
 def test_lost_connection_is_a_failure_of_unknown_outcome(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
-    server.tell(hung_up)
+    server.set_replies(hung_up)
     (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is UpstreamFailedError
 
@@ -207,7 +207,7 @@ def test_lost_connection_is_a_failure_of_unknown_outcome(
 def test_a_truncated_response_is_unusable(face: Face, vendor: Vendor, server: VendorServer) -> None:
     facing = face(vendor, server.url)
     facing.generate()
-    server.tell(cut_off(server.generate(server.calls[0])))
+    server.set_replies(cut_off(server.generate(server.calls[0])))
     (result,) = facing.generate()
     assert type(error(result)) is UpstreamResponseError
     assert error(result).may_have_charged
@@ -217,7 +217,7 @@ def test_a_truncated_response_is_unusable(face: Face, vendor: Vendor, server: Ve
 def test_a_response_of_200_megabytes_is_bounded(
     face: Face, vendor: Vendor, server: VendorServer, *, says_so: bool
 ) -> None:
-    server.tell(endless(200, says_so=says_so))
+    server.set_replies(endless(200, says_so=says_so))
     (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is UpstreamResponseError
     assert "more than 4000000 bytes" in error(result).message
@@ -237,7 +237,7 @@ def test_a_response_of_200_megabytes_is_bounded(
 def test_html_is_judged_by_its_status(
     face: Face, vendor: Vendor, server: VendorServer, status: int, kind: type[Sd3Error]
 ) -> None:
-    server.tell(html(status))
+    server.set_replies(html(status))
     (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is kind
     assert "nginx" not in error(result).message
@@ -245,7 +245,7 @@ def test_html_is_judged_by_its_status(
 
 def test_redirect_is_not_followed(face: Face, vendor: Vendor, server: VendorServer) -> None:
     with vendor.serve() as other:
-        server.tell(redirect(other.url + "/elsewhere"))
+        server.set_replies(redirect(other.url + "/elsewhere"))
         (result,) = face(vendor, server.url).generate()
         assert type(error(result)) is UpstreamRefusedError
         assert other.connections == 0
@@ -270,8 +270,8 @@ def test_two_of_four_fail_and_the_others_are_generated(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     facing = face(vendor, server.url)
-    server.tell(html(502), seed=8)
-    server.tell(html(404), seed=10)
+    server.set_replies(html(502), seed=8)
+    server.set_replies(html(404), seed=10)
     results = facing.generate(seeds=[7, 8, 9, 10])
     if facing.upstream.images_per_call == 1:
         assert [isinstance(result, GeneratedImage) for result in results] == [True, False] * 2

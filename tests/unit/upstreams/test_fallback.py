@@ -30,8 +30,8 @@ from sd3.upstreams.dispatch import RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
 from tests.support.factories.http_caller import FakeTime
 from tests.support.factories.tasks import make_task
-from tests.support.fakes.ports import OpenGate, sample_image
-from tests.support.fakes.scripted_upstream import NarrowGate, Script, ScriptedUpstream
+from tests.support.fakes.ports import UnlimitedRateLimiter, sample_image
+from tests.support.fakes.scripted_upstream import Script, ScriptedRateLimiter, ScriptedUpstream
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 BUSY = UpstreamUnavailableError("busy")
@@ -43,7 +43,7 @@ class Chain:
     def __init__(
         self,
         *upstreams: ScriptedUpstream,
-        limiters: Sequence[OpenGate | NarrowGate] = (),
+        limiters: Sequence[UnlimitedRateLimiter | ScriptedRateLimiter] = (),
         prices: Sequence[int | None] = (),
     ) -> None:
         self.time = FakeTime()
@@ -51,7 +51,7 @@ class Chain:
         members = [
             self._member(
                 upstream,
-                limiters[index] if index < len(limiters) else OpenGate(),
+                limiters[index] if index < len(limiters) else UnlimitedRateLimiter(),
                 prices[index] if index < len(prices) else None,
             )
             for index, upstream in enumerate(upstreams)
@@ -59,7 +59,10 @@ class Chain:
         self.fallback = Fallback(make_members=lambda: members)
 
     def _member(
-        self, upstream: ScriptedUpstream, limiter: OpenGate | NarrowGate, price: int | None
+        self,
+        upstream: ScriptedUpstream,
+        limiter: UnlimitedRateLimiter | ScriptedRateLimiter,
+        price: int | None,
     ) -> RateLimitedUpstream:
         return RateLimitedUpstream(
             settings=UpstreamSettings(name=upstream.name, price_micros=price),
@@ -172,7 +175,7 @@ def test_only_one_upstream_is_the_last() -> None:
 
 
 def test_held_back_upstream_is_passed_over_without_a_charge() -> None:
-    closed = NarrowGate(error=UpstreamRateLimitedError("full"))
+    closed = ScriptedRateLimiter(error=UpstreamRateLimitedError("full"))
     chain = Chain(ScriptedUpstream("first"), second(), limiters=[closed])
     result = chain.generate(seeds=[7, 8])
     assert result.charges == (Charge(upstream="second", outcome=CHARGED, micros=2000),)
@@ -311,14 +314,14 @@ def test_quote_of_what_nobody_can_generate_is_there_all_the_same() -> None:
 
 
 def test_upstreams_are_created_once_at_their_first_use() -> None:
-    made: list[str] = []
+    created: list[str] = []
 
     def make() -> list[RateLimitedUpstream]:
-        made.append("members")
+        created.append("members")
         return list(Chain(ScriptedUpstream()).fallback.members)
 
     fallback = Fallback(make_members=make)
-    assert made == []
+    assert created == []
     for _ in range(2):
         fallback.check(GenerateRequest(prompt="a fox"))
-    assert made == ["members"]
+    assert created == ["members"]

@@ -16,7 +16,7 @@ from tests.support.servers.vendor_client import PROMPT, Face, Facing
 from tests.support.servers.vendors import images
 from tests.support.servers.vendors.all_vendors import OPENAI
 from tests.support.servers.vendors.openai import ERRORS, Engine, OpenaiServer
-from tests.support.servers.vendors.server import TEXT, json_answer
+from tests.support.servers.vendors.server import TEXT, json_reply
 
 
 @pytest.fixture(params=get_args(Engine))
@@ -32,19 +32,19 @@ def facing(face: Face, server: OpenaiServer) -> Facing:
     return face(OPENAI, server.url)
 
 
-def made(base_url: str = "https://engine.example", model: str = "") -> OpenaiUpstream:
+def created(base_url: str = "https://engine.example", model: str = "") -> OpenaiUpstream:
     return OpenaiUpstream(base_url=base_url, key=FakeKey(), model=model)
 
 
 def test_an_upstream_requires_its_url() -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):
-        made("")
+        created("")
     with pytest.raises(ValueError, match="base URL"):
-        made("http://engine.example")
+        created("http://engine.example")
 
 
 def test_price_is_nothing_unless_it_is_set() -> None:
-    assert made().price(GenerateRequest(prompt=PROMPT, steps=200)) == 0
+    assert created().price(GenerateRequest(prompt=PROMPT, steps=200)) == 0
 
 
 def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: OpenaiServer) -> None:
@@ -125,7 +125,7 @@ def test_time_is_reported_where_the_engine_reports_it(face: Face) -> None:
 def test_a_response_without_an_image_is_unusable(
     facing: Facing, server: OpenaiServer, fields: object
 ) -> None:
-    server.tell(json_answer(200, fields))
+    server.set_replies(json_reply(200, fields))
     error = facing.error()
     assert type(error) is UpstreamResponseError
     assert "elsewhere" not in error.message
@@ -133,7 +133,7 @@ def test_a_response_without_an_image_is_unusable(
 
 def test_an_unrequested_format_is_recorded(facing: Facing, server: OpenaiServer) -> None:
     image = images.generated(7, 512, 512, kind="webp")
-    server.tell(json_answer(200, {"data": [{"b64_json": b64(image)}]}))
+    server.set_replies(json_reply(200, {"data": [{"b64_json": b64(image)}]}))
     generated = facing.generated().image
     assert generated
     assert (generated.content_type, generated.width, generated.height) == ("image/webp", 512, 512)
@@ -154,7 +154,7 @@ def test_an_unrequested_format_is_recorded(facing: Facing, server: OpenaiServer)
 def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: OpenaiServer, name: str, message: str
 ) -> None:
-    server.tell(ERRORS[name])
+    server.set_replies(ERRORS[name])
     assert facing.error().message == message
 
 
@@ -172,7 +172,7 @@ def test_an_error_is_identified_by_its_status_and_name(
 def test_other_errors_are_described_by_names_alone(
     facing: Facing, server: OpenaiServer, body: object, message: str
 ) -> None:
-    server.tell(json_answer(400, body))
+    server.set_replies(json_reply(400, body))
     error: Sd3Error = facing.error()
     assert error.message == f"openai answered {message}."
     assert type(error) is UpstreamRefusedError

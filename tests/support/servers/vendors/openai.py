@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tests.support.servers.scripted_server import Received, Reply
 from tests.support.servers.vendors.images import generated
-from tests.support.servers.vendors.server import KEY, TEXT, Call, VendorServer, json_answer
+from tests.support.servers.vendors.server import KEY, TEXT, Call, VendorServer, json_reply
 
 PATH: Final = "/v1/images/generations"
 Engine = Literal["sglang", "vllm-omni"]
@@ -16,19 +16,19 @@ Engine = Literal["sglang", "vllm-omni"]
 
 def error(status: int, detail: object) -> Reply:
     """An error in FastAPI's shape."""
-    return json_answer(status, {"detail": detail})
+    return json_reply(status, {"detail": detail})
 
 
 ERRORS: Final = {
     "size": error(400, TEXT),
     "validation": error(422, [{"loc": ["body", "prompt"], "msg": TEXT, "type": "missing"}]),
-    "unauthorized": json_answer(401, {"error": TEXT}),
+    "unauthorized": json_reply(401, {"error": TEXT}),
     "not_initialized": error(503, TEXT),
     "generation": error(500, TEXT),
-    "policy": json_answer(
+    "policy": json_reply(
         400, {"error": {"code": "content_policy_violation", "message": TEXT, "type": "image"}}
     ),
-    "rate": json_answer(
+    "rate": json_reply(
         429, {"error": {"code": None, "message": TEXT, "type": "rate_limit_exceeded"}}
     ),
 }
@@ -84,4 +84,4 @@ class OpenaiServer(VendorServer):
                 data |= {"b64_json": None, "url": "/v1/images/1/content"}
             data["revised_prompt"] = call.fields["prompt"]
             fields |= {"id": "1", "inference_time_s": 1.25, "peak_memory_mb": 24_000.0}
-        return json_answer(200, fields)
+        return json_reply(200, fields)

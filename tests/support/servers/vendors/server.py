@@ -11,8 +11,8 @@ from tests.support.servers.scripted_server import (
     Received,
     Reply,
     Wire,
-    answer,
     head,
+    http_reply,
 )
 
 KEY: Final = "sk-of-the-vendor"
@@ -52,12 +52,12 @@ class VendorServer(MisbehavingServer):
         self.filtered: dict[int, str] = {}
         self._telling = threading.Lock()
 
-    def tell(self, *replies: Reply, seed: int | None = None) -> None:
+    def set_replies(self, *replies: Reply, seed: int | None = None) -> None:
         """Set the replies to the next calls, in order; or to those with one seed."""
         with self._telling:
             (self._next if seed is None else self._by_seed[seed]).extend(replies)
 
-    def tell_always(self, reply: Reply | None) -> None:
+    def set_every_reply(self, reply: Reply | None) -> None:
         """Set the reply to every call from now on; None means as documented."""
         self._always = reply
 
@@ -101,20 +101,20 @@ class VendorServer(MisbehavingServer):
         return received.headers.get("authorization") == f"Bearer {self.key}"
 
 
-def json_answer(status: int, value: object, *, error_type: str | None = None) -> Reply:
+def json_reply(status: int, value: object, *, error_type: str | None = None) -> Reply:
     """Make a response in JSON; `error_type` is AWS's name of an error."""
-    return answer(status, json.dumps(value).encode(), x_amzn_errortype=error_type)
+    return http_reply(status, json.dumps(value).encode(), x_amzn_errortype=error_type)
 
 
 def html(status: int = 200) -> Reply:
     """Make a gateway's error page."""
     body = b"<html><body>Welcome to nginx!</body></html>"
-    return answer(status, body, content_type="text/html")
+    return http_reply(status, body, content_type="text/html")
 
 
 def redirect(url: str, status: int = 307) -> Reply:
     """Make a redirect."""
-    return answer(status, b"", location=url)
+    return http_reply(status, b"", location=url)
 
 
 def hung_up(_wire: Wire) -> bool:

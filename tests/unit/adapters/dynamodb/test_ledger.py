@@ -38,7 +38,7 @@ def quoted(**changes: Any) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("kept", "booking"),
+    ("stored", "entry"),
     [
         (job(), NO_USAGE),
         (quoted(), UsageEntry(reserved=30_000)),
@@ -53,8 +53,8 @@ def quoted(**changes: Any) -> Job:
         ),
     ],
 )
-def test_a_usage_entry_follows_from_the_job_alone(kept: Job, booking: UsageEntry) -> None:
-    assert kept.usage == booking
+def test_a_usage_entry_follows_from_the_job_alone(stored: Job, entry: UsageEntry) -> None:
+    assert stored.usage == entry
 
 
 def test_days_are_utc() -> None:

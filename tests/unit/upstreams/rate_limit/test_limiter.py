@@ -19,12 +19,12 @@ from sd3.settings import Rate
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import RateLimitTable
-from tests.support.factories.limiters import STABILITY, Limiters
+from tests.support.factories.limiters import STABILITY, Limiters, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TURN = RateBounds(rate=STABILITY).slot / MICROSECONDS
+SLOT = RateBounds(rate=STABILITY).slot / MICROSECONDS
 BROKEN = UpstreamFailedError("It broke.")
 
 
@@ -38,21 +38,13 @@ def limiters(item: RateLimitItem) -> Limiters:
     return Limiters(cast("DynamoDBClient", item))
 
 
-def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
-    """Return the seconds after which a limiter without free slots allows a retry."""
-    with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(16, patience=patience)
-    assert caught.value.retry_after is not None
-    return caught.value.retry_after
-
-
 def test_a_wait_known_to_be_too_long_makes_no_call_to_the_table(
     limiters: Limiters, item: RateLimitItem
 ) -> None:
     limiter = limiters.make()
     limiter.acquire(300, patience=20)
     assert item.writes == 1
-    assert paced(limiter, patience=10) == pytest.approx(
+    assert seconds_until_retry(limiter, patience=10) == pytest.approx(
         item.values["next_slot_at"] / MICROSECONDS - limiters.now - 2.5
     )
     assert item.writes == 1
@@ -61,9 +53,9 @@ def test_a_wait_known_to_be_too_long_makes_no_call_to_the_table(
 def test_what_was_heard_of_a_line_is_remembered(limiters: Limiters, item: RateLimitItem) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(293, patience=20)
-    paced(other, patience=10)
+    seconds_until_retry(other, patience=10)
     writes = item.writes
-    paced(other, patience=10)
+    seconds_until_retry(other, patience=10)
     assert item.writes == writes
 
 
@@ -79,7 +71,7 @@ def test_waits_are_of_the_moment_when_the_write_is_done(
 
     item.update_item = write_slowly  # type: ignore[method-assign]
     (wait,) = limiters.make().acquire(1, patience=20).waits
-    assert wait < 150 * TURN - 3 + 1e-5
+    assert wait < 150 * SLOT - 3 + 1e-5
 
 
 def test_idle_time_beyond_ones_patience_is_held_against_the_table(limiters: Limiters) -> None:
@@ -89,16 +81,16 @@ def test_idle_time_beyond_ones_patience_is_held_against_the_table(limiters: Limi
     other.acquire(5, patience=0)
     limiters.now += 60
     assert len(one.acquire(16, patience=0).waits) == 5
-    assert paced(other, patience=0) == pytest.approx(
+    assert seconds_until_retry(other, patience=0) == pytest.approx(
         5 * RateBounds(rate=Rate(10, 60)).slot / MICROSECONDS
     )
 
 
 def test_slots_that_others_take_early_end_with_the_idle_time(limiters: Limiters) -> None:
     rate = Rate(10, 60)
-    visits = [limiters.make(rate).acquire(3, patience=0) for _ in range(4)]
-    assert [len(acquire_update.waits) for acquire_update in visits] == [3, 3, 3, 1]
-    paced(limiters.make(rate), patience=0)
+    acquisitions = [limiters.make(rate).acquire(3, patience=0) for _ in range(4)]
+    assert [len(acquire_update.waits) for acquire_update in acquisitions] == [3, 3, 3, 1]
+    seconds_until_retry(limiters.make(rate), patience=0)
 
 
 def test_a_moment_at_which_all_change_it_is_waited_out(
@@ -178,4 +170,4 @@ def test_no_slot_is_taken_twice_however_calls_interleave(seed: int) -> None:
     taken.sort()
     assert len(taken) > 20 * 5
     gaps = [second - first for first, second in pairwise(taken)]
-    assert gaps == pytest.approx([TURN] * len(gaps), abs=1e-5)
+    assert gaps == pytest.approx([SLOT] * len(gaps), abs=1e-5)

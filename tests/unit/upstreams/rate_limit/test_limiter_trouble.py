@@ -28,7 +28,7 @@ from sd3.upstreams.rate_limit.limiter import (
 )
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS
-from tests.support.factories.limiters import Limiters
+from tests.support.factories.limiters import Limiters, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -49,14 +49,6 @@ def limiters(item: RateLimitItem) -> Limiters:
 def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
     for _ in range(times):
         limiter.release(limiter.acquire(1, patience=20), [BROKEN])
-
-
-def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
-    """Return the seconds after which a limiter without free slots allows a retry."""
-    with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(16, patience=patience)
-    assert caught.value.retry_after is not None
-    return caught.value.retry_after
 
 
 def test_a_pause_while_a_probe_enters_is_not_cut_short(
@@ -98,7 +90,7 @@ def test_only_a_broken_upstream_is_given_up(
     for _ in range(FAILURES):
         limiter.release(limiter.acquire(2, patience=20), [error, error])
     if is_failure:
-        assert paced(limiter) == pytest.approx(OPEN_SECONDS)
+        assert seconds_until_retry(limiter) == pytest.approx(OPEN_SECONDS)
     else:
         assert not limiter.acquire(1, patience=20).is_troubled
 
@@ -124,7 +116,7 @@ def test_a_rest_is_never_longer_than_its_most(limiters: Limiters) -> None:
     for _ in range(20):
         limiters.now += MAX_OPEN_SECONDS
         fail(limiter)
-    assert paced(limiter) == pytest.approx(MAX_OPEN_SECONDS)
+    assert seconds_until_retry(limiter) == pytest.approx(MAX_OPEN_SECONDS)
 
 
 def test_two_processes_that_count_the_same_failure_pause_once(
@@ -164,7 +156,7 @@ def test_a_lease_that_another_took_meanwhile_is_not_acquired(
     one, other = limiters.make(None, concurrency=2), limiters.make(None, concurrency=2)
     one.release(one.acquire(1, patience=20), [None])
     assert len(other.acquire(2, patience=20).waits) == 2
-    assert paced(one) == FULL_SECONDS
+    assert seconds_until_retry(one) == FULL_SECONDS
 
 
 @pytest.mark.parametrize(
