@@ -1,4 +1,4 @@
-# The only command surface. Every target says what it does: `make help`.
+# All commands of this project. `make help` lists them.
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,16 +7,17 @@ RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
 NPM := .tools/node/bin/npm
-# The page at GET /docs is Swagger UI. The last of its files to be copied stands for all.
+# The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
 PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
-# What was said, even if it is empty; make has it in the environment too, where no quote can hurt.
+# Passes a variable that the user set, even to an empty value. The shell reads it from the environment,
+# where quotes are safe.
 option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
 TORCH ?= torch==2.13.0
-# Every command starts Pythons that import much: compiled once, here, whatever the shell says.
+# Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run test fuzz test-code test-stack test-engine test-page check check-locks check-openapi check-docs audit fmt lock openapi docs build deploy token clients revoke invoke redrive bench clean
@@ -30,23 +31,23 @@ run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 2 test-code test-stack)
 
-# At the same time: the stack's tests wait most of theirs.
+# `make test` runs these two at the same time, since test-stack mostly waits.
 test-code:
 	@$(BIN)/pytest -q tests/unit tests/integration
 
 test-stack:
 	@$(BIN)/pytest -q tests/e2e
 
-fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the API with random requests; CASES=100 for each route, ARGS go to pytest
+fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the API with random requests; CASES=100 for each route, ARGS go to pytest
 	@$(BIN)/pytest -q tests/e2e/test_openapi.py --cases "$(or $(CASES),100)" $(ARGS)
 
-test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH names the build of torch
+test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH is the version of torch to install
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
-test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Try the page at /docs in a Chromium of this machine; CHROMIUM=path, ARGS go to pytest
+test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the page at /docs in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
-check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, types, imports, the template and what is generated
+check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, types, imports, the template and the generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
@@ -68,7 +69,7 @@ check-docs: .venv/.ok
 	@for page in docs/*.md; do cmp -s $$page build/$$page || \
 	  { echo "$$page is behind the code: make docs"; exit 1; }; done
 
-audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all that is locked; UNASKED=warn if nobody may be there to ask
+audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all locked packages; UNASKED=warn to pass without a registry of advisories
 	@$(RUN) tools.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
 
 fmt: .venv/.ok ## Format the code and fix what can be fixed
@@ -78,22 +79,22 @@ lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
 	@$(NPM) $(if $(UPGRADE),update,install) --prefix $(LOCKS)/npm --package-lock-only --loglevel=error > /dev/null
 
-openapi: .venv/.ok ## Write what GET /openapi.json answers, from the models
+openapi: .venv/.ok ## Write the document of GET /openapi.json, from the models
 	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
 
-docs: .venv/.ok ## Write the tables of docs/ that follow from the template, the errors and openapi.json
+docs: .venv/.ok ## Write the tables of docs/ from the template, the errors and openapi.json
 	@$(RUN) tools.docs docs
 
-build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check what was built
+build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check the result
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
 	@$(RUN) tools.artifact .aws-sam/build
 	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
 	@$(RUN) tools.bill_of_materials build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
 
-deploy: build ## Deploy to your AWS account; SETTINGS=prod takes that section of samconfig.toml
+deploy: build ## Deploy to your AWS account; SETTINGS=prod uses that section of samconfig.toml
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
 
-token: .venv/.ok ## Make a client's token: CLIENT=name; NAME EXPIRES SCOPES BUDGET PER_MINUTE MAX_IMAGES; STACK=name for a stack on AWS
+token: .venv/.ok ## Issue a token to a client: CLIENT=name; NAME EXPIRES SCOPES BUDGET PER_MINUTE MAX_IMAGES; STACK=name for a stack on AWS
 	@$(RUN) ops.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \
 	  $(call option,--expires,EXPIRES) $(call option,--scopes,SCOPES) $(call option,--budget,BUDGET) \
 	  $(call option,--per-minute,PER_MINUTE) $(call option,--max-images,MAX_IMAGES)
@@ -107,13 +108,13 @@ revoke: .venv/.ok ## End a client's tokens: CLIENT=name; TOKEN=id for one of the
 invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
 	@$(RUN) ops.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"
 
-redrive: .venv/.ok ## Put failed jobs back: SINCE=2026-11-23T09:00 UNTIL=... (UTC); STACK=name for a stack on AWS
+redrive: .venv/.ok ## Queue the failed jobs of a period again: SINCE=2026-11-23T09:00 UNTIL=... (UTC); STACK=name for a stack on AWS
 	@$(RUN) ops.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
 
 bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Measure what the service adds to an upstream's time
 	@$(RUN) benchmarks $(ARGS)
 
-clean: ## Remove all that was made here, environments too
+clean: ## Delete everything that make created, environments too
 	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis requirements/npm/node_modules $(SWAGGER_UI)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -130,7 +131,7 @@ clean: ## Remove all that was made here, environments too
 	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
 	@touch $@
 
-# pip, not uv: only pip finds the builds of torch that this machine was given.
+# pip, not uv: only pip reads this machine's settings of where to find a build of torch.
 .tools/engine/.ok: requirements/engine.txt .venv/.ok
 	@echo "setting up engine: torch is large"
 	@$(PYTHON) -m venv --clear .tools/engine
@@ -138,7 +139,7 @@ clean: ## Remove all that was made here, environments too
 	@$(UV) pip install -q --python .tools/engine --require-hashes --no-deps -r $<
 	@touch $@
 
-# Any folder with a package-lock.json. No package may run anything when it is installed.
+# Any folder with a package-lock.json. Packages must not run scripts when they are installed.
 %/node_modules/.ok: %/package-lock.json %/package.json .tools/node/.ok
 	@echo "setting up $*"
 	@$(NPM) ci --prefix $* --ignore-scripts --loglevel=error > /dev/null

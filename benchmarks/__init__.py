@@ -1,1 +1,1 @@
-"""What `make bench` measures: ours against the handler that people write today."""
+"""The measurements of `make bench`: this service against a naive handler."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: print the table of ours against naive; `--quick` for a rough one."""
+"""`python -m benchmarks`: print the table of ours against naive; `--quick` for fewer rounds."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +19,11 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "queued_time": queued_time.measure,
 }
 BY_NAME = frozenset(("queued_time",))
-"""Measures that are run when they are named only: this one start_times the whole service."""
+"""Measurements that run only when they are named: this one starts the whole service."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the measures that are named, by default all but BY_NAME, and print their rows."""
+    """Run the named measurements, by default all but BY_NAME, and print their rows."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("measures", nargs="*", metavar="MEASURE", help=", ".join(MEASURES))
     parser.add_argument("--quick", action="store_true", help="few rounds: rough figures, soon")

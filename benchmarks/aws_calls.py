@@ -1,4 +1,4 @@
-"""AWS calls of a job by each door, and what AWS asks for 1000 of them beside the upstream."""
+"""AWS calls of a job by each entrypoint, and the price on AWS of 1000 jobs without the upstream."""
 
 import json
 from collections import Counter
@@ -6,55 +6,62 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final
 
-from benchmarks.doors import DOORS, Step
+from benchmarks.entrypoints import ENTRYPOINTS, Step
 from benchmarks.prices import UPSTREAM_IMAGE, calls_price, compute_price
 from benchmarks.stage import running, stage
 from benchmarks.table import Note
 
 AIM: Final = 4
-"""Calls until a request is answered, and one PUT for its image."""
+"""Calls until the response to a request, and one PUT for its image."""
 
 LATENCIES_MS: Final = {"s3_ms": 30, "table_ms": 5}
 
 OUTSIDE: Final = {
     "synchronous": {"apigateway Request": 1},
-    "queued": {"apigateway Request": 2},  # the second asks how it went
-    "inbox": {"s3 PutObject": 1, "s3 GetObject": 1},  # the client's: file and answer
+    "queued": {"apigateway Request": 2},  # the second reads the job
+    "inbox": {"s3 PutObject": 1, "s3 GetObject": 1},  # the client's: file and result
 }
-"""Calls that are not the functions' own, beside those of the event source."""
+"""Calls that the functions do not make, without those of the event source."""
 EVENT_SOURCE: Final = {"sqs ReceiveMessage": 1, "sqs DeleteMessage": 1}
-"""Lambda reads the table's stream for nothing; EventBridge and S3 call it for nothing."""
+"""Free of charge: Lambda's reads of the table's stream, and calls by EventBridge and S3."""
 
 
 def measure(rounds: int) -> Iterator[Note]:
-    """Walk through each door; a client's token is cached by the gateway and left out."""
-    for door in DOORS:
+    """Count the calls by each entrypoint, without the token's check, which the gateway caches."""
+    for entrypoint in ENTRYPOINTS:
         with (
             stage(**LATENCIES_MS) as environ,
-            running(["-m", "benchmarks.doors", door, str(1 + rounds)], environ) as (_, answers),
+            running(["-m", "benchmarks.entrypoints", entrypoint, str(1 + rounds)], environ) as (
+                _,
+                lines,
+            ),
         ):
-            walks = [[Step(*step) for step in json.loads(line)] for line in answers]
-        if len(walks) != 1 + rounds:
+            traces = [[Step(*step) for step in json.loads(line)] for line in lines]
+        if len(traces) != 1 + rounds:
             raise RuntimeError("a function failed: see its traceback above")
-        yield from _notes(door, walks[1:])  # the first one reads the upstream's secret
+        yield from _notes(entrypoint, traces[1:])  # the first job reads the upstream's secret
 
 
-def _notes(door: str, walks: Sequence[Sequence[Step]]) -> Iterator[Note]:
-    steps = walks[-1]
-    own = sum(median(walk[at].seconds for walk in walks) for at in range(len(steps)))
+def _notes(entrypoint: str, traces: Sequence[Sequence[Step]]) -> Iterator[Note]:
+    steps = traces[-1]
+    own = sum(median(trace[at].seconds for trace in traces) for at in range(len(steps)))
     first = Counter(steps[0].calls)
-    puts = first.pop("s3 PutObject", 0) if door == "synchronous" else 0
+    puts = first.pop("s3 PutObject", 0) if entrypoint == "synchronous" else 0
     met = "met" if first.total() <= AIM else "missed"
     in_time = f"{first.total()} calls + {puts} PUT" if puts else f"{first.total()} calls"
-    verdict = f"; aim <= {AIM} + 1 PUT: {met}" if door == "synchronous" else ""
-    yield Note(f"AWS calls, {door} door, until it answers", in_time + verdict)
+    verdict = f"; aim <= {AIM} + 1 PUT: {met}" if entrypoint == "synchronous" else ""
+    yield Note(f"AWS calls, {entrypoint}, until the response", in_time + verdict)
     for step in steps:
         yield Note(f"  {step.function}", _listed(step.calls))
-    yield Note(f"  1000 images, {door} door", _price(door, steps, own))
+    yield Note(f"  1000 images by {entrypoint}", _price(entrypoint, steps, own))
 
 
-def _price(door: str, steps: Sequence[Step], own: float) -> str:
-    calls = Counter(OUTSIDE[door]) + Counter(EVENT_SOURCE) + Counter({"lambda Invoke": len(steps)})
+def _price(entrypoint: str, steps: Sequence[Step], own: float) -> str:
+    calls = (
+        Counter(OUTSIDE[entrypoint])
+        + Counter(EVENT_SOURCE)
+        + Counter({"lambda Invoke": len(steps)})
+    )
     units: Counter[str] = Counter()
     for step in steps:
         calls.update(step.calls)

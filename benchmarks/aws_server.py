@@ -1,4 +1,4 @@
-"""As much of AWS as the functions call, on one address, counting every call."""
+"""The part of AWS that the functions call, at one address. It counts every call."""
 
 import json
 import math
@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from hashlib import md5
 from typing import Any, Final
 
-from benchmarks.loopback import Answer, Call, Reply
+from benchmarks.loopback import Call, Handler, Reply
 
 COUNTS = "/-/counts"
-"""GET it to have what was counted since the last time: calls by service and operation, and the
-DynamoDB units that they took."""
+"""GET returns and resets the counts: calls by service and operation, and their DynamoDB units."""
 
 INBOX_FILE = b'{"prompt": "a lighthouse in a storm", "seed": 1, "image_encoding": "png"}'
-"""What every object holds that is read."""
+"""The content of every object that is read."""
 
 _TOKEN = {
     "token_sha256": {"S": "0" * 64},
@@ -33,21 +32,21 @@ _SERVICES = {
 _WRITE_UNIT, _READ_UNIT = 1024, 4096
 
 
-def aws(s3_latency: float = 0, table_latency: float = 0) -> Answer:
-    """Answer S3 after `s3_latency` seconds, the others after `table_latency`.
+def aws(s3_latency: float = 0, table_latency: float = 0) -> Handler:
+    """Serve S3 after `s3_latency` seconds, the other services after `table_latency`.
 
-    Objects are thrown away. Items are kept as they were put: an update is answered, not applied.
+    Objects are discarded. Items are stored as they were put: updates are accepted but not applied.
     """
     tables: dict[str, list[dict[str, Any]]] = {}
     calls: Counter[str] = Counter()
     units: Counter[str] = Counter()
 
-    def answer(call: Call) -> Reply:
+    def handle(call: Call) -> Reply:
         if call.target == COUNTS:
-            told = _json({"calls": calls, "units": units})
+            counts = _json({"calls": calls, "units": units})
             calls.clear()
             units.clear()
-            return told
+            return counts
         target = call.headers.get("x-amz-target", "")
         time.sleep(table_latency if target else s3_latency)
         if not target:
@@ -62,7 +61,7 @@ def aws(s3_latency: float = 0, table_latency: float = 0) -> Answer:
         units.update(_units(operation, values, found))
         return _json(found)
 
-    return answer
+    return handle
 
 
 def _s3_operation(call: Call) -> str:
@@ -70,7 +69,7 @@ def _s3_operation(call: Call) -> str:
 
 
 def _object(call: Call) -> Reply:
-    """No object is there when it is asked for by HEAD, and each is the same by GET."""
+    """Respond that an object is missing to HEAD, and with the same object to every GET."""
     status = "404 Not Found" if call.method == "HEAD" else "200 OK"
     return Reply(status, [("ETag", '"0"')], INBOX_FILE if call.method == "GET" else b"")
 
@@ -84,7 +83,7 @@ def _row(
         return {}
     table = tables.setdefault(values.get("TableName", ""), [])
     if operation == "PutItem":
-        table[:] = [values["Item"]]  # one request is under way at a time: the last is enough
+        table[:] = [values["Item"]]  # there is one request at a time, so the last item is enough
         return {}
     if operation == "Query":
         return {"Count": 1, "ScannedCount": 1, "Items": [_TOKEN]}  # a client's tokens
@@ -95,9 +94,9 @@ def _row(
 
 
 def _units(operation: str, values: dict[str, Any], found: dict[str, Any]) -> dict[str, float]:
-    """What a call takes of a table, and a put of the indexes; in a transaction a table's is double.
+    """Count a call's units of the table, and a put's of the indexes; a transaction costs double.
 
-    What is updated is smaller than a unit.
+    Updated items are smaller than a unit.
     """
     if operation == "PutItem":
         units = math.ceil(_size(values["Item"]) / _WRITE_UNIT)
@@ -118,7 +117,7 @@ def _puts(values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _size(item: dict[str, Any]) -> int:
-    """Bytes of an item, of whose attributes each has one typed value: names count, too."""
+    """Count the bytes of an item, those of its attributes' names too."""
     return sum(len(name) + len(str(*value.values()).encode()) for name, value in item.items())
 
 

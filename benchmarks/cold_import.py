@@ -1,4 +1,4 @@
-"""Cold start of each function: its import, and the AWS clients that it serves a request with."""
+"""Cold start of each function: its import, and the AWS clients that a request needs."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ for name, each in sorted(vars(app).items()):
     if isinstance(each, functools._lru_cache_wrapper) and not inspect.signature(each).parameters:
         print(name)
 """
-"""Nothing happens at import: what a function keeps, it makes in a cached function of its own."""
+"""Functions create nothing at import, but in cached factory functions."""
 
 _CLIENTS = """
 import app
@@ -40,7 +40,7 @@ print(perf_counter() - start)
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Compare each function with boto3 and the same clients, in fresh interpreters, in slot."""
+    """Compare each function with boto3 and the same clients, in alternating fresh interpreters."""
     with stage() as environ:
         for app in sorted((ROOT / "functions").glob("*/app.py")):
             yield _cold_import(app.parent, environ, rounds)
@@ -57,7 +57,7 @@ def _cold_import(folder: Path, environ: Mapping[str, str], rounds: int) -> Row:
         "naive": "import boto3\n" + "".join(f"boto3.client({name!r})\n" for name in clients),
     }
     taken: dict[str, list[float]] = {name: [] for name in codes}
-    for _ in range(1 + rounds):  # the first round is left out: it fills the bytecode cache
+    for _ in range(1 + rounds):  # the first round fills the bytecode cache and is not counted
         for name, code in codes.items():
             taken[name].append(float(_printed(_TIMED.format(code=code), environ)[-1]))
     ours, naive = (1000 * median(taken[name][1:]) for name in ("ours", "naive"))
@@ -65,14 +65,14 @@ def _cold_import(folder: Path, environ: Mapping[str, str], rounds: int) -> Row:
 
 
 def _printed(code: str, environ: Mapping[str, str]) -> list[str]:
-    """Run `code` in a fresh interpreter; the lines that it prints."""
+    """Run `code` in a fresh interpreter and return the lines that it prints."""
     arguments = [sys.executable, "-c", code]
     done = subprocess.run(arguments, env=environ, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.splitlines()
 
 
 def _first_request(environ: Mapping[str, str], rounds: int) -> Row:
-    """Time also what is put off until a request needs it: from the import to the first answer."""
+    """Measure from the import to the first response, which includes what is imported lazily."""
     taken: dict[str, list[float]] = {"ours": [], "naive": []}
     for _ in range(1 + rounds):
         for name, seen in taken.items():

@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 from unittest.mock import patch
 
-from benchmarks.gate_item import GateItem
+from benchmarks.rate_limit_item import RateLimitItem
 from benchmarks.vendor import Vendor, VendorUpstream
 from benchmarks.virtual_time import Pool, VirtualTime
 from sd3.domain.job import Job, JobStatus
@@ -20,31 +20,31 @@ EPOCH: Final = datetime(2026, 11, 23, tzinfo=UTC)
 """When virtual time begins."""
 
 Work = Callable[[str, int], int | None]
-"""One worker: from a job's id, and how often its message came, to the seconds until it is to come
-again; None when the job is done."""
+"""One worker. It takes a job's id and its receive count, and returns the seconds until the message
+is visible again, or None when the job is done."""
 
 
 @dataclass
 class World:
-    """What the workers have in common."""
+    """The state that the workers share."""
 
     vendor: Vendor
     random: Random
     time: VirtualTime = field(default_factory=VirtualTime)
-    limiter: GateItem = field(default_factory=GateItem)
+    limiter: RateLimitItem = field(default_factory=RateLimitItem)
     jobs: dict[str, Job] = field(default_factory=dict)
     receives: int = 0
-    """How often a message was taken from the queue."""
+    """How often a message was received from the queue."""
     _messages: list[tuple[float, int, int]] = field(default_factory=list)
-    """From when on each can be seen, the number of its job, and how often it came."""
+    """For each: when it is visible, the number of its job, and its receive count."""
 
     @property
     def upstream(self) -> VendorUpstream:
-        """The vendor, as each worker calls it."""
+        """Return the vendor as an upstream."""
         return VendorUpstream(self.vendor, self.time, self.random)
 
     def put(self, images: int) -> None:
-        """Have a job of so many images wait."""
+        """Queue a job of `images` images."""
         number = len(self.jobs)
         self.jobs[str(number)] = Job(
             id=str(number),
@@ -58,9 +58,9 @@ class World:
         heapq.heappush(self._messages, (0.0, number, 0))
 
     def serve(self, work: Work) -> None:
-        """Be a worker until no message is left.
+        """Run a worker until no message is left.
 
-        The first message that will be seen is waited for: whoever puts one back takes it himself.
+        It waits for the message that is visible next, often the one that it put back itself.
         """
         while self._messages:
             at, number, receives = heapq.heappop(self._messages)
@@ -79,7 +79,7 @@ def drain(
     is_harsh: bool,
     seed: int,
 ) -> World:
-    """Drain jobs, each of so many images, and return what the world is like then."""
+    """Drain jobs of the given numbers of images, and return the state at the end."""
     world = World(Vendor(is_harsh=is_harsh), Random(seed))  # noqa: S311 - nothing secret
     for images in jobs:
         world.put(images)

@@ -1,4 +1,4 @@
-"""The workers of a fleet: ours, of the package's own parts, and those that people write today."""
+"""The workers of a fleet: ours, built from the package's own parts, and naive ones."""
 
 import math
 from collections.abc import Sequence
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 WORKER_SECONDS: Final = 300
 SKEW_SECONDS: Final = 0.005
-"""By how much a worker's clock is wrong, at the most."""
+"""The largest error of a worker's clock."""
 TABLE_SECONDS: Final = (0.001, 0.004)
-"""To the table, and back."""
+"""The least and the longest way to the table, or back."""
 NAIVE_BACKOFF_SECONDS: Final = (1, 60)
-"""The first, and the longest, of exponential backoff with full jitter."""
+"""The first and the longest wait of exponential backoff with full jitter."""
 
 
 @dataclass(frozen=True)
-class DistantGate:
-    """The table of the limiters, some milliseconds away."""
+class DistantTable:
+    """The table of the rate limiters, some milliseconds away."""
 
     world: World
 
     def update_item(self, **arguments: Any) -> dict[str, Any]:
-        """As GateItem's, when others have had their time to write as well."""
+        """Update the item of the world, after a delay in which others may write."""
         self._travel()
         try:
             return self.world.limiter.update_item(**arguments)
@@ -53,35 +53,35 @@ class DistantGate:
 
 
 @dataclass(frozen=True)
-class KeptJobs:
-    """What a worker needs of the jobs table, where each job has one worker at a time."""
+class InMemoryJobs:
+    """The part of JobRepository that a worker uses. Each job has one worker at a time."""
 
     items: dict[str, Job]
 
     def get(self, job_id: str, *, now: datetime) -> Job:  # noqa: ARG002 - the Protocol's
-        """The job."""
+        """Return the job."""
         return self.items[job_id]
 
     def save(self, job: Job) -> Job:
-        """Keep it."""
+        """Store the job."""
         self.items[job.id] = job
         return job
 
 
 class NoMetrics:
-    """What a worker needs of the metrics: the drain is measured from outside."""
+    """The part of Metrics that a worker uses. It discards them."""
 
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
     ) -> None:
-        """Note nothing."""
+        """Discard a metric."""
 
 
 class NoImages:
-    """What a worker needs of the bucket, and no bucket."""
+    """The part of ImageStorage that a worker uses. It discards the images."""
 
     def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
-        """The records of images that are not kept."""
+        """Return records of images, which are not stored."""
         return tuple(
             ImageRecord(
                 index=index,
@@ -97,7 +97,7 @@ class NoImages:
 
 
 def our_work(world: World) -> Work:
-    """One of our workers, as the function has it: in a process and with a clock of its own."""
+    """Make one of our workers, with a process's own state and clock."""
     skew = timedelta(seconds=world.random.uniform(-SKEW_SECONDS, SKEW_SECONDS))
     clock = Clock(
         now=lambda: EPOCH + timedelta(seconds=world.time.now) + skew,
@@ -105,7 +105,7 @@ def our_work(world: World) -> Work:
         sleep=world.time.sleep,
         jitter=world.random.random,
     )
-    table = RateLimitTable(cast("DynamoDBClient", DistantGate(world)), "upstreams", "vendor")
+    table = RateLimitTable(cast("DynamoDBClient", DistantTable(world)), "upstreams", "vendor")
     bounds = RateBounds(rate=RATE, pause_seconds=BLOCK_SECONDS)
     member = RateLimitedUpstream(
         settings=UpstreamSettings(name="vendor"),
@@ -117,7 +117,7 @@ def our_work(world: World) -> Work:
         sleep=clock.sleep,
         jitter=clock.jitter,
     )
-    jobs = cast("JobRepository", KeptJobs(world.jobs))
+    jobs = cast("JobRepository", InMemoryJobs(world.jobs))
     images = cast("ImageStorage", NoImages())
     generator, metrics = Fallback(make_members=lambda: [member]), NoMetrics()
     worker = Worker(
@@ -139,7 +139,10 @@ def our_work(world: World) -> Work:
 
 
 def naive_work(world: World) -> Work:
-    """Call at once, and after a 429 again, by exponential backoff with full jitter, for ever."""
+    """Make a worker that calls at once, and after a 429 retries without end.
+
+    It waits by exponential backoff with full jitter.
+    """
     first, longest = NAIVE_BACKOFF_SECONDS
 
     def generate(task: GenerationTask) -> None:

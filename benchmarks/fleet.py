@@ -11,20 +11,20 @@ from benchmarks.vendor import BLOCK_SECONDS, RATE
 from sd3.domain.job import JobStatus
 
 USED_AIM: Final = 0.95
-REFUSED_AIM: Final = 0.01
+THROTTLED_AIM: Final = 0.01
 IMAGES: Final = 1000
 ONE: Final = "1 image"
 MIXED: Final = "1 to 16"
 FLEETS: Final = ((20, MIXED), (100, ONE), (100, MIXED), (400, ONE), (400, MIXED))
-"""Workers and their jobs. 20 of them cannot use the limit up by one call of 3 s at a time."""
+"""Workers and their jobs. 20 workers with one call of 3 s at a time cannot use up the limit."""
 SEEDS: Final = (1, 2, 3)
-"""Each is a run of ours; the worst of them is shown and judged. Naive has the first one only."""
+"""One run of ours for each seed, of which the worst counts. Naive runs with the first seed only."""
 
 
 def measure(_rounds: int) -> Iterator[Row | Note]:
     """Drain 1000 images by fleets of some sizes.
 
-    Ours meets a harsh vendor, which counts the calls that it refuses; naive one that does not, or
+    Ours meets a harsh vendor, which counts the calls that it throttles; naive one that does not, or
     it would hardly ever end. Raises RuntimeError when an image of ours was not generated.
     """
     limit = f"{RATE.calls} calls in {RATE.seconds} s, {BLOCK_SECONDS} s out after an excess"
@@ -39,7 +39,7 @@ def measure(_rounds: int) -> Iterator[Row | Note]:
 
 
 def jobs_of(kind: str) -> tuple[int, ...]:
-    """The images of each job, 1000 in all."""
+    """Choose the number of images of each job, 1000 in all."""
     if kind == ONE:
         return (1,) * IMAGES
     random, jobs = Random(0), [0]  # noqa: S311 - nothing secret
@@ -55,10 +55,11 @@ def _rows(name: str, ours: Sequence[World], naive: World) -> Iterator[Row | Note
     met = "met" if used >= USED_AIM else "missed"
     text = f"{used:.1%}, naive {naive.vendor.share_used:.1%}; aim >= {USED_AIM:.0%}: {met}"
     yield Note("  of the limit used", text)
-    refused = max(world.vendor.share_refused for world in ours)
-    met = "met" if refused <= REFUSED_AIM else "missed"
-    text = f"{refused:.1%}, naive {naive.vendor.share_refused:.1%}; aim <= {REFUSED_AIM:.0%}: {met}"
-    yield Note("  of all calls refused", text)
+    throttled = max(world.vendor.share_throttled for world in ours)
+    met = "met" if throttled <= THROTTLED_AIM else "missed"
+    theirs = naive.vendor.share_throttled
+    text = f"{throttled:.1%}, naive {theirs:.1%}; aim <= {THROTTLED_AIM:.0%}: {met}"
+    yield Note("  of all calls throttled", text)
     writes = max(world.limiter.writes for world in ours) / IMAGES
     receives = max(world.receives / len(world.jobs) for world in ours)
     text = f"{writes:.2f} for each call; {receives:.1f} messages for each job"

@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on 127.0.0.1 that is fast enough to vanish from what is measured."""
+"""An HTTP/1.1 server on 127.0.0.1 that is fast enough not to affect the measurements."""
 
 import socket
 import socketserver
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 SCRATCH = 1 << 18
-"""Bytes read at a time from a body that is thrown away: it stays in the processor's cache."""
+"""Bytes that are read at once from a discarded body: they stay in the processor's cache."""
 
 
 class Call(NamedTuple):
-    """One request. `body` is empty where it was thrown away; header names are in lower case."""
+    """One request. `body` is empty where it was discarded; header names are in lower case."""
 
     method: str
     target: str
@@ -21,33 +21,33 @@ class Call(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One answer; `body` is sent as it is, without a copy."""
+    """One response; `body` is sent without a copy."""
 
     status: str = "200 OK"
     headers: Iterable[tuple[str, str]] = ()
     body: bytes | memoryview = b""
 
 
-Answer = Callable[[Call], Reply]
+Handler = Callable[[Call], Reply]
 
 
 class Loopback(socketserver.ThreadingTCPServer):
-    """One thread for each connection, so that a wait on one never holds up another."""
+    """A server with one thread for each connection, so that connections do not delay each other."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
     allow_reuse_address = True
 
-    def __init__(self, answer: Answer, *, keep_bodies: bool) -> None:
-        """Listen on a free port. Without `keep_bodies` a PUT's body is read and thrown away."""
+    def __init__(self, handle: Handler, *, keep_bodies: bool) -> None:
+        """Listen on a free port. Without `keep_bodies` a PUT's body is discarded."""
         super().__init__(("127.0.0.1", 0), _Connection)
-        self.answer = answer
+        self.handle = handle
         self.keep_bodies = keep_bodies
 
     @property
     def url(self) -> str:
-        """Where it listens, with no slash at the end."""
+        """Return the address without a slash at the end."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -63,9 +63,9 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         try:
             while (call := self._read_call()) is not None:
-                self._send(self.server.answer(call))
+                self._send(self.server.handle(call))
         except ConnectionError:
-            return  # the client has gone: nobody is left to be told
+            return  # the client has closed the connection
 
     def _read_call(self) -> Call | None:
         head = self._read_head()
@@ -93,7 +93,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return head
 
     def _parts(self, length: int) -> Iterator[bytes | memoryview]:
-        """Yield a body part by part; each part is valid until the next one is asked for."""
+        """Yield a body part by part; each part is valid until the next one is read."""
         early, self.early = self.early[:length], self.early[length:]
         yield early
         left = length - len(early)
@@ -116,9 +116,9 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def serving(answer: Answer, *, keep_bodies: bool = False) -> Iterator[str]:
+def serving(handle: Handler, *, keep_bodies: bool = False) -> Iterator[str]:
     """Serve in this process until the block ends; yields the server's address."""
-    with Loopback(answer, keep_bodies=keep_bodies) as server:
+    with Loopback(handle, keep_bodies=keep_bodies) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:

@@ -17,7 +17,7 @@ session = requests.Session()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Generate, store the images one after another, answer with presigned URLs."""
+    """Generate, store the images one after another, and return presigned URLs."""
     request = json.loads(event["body"])
     headers = {"Authorization": f"Bearer {TOKEN}"}
     reply = session.post(URL, json=request, headers=headers, timeout=60).json()
@@ -28,5 +28,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         s3.put_object(Bucket=BUCKET, Key=key, Body=data, ContentType="image/png")
         lease = {"Bucket": BUCKET, "Key": key}
         urls.append(s3.generate_presigned_url("get_object", Params=lease, ExpiresIn=3600))
-    answer = json.dumps({"images": urls})
-    return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": answer}
+    body = json.dumps({"images": urls})
+    return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": body}

@@ -14,15 +14,15 @@ REPEATS = {1: 3, 4: 2, 16: 1}
 
 LATENCIES_MS = ((0, 0), (30, 0), (30, 30))
 """Of S3 and of DynamoDB, for each call. None shows what the processor does; 30 ms is what a PUT of
-1.5 MB to S3 takes in its region. DynamoDB answers in a few ms: the last pair is for information,
-since naive keeps no job and makes no such call."""
+1.5 MB to S3 takes in its region. DynamoDB responds in a few ms: the last pair is for information,
+since naive stores no job and makes no such call."""
 
 NAMES = ("ours", "naive", "floor")
 WARM_UP = 2
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Time ours and naive in slot, at 1, 4 and 16 images of 1.5 MB."""
+    """Time ours and naive alternately, at 1, 4 and 16 images of 1.5 MB."""
     for s3_ms, table_ms in LATENCIES_MS:
         with ExitStack() as stack:
             environ = stack.enter_context(stage(s3_ms=s3_ms, table_ms=table_ms))

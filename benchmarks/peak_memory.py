@@ -11,7 +11,7 @@ IMAGES = 16
 
 
 def measure(rounds: int) -> Iterator[Row]:
-    """Compare the peaks of resident memory, the median of some fresh processes."""
+    """Compare the peaks of resident memory: medians over fresh processes."""
     peaks: dict[str, list[int]] = {"ours": [], "naive": []}
     with stage() as environ:
         for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""What AWS asked in us-east-1, on demand, in 2026-11. Check before quoting."""
+"""AWS's on-demand prices in us-east-1 in 2026-11. Check before quoting."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -38,12 +38,12 @@ UPSTREAM_SECONDS: Final = 3.5
 
 
 def compute_price(own_seconds: float, *, waits: bool) -> float:
-    """Dollars for the time of functions: their own of one CPU, and that of waiting upstream."""
+    """Compute the dollars for functions: their time on one CPU, and their waits for upstreams."""
     seconds = own_seconds + (UPSTREAM_SECONDS if waits else 0)
     return seconds * WHOLE_CPU_GB * GB_SECOND
 
 
 def calls_price(calls: Mapping[str, int], units: Mapping[str, float]) -> float:
-    """Dollars for calls by service and operation, and units; KeyError for one without a price."""
+    """Compute the dollars for calls and units; raises KeyError for one without a price."""
     tables = sum(UNITS[name] * count for name, count in units.items())
     return tables + sum(CALLS[name] * count for name, count in calls.items())

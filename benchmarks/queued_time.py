@@ -1,4 +1,4 @@
-"""From 202 to done: what the queue adds to an upstream's time, on the embedded AWS."""
+"""Time from 202 to done: what the queue adds to an upstream's time, on the embedded AWS."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ REQUEST: Final = {"prompt": "a lighthouse in a storm", "seed": 1, "steps": 30}
 
 
 def measure(_rounds: int) -> Iterator[Note]:
-    """Queue some jobs, one after another, in a stack of its own: a minute in all."""
+    """Queue some jobs, one after another, in a separate stack: a minute in all."""
     with (
         TemporaryDirectory(prefix="bench-") as state,
         running(Path(state), edge_port=0, model_port=0, report=lambda _: None) as stack,
@@ -26,7 +26,7 @@ def measure(_rounds: int) -> Iterator[Note]:
     ):
         session.trust_env = False
         session.headers["Authorization"] = f"Bearer {stack.deployed.issue_token('bench')}"
-        _job(session, stack)  # start_times the functions
+        _job(session, stack)  # starts the functions
         taken: list[tuple[float, float]] = []
         end = perf_counter() + MAX_SECONDS
         while len(taken) < JOBS and perf_counter() < end:
@@ -37,7 +37,7 @@ def measure(_rounds: int) -> Iterator[Note]:
 
 
 def _job(session: requests.Session, stack: Stack) -> tuple[float, float]:
-    """Seconds from the answer to a request until its job is seen to be done; the upstream's."""
+    """Measure the seconds from the response until the job is done, and those of the upstream."""
     prefer = {"Prefer": "respond-async"}
     url = f"{stack.api_url}/generate/sd3"
     queued: dict[str, Any] = session.post(url, json=REQUEST, headers=prefer, timeout=60).json()

@@ -1,4 +1,4 @@
-"""The SD3 server and the AWS that both sides are measured against, each a process of its own."""
+"""The SD3 server and the AWS that both sides call, each in a separate process."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import zlib
 from functools import cache
 
 from benchmarks.aws_server import aws
-from benchmarks.loopback import Answer, Call, Reply, serving
+from benchmarks.loopback import Call, Handler, Reply, serving
 
 SIDE = 1024
 NOISY_ROWS = 512
@@ -18,7 +18,7 @@ NOISY_ROWS = 512
 
 @cache
 def image() -> bytes:
-    """Generate the image that every call gets: a whole 1024x1024 PNG of 1.5 MB, always the same."""
+    """Make the image of every response: always the same 1024x1024 PNG of 1.5 MB."""
     noise = random.Random(0)  # noqa: S311 - the same image in every run, no secret
     row = SIDE * 3
     rows = [b"\0" + noise.randbytes(row) for _ in range(NOISY_ROWS)]
@@ -33,8 +33,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def sd3() -> Answer:
-    """Answer POST /generate/sd3 as OctoAI did, with bodies that were made beforehand."""
+def sd3() -> Handler:
+    """Serve POST /generate/sd3 as OctoAI did, with prepared bodies."""
 
     @cache
     def body(count: int) -> bytes:
@@ -46,17 +46,17 @@ def sd3() -> Answer:
         images = [one | {"seed": 1 + index} for index in range(count)]
         return json.dumps({"images": images, "prediction_time_ms": 1.0}).encode()
 
-    def answer(call: Call) -> Reply:
+    def handle(call: Call) -> Reply:
         count = json.loads(call.body).get("num_images", 1)
         return Reply(headers=[("Content-Type", "application/json")], body=body(count))
 
-    return answer
+    return handle
 
 
 def main(which: str, *latencies_ms: str) -> None:
-    """Serve `which` of the two, say where on the first line, stop when standard input ends."""
-    answer = sd3() if which == "sd3" else aws(*(int(ms) / 1000 for ms in latencies_ms))
-    with serving(answer) as url:
+    """Serve `which` of the two and print its URL; stop when standard input ends."""
+    handle = sd3() if which == "sd3" else aws(*(int(ms) / 1000 for ms in latencies_ms))
+    with serving(handle) as url:
         print(url, flush=True)
         sys.stdin.read()
 

@@ -1,4 +1,4 @@
-"""The processes of a measurement: the servers, and the sides that are measured against them."""
+"""The processes of a measurement: the servers, and the sides that call them."""
 
 import json
 import os
@@ -11,14 +11,14 @@ from typing import IO, NamedTuple, cast
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 10.0
-"""Seconds that a process has to end by itself."""
+"""Seconds after which a process that does not end is killed."""
 
 
 class Sample(NamedTuple):
-    """What one request took.
+    """The measurements of one request.
 
-    `seconds` is in the handler, `peak` the process's most resident memory in bytes so far, and
-    `loading` the seconds of its import, before its first request.
+    `seconds` are those of the handler, `peak` is the process's peak of resident memory in bytes,
+    and `loading` the seconds of its import, before its first request.
     """
 
     seconds: float
@@ -27,16 +27,16 @@ class Sample(NamedTuple):
 
 
 class Side:
-    """A process that handles requests one at a time, when asked."""
+    """A process that handles requests, one at a time."""
 
-    def __init__(self, asked: IO[str], answered: IO[str]) -> None:
-        self._asked = asked
-        self._answered = answered
+    def __init__(self, requests: IO[str], samples: IO[str]) -> None:
+        self._requests = requests
+        self._samples = samples
 
     def handle(self, images: int) -> Sample:
-        """Handle one request for so many images; raises RuntimeError if the handler failed."""
-        print(images, file=self._asked, flush=True)
-        line = self._answered.readline()
+        """Handle one request for `images` images; raises RuntimeError if the handler failed."""
+        print(images, file=self._requests, flush=True)
+        line = self._samples.readline()
         if not line:
             raise RuntimeError("the handler failed: see its traceback above")
         return Sample(*json.loads(line))
@@ -46,7 +46,7 @@ class Side:
 def running(
     arguments: Sequence[str], environ: Mapping[str, str]
 ) -> Iterator[tuple[IO[str], IO[str]]]:
-    """Run `python ARGUMENTS`; yields its standard input, at whose end it ends, and output."""
+    """Run `python ARGUMENTS` until its input ends; yields its standard input and output."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE,
@@ -61,7 +61,7 @@ def running(
             stdin.close()
             process.wait(TIMEOUT)
         finally:
-            process.kill()  # nothing happens to one that has ended
+            process.kill()  # no effect on a process that has ended
 
 
 @contextmanager
@@ -75,9 +75,8 @@ def side(name: str, environ: Mapping[str, str]) -> Iterator[Side]:
 def stage(*, s3_ms: int = 0, table_ms: int = 0) -> Iterator[dict[str, str]]:
     """Start both servers, with a latency for each call to S3 and to the tables.
 
-    Yields the environment that a function would find there.
-
-    Bytecode is cached in `build/`, whatever the caller's environment says of it.
+    Yields the environment for a function. Bytecode is cached in `build/`, whatever the caller's
+    environment sets.
     """
     plain = {name: value for name, value in os.environ.items() if _is_neutral(name)}
     with ExitStack() as stack:

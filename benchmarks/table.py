@@ -1,13 +1,13 @@
-"""A row of the table, and how the table looks."""
+"""The rows of the table, and their format."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One thing that was measured on both sides, in the same unit, within one run.
+    """One measurement of both sides, in the same unit, within one run.
 
-    `aim` is the largest ratio of ours to naive that is good enough; None: for information only.
+    `aim` is the largest ratio of ours to naive that is accepted; a row without an aim informs only.
     """
 
     name: str
@@ -18,19 +18,19 @@ class Row(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Ours as a share of naive: less is better."""
+        """Return ours as a share of naive: less is better."""
         return self.ours / self.naive
 
     @property
     def verdict(self) -> str:
-        """Whether the aim was met; empty where there is none."""
+        """Return whether the aim was met; an empty text without an aim."""
         if self.aim is None:
             return ""
         return "met" if self.ratio <= self.aim else "missed"
 
 
 class Note(NamedTuple):
-    """What was found of one side alone, or cannot be a ratio."""
+    """A measurement of one side alone, or one that is no ratio."""
 
     name: str
     text: str
@@ -40,7 +40,7 @@ HEAD = f"{'':<50}{'ours':>10}{'naive':>10}{'':<4}{'ratio':>7}{'aim':>8}"
 
 
 def line(row: Row | Note) -> str:
-    """Write a row as a line that fits under HEAD."""
+    """Format a row as a line with the columns of HEAD."""
     if isinstance(row, Note):
         return f"{row.name:<50}    {row.text}".rstrip()
     aim = "" if row.aim is None else f"<= {row.aim:.2f}"

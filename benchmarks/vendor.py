@@ -1,4 +1,4 @@
-"""An upstream that allows so many calls in a window, and shuts everybody out after an excess."""
+"""An upstream with a limit of calls in a window, which blocks all calls after an excess."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -14,40 +14,40 @@ from sd3.errors import FieldError, UpstreamThrottledError
 from sd3.settings import Rate
 
 RATE: Final = Rate(150, 10)
-"""Stability's, as is the next."""
+"""Stability's, as is BLOCK_SECONDS."""
 BLOCK_SECONDS: Final = 60
 WAY_SECONDS: Final = (0.02, 0.15)
-"""From a caller to the vendor, and back."""
+"""The shortest and the longest way from a caller to the vendor, or back."""
 GENERATION_SECONDS: Final = (2.0, 4.0)
 _IMAGE: Final = Image(b"an image", "image/png", 1024, 1024)
 
 
 @dataclass
 class Vendor:
-    """Counts the calls of every window of its rate; one that is harsh counts refused ones too."""
+    """Counts the calls of every window of its rate; a harsh one counts throttled calls too."""
 
     is_harsh: bool
     generated: int = 0
-    refused: int = 0
+    throttled: int = 0
     first_at: float | None = None
     last_at: float = 0.0
-    """When the first call came, and the last that was not refused."""
+    """When the first call arrived, and the last that was not throttled."""
     _window: deque[float] = field(default_factory=deque)
     _blocked_until: float = 0.0
 
     @property
     def share_used(self) -> float:
-        """Of the rate, from the first call to the last."""
+        """Return the used share of the rate, from the first call to the last."""
         seconds = self.last_at - (self.first_at or 0.0)
         return self.generated / (RATE.calls / RATE.seconds * seconds)
 
     @property
-    def share_refused(self) -> float:
-        """Of all calls."""
-        return self.refused / (self.generated + self.refused)
+    def share_throttled(self) -> float:
+        """Return the throttled share of all calls."""
+        return self.throttled / (self.generated + self.throttled)
 
     def admits(self, now: float) -> bool:
-        """Whether a call that comes now is generated."""
+        """Count a call that arrives now, and return whether it is generated."""
         if self.first_at is None:
             self.first_at = now
         while self._window and self._window[0] <= now - RATE.seconds:
@@ -56,7 +56,7 @@ class Vendor:
         if now >= self._blocked_until and len(self._window) > RATE.calls:
             self._blocked_until = now + BLOCK_SECONDS
         if now < self._blocked_until:
-            self.refused += 1
+            self.throttled += 1
             if not self.is_harsh:
                 self._window.pop()
             return False
@@ -66,7 +66,7 @@ class Vendor:
 
 
 class VendorUpstream:
-    """The vendor as an upstream that generates one image a call, some way away."""
+    """The vendor as an upstream that generates one image a call, with a latency of the network."""
 
     name = "vendor"
     images_per_call = 1
@@ -77,7 +77,7 @@ class VendorUpstream:
         self.vendor, self.time, self.random = vendor, time, random
 
     def price(self, request: GenerateRequest) -> int:  # noqa: ARG002 - the Protocol's, as below
-        """Micro-dollars of an image."""
+        """Return the micro-dollars of an image."""
         return 65_000
 
     def unsupported(
@@ -86,22 +86,22 @@ class VendorUpstream:
         *,
         has_image: bool,  # noqa: ARG002
     ) -> Sequence[FieldError]:
-        """It generates everything."""
+        """Return no errors, since the vendor supports everything."""
         return ()
 
     def ignored(self, request: GenerateRequest) -> tuple[str, ...]:  # noqa: ARG002
-        """It follows every field."""
+        """Return no fields, since the vendor uses all of them."""
         return ()
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
-        """Generate in some seconds; raises UpstreamThrottledError."""
+        """Generate in GENERATION_SECONDS; raises UpstreamThrottledError."""
         self.time.sleep(self.random.uniform(*WAY_SECONDS))
         is_generated = self.vendor.admits(self.time.now)
         if is_generated:
             self.time.sleep(self.random.uniform(*GENERATION_SECONDS))
         self.time.sleep(self.random.uniform(*WAY_SECONDS))
         if not is_generated:
-            raise UpstreamThrottledError("The vendor is asked too often.")
+            raise UpstreamThrottledError("The vendor's rate is exceeded.")
         return UpstreamResult(
             tuple(GeneratedImage(seed, _IMAGE) for seed in task.seeds.values()), 0.0
         )

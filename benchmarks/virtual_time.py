@@ -1,4 +1,4 @@
-"""Time that passes only when everybody waits: threads that run one at a time, by a seed."""
+"""Virtual time, which advances only when all threads wait; one thread runs at a time."""
 
 import heapq
 import math
@@ -11,9 +11,9 @@ from typing import Any, Self
 
 
 class VirtualTime:
-    """Runs tasks, each a thread of its own, of which one is awake: the one that is due next.
+    """Runs tasks, each in a thread, one at a time: the one that is due next.
 
-    A task that waits for anything else than `sleep` and `gather` stops all of them.
+    A task that waits for anything but `sleep` and `gather` stops all of them.
     """
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class VirtualTime:
         self._until = math.inf
 
     def start(self, work: Callable[[], object]) -> None:
-        """Have a new task begin now."""
-        slot = self._turn(self.now)
+        """Start a new task now."""
+        slot = self._slot(self.now)
 
         def run() -> None:
             slot.acquire()
@@ -35,7 +35,7 @@ class VirtualTime:
                 work()
             except BaseException as error:  # noqa: BLE001 - whatever it is, run raises it
                 self._failures.append(error)
-            self._hand_over()
+            self._wake_next()
 
         Thread(target=run, daemon=True).start()
 
@@ -43,19 +43,19 @@ class VirtualTime:
         """Return when all tasks have ended or wait for later; raise what one of them raised."""
         self._until = until
         self._end.acquire()
-        self._hand_over()
+        self._wake_next()
         with self._end:
             if self._failures:
                 raise self._failures[0]
 
     def sleep(self, seconds: float) -> None:
-        """Wait so long: others run meanwhile."""
-        slot = self._turn(self.now + seconds)
-        self._hand_over()
+        """Wait for `seconds`, while other tasks run."""
+        slot = self._slot(self.now + seconds)
+        self._wake_next()
         slot.acquire()
 
     def gather(self, works: Sequence[Callable[[], object]]) -> list[Any]:
-        """Run these as tasks of their own, and wait for what they return."""
+        """Run callables as tasks, and wait for their results."""
         done: dict[int, object] = {}
         all_done = Lock()
         all_done.acquire()
@@ -63,37 +63,37 @@ class VirtualTime:
         def note(index: int, work: Callable[[], object]) -> None:
             done[index] = work()
             if len(done) == len(works):
-                self._open(all_done, self.now)
+                self._release_at(all_done, self.now)
 
         for index, work in enumerate(works):
             self.start(partial(note, index, work))
-        self._hand_over()
+        self._wake_next()
         all_done.acquire()
         return [done[index] for index in range(len(works))]
 
-    def _turn(self, at: float) -> Lock:
-        """A lock that is held until `at`."""
+    def _slot(self, at: float) -> Lock:
+        """Make a lock that is released at `at`."""
         slot = Lock()
         slot.acquire()
-        self._open(slot, at)
+        self._release_at(slot, at)
         return slot
 
-    def _open(self, slot: Lock, at: float) -> None:
-        """Those of one moment are opened in the order in which this was called."""
+    def _release_at(self, slot: Lock, at: float) -> None:
+        """Release a lock at `at`. Those of the same time are released in the order of calls."""
         heapq.heappush(self._due, (at, next(self._numbers), slot))
 
-    def _hand_over(self) -> None:
-        """Wake who is due next; nobody is when all have ended, or one has failed."""
+    def _wake_next(self) -> None:
+        """Wake the task that is due next, or `run` when all have ended or one has failed."""
         if self._due and self._due[0][0] <= self._until and not self._failures:
             self.now, _, slot = heapq.heappop(self._due)
             slot.release()
         else:
-            with suppress(RuntimeError):  # the tasks after one that failed
+            with suppress(RuntimeError):  # tasks that end after a failure
                 self._end.release()
 
 
 class Pool:
-    """What is used of a ThreadPoolExecutor, in virtual time."""
+    """The used part of a ThreadPoolExecutor, in virtual time."""
 
     def __init__(self, time: VirtualTime) -> None:
         self._time = time
@@ -105,6 +105,6 @@ class Pool:
         pass
 
     def map(self, work: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
-        """Run `work` for each of the arguments, all at once."""
+        """Run `work` for each of the arguments, concurrently."""
         works = [partial(work, *each) for each in zip(*arguments, strict=True)]
         return iter(self._time.gather(works))

@@ -1,4 +1,4 @@
-"""The walk of a request: the modules of ours that execute in it, which a reader has to follow."""
+"""Modules of ours that execute in a request, which a reader has to follow."""
 
 import json
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from benchmarks.doors import message
+from benchmarks.entrypoints import message
 from benchmarks.stage import ROOT, running, stage
 from benchmarks.table import Note
 from benchmarks.worker import Context, event
 
 AIMS: Final = {"synchronous": 24, "queued": 20, "GET job": 12}
-"""The most modules of each flow until it is answered. A queued job's worker comes after that."""
+"""The most modules of each flow until its response, without the worker of a queued job."""
 
 _OURS: Final = {ROOT / "layers/sd3/sd3": ROOT / "layers/sd3", ROOT / "functions": ROOT}
-"""Where our modules are, and the folders that their names begin in."""
+"""The folders of our modules, and the folders that their names are relative to."""
 
 Event = dict[str, Any]
 
@@ -28,9 +28,9 @@ def measure(_rounds: int) -> Iterator[Note]:
     """Count the modules of each flow once: it is the same in every round."""
     with (
         stage() as environ,
-        running(["-m", "benchmarks.walk"], environ) as (_, answers),
+        running(["-m", "benchmarks.walk"], environ) as (_, lines),
     ):
-        walks = [json.loads(line) for line in answers]
+        walks = [json.loads(line) for line in lines]
     if len(walks) != len(AIMS) + 1:
         raise RuntimeError("a function failed: see its traceback above")
     for flow, modules in walks:
@@ -46,7 +46,7 @@ def _verdict(flow: str, count: int) -> str:
 
 
 def crossed(call: Callable[[], object]) -> list[str]:
-    """Name the modules of ours that execute in a call, in its threads too."""
+    """List our modules that execute in a call, in its threads too."""
     files: set[str] = set()
 
     def profile(frame: FrameType, kind: str, _: object) -> None:
@@ -64,7 +64,7 @@ def crossed(call: Callable[[], object]) -> list[str]:
 
 
 def _module(file: str) -> str | None:
-    """The name of a module of the package or of a function; None for what is not ours."""
+    """Return the name of one of our modules; None for a file that is not ours."""
     path = Path(file)
     for top, above in _OURS.items():
         if path.is_relative_to(top):
@@ -73,7 +73,7 @@ def _module(file: str) -> str | None:
 
 
 def flows() -> Iterator[tuple[str, list[str]]]:
-    """Walk through each flow; raises RuntimeError when a function fails."""
+    """Run each flow and list its modules; raises RuntimeError when a function fails."""
     immediate, queued = event(1), event(1)
     yield "synchronous", crossed(lambda: _call("generate", immediate))
     queued["headers"]["Prefer"] = "respond-async"
@@ -85,26 +85,26 @@ def flows() -> Iterator[tuple[str, list[str]]]:
 
 
 def _call(function: str, sent: Event) -> None:
-    answer = import_module(f"functions.{function}.app").handler(sent, Context())
-    if (answer or {}).get("batchItemFailures") or (answer or {}).get("statusCode", 200) >= 300:
-        msg = f"{function} failed: {answer}"
+    result = import_module(f"functions.{function}.app").handler(sent, Context())
+    if (result or {}).get("batchItemFailures") or (result or {}).get("statusCode", 200) >= 300:
+        msg = f"{function} failed: {result}"
         raise RuntimeError(msg)
 
 
 def _read(generated: Event) -> Event:
-    """The event that reads the job of a generated one."""
+    """Make the event that reads the job of a generating request."""
     job_id = generated["requestContext"]["requestId"]
     route = {"httpMethod": "GET", "resource": "/jobs/{id}", "path": f"/jobs/{job_id}"}
     return generated | route | {"pathParameters": {"id": job_id}, "body": None}
 
 
 def main() -> None:
-    """Print each flow with its modules as a line of JSON; a first round builds what is kept."""
-    answers = os.fdopen(os.dup(1), "w")
+    """Print each flow with its modules as a line of JSON; an uncounted round fills the caches."""
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the functions' logs
     list(flows())
     for flow in flows():
-        print(json.dumps(flow), file=answers, flush=True)
+        print(json.dumps(flow), file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One side as a process: it handles a request for each number of images on standard input."""
+"""One side as a process. It handles a request for each number of images on standard input."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from typing import Any
 FUNCTIONS = Path(__file__).resolve().parent.parent / "functions"
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 SIGNATURE = "Signature="
-"""Every link has it once, be it signed by v4 or, which naive gets by default here, by v2."""
+"""Appears once in every link, signed by v4 or by v2, which is naive's default here."""
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What Lambda hands a handler beside the event."""
+    """Lambda's context of an invocation."""
 
     aws_request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     function_name: str = "generate"
@@ -31,13 +31,13 @@ class Context:
     invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:generate"
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function is ended."""
+        """Return the milliseconds until the function's timeout."""
         return 60_000
 
 
 def event(images: int) -> dict[str, Any]:
-    """Make the API Gateway proxy event of a new request for so many images."""
-    steps = min(30, 120 // images)  # more would be queued, not answered
+    """Make the API Gateway proxy event of a new request for `images` images."""
+    steps = min(30, 120 // images)  # more steps would be queued
     request = {"prompt": "a lighthouse in a storm", "num_images": images, "steps": steps,
                "seed": 1, "image_encoding": "png"}  # fmt: skip
     headers = {"Content-Type": "application/json", "Accept": "*/*", "Host": "api.example.com"}
@@ -76,7 +76,7 @@ def _ours() -> Handler:
 
 
 def _floor() -> Handler:
-    """Only fetch the images, into memory that is there already: nobody can be faster."""
+    """Only fetch the images, into allocated memory: the lower bound of any handler."""
     import http.client  # noqa: PLC0415 - a side must find nothing imported that it did not import
 
     host = os.environ["UPSTREAM_URL"].removeprefix("http://")
@@ -99,12 +99,12 @@ SIDES = {"naive": _naive, "ours": _ours, "floor": _floor}
 
 
 def main(name: str) -> None:
-    """Handle requests until standard input ends, answering each with its Sample as JSON.
+    """Handle requests until standard input ends, and print the Sample of each as JSON.
 
     Raises RuntimeError when a handler did not store and link every image. What the handler
     prints is dropped: Lambda takes it away as cheaply.
     """
-    answers = os.fdopen(os.dup(1), "w")
+    samples = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     start = perf_counter()
     handler = SIDES[name]()
@@ -113,14 +113,14 @@ def main(name: str) -> None:
         images = int(line)
         request, context = event(images), Context()
         start = perf_counter()
-        answer = handler(request, context)
+        response = handler(request, context)
         seconds = perf_counter() - start
-        linked = answer["body"].count(SIGNATURE)
+        linked = response["body"].count(SIGNATURE)
         if linked != images:
-            msg = f"{name} linked {linked} of {images}: {answer['statusCode']} {answer['body']}"
+            msg = f"{name} linked {linked} of {images}: {response['statusCode']} {response['body']}"
             raise RuntimeError(msg)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT
-        print(json.dumps([seconds, peak, loading]), file=answers, flush=True)
+        print(json.dumps([seconds, peak, loading]), file=samples, flush=True)
 
 
 if __name__ == "__main__":

@@ -26,11 +26,13 @@ _PUBLISHED = (
 
 
 def main(arguments: list[str], state: Path = ROOT / ".local") -> int:
-    """Run until Ctrl-C or SIGTERM; the exit status."""
+    """Run until Ctrl-C or SIGTERM, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
     parser.add_argument("--upstream", default="", help="names, with commas between them")
     parser.add_argument("--upstream-url", default="", help="base URLs in that order")
-    parser.add_argument("--key-file", type=Path, help="a key, or a JSON object of keys by name")
+    parser.add_argument(
+        "--key-file", type=Path, help="a file with one key, or with a JSON object of keys by name"
+    )
     options = parser.parse_args(arguments)
     for number in _ENDING:
         signal.signal(number, _end)
@@ -40,30 +42,30 @@ def main(arguments: list[str], state: Path = ROOT / ".local") -> int:
         with locked(state / "run.lock", wait=False):
             return _run(state, upstream)
     except BlockingIOError:
-        say("the service is running here already: end the other `make run` first")
+        show("the service is running here already: end the other `make run` first")
     except (StackError, OSError) as error:
-        say(f"{error}")
+        show(f"{error}")
     except KeyboardInterrupt:
-        say("stopped")
+        show("stopped")
         return 0
     return 1
 
 
-def say(line: str) -> None:
-    """Tell the user, at once."""
+def show(line: str) -> None:
+    """Print a line at once."""
     print(line, flush=True)
 
 
 def _run(state: Path, upstream: Chosen) -> NoReturn:
-    with running(state, edge_port=4566, model_port=8188, report=say, upstream=upstream) as stack:
+    with running(state, edge_port=4566, model_port=8188, report=show, upstream=upstream) as stack:
         env = state / "env"
         try:
             token = stack.deployed.issue_token(_CLIENT)
-            say("generating a first image" + (", which is paid" if upstream.is_real else ""))
+            show("generating a first image" + (", which is paid" if upstream.is_real else ""))
             image = state / "first.jpg"
             image.write_bytes(generate(stack.api_url, token, prompt="a lighthouse at dusk"))
             write_env(env, _published(stack, token))
-            say(_READY.format(url=stack.api_url, token=token, image=image.relative_to(ROOT)))
+            show(_READY.format(url=stack.api_url, token=token, image=image.relative_to(ROOT)))
             while True:
                 stack.check()
                 time.sleep(_CHECK_SECONDS)
@@ -83,7 +85,7 @@ def _published(stack: Stack, token: str) -> dict[str, str]:
 
 def _end(_number: int, _frame: Any) -> NoReturn:
     for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)  # an impatient second one would leave processes
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
     raise KeyboardInterrupt
 
 

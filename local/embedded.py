@@ -1,24 +1,24 @@
 """Starts MiniStack with what its version 1.5.33 leaves out; runs in MiniStack's own environment.
 
-What is completed or changed:
+What it gets wrong, and this module corrects:
 
-- Importing the body of an API, it drops the gateway responses and the responses of mock
+- When it imports the body of an API, it drops the gateway responses and the responses of mock
   integrations (CORS preflight).
 - A gateway response that is not set takes headers and body of DEFAULT_4XX or DEFAULT_5XX, but not
   their status.
 - AWS::LanguageExtensions leaves references to parameters in the template. SAM then sees no change
   and publishes no version when a parameter changes.
-- It overlooks it when a function reports that a part of a stream's batch has failed.
-- It cannot compare a concurrency that is a parameter of the template, and therefore text.
+- It ignores the report of a function that a part of a stream's batch has failed.
+- A concurrency that is a parameter of the template arrives as text, which it cannot compare.
 - It unpacks all layers again for each process of a function. That takes a second, in which it
-  answers nobody.
-- It asks IAM about the group of a log where AWS asks about a stream of it, and about no particular
-  stream of a table.
-- It speaks plain HTTP, on this machine's loopback only, and the TLS-only policies of buckets and
-  queues would refuse every request.
+  serves no other request.
+- It authorizes writes to a log against the log group, and reads of a table's stream against no
+  particular stream. AWS authorizes both against the stream.
+- It serves plain HTTP, on this machine's loopback only. The TLS-only policies of buckets and queues
+  would therefore deny every request.
 """
 
-# ruff: noqa: SLF001 - what is completed here has no public names
+# ruff: noqa: SLF001 - MiniStack has no public names for what is corrected here
 
 import importlib
 import io
@@ -33,7 +33,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Serve until a signal; addresses and ports come from MiniStack's own variables."""
+    """Serve until a signal, at the address and port that MiniStack's own variables name."""
     trust_loopback(importlib.import_module("ministack.core.iam_evaluator"))
     name_streams(importlib.import_module("ministack.core.iam_actions"))
     gateway = importlib.import_module("ministack.services.apigateway_v1")
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def write_parameters(engine: Any) -> None:
-    """Have AWS::LanguageExtensions write the values of parameters into resources, as in AWS."""
+    """Make AWS::LanguageExtensions write the values of parameters into resources, as on AWS."""
     apply = engine.language_extensions.apply
 
     def with_values(template: Mapping[str, Any], parameters: Mapping[str, str]) -> Any:
@@ -75,7 +75,7 @@ def _resolved(part: Any, values: Mapping[str, Any]) -> Any:
 
 
 def complete_imports(gateway: Any) -> None:
-    """Have an imported API keep its gateway responses and its mock integrations' answers."""
+    """Store the gateway responses and the mock integrations' responses of an imported API."""
     import_api, import_operation = gateway._import_rest_api, gateway._import_operation
 
     def api(spec: Mapping[str, Any], *rest: Any) -> str:
@@ -88,18 +88,18 @@ def complete_imports(gateway: Any) -> None:
     def operation(api_id: str, resource_id: str, method: str, spec: Any, *rest: Any) -> None:
         import_operation(api_id, resource_id, method, spec, *rest)
         integration = (spec or {}).get("x-amazon-apigateway-integration") or {}
-        for pattern, answer in (integration.get("responses") or {}).items():
+        for pattern, response in (integration.get("responses") or {}).items():
             chosen_by = {"selectionPattern": "" if pattern == "default" else pattern}
-            status = str(answer["statusCode"])
+            status = str(response["statusCode"])
             gateway._put_integration_response(
-                api_id, resource_id, method, status, {**answer, **chosen_by}
+                api_id, resource_id, method, status, {**response, **chosen_by}
             )
 
     gateway._import_rest_api, gateway._import_operation = api, operation
 
 
 def inherit_status(gateway: Any) -> None:
-    """Have a gateway response that is not set take the status of its default, as AWS does."""
+    """Give a gateway response that is not set the status of its default, as AWS does."""
     in_effect = gateway._gateway_response_for_type
 
     def inherited(customized: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def inherit_status(gateway: Any) -> None:
 
 
 def repeat_failed_records(functions: Any) -> None:
-    """Have a table's changes come again when a function answers that some of them failed.
+    """Deliver a batch of a table's changes again when a function reports that some of them failed.
 
-    All of the batch comes again, where AWS would begin with the first that failed.
+    The whole batch is delivered again. AWS would begin with the first change that failed.
     """
     execute = functions._execute_function
 
@@ -133,7 +133,7 @@ def repeat_failed_records(functions: Any) -> None:
 
 
 def read_concurrency(functions: Any) -> None:
-    """Take the greatest concurrency of a queue's reader for a number, as CloudFormation does."""
+    """Read the maximum concurrency of an event source as a number, as CloudFormation does."""
     concurrency = functions._sqs_esm_concurrency
 
     def allowed(source: Mapping[str, Any], *rest: Any) -> Any:
@@ -145,9 +145,9 @@ def read_concurrency(functions: Any) -> None:
 
 
 def share_layers(runtime: Any, functions: Any) -> None:
-    """Have all processes of functions read a layer from one folder, as it is read-only on Lambda.
+    """Let all processes of functions share one folder for each layer, which is read-only on Lambda.
 
-    The folders are in the temporary directory, and end with it.
+    The folders are in the temporary directory and are deleted with it.
     """
     spawn, lock = runtime.Worker._spawn, Lock()
 
@@ -160,7 +160,7 @@ def share_layers(runtime: Any, functions: Any) -> None:
 
     def spawned(worker: Any) -> None:
         config = worker.config
-        with lock:  # the first ones of a burst wait, rather than unpack it each
+        with lock:  # in a burst one process unpacks the layer, and the others wait
             folders = [unpacked(functions._resolve_layer_zip(each)) for each in config["Layers"]]
         variables = config.get("Environment", {}).get("Variables", {})
         found = variables | {"_LAMBDA_LAYERS_DIRS": os.pathsep.join(folders)}
@@ -174,7 +174,7 @@ def share_layers(runtime: Any, functions: Any) -> None:
 
 
 def name_streams(actions: Any) -> None:
-    """Ask IAM about the very stream of a log or of a table, as AWS does."""
+    """Authorize calls against the stream of a log or of a table, as AWS does."""
     resource_arn = actions.extract_resource_arn
 
     def named(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
@@ -189,7 +189,7 @@ def name_streams(actions: Any) -> None:
 
 
 def trust_loopback(evaluator: Any) -> None:
-    """Count every request as one over TLS; to be called before MiniStack's app is imported."""
+    """Treat every request as one over TLS; must be called before MiniStack's app is imported."""
     pin = evaluator.pin_request_origin
     evaluator.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
 

@@ -1,4 +1,4 @@
-"""What the processes of the stack may see of this machine's environment, and where they listen."""
+"""Environment variables of the stack's processes, and the ports on which they listen."""
 
 import os
 import socket
@@ -16,17 +16,20 @@ _NOT_BUILT_WITH = ("AWS_", "LAYER_", "MAKE", "MFLAGS", "PYTHON", "SAM_", "VIRTUA
 
 
 def bare(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a server gets: nothing of the user's AWS account, proxies or Python settings."""
+    """Select the variables of a server: none of the user's AWS account, proxies or Python."""
     return {name: value for name, value in environ.items() if name in _PASSED}
 
 
 def for_building(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a build gets: all but what would change its result; registries may need the rest."""
+    """Select the variables of a build: all but those that change its result.
+
+    Package registries may need the rest.
+    """
     return {n: value for n, value in environ.items() if not n.startswith(_NOT_BUILT_WITH)}
 
 
 def free_port(preferred: int) -> int:
-    """`preferred` when it is free on the loopback interface, else any free port; 0 asks for any."""
+    """Find a free port on the loopback interface: `preferred` if it is free; 0 prefers none."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -40,7 +43,7 @@ def free_port(preferred: int) -> int:
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
-    """Write KEY=VALUE lines that only the user may read, complete or not at all."""
+    """Write KEY=VALUE lines, atomically, to a file that only the user may read."""
     draft = path.with_suffix(".new")
     draft.unlink(missing_ok=True)
     lines = "".join(f"{name}={value}\n" for name, value in values.items())

@@ -1,4 +1,4 @@
-"""Processes that end with us: each leads a group of its own and logs to a file of its own."""
+"""Child processes that end with this one: each leads a process group and has a log file."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.05
 
 
 class Child:
-    """One process with all that it starts itself; leaving the `with` block ends them all."""
+    """One process and all that it starts; leaving the `with` block ends them all."""
 
     def __init__(
         self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path
@@ -27,7 +27,7 @@ class Child:
         self.name = name
         self.log = log
         with log.open("wb") as output:
-            # A session of its own keeps the terminal's Ctrl-C away: we end it, in order.
+            # A new session does not get the terminal's Ctrl-C: we end the processes, in order.
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -51,7 +51,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process id, which is its group's too."""
+        """Return the process id, which is the id of its group too."""
         return self._process.pid
 
     def check(self) -> None:
@@ -67,7 +67,7 @@ class Child:
             self.check()
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Ask `ready` until it says so; raises StackError when it does not, or the process ends."""
+        """Poll until `ready()` is true; raises StackError on timeout or when the process ends."""
         deadline = time.monotonic() + seconds
         while not ready():
             self.check()
@@ -77,7 +77,7 @@ class Child:
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End the process and all of its group; those that do not want to are killed."""
+        """End the process and all of its group; those that ignore SIGTERM are killed."""
         if self._process.poll() is None:
             self._signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
@@ -94,7 +94,7 @@ class Child:
 def locked(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock that ends with this process, even when it is killed.
 
-    Raises BlockingIOError when another holds it and we shall not wait.
+    Raises BlockingIOError when another process holds it and `wait` is false.
     """
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -17,7 +17,7 @@ _QUIET = {"SAM_CLI_TELEMETRY": "0"}
 
 
 def build(state: Path, report: Callable[[str], None]) -> Path:
-    """Build for the embedded AWS's interpreter, if anything has changed; the built template.
+    """Build for the embedded AWS's interpreter if anything has changed; return the built template.
 
     Raises StackError when the build fails.
     """
@@ -28,7 +28,7 @@ def build(state: Path, report: Callable[[str], None]) -> Path:
     if mark.is_file() and mark.read_text() == wanted:
         return target / "template.yaml"
     report("building functions and layers")
-    # SAM asks its cache by the layer folder alone; the layers are made of more than that.
+    # SAM's cache key is the layer's folder alone, but the layers depend on bytecode.mk too.
     layer = _fingerprint([ROOT / "layers/bytecode.mk"])
     cache = state / "cache" / layer[:16]
     command: list[str | Path] = [
@@ -64,7 +64,7 @@ def deploy(
         *("--no-confirm-changeset", "--no-progressbar", "--parameter-overrides"),
         *(f"{name}={value}" for name, value in parameters.items()),
     ]
-    # SAM asks every 5 s how far it is, which is most of a deployment that takes one second.
+    # SAM polls every 5 s by default, but the deployment takes about one second.
     env = bare(os.environ) | _QUIET | aws | {"SAM_CLI_POLL_DELAY": "0.2"}
     with Child("sam deploy", command, env=env, log=log) as child:
         child.finish()
@@ -79,7 +79,7 @@ def _fingerprint(files: list[Path]) -> str:
 
 
 def _interpreter() -> Path:
-    """The file that names the version and home of MiniStack's interpreter."""
+    """Return the file that names the version and home of MiniStack's interpreter."""
     return MINISTACK_PYTHON.parent.parent / "pyvenv.cfg"
 
 

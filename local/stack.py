@@ -23,7 +23,7 @@ _LISTENING = "listening on "
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """The running service: where it is, and what it runs on."""
+    """The running service: its address, and the stack and processes that it runs on."""
 
     api_url: str
     aws: dict[str, str]
@@ -50,9 +50,8 @@ def running(
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
 
-    Without an `upstream` the model server generates. `parameters` are more of the template's.
-
-    Ports that are taken, or 0, become free ones. Raises StackError.
+    Without an `upstream` the model server generates. `parameters` are added to the template's.
+    A port that is taken, or 0, is replaced by a free one. Raises StackError.
     """
     state.mkdir(parents=True, exist_ok=True)
     port = free_port(edge_port)
@@ -65,7 +64,7 @@ def running(
         )
         edge = cleanup.enter_context(_embedded_aws(state, port, aws=aws, scratch=scratch))
         model = cleanup.enter_context(_model_server(state, model_port, token=model_token))
-        edge.wait_until(lambda: _answers(f"{_url(port)}/_ministack/ready"), seconds=_READY_SECONDS)
+        edge.wait_until(lambda: _is_ready(f"{_url(port)}/_ministack/ready"), seconds=_READY_SECONDS)
         model.wait_until(lambda: _LISTENING in model.log.read_text(), seconds=_READY_SECONDS)
         upstream_url = model.log.read_text().partition(_LISTENING)[2].split()[0]
         deployed = embedded(aws)
@@ -73,12 +72,12 @@ def running(
         secret = deployed.client("secretsmanager").create_secret(
             Name="upstream", SecretString=chosen.secret(model_token)
         )
-        said = chosen.parameters(upstream_url) | {"UpstreamSecretArn": str(secret["ARN"])}
-        said |= parameters or {}
-        _deploy(state, deployed, aws=aws, parameters=said, report=report)
+        values = chosen.parameters(upstream_url) | {"UpstreamSecretArn": str(secret["ARN"])}
+        values |= parameters or {}
+        _deploy(state, deployed, aws=aws, parameters=values, report=report)
         api = urlsplit(deployed.outputs()["ApiUrl"])
         yield Stack(
-            # MiniStack answers at the path that names the API; the hosts of AWS are not its own.
+            # MiniStack serves an API at a path with the API's id, not at AWS's hosts.
             api_url=f"{_url(port)}/_aws/execute-api/{(api.hostname or '').split('.')[0]}{api.path}",
             aws=aws,
             deployed=deployed,
@@ -111,7 +110,7 @@ def _embedded_aws(state: Path, port: int, *, aws: dict[str, str], scratch: str) 
         "GATEWAY_PORT": str(port),
         "AUTH": "true",
         "TMPDIR": scratch,
-        # Neither may it listen on every interface (MQTT, SFTP), nor touch containers.
+        # It must not listen on every interface (MQTT, SFTP), and must not use containers.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": "unix:///nonexistent",
@@ -146,7 +145,7 @@ def _url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
-def _answers(url: str) -> bool:
+def _is_ready(url: str) -> bool:
     with requests.Session() as session:
         session.trust_env = False
         try:

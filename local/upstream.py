@@ -1,4 +1,4 @@
-"""Which upstreams the service on this machine asks: the model server here, or real ones."""
+"""Which upstreams the service on this machine calls: the local model server, or real ones."""
 
 import json
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from sd3.http.address import checked_base_url
 from sd3.settings import Settings, UpstreamSettings
 
 OCTOAI: Final = "octoai"
-"""The contract: without a URL of its own it is the model server of this machine."""
+"""Our API's own contract. Without a URL it is the model server of this machine."""
 
 
 class Needs(NamedTuple):
-    """What a real upstream cannot be asked without."""
+    """What a real upstream cannot be called without."""
 
     key: bool
     url: bool
@@ -37,11 +37,11 @@ class Chosen:
 
     @property
     def is_real(self) -> bool:
-        """Whether anybody but the model server of this machine is asked, and perhaps paid."""
+        """Return whether an upstream that may cost money is called, not the model server alone."""
         return any(one.name != OCTOAI or one.url for one in self.upstreams)
 
     def parameters(self, model_url: str) -> dict[str, str]:
-        """The parameters of the template that say so."""
+        """Return the template's parameters for these upstreams."""
         urls = [one.url or (model_url if one.name == OCTOAI else "") for one in self.upstreams]
         return {
             "Upstream": ",".join(one.name for one in self.upstreams),
@@ -49,12 +49,12 @@ class Chosen:
         }
 
     def secret(self, model_token: str) -> str:
-        """The text of the secret with all keys."""
+        """Return the text of the secret with all keys."""
         return json.dumps({OCTOAI: model_token} | self.keys)
 
 
 def choose(order: str, *, url: str = "", key_file: Path | None = None) -> Chosen:
-    """Check what the user wants: names, base URLs in their order, and a file with the keys.
+    """Check the user's choice: names, base URLs in their order, and a file with the keys.
 
     The file has the key alone, or a JSON object of keys by name. Raises StackError.
     """
@@ -71,10 +71,10 @@ def choose(order: str, *, url: str = "", key_file: Path | None = None) -> Chosen
     keys = _keys([one.name for one in upstreams], key_file)
     for one in upstreams:
         if NEEDS[one.name].key and one.name not in keys:
-            msg = f"{one.name} needs a key: say KEY_FILE=, a file with it"
+            msg = f"{one.name} needs a key: set KEY_FILE to a file with it"
             raise StackError(msg)
         if NEEDS[one.name].url and not one.url:
-            msg = f"{one.name} needs a base URL: say UPSTREAM_URL="
+            msg = f"{one.name} needs a base URL: set UPSTREAM_URL"
             raise StackError(msg)
     return Chosen(upstreams, keys)
 
@@ -94,5 +94,7 @@ def _keys(names: list[str], key_file: Path | None) -> dict[str, str]:
     try:
         keys = json.loads(text)
     except ValueError:
-        raise StackError("the key file is neither a key nor JSON") from None  # it would be quoted
+        raise StackError(
+            "the key file is neither a key nor JSON"
+        ) from None  # the error would quote the key
     return {name: key for name, key in keys.items() if isinstance(key, str) and key}

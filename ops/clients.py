@@ -1,4 +1,4 @@
-"""python -m ops.clients token|clients|revoke: who may ask the service, for what and how much."""
+"""python -m ops.clients token|clients|revoke: who may call the service, for what and how much."""
 
 import argparse
 import re
@@ -20,9 +20,9 @@ from sd3.domain.request import MAX_IMAGES
 from sd3.errors import StorageError
 
 ID_DIGITS: Final = 8
-"""Of a token's hash: they name it, and open nothing."""
+"""Digits of a token's hash that identify the token. They do not authenticate."""
 MAX_PER_MINUTE: Final = 6000
-"""What the stage's throttle lets through, of all clients together."""
+"""The stage's throttle for all clients together."""
 
 _LIFTED: Final = "none"
 _DAYS: Final = re.compile("([0-9]{1,5})d")
@@ -35,9 +35,9 @@ _HEADER: Final = (
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the arguments say; the exit status. A new token is printed last, alone on its line.
+    """Run the command and return the exit status; a new token is printed last, alone on a line.
 
-    Raises SystemExit for arguments that are wrong.
+    Raises SystemExit for invalid arguments.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -57,7 +57,7 @@ def _issue(store: TokenStore, options: argparse.Namespace) -> None:
         expires_at=options.expires,
         limits={name: given[name] for name in ClientLimits._fields if name in given},
     )
-    print("It is shown this once; only its hash is kept.", file=sys.stderr)
+    print("The token is shown only now; the service stores only its hash.", file=sys.stderr)
     print(token)
 
 
@@ -68,33 +68,33 @@ def _list(store: TokenStore, _options: argparse.Namespace) -> None:
 
 def _revoke(store: TokenStore, options: argparse.Namespace) -> None:
     count = store.revoke(options.client, options.token)
-    print(f"{count} token{'' if count == 1 else 's'} revoked, let in for up to 60 s more")
+    print(f"{count} token{'' if count == 1 else 's'} revoked, accepted for up to 60 s more")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    token = commands.add_parser("token", help="make a client's token")
-    token.set_defaults(act=_issue, failed="no token was made")
+    token = commands.add_parser("token", help="issue a token to a client")
+    token.set_defaults(act=_issue, failed="no token was issued")
     token.add_argument("client", metavar="CLIENT", help="1 to 63 of a-z, 0-9 and -")
     token.add_argument("--name", type=shown_name, help="what people call the client")
     token.add_argument("--expires", type=expiry, help="in days (30d), or an ISO time (UTC)")
     token.add_argument("--scopes", type=scopes, default=SCOPES, help="generate,read")
-    said = f"; the client's, for all its tokens, until it is set again; {_LIFTED} lifts it"
+    scope = f"; for all tokens of the client, until it is set again; {_LIFTED} removes it"
     for flag, name, read, what in (
         ("--budget", "daily_budget_micros", micros, "dollars a day"),
         ("--per-minute", "requests_per_minute", up_to(MAX_PER_MINUTE), "requests a minute"),
         ("--max-images", "max_images", up_to(MAX_IMAGES), "the largest num_images"),
     ):
         token.add_argument(
-            flag, dest=name, type=_liftable(read), default=argparse.SUPPRESS, help=what + said
+            flag, dest=name, type=_liftable(read), default=argparse.SUPPRESS, help=what + scope
         )
     listing = commands.add_parser("clients", help="list the clients and their tokens")
     listing.set_defaults(act=_list, failed="not listed")
     revoking = commands.add_parser("revoke", help="end a client's tokens")
     revoking.set_defaults(act=_revoke, failed="not revoked")
     revoking.add_argument("client", metavar="CLIENT")
-    revoking.add_argument("--token", help="one only, by its id in `make clients`")
+    revoking.add_argument("--token", help="only this token, by its id in `make clients`")
     for command in (token, listing, revoking):
         command.add_argument(
             "--stack", help="a stack in your AWS account, not the one running here"
@@ -102,11 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# ---- What is said at the edge: each reader raises ArgumentTypeError for what it cannot read ------
+# ---- Parsers of arguments: each raises ArgumentTypeError for an invalid text ---------------------
 
 
 def shown_name(text: str) -> str:
-    """A name that can be shown on a line."""
+    """Parse a name that can be shown on a line."""
     if not (text.isprintable() and text.strip() and len(text) <= _MAX_NAME):
         msg = f"a name is 1 to {_MAX_NAME} printable characters"
         raise ArgumentTypeError(msg)
@@ -114,7 +114,7 @@ def shown_name(text: str) -> str:
 
 
 def expiry(text: str) -> datetime:
-    """A time that is so many days away (`30d`), or that ISO 8601 says, UTC if it says no zone."""
+    """Parse a number of days from now (`30d`) or an ISO 8601 time, in UTC if it has no zone."""
     try:
         if days := _DAYS.fullmatch(text):
             return datetime.now(UTC) + timedelta(days=int(days[1]))
@@ -125,7 +125,7 @@ def expiry(text: str) -> datetime:
 
 
 def scopes(text: str) -> frozenset[str]:
-    """Scopes, comma-separated."""
+    """Parse comma-separated scopes."""
     named = frozenset(text.split(","))
     if not named <= SCOPES:
         msg = f"a scope is one of {', '.join(sorted(SCOPES))}: {text!r}"
@@ -134,7 +134,7 @@ def scopes(text: str) -> frozenset[str]:
 
 
 def micros(text: str) -> int:
-    """Dollars as micro-dollars, exactly."""
+    """Parse dollars into micro-dollars, exactly."""
     if not _DOLLARS.fullmatch(text):
         msg = f"a budget is dollars with up to 6 decimals, as 5.00: {text!r}"
         raise ArgumentTypeError(msg)
@@ -142,7 +142,7 @@ def micros(text: str) -> int:
 
 
 def up_to(largest: int) -> Callable[[str], int]:
-    """A reader of whole numbers from 1 to `largest`."""
+    """Return a parser of whole numbers from 1 to `largest`."""
 
     def read(text: str) -> int:
         if not (re.fullmatch("[0-9]{1,9}", text) and 1 <= int(text) <= largest):
@@ -157,11 +157,11 @@ def _liftable(read: Callable[[str], int]) -> Callable[[str], int | None]:
     return lambda text: None if text == _LIFTED else read(text)
 
 
-# ---- What is shown -------------------------------------------------------------------------------
+# ---- Output --------------------------------------------------------------------------------------
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Lines of aligned columns."""
+    """Format rows as lines of aligned columns."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -11,7 +11,7 @@ from ops.stacks import StackError, find_stack
 
 
 def main(arguments: list[str]) -> int:
-    """Print the function's answer; the exit status, 1 when the function raised."""
+    """Print the function's result; return the exit status, which is 1 when the function raised."""
     parser = argparse.ArgumentParser(prog="make invoke", description=__doc__)
     parser.add_argument("function", metavar="FUNCTION", help="a folder of functions/")
     parser.add_argument("event", metavar="EVENT", type=Path, help="a file of events/")
@@ -19,19 +19,19 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         deployed = find_stack(options.stack)
-        answer = deployed.client("lambda").invoke(
+        response = deployed.client("lambda").invoke(
             FunctionName=deployed.resource(logical_id(options.function)),
             Payload=options.event.read_bytes(),
         )
     except (StackError, OSError, BotoCoreError, ClientError) as error:
         print(f"not invoked: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(json.load(answer["Payload"]), indent=2))
-    return 1 if "FunctionError" in answer else 0
+    print(json.dumps(json.load(response["Payload"]), indent=2))
+    return 1 if "FunctionError" in response else 0
 
 
 def logical_id(folder: str) -> str:
-    """The name in the template of a function's folder: dead_letters is DeadLettersFunction."""
+    """Return the logical id of a function's folder: dead_letters is DeadLettersFunction."""
     return folder.title().replace("_", "") + "Function"
 
 

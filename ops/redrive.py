@@ -1,4 +1,4 @@
-"""python -m ops.redrive SINCE UNTIL: put the jobs that failed in a time back into the queue."""
+"""python -m ops.redrive SINCE UNTIL: put the jobs that failed in a period back into the queue."""
 
 import argparse
 import sys
@@ -16,14 +16,19 @@ from sd3.errors import LeaseLostError, StorageError
 from sd3.services.ports import JobRepository, MessageQueue
 
 _LATE_SECONDS: Final = 60
-"""By then a job is written as queued: a worker that saw it failed would drop its message."""
+"""Delay of the first message. By then the job is stored as queued; a worker that reads a failed job
+drops its message."""
 
 
 def main(arguments: list[str]) -> int:
-    """Print how many jobs were put back; the exit status."""
+    """Print how many jobs were put back, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make redrive", description=__doc__)
-    parser.add_argument("since", metavar="SINCE", type=moment, help="ISO time, UTC if not said")
-    parser.add_argument("until", metavar="UNTIL", type=moment, help="ISO time, UTC if not said")
+    parser.add_argument(
+        "since", metavar="SINCE", type=moment, help="ISO time, UTC if it has no zone"
+    )
+    parser.add_argument(
+        "until", metavar="UNTIL", type=moment, help="ISO time, UTC if it has no zone"
+    )
     parser.add_argument("--stack", help="a stack in your AWS account, not the one running here")
     options = parser.parse_args(arguments)
     try:
@@ -34,22 +39,22 @@ def main(arguments: list[str]) -> int:
             now=datetime.now(UTC),
         )
     except (StackError, StorageError, BotoCoreError, ClientError) as error:
-        print(f"not all were put back, do it again: {error}", file=sys.stderr)
+        print(f"not all jobs were put back, run it again: {error}", file=sys.stderr)
         return 1
     print(f"{count} jobs put back")
     return 0
 
 
 def moment(text: str) -> datetime:
-    """A time as ISO 8601 has it, in UTC; raises ValueError for another text."""
+    """Parse an ISO 8601 time into UTC; raises ValueError for any other text."""
     time = datetime.fromisoformat(text)
     return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def redrive(deployed: DeployedStack, *, since: datetime, until: datetime, now: datetime) -> int:
-    """Queue all jobs again that failed from `since` to `until`; how many there were.
+    """Queue all jobs again that failed from `since` to `until`, and return their number.
 
-    Doing it twice is safe: what was put back has not failed any more. Raises StorageError, and
+    Running it twice is safe: a job that was put back is no longer failed. Raises StorageError, and
     botocore's errors when the stack cannot be found.
     """
     outputs = deployed.outputs()
@@ -67,8 +72,11 @@ def redrive(deployed: DeployedStack, *, since: datetime, until: datetime, now: d
 
 
 def put_back(job: Job, jobs: JobRepository, queue: MessageQueue, *, now: datetime) -> bool:
-    """Queue one job again; False when somebody else did, or deleted it. Raises StorageError."""
-    # Should this process die in between, the first message still comes; the second saves the wait.
+    """Queue one job again; return False if it was redriven or deleted meanwhile.
+
+    Raises StorageError.
+    """
+    # If this process dies before it sends the second message, the delayed one still arrives.
     queue.send(job.id, delay_seconds=_LATE_SECONDS)
     try:
         jobs.save(job.redrive(now=now))

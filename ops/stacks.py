@@ -1,4 +1,4 @@
-"""A stack that is deployed: in the embedded AWS of `make run`, or in AWS itself."""
+"""A deployed stack: in the embedded AWS of `make run`, or on AWS itself."""
 
 import os
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from botocore.config import Config
 from sd3.adapters.dynamodb.token_admin import TokenStore
 
 RUNNING_STACK: Final = Path(__file__).resolve().parents[1] / ".local/env"
-"""Where `make run` says how its stack is reached, in lines of KEY=VALUE."""
+"""The file in which `make run` writes how to reach its stack, as lines of KEY=VALUE."""
 
 STACK_NAME: Final = "sd3"
 """Name of the stack in the embedded AWS."""
 
 
 class StackError(Exception):
-    """The stack cannot be started or has broken down; the message says what to look at."""
+    """The stack cannot be started or has failed; the message names what to look at."""
 
 
 class DeployedStack:
@@ -33,7 +33,7 @@ class DeployedStack:
         self._endpoint_url = endpoint_url
 
     def client(self, service: Any) -> Any:
-        """A boto3 client of the account that the stack lives in."""
+        """Create a boto3 client for the stack's account."""
         local = Config(proxies={}, retries={"total_max_attempts": 1})
         return self._session.client(
             service,
@@ -42,30 +42,30 @@ class DeployedStack:
         )
 
     def outputs(self) -> dict[str, str]:
-        """The outputs of the template, by their names."""
+        """Return the stack's outputs by their names."""
         [stack] = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     def resource(self, logical_id: str) -> str:
-        """The physical name of a resource of the template."""
-        answer = self.client("cloudformation").describe_stack_resource(
+        """Return the physical name of a resource of the template."""
+        response = self.client("cloudformation").describe_stack_resource(
             StackName=self._stack, LogicalResourceId=logical_id
         )
-        return str(answer["StackResourceDetail"]["PhysicalResourceId"])
+        return str(response["StackResourceDetail"]["PhysicalResourceId"])
 
     def tokens(self) -> TokenStore:
-        """The tokens of its clients."""
+        """Return the store of the clients' tokens."""
         return TokenStore(self.client("dynamodb"), self.outputs()["ClientsTable"])
 
     def issue_token(self, client_id: str) -> str:
-        """Make a token of a client that may do all; ValueError for a client_id that is no slug."""
+        """Issue a token with all scopes; raises ValueError for a client_id that is no slug."""
         return self.tokens().issue(client_id)
 
 
 def embedded(values: Mapping[str, str]) -> DeployedStack:
-    """The stack of the embedded AWS that `values` (the lines of .local/env) describe.
+    """Return the stack of the embedded AWS that `values` (the lines of .local/env) describe.
 
-    Nothing of this machine's own AWS settings, files or proxies takes part.
+    AWS settings, files and proxies of this machine are ignored.
     """
     session = botocore.session.Session(
         session_vars={
@@ -87,7 +87,7 @@ def embedded(values: Mapping[str, str]) -> DeployedStack:
 
 
 def find_stack(stack: str | None, *, env: Path = RUNNING_STACK) -> DeployedStack:
-    """The stack of that name in the user's own AWS account; without a name, the embedded one.
+    """Return the stack of that name in the user's AWS account; without a name, the embedded one.
 
     Raises StackError when the embedded one is not running.
     """
@@ -96,10 +96,10 @@ def find_stack(stack: str | None, *, env: Path = RUNNING_STACK) -> DeployedStack
     try:
         return embedded(read_env(env))
     except FileNotFoundError:
-        raise StackError("no stack is running here: start `make run`, or say STACK=name") from None
+        raise StackError("no stack is running here: start `make run`, or set STACK=name") from None
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """Read what write_env wrote; raises FileNotFoundError when there is no such file."""
+    """Read a file of KEY=VALUE lines; raises FileNotFoundError when it does not exist."""
     pairs = (line.partition("=") for line in path.read_text().splitlines())
     return {name: value for name, _, value in pairs}

@@ -19,7 +19,7 @@ def _no_account_and_no_proxy() -> Iterator[None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--cases` is what `make fuzz` asks for."""
+    """Add the option `--cases` of `make fuzz`."""
     parser.addoption(
         "--cases", type=int, help="random requests to each route, instead of the same few"
     )

@@ -1,4 +1,4 @@
-"""Programs that build and check this repository; nothing of it is deployed."""
+"""Programs that build and check this repository. None of them is deployed."""
 
 from pathlib import Path
 from typing import Final

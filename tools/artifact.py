@@ -11,15 +11,15 @@ _AARCH64: Final = 183
 """e_machine of a 64-bit ARM file, two bytes at offset 18."""
 _TAGS: Final = ("cp313", "cpython-313", "abi3")
 _LIBRARIES: Final = ".libs"
-"""Ends the name of the folder in which a wheel brings libraries that know nothing of Python."""
+"""End of a folder's name in which a wheel ships native libraries that are not Python extensions."""
 _BYTECODE_MAGIC: Final = struct.pack("<H", 3571)
 """What a .pyc of CPython 3.13 starts with, two bytes."""
 _MAX_BYTES: Final = 100 * 2**20
-"""Lambda takes 250 MB; far less is what keeps cold starts short."""
+"""Lambda accepts 250 MB, but a cold start takes longer for a larger artifact."""
 
 
 def faults(folder: Path) -> Iterator[str]:
-    """What cannot run on Lambda's python3.13 on arm64, one line for each file."""
+    """Find the files that cannot run on Lambda's python3.13 on arm64, one line for each."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
             head = file.read(20)
@@ -36,12 +36,12 @@ def faults(folder: Path) -> Iterator[str]:
 
 
 def size(folder: Path) -> int:
-    """Bytes of all files of a folder, unzipped."""
+    """Count the bytes of all files of a folder, unzipped."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def main(folder: Path) -> int:
-    """Print what is wrong, or the size; the exit status."""
+    """Print what is wrong, or the size, and return the exit status."""
     wrong = list(faults(folder))
     bytes_ = size(folder)
     if bytes_ > _MAX_BYTES:

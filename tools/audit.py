@@ -1,7 +1,7 @@
 """python -m tools.audit LOCK...: look up the known vulnerabilities of all that is locked.
 
-pip-audit counts a package as fine when its registry has no advisories to give, as mirrors have
-not. Here that is told apart: a package that nobody could be asked about is not audited.
+pip-audit reports a package as free of vulnerabilities when its registry serves no advisories, as
+mirrors do. This module reports such a package as not audited.
 """
 
 import argparse
@@ -25,57 +25,57 @@ _OPTIONS: Final = (
     *("--require-hashes", "--disable-pip", "--requirement"),
 )
 _SECONDS: Final = 600
-"""Each package is a question of its own."""
+"""pip-audit sends one query for each package."""
 
 
 @dataclass
 class Audit:
-    """What came of it."""
+    """The result of an audit."""
 
-    asked: set[str] = field(default_factory=set)
+    audited: set[str] = field(default_factory=set)
     """Packages, with their versions."""
-    unasked: list[str] = field(default_factory=list)
-    """Packages by their lock, or why nothing is known of a whole lock."""
+    not_audited: list[str] = field(default_factory=list)
+    """Packages with the name of their lock, or the reason why a whole lock was not audited."""
     vulnerable: list[str] = field(default_factory=list)
     """Vulnerabilities, a line for each."""
 
 
 def audit(locks: Sequence[Path]) -> Audit:
-    """Ask about every package of these lock files."""
+    """Look up the vulnerabilities of every package of these lock files."""
     result = Audit()
     with ThreadPoolExecutor(len(locks)) as pool:
-        answers = pool.map(_ask, locks)
-        for lock, answer in zip(locks, answers, strict=True):
-            if isinstance(answer, str):
-                result.unasked.append(f"{lock.name}: {answer}")
+        reports = pool.map(_look_up, locks)
+        for lock, report in zip(locks, reports, strict=True):
+            if isinstance(report, str):
+                result.not_audited.append(f"{lock.name}: {report}")
                 continue
-            for package in answer:
+            for package in report:
                 _sort(package, lock, result)
     return result
 
 
-def _ask(lock: Path) -> list[dict[str, Any]] | str:
-    """What is said of each package, as pip-audit says it, or why nothing is said."""
+def _look_up(lock: Path) -> list[dict[str, Any]] | str:
+    """Return a report of each package in pip-audit's form, or the reason why there is none."""
     command: list[str | Path] = [PIP_AUDIT, *_OPTIONS, lock]
     if lock.name == NPM_LOCK:
         command = [NPM, "audit", "--json", "--package-lock-only", "--prefix", lock.parent]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
         report: dict[str, Any] = json.loads(run.stdout)
-        if "message" in report:  # npm got no answer
+        if "message" in report:  # npm could not reach the registry
             return str(report["message"])
         packages: list[dict[str, Any]] = (
             _packages_of_npm(report, lock) if lock.name == NPM_LOCK else report["dependencies"]
         )
     except subprocess.TimeoutExpired:
-        return f"no answer in {_SECONDS} s"
+        return f"no response in {_SECONDS} s"
     except (ValueError, KeyError):
-        return (run.stderr.strip().splitlines() or ["no answer"])[-1]
+        return (run.stderr.strip().splitlines() or ["no response"])[-1]
     return packages
 
 
 def _packages_of_npm(report: dict[str, Any], lock: Path) -> list[dict[str, Any]]:
-    """Every package of npm's lock, with what npm reports of it."""
+    """Return every package of npm's lock, with npm's report of it."""
     packages = []
     for path, locked in json.loads(lock.read_text())["packages"].items():
         name = path.rpartition("node_modules/")[2]
@@ -84,26 +84,26 @@ def _packages_of_npm(report: dict[str, Any], lock: Path) -> list[dict[str, Any]]
         vulns = [
             {"id": via["url"].rpartition("/")[2], "fix_versions": fixed}
             for via in found["via"]
-            if isinstance(via, dict)  # a text names a dependency, which has an entry of its own
+            if isinstance(via, dict)  # a string names a dependency, which has its own entry
         ]
-        if name:  # the project itself has none
+        if name:  # the project itself has no name
             packages.append({"name": name, "version": locked["version"], "vulns": vulns})
     return packages
 
 
 def _sort(package: dict[str, Any], lock: Path, result: Audit) -> None:
     if "skip_reason" in package:
-        result.unasked.append(f"{lock.name}: {package['name']}")
+        result.not_audited.append(f"{lock.name}: {package['name']}")
         return
     name = f"{package['name']} {package['version']}"
-    result.asked.add(name)
+    result.audited.add(name)
     for found in package["vulns"]:
         fixed = ", ".join(found["fix_versions"]) or "nothing yet"
         result.vulnerable.append(f"{lock.name}: {name}: {found['id']}, fixed by {fixed}")
 
 
 def main(arguments: list[str]) -> int:
-    """Print what was found; the exit status, 1 for a vulnerability or an audit that was none."""
+    """Print the result; return 1 for a vulnerability or for a package that was not audited."""
     parser = argparse.ArgumentParser(prog="make audit", description=__doc__)
     parser.add_argument("locks", metavar="LOCK", type=Path, nargs="+")
     parser.add_argument("--unasked", choices=("fail", "warn"), default="fail")
@@ -111,11 +111,11 @@ def main(arguments: list[str]) -> int:
     result = audit(options.locks)
     for line in result.vulnerable:
         print(f"vulnerable: {line}", file=sys.stderr)
-    if result.unasked:
-        first, more = result.unasked[0], len(result.unasked) - 1
+    if result.not_audited:
+        first, more = result.not_audited[0], len(result.not_audited) - 1
         print(f"NOT AUDITED: {first}" + (f", and {more} more" if more else ""), file=sys.stderr)
-    print(f"{len(result.asked)} packages audited, {len(result.vulnerable)} vulnerabilities known")
-    return 1 if result.vulnerable or (result.unasked and options.unasked == "fail") else 0
+    print(f"{len(result.audited)} packages audited, {len(result.vulnerable)} vulnerabilities known")
+    return 1 if result.vulnerable or (result.not_audited and options.unasked == "fail") else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""python -m tools.bill_of_materials BILL LAYER NPM_LOCK: list what the layers ship in a bill.
+"""python -m tools.bill_of_materials BILL LAYER NPM_LOCK: list what the layers ship.
 
-It is checked against the packages in the dependency layer. What the sd3 layer ships of npm's
-packages is added from npm's lock.
+The bill is checked against the packages in the dependency layer. The npm package that the sd3
+layer ships is added from npm's lock.
 """
 
 import base64
@@ -15,22 +15,22 @@ from typing import Any, Final
 SHIPPED_FROM_NPM: Final = "swagger-ui-dist"
 
 Package = tuple[str, str]
-"""Its name, as PEP 503 writes it, and version."""
+"""Name, normalized as in PEP 503, and version."""
 
 
 def listed(bill: Path) -> set[Package]:
-    """The packages of a bill of materials, CycloneDX as JSON."""
+    """Read the packages of a bill of materials in CycloneDX's JSON."""
     components = json.loads(bill.read_text())["components"]
     return {_package(component["name"], component["version"]) for component in components}
 
 
 def shipped(layer: Path) -> set[Package]:
-    """The packages that are installed in a folder."""
+    """Find the packages that are installed in a folder."""
     return {_package(found.name, found.version) for found in distributions(path=[str(layer)])}
 
 
 def add_from_npm(bill: Path, lock: Path) -> None:
-    """Add the package of npm's that is shipped, as its lock has it."""
+    """Add the shipped npm package, with its version and hash from the lock."""
     package = json.loads(lock.read_text())["packages"][f"node_modules/{SHIPPED_FROM_NPM}"]
     purl = f"pkg:npm/{SHIPPED_FROM_NPM}@{package['version']}"
     algorithm, _, digest = package["integrity"].partition("-")
@@ -55,18 +55,18 @@ def add_from_npm(bill: Path, lock: Path) -> None:
 
 
 def main(bill: Path, layer: Path, npm_lock: Path) -> int:
-    """Print what differs, or how much is listed; the exit status."""
-    on_paper, in_fact = listed(bill), shipped(layer)
-    for name, version in sorted(in_fact - on_paper):
+    """Print the differences, or the number of packages, and return the exit status."""
+    on_bill, in_layer = listed(bill), shipped(layer)
+    for name, version in sorted(in_layer - on_bill):
         print(f"{bill} lacks {name} {version}", file=sys.stderr)
-    for name, version in sorted(on_paper - in_fact):
+    for name, version in sorted(on_bill - in_layer):
         print(f"{bill} has {name} {version}, which is not shipped", file=sys.stderr)
-    if not in_fact:
+    if not in_layer:
         print(f"nothing is installed in {layer}", file=sys.stderr)
-    if on_paper != in_fact or not in_fact:
+    if on_bill != in_layer or not in_layer:
         return 1
     add_from_npm(bill, npm_lock)
-    print(f"{bill} lists the {len(on_paper) + 1} packages that are shipped")
+    print(f"{bill} lists the {len(on_bill) + 1} packages that are shipped")
     return 0
 
 

@@ -21,7 +21,7 @@ LONG_FUNCTION: Final = 40
 
 
 class Figures(NamedTuple):
-    """What is counted of one package."""
+    """The counts of one package."""
 
     modules: int
     rooms: int

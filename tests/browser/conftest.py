@@ -1,4 +1,4 @@
-"""The running stack, and a Chromium of this machine whose every complaint is kept."""
+"""The running stack, and a Chromium of this machine whose errors are collected."""
 
 import os
 import shutil

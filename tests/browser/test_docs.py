@@ -25,13 +25,13 @@ def execute(page: Page, operation: str, **parameters: str) -> Locator:
     for name, value in parameters.items():
         block.locator(f"[data-param-name={name}]").get_by_role("textbox").fill(value)
     block.get_by_role("button", name="Execute").click()
-    answer = block.locator(".live-responses-table")
-    expect(answer.locator("tbody .response-col_status")).to_contain_text("200")
-    return answer
+    response = block.locator(".live-responses-table")
+    expect(response.locator("tbody .response-col_status")).to_contain_text("200")
+    return response
 
 
-def shown_json(answer: Locator) -> Any:
-    return json.loads(answer.locator("code.language-json").inner_text())
+def shown_json(response: Locator) -> Any:
+    return json.loads(response.locator("code.language-json").inner_text())
 
 
 def test_a_reader_tries_the_api_with_a_token_and_nothing_leaves_the_service(

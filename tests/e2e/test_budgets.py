@@ -1,4 +1,4 @@
-"""What clients may spend and how often they may ask, through the deployed stack."""
+"""Budgets and rate limits of clients on the deployed stack."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ PRICE: Final = 0.03
 
 
 def today(api: Api, token: str) -> dict[str, Any]:
-    answer = api.get(token, "/usage")
-    assert outcome(answer) == (200, None)
-    found: dict[str, Any] = answer.json()["today"]
+    response = api.get(token, "/usage")
+    assert outcome(response) == (200, None)
+    found: dict[str, Any] = response.json()["today"]
     return found
 
 
@@ -37,15 +37,15 @@ def resting_worker(stack: Stack) -> Iterator[None]:
         functions.update_event_source_mapping(UUID=mapping, Enabled=True)
 
 
-def test_a_budget_is_kept_and_says_what_is_left_and_when_it_resets(
+def test_a_budget_is_enforced_and_reports_what_is_left_and_when_it_resets(
     operator: Operator, api: Api
 ) -> None:
     token = operator.token("thrifty", BUDGET="0.05")
     assert outcome(api.generate(token)) == (200, None)
-    refused = api.generate(token)
-    assert outcome(refused) == (402, "budget_exceeded")
+    rejected = api.generate(token)
+    assert outcome(rejected) == (402, "budget_exceeded")
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0) + timedelta(days=1)
-    message = refused.json()["message"]
+    message = rejected.json()["message"]
     assert "takes $0.03" in message
     assert "$0.02 is left" in message
     assert f"{midnight:%Y-%m-%dT%H:%M:%SZ}" in message
@@ -68,11 +68,11 @@ def test_what_fails_without_a_charge_is_refunded(operator: Operator, api: Api) -
     assert outcome(api.generate(token)) == (200, None)
 
 
-def test_a_dry_run_tells_the_price_and_takes_nothing(operator: Operator, api: Api) -> None:
+def test_a_dry_run_returns_the_price_and_costs_nothing(operator: Operator, api: Api) -> None:
     token = operator.token("asking", BUDGET="0.05", PER_MINUTE="1")
     for _ in range(3):
-        answer = api.generate(token, dry_run=True)
-        assert (answer.status_code, answer.json()) == (
+        response = api.generate(token, dry_run=True)
+        assert (response.status_code, response.json()) == (
             200,
             {
                 "dry_run": True,
@@ -108,15 +108,13 @@ def test_a_queued_jobs_reservation_is_settled_when_it_ends(
     assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (PRICE, 0, 1)
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_ask_again(
-    operator: Operator, api: Api
-) -> None:
+def test_a_client_over_its_rate_gets_a_retry_after(operator: Operator, api: Api) -> None:
     token = operator.token("hasty", PER_MINUTE="2")
-    answers = [api.generate(token) for _ in range(5)]  # a minute can end between two of them
-    assert [outcome(answer) for answer in answers[:2]] == [(200, None)] * 2
-    refused = [answer for answer in answers[2:] if not answer.ok]
-    assert {outcome(answer) for answer in refused} == {(429, "rate_limited")}
-    assert all(1 <= int(answer.headers["Retry-After"]) <= 60 for answer in refused)
+    responses = [api.generate(token) for _ in range(5)]  # a minute can end between two of them
+    assert [outcome(response) for response in responses[:2]] == [(200, None)] * 2
+    rejected = [response for response in responses[2:] if not response.ok]
+    assert {outcome(response) for response in rejected} == {(429, "rate_limited")}
+    assert all(1 <= int(response.headers["Retry-After"]) <= 60 for response in rejected)
     assert outcome(api.get(token, "/usage")) == (200, None)
 
 
@@ -129,13 +127,13 @@ def test_requests_at_once_never_exceed_a_budget(operator: Operator, api: Api, st
             return outcome(Api(stack, http).generate(token))
 
     with ThreadPoolExecutor(10) as threads:
-        answers = Counter(threads.map(generate, range(10)))
-    assert answers == {(200, None): 3, (402, "budget_exceeded"): 7}
+        responses = Counter(threads.map(generate, range(10)))
+    assert responses == {(200, None): 3, (402, "budget_exceeded"): 7}
     used = today(api, token)
     assert (used["cost_usd"], used["reserved_usd"], used["pictures"]) == (0.09, 0, 3)
 
 
-def test_whoever_has_no_limits_is_booked_all_the_same(new_token: Any, api: Api) -> None:
+def test_a_client_without_limits_is_recorded_too(new_token: Any, api: Api) -> None:
     token = new_token()
     assert outcome(api.generate(token, num_images=2)) == (200, None)
     used = today(api, token)

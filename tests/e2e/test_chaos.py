@@ -39,7 +39,7 @@ DOORS: Final[tuple[dict[str, str], ...]] = (
 
 
 class Scene:
-    """A client of the stack, and what is kept of its jobs."""
+    """A client of the stack, and its stored jobs."""
 
     def __init__(self, stack: Stack, token: str, client_id: str) -> None:
         self._stack, self._token, self._client_id = stack, token, client_id
@@ -47,27 +47,27 @@ class Scene:
         self._outputs = stack.deployed.outputs()
 
     def ask(self, seed: int) -> int:
-        """Ask for an image by one of the doors; the last status.
+        """Request an image by one of the entrypoints, and return the last status.
 
         As often as a client would that was told to ask again: after a 503, which cost nothing,
         when it says so, and with an Idempotency-Key after every failure.
         """
         headers = {name: text.format(seed=seed) for name, text in DOORS[seed % 3].items()}
         for _ in range(TRIES):
-            answer = requests.post(
+            response = requests.post(
                 f"{self._stack.api_url}/generate/sd3",
                 json={"prompt": "a fox", "seed": seed, "steps": 1},
                 headers=headers | {"Authorization": f"Bearer {self._token}"},
                 timeout=60,
             )
-            if answer.status_code == 503:
-                time.sleep(min(float(answer.headers["Retry-After"]), MAX_WAIT_SECONDS))
-            elif answer.status_code < 500 or "Idempotency-Key" not in headers:
+            if response.status_code == 503:
+                time.sleep(min(float(response.headers["Retry-After"]), MAX_WAIT_SECONDS))
+            elif response.status_code < 500 or "Idempotency-Key" not in headers:
                 break
-        return answer.status_code
+        return response.status_code
 
     def jobs(self) -> list[Job]:
-        """All jobs of this client, as they are kept."""
+        """Return all stored jobs of this client."""
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self._outputs["JobsTable"])
         items = (item for page in pages for item in page["Items"] if "document" in item)
         jobs = (job_from(item) for item in items)
@@ -140,10 +140,10 @@ def ended(stack: Stack, scene: Scene) -> Ended:
     port = free_port(0)
     url = f"http://127.0.0.1:{port}"
     with calling(stack, url), ThreadPoolExecutor(CLIENTS) as clients:
-        answers = clients.map(scene.ask, range(1, JOBS + 1))
+        responses = clients.map(scene.ask, range(1, JOBS + 1))
         time.sleep(REFUSING_SECONDS)
         with misbehaving(port, stack.upstream_url, share=SHARE, slow_seconds=SLOW_SECONDS):
-            statuses = list(answers)
+            statuses = list(responses)
             jobs = wait_for_ends(scene, seconds=180)
             counts = counts_of(url)
     by_seed: dict[int, list[Job]] = defaultdict(list)

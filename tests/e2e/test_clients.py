@@ -1,4 +1,4 @@
-"""Who may ask, through the deployed stack: tokens by the commands, as their operator runs them."""
+"""Tokens on the deployed stack, managed by the operator's commands."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ CACHE_SECONDS: Final = 1
 
 @pytest.fixture
 def short_cache(stack: Stack) -> Iterator[None]:
-    """The authorizer's answers are kept for a second, where the template says a minute."""
+    """Cache the authorizer's results for a second instead of the template's minute."""
     gateway = stack.deployed.client("apigateway")
     api_id = stack.deployed.outputs()["ApiId"]
     [authorizer] = gateway.get_authorizers(restApiId=api_id)["items"]
@@ -36,12 +36,12 @@ def short_cache(stack: Stack) -> Iterator[None]:
     keep(authorizer["authorizerResultTtlInSeconds"])
 
 
-def test_a_token_does_what_its_scopes_say(operator: Operator, api: Api) -> None:
+def test_a_token_may_do_what_its_scopes_allow(operator: Operator, api: Api) -> None:
     reader = operator.token("scoped", SCOPES="read", NAME="The 'reader' of \"foxes\" & `co`")
     generateer = operator.token("scoped", SCOPES="generate")
-    refused = api.generate(reader)
-    assert outcome(refused) == (403, "forbidden")
-    assert "scope generate" in refused.json()["message"]
+    rejected = api.generate(reader)
+    assert outcome(rejected) == (403, "forbidden")
+    assert "scope generate" in rejected.json()["message"]
     generated = api.generate(generateer)
     assert outcome(generated) == (200, None)
     path = f"/jobs/{generated.json()['id']}"
@@ -53,9 +53,9 @@ def test_a_token_does_what_its_scopes_say(operator: Operator, api: Api) -> None:
 
 def test_a_client_generates_as_many_images_as_it_may(operator: Operator, api: Api) -> None:
     first = operator.token("few", MAX_IMAGES="2", BUDGET="5.00", PER_MINUTE="60")
-    refused = api.generate(first, num_images=3)
-    assert outcome(refused) == (422, "validation_error")
-    assert [field_error["loc"] for field_error in refused.json()["detail"]] == [
+    rejected = api.generate(first, num_images=3)
+    assert outcome(rejected) == (422, "validation_error")
+    assert [field_error["loc"] for field_error in rejected.json()["detail"]] == [
         ["body", "num_images"]
     ]
     assert len(api.generate(first, num_images=2).json()["images"]) == 2

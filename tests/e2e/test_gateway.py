@@ -1,4 +1,4 @@
-"""The deployed API over HTTP: who is let in, and what the gateway itself answers."""
+"""The deployed API over HTTP: authorization, and the gateway's own responses."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,18 @@ from local.stack import Stack
 UNKNOWN = "sd3_" + "x" * 43
 
 
-def error_of(answer: requests.Response) -> tuple[int, str]:
+def error_of(response: requests.Response) -> tuple[int, str]:
     """Status and code of an error, whose shape is checked."""
-    body = answer.json()
-    assert answer.headers["Content-Type"] == "application/json"
+    body = response.json()
+    assert response.headers["Content-Type"] == "application/json"
     assert set(body) == {"code", "message", "request_id"}
     assert body["request_id"]
-    return answer.status_code, body["code"]
+    return response.status_code, body["code"]
 
 
 def test_health_is_open(stack: Stack, http: requests.Session) -> None:
-    answer = http.get(f"{stack.api_url}/health")
-    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    response = http.get(f"{stack.api_url}/health")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
 
 
 @pytest.mark.parametrize(
@@ -32,23 +32,23 @@ def test_health_is_open(stack: Stack, http: requests.Session) -> None:
     [{}, {"Authorization": "Bearer"}, {"Authorization": "Basic eA=="}, {"Authorization": "x"}],
 )
 def test_no_token_is_401(stack: Stack, http: requests.Session, headers: dict[str, str]) -> None:
-    answer = http.get(f"{stack.api_url}/jobs/x", headers=headers)
-    assert error_of(answer) == (401, "unauthorized")
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    response = http.get(f"{stack.api_url}/jobs/x", headers=headers)
+    assert error_of(response) == (401, "unauthorized")
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_an_unknown_token_is_403_on_every_route(stack: Stack, http: requests.Session) -> None:
     http.headers["Authorization"] = f"Bearer {UNKNOWN}"
     assert error_of(http.get(f"{stack.api_url}/jobs/x")) == (403, "forbidden")
-    answer = http.post(f"{stack.api_url}/generate/sd3", json={"prompt": "x"})
-    assert error_of(answer) == (403, "forbidden")
+    response = http.post(f"{stack.api_url}/generate/sd3", json={"prompt": "x"})
+    assert error_of(response) == (403, "forbidden")
 
 
 def test_one_token_opens_every_route(stack: Stack, client: requests.Session) -> None:
     assert error_of(client.get(f"{stack.api_url}/jobs/nobody")) == (404, "not_found")
-    answer = client.post(f"{stack.api_url}/generate/sd3", data="{")
-    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    response = client.post(f"{stack.api_url}/generate/sd3", data="{")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_json")
 
 
 @pytest.mark.parametrize("path", ["/", "/nope", "/jobs/x/y", "/generate", "/health/x"])
@@ -62,15 +62,15 @@ def test_a_method_that_is_not_there_is_404(stack: Stack, client: requests.Sessio
     assert error_of(client.delete(f"{stack.api_url}/health")) == (404, "not_found")
 
 
-def test_a_page_may_ask_before_it_calls(stack: Stack, http: requests.Session) -> None:
-    answer = http.options(
+def test_a_page_may_send_a_cors_preflight(stack: Stack, http: requests.Session) -> None:
+    response = http.options(
         f"{stack.api_url}/generate/sd3",
         headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"},
     )
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == "*"
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
 
 
 def test_an_image_is_generated_and_its_link_leads_to_it(

@@ -39,13 +39,13 @@ def generate(stack: Stack, client: requests.Session) -> Generate:
 
 
 def fetched(image: dict[str, Any]) -> Image.Image:
-    """Follow a link as anybody can, and check all that the answer said of the image."""
-    answer = requests.get(image["url"], timeout=10)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == image["content_type"]
-    assert len(answer.content) == image["bytes"]
-    assert hashlib.sha256(answer.content).hexdigest() == image["sha256"]
-    decoded = Image.open(io.BytesIO(answer.content))
+    """Follow a link without credentials, and check the image against its entry in the response."""
+    response = requests.get(image["url"], timeout=10)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == image["content_type"]
+    assert len(response.content) == image["bytes"]
+    assert hashlib.sha256(response.content).hexdigest() == image["sha256"]
+    decoded = Image.open(io.BytesIO(response.content))
     assert decoded.size == (image["width"], image["height"])
     return decoded
 
@@ -64,9 +64,9 @@ def encoded(data: bytes) -> str:
 def test_the_seeds_own_request_is_generated_and_read_back(
     stack: Stack, client: requests.Session, generate: Generate
 ) -> None:
-    answer = generate(**SEED_REQUEST)
-    assert answer.status_code == 200, answer.text
-    job = answer.json()
+    response = generate(**SEED_REQUEST)
+    assert response.status_code == 200, response.text
+    job = response.json()
     (image,) = job["images"]
     assert (job["status"], job["cost_usd"], image["seed"]) == ("succeeded", 0.03, 4275432097)
     assert fetched(image).format == "JPEG"
@@ -82,7 +82,7 @@ def test_the_same_seed_generates_the_same_image(generate: Generate) -> None:
     assert generate(**SEED_REQUEST, strength=0.5).status_code == 200  # unused without an image
 
 
-def test_sixteen_images_come_in_one_answer(generate: Generate) -> None:
+def test_sixteen_images_fit_in_one_response(generate: Generate) -> None:
     job = generate(num_images=16, steps=7, image_encoding="png", seed=2**32 - 2).json()
     seeds = [image["seed"] for image in job["images"]]
     assert seeds == [2**32 - 2, 2**32 - 1, *range(1, 15)]
@@ -100,21 +100,21 @@ def test_b64_json_carries_the_image_itself(generate: Generate) -> None:
     assert hashlib.sha256(base64.b64decode(image["image_b64"])).hexdigest() == image["sha256"]
 
 
-def test_a_removed_image_is_told(generate: Generate) -> None:
-    answer = generate(prompt="a sketch-unsafe fox")
-    job = answer.json()
-    assert answer.status_code == 200
+def test_a_removed_image_is_reported(generate: Generate) -> None:
+    response = generate(prompt="a sketch-unsafe fox")
+    job = response.json()
+    assert response.status_code == 200
     assert job["images"][0]["removed_for_safety"] is True
     assert (job["images"][0]["url"], job["images"][0]["image_b64"]) == (None, None)
     assert job["error"]["code"] == "content_policy"
 
 
-def test_a_prompt_that_the_upstream_refuses_is_a_400_with_its_job(
+def test_a_prompt_that_the_upstream_rejects_is_a_400_with_its_job(
     stack: Stack, client: requests.Session, generate: Generate
 ) -> None:
-    answer = generate(prompt="a sketch-forbidden fox")
-    assert (answer.status_code, answer.json()["code"]) == (400, "content_policy")
-    job = client.get(f"{stack.api_url}/jobs/{answer.json()['job_id']}", timeout=10).json()
+    response = generate(prompt="a sketch-forbidden fox")
+    assert (response.status_code, response.json()["code"]) == (400, "content_policy")
+    job = client.get(f"{stack.api_url}/jobs/{response.json()['job_id']}", timeout=10).json()
     assert (job["status"], job["cost_usd"]) == ("failed", 0)
 
 
@@ -122,12 +122,12 @@ def test_another_clients_job_is_a_404(
     stack: Stack, generate: Generate, new_token: Callable[[], str]
 ) -> None:
     job_id = generate().json()["id"]
-    answer = requests.get(
+    response = requests.get(
         f"{stack.api_url}/jobs/{job_id}",
         headers={"Authorization": f"Bearer {new_token()}"},
         timeout=10,
     )
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_another_clients_job_is_a_404(
 def test_a_wrong_field_is_a_422_that_names_it(
     generate: Generate, fields: dict[str, Any], wrong: str
 ) -> None:
-    answer = generate(**fields)
-    assert answer.status_code == 422, answer.text
-    assert [field_error["loc"][1] for field_error in answer.json()["detail"]] == [wrong]
+    response = generate(**fields)
+    assert response.status_code == 422, response.text
+    assert [field_error["loc"][1] for field_error in response.json()["detail"]] == [wrong]
 
 
 @pytest.mark.parametrize(
@@ -161,16 +161,16 @@ def test_a_wrong_field_is_a_422_that_names_it(
         (b'{"prompt": "' + b"x" * 7_000_000 + b'"}', 413, "too_large"),
     ],
 )
-def test_a_wrong_body_is_refused(
+def test_an_invalid_body_is_rejected(
     stack: Stack, client: requests.Session, body: bytes, status: int, code: str
 ) -> None:
-    answer = client.post(
+    response = client.post(
         f"{stack.api_url}/generate/sd3",
         data=body,
         headers={"Content-Type": "application/json"},
         timeout=30,
     )
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (response.status_code, response.json()["code"]) == (status, code)
 
 
 def test_octoais_own_client_works_after_a_change_of_address(

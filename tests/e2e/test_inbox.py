@@ -1,4 +1,4 @@
-"""The inbox as its users use it: files are dropped into the bucket, answers are read."""
+"""The inbox as clients use it: upload files to the bucket, read the results."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _clients = count(1)
 
 
 class Folder:
-    """A client's folder of the inbox, and where its answers come."""
+    """A client's folder of the inbox, and the folder of its results."""
 
     def __init__(self, stack: Stack, client_id: str) -> None:
         outputs = stack.deployed.outputs()
@@ -33,7 +33,7 @@ class Folder:
             Bucket=self.inbox, Key=f"{self.client_id}/{name}", Body=body, Metadata=metadata
         )
 
-    def answer(self, name: str) -> Any:
+    def result(self, name: str) -> Any:
         key = f"{self.client_id}/inbox/{name}.json"
         try:
             reply = self.s3.get_object(Bucket=self.images, Key=key)
@@ -42,17 +42,17 @@ class Folder:
         return json.loads(reply["Body"].read())
 
     def ended(self, name: str, *, but: str = "") -> Any:
-        """The answer, when it is the last: an error or the end of a job other than `but`."""
+        """Wait for the final result: an error or the end of a job other than `but`."""
 
         def look() -> Any:
-            answer = self.answer(name)
-            open_still = answer and answer.get("status") in {"queued", "running"}
-            return None if open_still or (answer and answer.get("id") == but) else answer
+            result = self.result(name)
+            open_still = result and result.get("status") in {"queued", "running"}
+            return None if open_still or (result and result.get("id") == but) else result
 
         return wait_for(look, what=f"answer to {name}")
 
     def image(self, image: dict[str, Any]) -> Image.Image:
-        """Fetch an image by what its answer says of it, which is checked."""
+        """Fetch an image by its entry in the result, and check the entry."""
         assert image["url"] == f"s3://{image['bucket']}/{image['key']}"
         data = self.s3.get_object(Bucket=image["bucket"], Key=image["key"])["Body"].read()
         assert hashlib.sha256(data).hexdigest() == image["sha256"]
@@ -75,10 +75,10 @@ NAMES: Final = ["fox", "a fox + hens", "für Oma 狐", "2026/11/fox", "100%25"]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dropped_request_is_generated(folder: Folder, name: str) -> None:
     folder.drop(f"{name}.json", {"prompt": "a fox", "seed": 7, "metadata": {"order": name}})
-    answer = folder.ended(name)
-    assert (answer["status"], answer["client_id"]) == ("succeeded", folder.client_id)
-    assert answer["metadata"] == {"order": name}
-    [image] = answer["images"]
+    result = folder.ended(name)
+    assert (result["status"], result["client_id"]) == ("succeeded", folder.client_id)
+    assert result["metadata"] == {"order": name}
+    [image] = result["images"]
     assert image["seed"] == 7
     assert folder.image(image).format == "JPEG"
 
@@ -91,7 +91,7 @@ def test_a_dropped_image_of_10_mb_is_generated_over(folder: Folder) -> None:
     assert [folder.image(image).size for image in images] == [(1344, 768)] * 2
 
 
-def test_an_image_under_another_kinds_name_is_what_its_bytes_say(folder: Folder) -> None:
+def test_an_images_format_follows_from_its_bytes_and_not_its_name(folder: Folder) -> None:
     folder.drop("cat.png", jpeg(), prompt="a cat")
     assert folder.ended("cat")["status"] == "succeeded"
 
@@ -121,29 +121,29 @@ def test_a_request_of_2_mb_with_an_init_image_is_generated_over(folder: Folder) 
         ("bad.gif", b"GIF89a", "unsupported_media_type"),
     ],
 )
-def test_a_bad_file_is_answered_with_its_error(
+def test_an_invalid_file_gets_its_error_as_result(
     folder: Folder, name: str, data: bytes, code: str
 ) -> None:
     folder.drop(name, data, **({"prompt": "x"} if name == "bad.png" else {}))
-    answer = folder.ended("bad")
-    assert answer["code"] == code
-    assert answer["message"]
-    assert answer["request_id"]
+    result = folder.ended("bad")
+    assert result["code"] == code
+    assert result["message"]
+    assert result["request_id"]
 
 
-def test_a_folder_of_no_client_is_answered(stack: Stack) -> None:
+def test_a_folder_of_no_client_gets_an_error(stack: Stack) -> None:
     folder = Folder(stack, "nobody")
     folder.drop("fox.json", {"prompt": "x"})
     assert folder.ended("fox")["code"] == "not_found"
 
 
-def test_a_job_that_fails_is_answered_with_its_error(folder: Folder) -> None:
+def test_a_failed_job_gets_its_error_as_result(folder: Folder) -> None:
     folder.drop("fox.json", {"prompt": "a sketch-forbidden fox"})
-    answer = folder.ended("fox")
-    assert (answer["status"], answer["error"]["code"]) == ("failed", "content_policy")
+    result = folder.ended("fox")
+    assert (result["status"], result["error"]["code"]) == ("failed", "content_policy")
 
 
-def test_a_file_dropped_again_is_a_new_job_and_has_the_answer(folder: Folder) -> None:
+def test_a_file_uploaded_again_is_a_new_job_and_has_the_result(folder: Folder) -> None:
     folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": "first"}})
     first = folder.ended("fox")
     folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": "second"}})
@@ -151,13 +151,13 @@ def test_a_file_dropped_again_is_a_new_job_and_has_the_answer(folder: Folder) ->
     assert second["metadata"] == {"turn": "second"}
 
 
-def test_a_file_that_comes_twice_at_once_is_answered_by_the_later(folder: Folder) -> None:
+def test_of_two_simultaneous_uploads_of_a_file_the_later_has_the_result(folder: Folder) -> None:
     for turn in range(3):
         folder.drop("fox.json", {"prompt": "a fox", "metadata": {"turn": str(turn)}})
 
     def look() -> Any:
-        answer = folder.answer("fox")
-        return answer if answer and answer["metadata"] == {"turn": "2"} else None
+        result = folder.result("fox")
+        return result if result and result["metadata"] == {"turn": "2"} else None
 
     wait_for(look, what="answer to the last")
     assert folder.ended("fox")["metadata"] == {"turn": "2"}
@@ -167,10 +167,10 @@ def test_its_client_finds_the_job(
     stack: Stack, folder: Folder, http: Any, new_token: Callable[[], str]
 ) -> None:
     folder.drop("fox.json", {"prompt": "a fox"})
-    answer = folder.ended("fox")
+    result = folder.ended("fox")
     token = stack.deployed.issue_token(folder.client_id)
-    url = f"{stack.api_url}/jobs/{answer['id']}"
+    url = f"{stack.api_url}/jobs/{result['id']}"
     job = http.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10).json()
-    assert job["images"][0]["sha256"] == answer["images"][0]["sha256"]
+    assert job["images"][0]["sha256"] == result["images"][0]["sha256"]
     assert job["images"][0]["url"].startswith("http")
     assert http.get(url, headers={"Authorization": f"Bearer {new_token()}"}).status_code == 404

@@ -46,8 +46,8 @@ class Client:
 
     def each_route(self, job_id: str) -> list[tuple[int, str]]:
         """Status and code of every route of a job."""
-        answers = [self.call(method, f"/jobs/{job_id}{rest}") for method, rest in EACH_ROUTE]
-        return [(answer.status_code, answer.json()["code"]) for answer in answers]
+        responses = [self.call(method, f"/jobs/{job_id}{rest}") for method, rest in EACH_ROUTE]
+        return [(response.status_code, response.json()["code"]) for response in responses]
 
     def running(self) -> str:
         """The id of its one running job, as soon as there is one."""
@@ -95,7 +95,7 @@ def upstream_of_generate(stack: Stack, url: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def counted(stack: Stack) -> Iterator[CountingSd3]:
-    """The upstream of generate, which counts, and holds one seed until it is told."""
+    """The upstream of generate, which counts calls, and delays one seed until it is released."""
     with counting(stack.upstream_url) as server, upstream_of_generate(stack, server.url):
         yield server
 
@@ -147,14 +147,14 @@ def test_another_client_finds_no_job_on_any_route(ann: Client, bob: Client) -> N
 
 def test_the_stable_address_of_an_image_leads_to_it(ann: Client) -> None:
     job = ann.generate().json()
-    answer = ann.call("GET", f"/jobs/{job['id']}/images/0")
-    assert (answer.status_code, answer.content) == (302, b"")
-    assert answer.headers["Cache-Control"] == "no-store"
-    image = requests.get(answer.headers["Location"], timeout=10)
+    response = ann.call("GET", f"/jobs/{job['id']}/images/0")
+    assert (response.status_code, response.content) == (302, b"")
+    assert response.headers["Cache-Control"] == "no-store"
+    image = requests.get(response.headers["Location"], timeout=10)
     assert hashlib.sha256(image.content).hexdigest() == job["images"][0]["sha256"]
     assert ann.call("GET", f"/jobs/{job['id']}/images/1").status_code == 404
     assert ann.call("DELETE", f"/jobs/{job['id']}").status_code == 204
-    assert requests.get(answer.headers["Location"], timeout=10).status_code == 404
+    assert requests.get(response.headers["Location"], timeout=10).status_code == 404
 
 
 @pytest.mark.usefixtures("idle_worker")
@@ -169,7 +169,7 @@ def test_polling_is_a_304_until_the_job_changes(ann: Client) -> None:
     assert (changed.status_code, changed.json()["status"]) == (200, "canceled")
 
 
-def test_a_repeated_call_is_answered_with_its_job(ann: Client, counted: CountingSd3) -> None:
+def test_a_repeated_request_returns_its_job(ann: Client, counted: CountingSd3) -> None:
     key: dict[str, Any] = {"Idempotency-Key": "x" * 255}
     before = counted.paid[1000]
     first, again = (ann.generate(seed=1000, **key) for _ in range(2))
@@ -209,12 +209,12 @@ def test_a_job_that_is_ended_while_it_is_generated_leaves_no_image(
             assert ann.call(method, f"/jobs/{job_id}{rest}").ok
         finally:
             counted.release.set()
-    answer = call.result()
+    response = call.result()
     if rest:
-        assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+        assert (response.status_code, response.json()["status"]) == (200, "canceled")
         assert ann.job(job_id).json()["cost_usd"] == 0.03
     else:
-        assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+        assert (response.status_code, response.json()["code"]) == (410, "gone")
     bucket = stack.deployed.outputs()["ImagesBucket"]
     objects = stack.deployed.client("s3").list_objects_v2(Bucket=bucket).get("Contents", [])
     assert not [one["Key"] for one in objects if job_id in one["Key"]]
@@ -243,6 +243,6 @@ def test_what_cannot_be_is_a_422_that_names_it(ann: Client) -> None:
         )
     ]
     for (method, path, headers), loc in wrong:
-        answer = ann.call(method, path, json={"prompt": "x"}, **headers)
-        assert answer.status_code == 422, (path, headers, answer.text)
-        assert [field_error["loc"] for field_error in answer.json()["detail"]] == [loc]
+        response = ann.call(method, path, json={"prompt": "x"}, **headers)
+        assert response.status_code == 422, (path, headers, response.text)
+        assert [field_error["loc"] for field_error in response.json()["detail"]] == [loc]

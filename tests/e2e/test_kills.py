@@ -1,4 +1,4 @@
-"""The deployed worker is killed at every step: its jobs end all the same, and tell the truth."""
+"""The deployed worker is killed at every step: its jobs still end, with true charges."""
 
 import hashlib
 import io
@@ -35,9 +35,9 @@ UNKNOWN_THEN_CHARGED = ("unknown", "charged")
 EXPECTED: Final = {
     # step: (calls that the SD3 server was paid for, charges on the job)
     "before the claim": (1, ("charged",)),
-    # No call was made; but a death right after the call looks the same: `unknown` is the most.
+    # No call was made, but a death right after the call looks the same: `unknown` is the best.
     "after the claim": (1, UNKNOWN_THEN_CHARGED),
-    "after the upstream's answer": (2, UNKNOWN_THEN_CHARGED),
+    "after the upstream's response": (2, UNKNOWN_THEN_CHARGED),
     "amid the images": (2, UNKNOWN_THEN_CHARGED),
     "after the images": (2, UNKNOWN_THEN_CHARGED),
     "after the final write": (1, ("charged",)),
@@ -46,10 +46,10 @@ DEATHS: Final = tuple(product(EXPECTED, ("exit", "exception")))
 
 
 class Outcome(NamedTuple):
-    """A job that has ended: as it is kept, as its client sees it, and what was paid for it."""
+    """An ended job: as it is stored, as its client sees it, and what was paid for it."""
 
     job: Job
-    answer: dict[str, Any]
+    response: dict[str, Any]
     paid: int
 
 
@@ -67,7 +67,7 @@ class Scene:
 
     def submit(self, seed: int, **metadata: str) -> str:
         """Queue a job; its id."""
-        answer = requests.post(
+        response = requests.post(
             f"{self._stack.api_url}/generate/sd3",
             json={
                 "prompt": "a fox",
@@ -79,8 +79,8 @@ class Scene:
             headers=self._headers | {"Prefer": "respond-async"},
             timeout=60,
         )
-        assert answer.status_code == 202, answer.text
-        return str(answer.json()["id"])
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
 
     def deliver(self, job_id: str, times: int) -> None:
         """Send the message of a job once more, at once, `times` times."""
@@ -96,11 +96,11 @@ class Scene:
         return self._job(job_id).status.is_terminal
 
     def outcome(self, job_id: str) -> Outcome:
-        answer = requests.get(
+        response = requests.get(
             f"{self._stack.api_url}/jobs/{job_id}", headers=self._headers, timeout=10
         )
         job = self._job(job_id)
-        return Outcome(job, answer.json(), self._server.paid[job.seeds[0]])
+        return Outcome(job, response.json(), self._server.paid[job.seeds[0]])
 
     def _job(self, job_id: str) -> Job:
         item = self._dynamodb.get_item(TableName=self._table, Key={"id": {"S": job_id}})["Item"]
@@ -124,7 +124,7 @@ def wait_until(happened: Callable[[], bool], *, seconds: float = 120) -> None:
 
 @contextmanager
 def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
-    """Have the worker die as its jobs say, and the queue redeliver soon."""
+    """Make the worker die as its jobs request, and the queue redeliver soon."""
     functions, sqs = stack.deployed.client("lambda"), stack.deployed.client("sqs")
     queue = stack.deployed.outputs()["JobsQueue"]
     worker = stack.deployed.resource("WorkerFunction")
@@ -196,26 +196,26 @@ def outcomes(
 
 
 @pytest.mark.parametrize(("step", "by"), DEATHS)
-def test_a_job_ends_whose_worker_dies(
+def test_a_job_ends_although_its_worker_dies(
     outcomes: dict[tuple[str, str], Outcome], step: str, by: str
 ) -> None:
-    job, answer, paid = outcomes[step, by]
+    job, response, paid = outcomes[step, by]
     calls, charges = EXPECTED[step]
-    assert answer["status"] == "succeeded"
-    assert [image["index"] for image in answer["images"]] == list(range(IMAGES))
-    for image in answer["images"]:
+    assert response["status"] == "succeeded"
+    assert [image["index"] for image in response["images"]] == list(range(IMAGES))
+    for image in response["images"]:
         data = requests.get(image["url"], timeout=10).content
         assert hashlib.sha256(data).hexdigest() == image["sha256"]
     assert (paid, tuple(charge.outcome for charge in job.charges)) == (calls, charges)
     assert [charge.attempt for charge in job.charges] == list(range(1, job.attempt + 1))
-    assert answer["cost_usd"] == pytest.approx(len(charges) * IMAGES / 1000)
+    assert response["cost_usd"] == pytest.approx(len(charges) * IMAGES / 1000)
 
 
 def test_a_message_delivered_twenty_times_at_once_is_one_call(
     outcomes: dict[tuple[str, str], Outcome],
 ) -> None:
-    job, answer, paid = outcomes["redelivered", ""]
-    assert (answer["status"], job.attempt, len(job.charges), paid) == ("succeeded", 1, 1, 1)
+    job, response, paid = outcomes["redelivered", ""]
+    assert (response["status"], job.attempt, len(job.charges), paid) == ("succeeded", 1, 1, 1)
 
 
 def test_the_ledger_is_the_sum_of_the_jobs_whoever_has_died(

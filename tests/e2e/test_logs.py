@@ -1,4 +1,4 @@
-"""What the deployed stack logs: a scene at every door, and then all that any test has left."""
+"""What the deployed stack logs: requests at every entrypoint, and then the logs of all tests."""
 
 import json
 import time
@@ -12,7 +12,7 @@ import requests
 
 from local.stack import Stack
 from tests.e2e.test_jobs import upstream_of_generate
-from tests.support.canary_client import EchoingSd3, Visitor
+from tests.support.canary_client import CanaryClient, EchoingSd3
 from tests.support.factories.canaries import PATTERNS, Canaries
 from tests.support.polling import wait_for
 from tests.support.servers.jwt_issuer import LoopbackIssuer
@@ -30,7 +30,7 @@ _PAGE: Final = 10_000
 
 
 class Scene(NamedTuple):
-    """What was said at the doors, the jobs that ended, and the ids that the log has to name."""
+    """The texts that were sent, the jobs that ended, and the ids that the log must contain."""
 
     canaries: Canaries
     ended: tuple[str, ...]
@@ -65,20 +65,20 @@ def log_of(stack: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
-    """Something was said at every door."""
+    """Send texts to every entrypoint."""
     with requests.Session() as http:
         http.trust_env = False
-        visitor = Visitor(stack, http)
-        generated = visitor.generate("generated")
-        visitor.redirected(generated["id"])
-        queued = visitor.generate("queued", Prefer="respond-async")
-        forbidden = visitor.generate("forbidden", prompt="sketch-forbidden ")
-        refused = [said["request_id"] for said in visitor.refused()]
-        visitor.turned_away(issuer)
-        visitor.uploaded()
-        good, bad = visitor.dropped()
+        client = CanaryClient(stack, http)
+        generated = client.generate("generated")
+        client.redirected(generated["id"])
+        queued = client.generate("queued", Prefer="respond-async")
+        forbidden = client.generate("forbidden", prompt="sketch-forbidden ")
+        rejected = [said["request_id"] for said in client.rejected()]
+        client.unauthorized(issuer)
+        client.uploaded()
+        good, bad = client.dropped()
         with EchoingSd3(401, 500) as echoing, upstream_of_generate(stack, echoing.url):
-            failed = [visitor.generate(f"failed {number}") for number in range(2)]
+            failed = [client.generate(f"failed {number}") for number in range(2)]
             assert echoing.statuses == []
         ended = (
             generated["id"],
@@ -86,15 +86,15 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
             good,
             *(each["job_id"] for each in (forbidden, *failed)),
         )
-        return Scene(visitor.canaries, ended, (*ended, *refused, bad))
+        return Scene(client.canaries, ended, (*ended, *rejected, bad))
 
 
 def test_the_log_names_what_happened(stack: Stack, scene: Scene) -> None:
-    def is_told() -> bool:
+    def is_logged() -> bool:
         log = log_of(stack)
         return all(each in log for each in scene.ids)
 
-    assert wait_for(is_told, what="log of the scene")
+    assert wait_for(is_logged, what="log of the scene")
     assert "UpstreamKeyError" in log_of(stack)
     assert "UpstreamFailedError" in log_of(stack)
 
@@ -114,7 +114,7 @@ def test_every_function_logs_to_the_one_group(stack: Stack, scene: Scene) -> Non
     assert [name for name, lines in messages(stack).items() if lines] == [ours]
 
 
-def test_no_log_holds_what_was_said(stack: Stack, scene: Scene) -> None:
+def test_no_log_contains_texts_of_clients(stack: Stack, scene: Scene) -> None:
     assert scene.canaries.found(log_of(stack)) == []
 
 

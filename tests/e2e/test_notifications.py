@@ -1,4 +1,4 @@
-"""`Image Job Ended` on the bus of the deployed stack, for every door, at least once."""
+"""`Image Job Ended` on the bus of the deployed stack, for every entrypoint, at least once."""
 
 import json
 import uuid
@@ -99,7 +99,7 @@ def broken(stack: Stack) -> Iterator[None]:
         functions.update_function_configuration(FunctionName=name, Environment=environment)
 
 
-def test_the_jobs_of_every_door_are_announced_and_no_others(
+def test_the_jobs_of_every_entrypoint_publish_events_and_no_others(
     stack: Stack, listener: Listener, http: requests.Session
 ) -> None:
     client_id = f"ended-{uuid.uuid4().hex[:8]}"
@@ -108,7 +108,7 @@ def test_the_jobs_of_every_door_are_announced_and_no_others(
     request = {"prompt": "a fox", "steps": 1, "metadata": {"order": "7"}}
     generated = http.post(url, json=request, timeout=60).json()
     queued = http.post(url, json=request, headers={"Prefer": "respond-async"}, timeout=60).json()
-    refused = http.post(url, json={"prompt": "a sketch-forbidden fox"}, timeout=60).json()
+    rejected = http.post(url, json={"prompt": "a sketch-forbidden fox"}, timeout=60).json()
     assert http.post(url, json={"prompt": ""}, timeout=60).status_code == 422
     stack.deployed.client("s3").put_object(
         Bucket=stack.deployed.outputs()["InboxBucket"],
@@ -121,12 +121,15 @@ def test_the_jobs_of_every_door_are_announced_and_no_others(
         return heard if len(heard) >= 4 else None
 
     heard = wait_for(look, what="events")
-    [dropped] = set(heard) - {generated["id"], queued["id"], refused["job_id"]}
+    [dropped] = set(heard) - {generated["id"], queued["id"], rejected["job_id"]}
     jobs = http.get(f"{stack.api_url}/jobs", timeout=10).json()["jobs"]
     assert {job["id"]: job["status"] for job in jobs} == {
         job_id: detail["status"] for job_id, detail in heard.items()
     }
-    assert (heard[dropped]["status"], heard[refused["job_id"]]["status"]) == ("succeeded", "failed")
+    assert (heard[dropped]["status"], heard[rejected["job_id"]]["status"]) == (
+        "succeeded",
+        "failed",
+    )
     detail = heard[generated["id"]]
     assert (detail["cost_usd"], detail["metadata"]) == (0.001, {"order": "7"})
     assert detail["images"][0]["sha256"] == generated["images"][0]["sha256"]
@@ -134,7 +137,7 @@ def test_the_jobs_of_every_door_are_announced_and_no_others(
     assert "a fox" not in json.dumps(detail)
 
 
-def test_an_end_is_announced_when_its_function_dies_right_after_writing_it(
+def test_an_event_is_published_although_its_function_dies_after_the_final_write(
     stack: Stack, listener: Listener
 ) -> None:
     job = new_job(JobStatus.RUNNING)
@@ -143,7 +146,7 @@ def test_an_end_is_announced_when_its_function_dies_right_after_writing_it(
     assert listener.hear(job)["status"] == "succeeded"
 
 
-def test_an_end_is_announced_after_a_bus_is_back(stack: Stack, listener: Listener) -> None:
+def test_an_event_is_published_after_the_bus_recovers(stack: Stack, listener: Listener) -> None:
     jobs = [new_job(JobStatus.RUNNING) for _ in range(3)]
     with broken(stack):
         for job in jobs:

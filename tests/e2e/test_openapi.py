@@ -1,4 +1,4 @@
-"""The deployed API, tried with requests that are made from the document that it serves itself."""
+"""The deployed API, tested with requests that are generated from its own document."""
 
 import json
 from typing import Any, Final
@@ -59,18 +59,18 @@ def schema(stack: Stack) -> BaseSchema:
 @pytest.fixture
 def job_ids(stack: Stack, client: requests.Session) -> list[str]:
     """Two of the client's jobs: one has ended, and one waits, runs or has ended too."""
-    answers = [
+    responses = [
         client.post(
             f"{stack.api_url}/generate/sd3", json={"prompt": "a fox", "steps": 1}, headers=headers
         )
         for headers in ({}, {"Prefer": "respond-async"})
     ]
-    assert [answer.status_code for answer in answers] == [200, 202]
-    return [answer.json()["id"] for answer in answers]
+    assert [response.status_code for response in responses] == [200, 202]
+    return [response.json()["id"] for response in responses]
 
 
 def generated_soon(body: Any) -> Any:
-    """The body with no more than two images, if it asks for a number of them that is right."""
+    """Limit a valid number of images in the body to two."""
     match body:
         case {"num_images": int(number), "seed": [*seeds]} if len(seeds) == number:
             return body | {"num_images": min(number, 2), "seed": seeds[:2]}
@@ -101,7 +101,7 @@ def requests_to(
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{m} {p}" for m, p in ROUTES])
-def test_every_answer_is_in_the_document(
+def test_every_response_is_in_the_document(
     stack: Stack,
     client: requests.Session,
     schema: BaseSchema,
@@ -120,19 +120,19 @@ def test_every_answer_is_in_the_document(
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    def answers(case: AnyCase) -> None:
+    def responses(case: AnyCase) -> None:
         case.call_and_validate(
             base_url=stack.api_url, session=client, checks=CHECKS, allow_redirects=False
         )
 
-    answers()
+    responses()
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED, ids=[f"{m} {p}" for m, p in CLOSED])
 @pytest.mark.parametrize(
     ("headers", "status"), [({}, 401), ({"Authorization": f"Bearer {UNKNOWN}"}, 403)]
 )
-def test_who_is_not_let_in_is_told_so(
+def test_an_unauthorized_client_gets_the_error(
     stack: Stack,
     http: requests.Session,
     schema: BaseSchema,
@@ -142,15 +142,15 @@ def test_who_is_not_let_in_is_told_so(
     status: int,
 ) -> None:
     case = schema[path][method].Case(path_parameters={"id": "x", "index": 0}, headers=headers)
-    answer = case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
-    assert answer.status_code == status
+    response = case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize(
     ("name", "limit", "status"),
     [("poor", {"BUDGET": "0.001"}, 402), ("slow", {"PER_MINUTE": "1"}, 429)],
 )
-def test_who_is_at_a_limit_is_told_so(
+def test_a_client_at_its_limit_gets_the_error(
     stack: Stack,
     operator: Operator,
     http: requests.Session,
@@ -164,19 +164,19 @@ def test_who_is_at_a_limit_is_told_so(
         media_type="application/json",
         headers={"Authorization": f"Bearer {operator.token(name, **limit)}"},
     )
-    answers = [  # three, since a minute can end between two
+    responses = [  # three, since a minute can end between two
         case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
         for _ in range(3)
     ]
-    assert {answer.status_code for answer in answers} == {200, status}
+    assert {response.status_code for response in responses} == {200, status}
 
 
 def test_the_document_that_is_served_is_the_one_of_this_checkout(
     stack: Stack, http: requests.Session
 ) -> None:
-    answer = http.get(f"{stack.api_url}/openapi.json")
-    assert answer.json() == COMMITTED
-    known = {"If-None-Match": answer.headers["ETag"]}
+    response = http.get(f"{stack.api_url}/openapi.json")
+    assert response.json() == COMMITTED
+    known = {"If-None-Match": response.headers["ETag"]}
     assert http.get(f"{stack.api_url}/openapi.json", headers=known).status_code == 304
 
 

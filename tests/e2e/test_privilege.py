@@ -1,4 +1,4 @@
-"""Least privilege on the deployed stack: what each function's role is refused, and what not.
+"""Least privilege on the deployed stack: what each function's role may do and what not.
 
 Beside the refusals stand the calls that the same credentials are let through with: without them a
 refusal would prove nothing.
@@ -27,7 +27,7 @@ UNTRIED: Final = {
     ("dynamodb:GetRecords", "JobsTable/stream"),
     ("dynamodb:ListStreams", "JobsTable/stream/*"),
 }
-"""Their requests do not say which stream is meant, and MiniStack does not find out: the table of
+"""Their requests do not name the stream, and MiniStack does not find it: the table of
 privileges is held against the policy alone."""
 
 READS: Final = re.compile(r":(Describe|Encrypt|Get|List|Query|Receive|Scan)")
@@ -78,13 +78,13 @@ def others(client: Clients) -> dict[str, str]:
 
 
 def clients(stack: Stack, role_arn: str) -> Clients:
-    """Clients with the credentials of a role: MiniStack lets root take on what Lambda may."""
+    """Return clients with the credentials of a role: MiniStack lets root assume Lambda's roles."""
     sts = stack.deployed.client("sts")
-    made = sts.assume_role(RoleArn=role_arn, RoleSessionName="probe")["Credentials"]
+    created = sts.assume_role(RoleArn=role_arn, RoleSessionName="probe")["Credentials"]
     session: Any = boto3.Session(
-        made["AccessKeyId"],
-        made["SecretAccessKey"],
-        made["SessionToken"],
+        created["AccessKeyId"],
+        created["SecretAccessKey"],
+        created["SessionToken"],
         region_name=stack.aws["AWS_DEFAULT_REGION"],
     )
     config = Config(proxies={}, retries={"total_max_attempts": 1})
@@ -92,7 +92,7 @@ def clients(stack: Stack, role_arn: str) -> Clients:
 
 
 def is_let_through(client: Clients, attempt: Attempt) -> bool:
-    """Make the call; an error that is neither a refusal nor the expected one is raised."""
+    """Make the call; raises any error but AccessDenied and the expected one."""
     service, operation = attempt.call
     try:
         getattr(client(service), xform_name(operation))(**attempt.arguments)
@@ -133,8 +133,8 @@ def test_all_that_a_function_may_do_is_tried(names: dict[str, str]) -> None:
     assert granted - matched == UNTRIED
 
 
-def test_root_reads_what_the_roles_are_refused(stack: Stack, names: dict[str, str]) -> None:
-    """They are refused what is there, by calls that can be made."""
+def test_root_may_read_what_the_roles_may_not(stack: Stack, names: dict[str, str]) -> None:
+    """The denied calls are valid, and their resources exist."""
     reads = [attempt for attempt in attempts(names) if READS.search(attempt.action)]
     assert len(reads) > 40
     assert all(is_let_through(stack.deployed.client, attempt) for attempt in reads)

@@ -23,15 +23,15 @@ CHUNKED: Final = b"Transfer-Encoding: chunked"
 CHUNKS: Final = b"1f\r\n" + BODY + b"\r\n0\r\n\r\n"
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """Status and body."""
 
     status: int
     body: bytes
 
 
-CUT_OFF: Final = Answer(400, b"")
-"""What no answer at all counts as."""
+CUT_OFF: Final = Response(400, b"")
+"""Stands for no response at all."""
 
 
 class Caller:
@@ -42,7 +42,7 @@ class Caller:
         self.token = token
         self._stack = stack
 
-    def call(self, *headers: bytes, body: bytes) -> list[Answer]:
+    def call(self, *headers: bytes, body: bytes) -> list[Response]:
         """Send a request with a token, and right behind it one without, which ends all."""
         target = self.url.path.encode()
         lines = [
@@ -55,7 +55,7 @@ class Caller:
         with socket.create_connection((self.url.hostname, self.url.port), 30) as connection:
             connection.sendall(b"\r\n".join([*lines, b"", body + behind]))
             connection.shutdown(socket.SHUT_WR)
-            return list(_answers(b"".join(iter(lambda: connection.recv(65536), b""))))
+            return list(_responses(b"".join(iter(lambda: connection.recv(65536), b""))))
 
     def jobs(self) -> list[Any]:
         with requests.Session() as session:
@@ -67,21 +67,21 @@ class Caller:
 
 
 class _Stream(io.BytesIO):
-    """What came back, as http.client reads it: one answer after the other."""
+    """Parse what came back with http.client: one response after the other."""
 
     def makefile(self, _mode: str) -> "_Stream":
         return self
 
     def close(self) -> None:
-        """Stay open: another answer may follow."""
+        """Stay open: another response may follow."""
 
 
-def _answers(data: bytes) -> Iterator[Answer]:
+def _responses(data: bytes) -> Iterator[Response]:
     stream = _Stream(data)
     while stream.tell() < len(data):
         response = HTTPResponse(stream)  # type: ignore[arg-type] # all it takes of a socket
         response.begin()
-        yield Answer(response.status, response.read())
+        yield Response(response.status, response.read())
 
 
 @pytest.fixture
@@ -119,10 +119,10 @@ def test_bytes_behind_a_request_are_none_of_its_clients(
     first, *behind = caller.call(*headers, body=body) or [CUT_OFF]
     assert first.status in {200, 400, 501}
     assert {answer.status for answer in behind} <= {400, 401}
-    made = [json.loads(first.body)["id"]] if first.status == 200 else []
-    assert [job["id"] for job in caller.jobs()] == made
+    created = [json.loads(first.body)["id"]] if first.status == 200 else []
+    assert [job["id"] for job in caller.jobs()] == created
 
 
 def test_a_request_is_read_to_its_end_and_the_next_one_by_itself(caller: Caller) -> None:
-    for answers in (caller.call(LENGTH, body=BODY), caller.call(CHUNKED, body=CHUNKS)):
-        assert [answer.status for answer in answers] == [200, 401]
+    for responses in (caller.call(LENGTH, body=BODY), caller.call(CHUNKED, body=CHUNKS)):
+        assert [answer.status for answer in responses] == [200, 401]

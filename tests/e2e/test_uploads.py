@@ -1,4 +1,4 @@
-"""Uploads as their users use them: a form is asked for, an image is sent, and generated over."""
+"""Uploads as clients use them: get a form, send an image, and generate from it."""
 
 import base64
 import io
@@ -38,18 +38,18 @@ class Uploader:
         self.http.headers["Authorization"] = f"Bearer {token}"
 
     def form(self, content_type: str = "image/png") -> dict[str, Any]:
-        answer = self.http.post(
+        response = self.http.post(
             f"{self.stack.api_url}/uploads", json={"content_type": content_type}, timeout=30
         )
-        assert answer.status_code == 201, answer.text
-        form: dict[str, Any] = answer.json()
+        assert response.status_code == 201, response.text
+        form: dict[str, Any] = response.json()
         return form
 
     def send(self, data: bytes, form: dict[str, Any] | None = None) -> str:
         """Send an image as a browser's form would; the upload's id."""
         form = form or self.form()
-        answer = post(form, data)
-        assert answer.status_code == 204, answer.text
+        response = post(form, data)
+        assert response.status_code == 204, response.text
         return str(form["id"])
 
     def generate(self, upload_id: str | None = None, **fields: Any) -> requests.Response:
@@ -64,16 +64,16 @@ class Uploader:
 
     def generated(self, upload_id: str | None = None, **fields: Any) -> str:
         """The SHA-256 of the image that was generated."""
-        answer = self.generate(upload_id, **fields)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["images"][0]["sha256"])
+        response = self.generate(upload_id, **fields)
+        assert response.status_code == 200, response.text
+        return str(response.json()["images"][0]["sha256"])
 
-    def refused(self, upload_id: str) -> str:
-        """What the answer says of the upload, for which no job was made."""
-        answer = self.generate(upload_id)
-        assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
-        assert "job_id" not in answer.json()
-        (field_error,) = answer.json()["detail"]
+    def rejected(self, upload_id: str) -> str:
+        """Return the response's error of the upload, for which no job was created."""
+        response = self.generate(upload_id)
+        assert (response.status_code, response.json()["code"]) == (422, "validation_error")
+        assert "job_id" not in response.json()
+        (field_error,) = response.json()["detail"]
         assert field_error["loc"] == ["body", "init_image_id"]
         return str(field_error["msg"])
 
@@ -110,9 +110,9 @@ def post(form: dict[str, Any], data: bytes, **fields: str) -> requests.Response:
         )
 
 
-def code_of(answer: requests.Response) -> tuple[int, str]:
-    """Status and code of S3's own answer."""
-    return answer.status_code, answer.text.partition("<Code>")[2].partition("</Code>")[0]
+def code_of(response: requests.Response) -> tuple[int, str]:
+    """Return status and code of S3's own response."""
+    return response.status_code, response.text.partition("<Code>")[2].partition("</Code>")[0]
 
 
 def photograph() -> bytes:
@@ -141,9 +141,9 @@ def test_an_upload_is_as_good_as_the_image_in_the_request(uploader: Uploader) ->
 
 def test_a_queued_job_is_generated_over_its_upload_too(uploader: Uploader) -> None:
     upload_id = uploader.send(photograph())
-    answer = uploader.generate(upload_id, strength=0.2, prefer="respond-async")
-    assert answer.status_code == 202, answer.text
-    address = f"{uploader.stack.api_url}/jobs/{answer.json()['id']}"
+    response = uploader.generate(upload_id, strength=0.2, prefer="respond-async")
+    assert response.status_code == 202, response.text
+    address = f"{uploader.stack.api_url}/jobs/{response.json()['id']}"
 
     def look() -> Any:
         job = uploader.http.get(address, headers={"Prefer": "wait=20"}, timeout=40).json()
@@ -174,8 +174,8 @@ def test_a_dropped_request_may_name_an_upload(uploader: Uploader) -> None:
                 )
             except s3.exceptions.NoSuchKey:
                 return None
-            answer = json.loads(held["Body"].read())
-            return answer if answer.get("status") != "queued" else None
+            response = json.loads(held["Body"].read())
+            return response if response.get("status") != "queued" else None
 
         return wait_for(look, what="answer")
 
@@ -190,7 +190,7 @@ def test_an_upload_is_its_clients_whatever_the_token(
     uploader.take_token()
     assert uploader.generated(upload_id)
     other = Uploader(stack, http)
-    assert other.refused(upload_id) == other.refused("f" * 32) == NOT_FOUND
+    assert other.rejected(upload_id) == other.rejected("f" * 32) == NOT_FOUND
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ def test_an_upload_is_its_clients_whatever_the_token(
     ],
     ids=["cut off", "damaged", "GIF", "bomb", "5000 x 5000"],
 )
-def test_a_bad_image_is_refused_when_it_is_used(
+def test_an_invalid_image_is_rejected_when_it_is_used(
     uploader: Uploader, data: bytes, reason: str
 ) -> None:
-    assert uploader.refused(uploader.send(data)).startswith(reason)
+    assert uploader.rejected(uploader.send(data)).startswith(reason)
     jobs = uploader.http.get(f"{uploader.stack.api_url}/jobs", timeout=10).json()["jobs"]
     assert jobs == []
 
@@ -226,12 +226,12 @@ def test_a_bad_image_is_refused_when_it_is_used(
     ],
     ids=["too small", "too large", "GIF", "HTML", "other key", "ACL", "more fields", "signature"],
 )
-def test_a_form_takes_only_what_its_policy_says(
+def test_a_form_accepts_only_what_its_policy_allows(
     uploader: Uploader, data: bytes, fields: dict[str, str], code: tuple[int, str]
 ) -> None:
     form = uploader.form()
     assert code_of(post(form, data, **fields)) == code
-    assert uploader.refused(form["id"]) == NOT_FOUND
+    assert uploader.rejected(form["id"]) == NOT_FOUND
 
 
 def test_a_form_takes_up_to_20_mb(uploader: Uploader) -> None:
@@ -254,8 +254,8 @@ def test_a_form_is_not_taken_late(uploader: Uploader, signer: Any) -> None:
     form = store.form(uploader.client_id, "f" * 32, content_type="image/png", now=now)._asdict()
 
     def look() -> str | None:
-        answer = post(form, b"x")
-        return answer.text if answer.status_code == 403 else None
+        response = post(form, b"x")
+        return response.text if response.status_code == 403 else None
 
     assert "Policy expired" in wait_for(look, what="end of the form")
 
@@ -271,7 +271,7 @@ def test_whoever_signs_forms_may_write_uploads_only(uploader: Uploader, signer: 
 
 def test_a_page_may_send_a_form(uploader: Uploader) -> None:
     form = uploader.form()
-    answer = requests.options(
+    response = requests.options(
         form["url"],
         headers={
             "Origin": "https://app.example.com",
@@ -279,10 +279,10 @@ def test_a_page_may_send_a_form(uploader: Uploader) -> None:
         },
         timeout=10,
     )
-    assert answer.status_code == 200
-    assert "POST" in answer.headers["Access-Control-Allow-Methods"]
+    assert response.status_code == 200
+    assert "POST" in response.headers["Access-Control-Allow-Methods"]
 
 
 def test_asking_for_a_form_takes_a_token(stack: Stack, http: requests.Session) -> None:
-    answer = http.post(f"{stack.api_url}/uploads", json={"content_type": "image/png"}, timeout=10)
-    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    response = http.post(f"{stack.api_url}/uploads", json={"content_type": "image/png"}, timeout=10)
+    assert (response.status_code, response.json()["code"]) == (401, "unauthorized")

@@ -15,7 +15,7 @@ from local.processes import locked
 from local.stack import Stack
 from tests.support.factories.images import jpeg
 from tests.support.polling import wait_for
-from tests.support.servers.scripted_server import answer
+from tests.support.servers.scripted_server import http_reply
 from tests.support.servers.vendors import stability
 from tests.support.servers.vendors.bedrock import BedrockServer
 from tests.support.servers.vendors.openai import OpenaiServer
@@ -48,12 +48,12 @@ def redeploy(stack: Stack, parameters: dict[str, str], log: Any) -> None:
 def deployed(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[VendorServer, ...]]:
-    """The stack, updated to ask the vendors, and put back to what it was."""
+    """Update the stack to call the vendors' servers, and restore it afterwards."""
     log = tmp_path_factory.mktemp("upstreams") / "sam-deploy.log"
     formation = stack.deployed.client("cloudformation")
     [described] = formation.describe_stacks(StackName="sd3")["Stacks"]
     before = {each["ParameterKey"]: each["ParameterValue"] for each in described["Parameters"]}
-    kept = {name: before[name] for name in ("Upstream", "UpstreamUrl", "UpstreamSecretArn")}
+    stored = {name: before[name] for name in ("Upstream", "UpstreamUrl", "UpstreamSecretArn")}
     keys = json.dumps({"stability": KEY, "bedrock": KEY})
     secret = stack.deployed.client("secretsmanager").create_secret(
         Name="vendors", SecretString=keys
@@ -73,7 +73,7 @@ def deployed(
         try:
             yield running
         finally:
-            redeploy(stack, kept, log)
+            redeploy(stack, stored, log)
 
 
 @pytest.fixture
@@ -107,16 +107,16 @@ def test_the_first_upstream_generates_each_image_with_its_own_seed(
     assert job["cost_usd"] == 0.195
     assert sorted(call.seed for call in vendors.stability.calls) == [7, 8, 9]
     assert [image["seed"] for image in job["images"]] == [7, 8, 9]
-    # What came back, not what was asked for.
+    # What was received, not what was requested.
     assert {(image["width"], image["height"]) for image in job["images"]} == {(1088, 896)}
     image = client.get(job["images"][0]["url"], headers={"Authorization": ""}, timeout=60)
     assert image.content.startswith(b"\xff\xd8\xff")
 
 
-def test_what_the_first_refuses_is_generated_by_the_next(
+def test_what_the_first_rejects_is_generated_by_the_next(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
-    vendors.stability.tell_always(stability.ERRORS["payment_required"])
+    vendors.stability.set_every_reply(stability.ERRORS["payment_required"])
     job = generate(client, stack, seed=7).json()
     assert (job["status"], job["upstream"], job["cost_usd"]) == ("succeeded", "bedrock", 0.08)
     assert vendors.counts() == (1, 1, 0)
@@ -125,18 +125,18 @@ def test_what_the_first_refuses_is_generated_by_the_next(
 def test_images_go_to_the_next_one_by_one(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
-    vendors.stability.tell(stability.ERRORS["payment_required"], seed=8)
-    vendors.bedrock.tell_always(html(503))
+    vendors.stability.set_replies(stability.ERRORS["payment_required"], seed=8)
+    vendors.bedrock.set_every_reply(html(503))
     job = generate(client, stack, num_images=2, seed=7).json()
     generated_by = [image["upstream"] for image in job["images"]]
     assert (job["upstream"], generated_by) == ("stability,openai", ["stability", "openai"])
     assert job["cost_usd"] == 0.065  # an engine of one's own costs nothing
 
 
-def test_nobody_is_asked_after_an_unknown_outcome(
+def test_no_upstream_is_called_after_an_unknown_outcome(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
-    vendors.stability.tell_always(hung_up)
+    vendors.stability.set_every_reply(hung_up)
     failed = generate(client, stack)
     assert (failed.status_code, failed.json()["code"]) == (502, "upstream_error")
     job = client.get(f"{stack.api_url}/jobs/{failed.json()['job_id']}", timeout=60).json()
@@ -144,18 +144,18 @@ def test_nobody_is_asked_after_an_unknown_outcome(
     assert vendors.counts() == (1, 0, 0)
 
 
-def test_a_prompt_that_is_refused_is_offered_to_nobody_else(
+def test_a_rejected_prompt_is_sent_to_no_other_upstream(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
-    vendors.stability.tell_always(stability.ERRORS["content_moderation"])
+    vendors.stability.set_every_reply(stability.ERRORS["content_moderation"])
     assert generate(client, stack).json()["code"] == "content_policy"
     assert vendors.counts() == (1, 0, 0)
 
 
-def test_an_upstream_that_keeps_failing_is_left_alone(
+def test_an_upstream_that_always_fails_is_paused(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
-    vendors.stability.tell_always(html(503))
+    vendors.stability.set_every_reply(html(503))
     upstreams = [generate(client, stack).json()["upstream"] for _ in range(6)]
     assert upstreams == ["bedrock"] * 6
     assert vendors.counts() == (5, 6, 0)
@@ -164,7 +164,7 @@ def test_an_upstream_that_keeps_failing_is_left_alone(
 def test_a_throttled_upstream_is_left_alone_by_all(
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
-    vendors.stability.tell(answer(429, retry_after="60"))
+    vendors.stability.set_replies(http_reply(429, retry_after="60"))
     upstreams = [generate(client, stack).json()["upstream"] for _ in range(3)]
     assert upstreams == ["bedrock"] * 3
     assert vendors.counts() == (1, 3, 0)
@@ -183,7 +183,7 @@ def test_a_queued_job_is_generated_from_an_image_and_its_filtered_image_is_dropp
     removed = [image["seed"] for image in job["images"] if image["removed_for_safety"]]
     assert (removed, len(vendors.stability.calls)) == ([4], 16)
     assert {call.fields["mode"] for call in vendors.stability.calls} == {"image-to-image"}
-    # The image follows the image, so that it is sent in the size that was asked for.
+    # The size follows the init image, so that it is sent in the requested size.
     assert {(image["width"], image["height"]) for image in job["images"] if image["url"]} == {
         (1024, 1024)
     }

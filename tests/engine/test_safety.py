@@ -47,8 +47,8 @@ def test_only_the_image_that_is_close_to_a_concept_is_removed(
     assert abs(scores[0] - scores[1]) > 0.002  # the checker rounds to thousandths
     between = SafetyChecker.load(save_checker(sum(scores) / 2), "cpu")
     closer, farther = (RED, BLUE) if scores[0] > scores[1] else (BLUE, RED)
-    kept, removed = between.check([farther, closer])
-    assert (kept.image, kept.safety_score) == (farther, None)
+    stored, removed = between.check([farther, closer])
+    assert (stored.image, stored.safety_score) == (farther, None)
     assert removed.image is None
     assert removed.safety_score == pytest.approx(max(scores))
 

@@ -161,12 +161,12 @@ class Functions:
     def _call(
         self, handler: Callable[..., dict[str, Any]], event: dict[str, Any], seconds: float
     ) -> dict[str, Any]:
-        answer = handler(with_all_headers(event), lambda_context(seconds))
-        headers = {name: value for name, [value] in answer["multiValueHeaders"].items()}
+        response = handler(with_all_headers(event), lambda_context(seconds))
+        headers = {name: value for name, [value] in response["multiValueHeaders"].items()}
         is_json = headers.get("Content-Type") == "application/json"
-        return answer | {
+        return response | {
             "headers": headers,
-            "json": json.loads(answer["body"]) if is_json else None,
+            "json": json.loads(response["body"]) if is_json else None,
         }
 
 
@@ -192,7 +192,7 @@ def lambda_context(seconds: float) -> SimpleNamespace:
 
 
 def forget_process() -> None:
-    """Have the functions start anew: what they keep for a process is gone."""
+    """Restart the functions: their state of a process is gone."""
     for module in (bootstrap, observability, api):
         for cached in vars(module).values():
             if hasattr(cached, "cache_clear"):

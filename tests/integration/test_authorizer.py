@@ -20,7 +20,7 @@ from sd3.bootstrap import clients, jwt_verifier
 from sd3.domain.client import READ
 from sd3.errors import IssuerError, StorageError
 from tests.support.servers.jwt_issuer import AUDIENCE, DISCOVERY, LoopbackIssuer
-from tests.support.servers.scripted_server import answer as reply
+from tests.support.servers.scripted_server import http_reply as reply
 
 EVENT = Path(__file__).parents[2] / "events/authorizer.json"
 TABLE = "clients"
@@ -66,25 +66,25 @@ def authorize(authorization: str | None = None) -> dict[str, Any]:
     event = json.loads(EVENT.read_text())
     if authorization is not None:
         event["authorizationToken"] = authorization
-    answer: dict[str, Any] = app.handler(event, None)
-    return answer
+    http_reply: dict[str, Any] = app.handler(event, None)
+    return http_reply
 
 
-def effect(answer: dict[str, Any]) -> str:
-    [statement] = answer["policyDocument"]["Statement"]
+def effect(http_reply: dict[str, Any]) -> str:
+    [statement] = http_reply["policyDocument"]["Statement"]
     return str(statement["Effect"])
 
 
 def test_a_client_may_call_every_route_of_the_stage(store: TokenStore) -> None:
-    answer = authorize(f"Bearer {store.issue('demo')}")
-    assert answer["policyDocument"]["Statement"] == [
+    http_reply = authorize(f"Bearer {store.issue('demo')}")
+    assert http_reply["policyDocument"]["Statement"] == [
         {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": f"{API}/v1/*"}
     ]
-    assert answer["principalId"] == "demo"
-    assert answer["context"] == {"client_id": "demo", "scopes": "generate read"}
+    assert http_reply["principalId"] == "demo"
+    assert http_reply["context"] == {"client_id": "demo", "scopes": "generate read"}
 
 
-def test_the_functions_are_told_what_a_client_may_do(store: TokenStore) -> None:
+def test_the_functions_get_the_permissions_of_the_client(store: TokenStore) -> None:
     limits = {"daily_budget_micros": 5_000_000, "requests_per_minute": 60, "max_images": 4}
     token = store.issue("demo", scopes=frozenset([READ]), limits=limits)
     assert authorize(f"Bearer {token}")["context"] == {
@@ -107,9 +107,9 @@ def test_a_token_of_before_there_were_scopes_works_as_it_did(store: TokenStore) 
             "created_at": {"S": "2026-11-23T12:00:00.123456+00:00"},
         },
     )
-    answer = authorize(f"Bearer {token}")
-    assert effect(answer) == "Allow"
-    assert answer["context"] == {"client_id": "old", "scopes": "generate read"}
+    http_reply = authorize(f"Bearer {token}")
+    assert effect(http_reply) == "Allow"
+    assert http_reply["context"] == {"client_id": "old", "scopes": "generate read"}
 
 
 def test_the_scheme_may_be_written_in_lower_case(store: TokenStore) -> None:
@@ -118,9 +118,9 @@ def test_the_scheme_may_be_written_in_lower_case(store: TokenStore) -> None:
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "", "Bearer sd3_short", "x"])
 def test_an_unknown_token_is_denied(store: TokenStore, authorization: str | None) -> None:
-    answer = authorize(authorization)
-    assert effect(answer) == "Deny"
-    assert answer["context"] == {}
+    http_reply = authorize(authorization)
+    assert effect(http_reply) == "Deny"
+    assert http_reply["context"] == {}
 
 
 def test_a_token_under_another_scheme_is_denied(store: TokenStore) -> None:
@@ -157,12 +157,12 @@ def test_a_table_that_cannot_be_read_is_no_verdict(store: TokenStore) -> None:
 # ---- JWTs ----------------------------------------------------------------------------------------
 
 
-def test_whoever_the_issuer_knows_is_let_in(signing: LoopbackIssuer) -> None:
-    answer = authorize(f"Bearer {signing.token(scope='openid generate')}")
+def test_a_token_of_the_issuer_is_accepted(signing: LoopbackIssuer) -> None:
+    http_reply = authorize(f"Bearer {signing.token(scope='openid generate')}")
     name = client_id_of(signing.url, "user|7")
-    assert effect(answer) == "Allow"
-    assert answer["principalId"] == name
-    assert answer["context"] == {"client_id": name, "scopes": "generate"}
+    assert effect(http_reply) == "Allow"
+    assert http_reply["principalId"] == name
+    assert http_reply["context"] == {"client_id": name, "scopes": "generate"}
 
 
 def test_our_own_tokens_work_beside_jwts(signing: LoopbackIssuer, store: TokenStore) -> None:
@@ -172,8 +172,8 @@ def test_our_own_tokens_work_beside_jwts(signing: LoopbackIssuer, store: TokenSt
 
 @pytest.mark.parametrize("wrong", [{"aud": "other"}, {"exp": 1}, {"header": {"kid": "x"}}])
 def test_a_bad_jwt_is_denied(signing: LoopbackIssuer, wrong: dict[str, Any]) -> None:
-    answer = authorize(f"Bearer {signing.token(**wrong)}")
-    assert (effect(answer), answer["context"]) == ("Deny", {})
+    http_reply = authorize(f"Bearer {signing.token(**wrong)}")
+    assert (effect(http_reply), http_reply["context"]) == ("Deny", {})
 
 
 def test_an_issuer_that_is_down_is_no_verdict(signing: LoopbackIssuer) -> None:

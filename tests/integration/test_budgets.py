@@ -1,4 +1,4 @@
-"""Budgets, rates, dry runs and usage at the HTTP doors: the functions on moto."""
+"""Budgets, rates, dry runs and usage over HTTP: the functions on moto."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,9 @@ from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import FakeUpstream
 
 
-def asking(*, job_id: str, budget: int | None = None, rate: int | None = None, **body: Any) -> Any:
+def request_with_limits(
+    *, job_id: str, budget: int | None = None, rate: int | None = None, **body: Any
+) -> Any:
     """A request of a client with these limits; its image takes 30 000 micro-dollars."""
     return limited(load_event("generate", **body), budget, rate, job_id=job_id)
 
@@ -27,10 +29,10 @@ def limited(event: dict[str, Any], budget: int | None, rate: int | None, *, job_
 
 
 def today(functions: Functions, budget: int | None = None) -> dict[str, Any]:
-    answer = functions.jobs(limited(load_event("usage"), budget, None, job_id="u"))
-    assert answer["statusCode"] == 200
-    assert answer["headers"]["Cache-Control"] == "no-store"
-    found: dict[str, Any] = answer["json"]["today"]
+    response = functions.jobs(limited(load_event("usage"), budget, None, job_id="u"))
+    assert response["statusCode"] == 200
+    assert response["headers"]["Cache-Control"] == "no-store"
+    found: dict[str, Any] = response["json"]["today"]
     return found
 
 
@@ -45,12 +47,12 @@ def messages(aws: Aws) -> int:
 def test_what_exceeds_the_budget_is_a_402_and_changes_nothing(
     aws: Aws, functions: Functions, upstream: FakeUpstream
 ) -> None:
-    assert functions.generate(asking(job_id="a", budget=50_000))["statusCode"] == 200
-    refused = functions.generate(asking(job_id="b", budget=50_000))
-    assert (refused["statusCode"], refused["json"]["code"]) == (402, "budget_exceeded")
-    assert "Retry-After" not in refused["headers"]
+    assert functions.generate(request_with_limits(job_id="a", budget=50_000))["statusCode"] == 200
+    rejected = functions.generate(request_with_limits(job_id="b", budget=50_000))
+    assert (rejected["statusCode"], rejected["json"]["code"]) == (402, "budget_exceeded")
+    assert "Retry-After" not in rejected["headers"]
     midnight = datetime.now(UTC).date() + timedelta(days=1)
-    assert refused["json"]["message"] == (
+    assert rejected["json"]["message"] == (
         "This takes $0.03, and of the budget of $0.05 a day $0.02 is left;"
         f" it resets at {midnight}T00:00:00Z."
     )
@@ -60,35 +62,35 @@ def test_what_exceeds_the_budget_is_a_402_and_changes_nothing(
     assert (used["cost_usd"], used["reserved_usd"], used["left_usd"]) == (0.03, 0, 0.02)
 
 
-def test_who_goes_on_asking_fills_no_queue(aws: Aws, functions: Functions) -> None:
+def test_rejected_requests_do_not_fill_the_queue(aws: Aws, functions: Functions) -> None:
     for number in range(20):
-        functions.generate(asking(job_id=f"j-{number}", rate=1))
-    # The job's own, and those of the first refusals: a minute can end between two calls.
+        functions.generate(request_with_limits(job_id=f"j-{number}", rate=1))
+    # The job's own, and those of the first rejections: a minute can end between two calls.
     assert messages(aws) <= 4
 
 
-def test_one_request_too_many_is_a_429_that_says_when_to_ask_again(functions: Functions) -> None:
-    answers = [functions.generate(asking(job_id=f"j-{n}", rate=2)) for n in range(5)]
-    assert [answer["statusCode"] for answer in answers[:2]] == [200, 200]
-    refused = [answer for answer in answers if answer["statusCode"] != 200]
-    assert {(one["statusCode"], one["json"]["code"]) for one in refused} == {(429, "rate_limited")}
-    assert all(1 <= int(one["headers"]["Retry-After"]) <= 60 for one in refused)
+def test_one_request_too_many_is_a_429_with_retry_after(functions: Functions) -> None:
+    responses = [functions.generate(request_with_limits(job_id=f"j-{n}", rate=2)) for n in range(5)]
+    assert [response["statusCode"] for response in responses[:2]] == [200, 200]
+    rejected = [response for response in responses if response["statusCode"] != 200]
+    assert {(one["statusCode"], one["json"]["code"]) for one in rejected} == {(429, "rate_limited")}
+    assert all(1 <= int(one["headers"]["Retry-After"]) <= 60 for one in rejected)
 
 
 @pytest.mark.parametrize(
     ("error", "cost"), [(ContentPolicyError("no"), 0), (UpstreamResponseError("cut off"), 0.03)]
 )
-def test_an_end_keeps_what_may_have_been_charged_and_refunds_the_rest(
+def test_an_ended_job_records_possible_charges_and_refunds_the_rest(
     functions: Functions, upstream: FakeUpstream, error: Any, cost: float
 ) -> None:
     upstream.errors = [error]
-    assert functions.generate(asking(job_id="a", budget=30_000))["statusCode"] != 200
+    assert functions.generate(request_with_limits(job_id="a", budget=30_000))["statusCode"] != 200
     used = today(functions, 30_000)
     assert (used["cost_usd"], used["reserved_usd"], used["pictures"]) == (cost, 0, 0)
 
 
 def test_a_queued_job_is_reserved_until_its_worker_settles_it(functions: Functions) -> None:
-    event = asking(job_id="0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10", budget=50_000)
+    event = request_with_limits(job_id="0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10", budget=50_000)
     event["headers"]["Prefer"] = "respond-async"
     assert functions.generate(event)["statusCode"] == 202
     waiting = today(functions, 50_000)
@@ -98,24 +100,24 @@ def test_a_queued_job_is_reserved_until_its_worker_settles_it(functions: Functio
     assert (ended["cost_usd"], ended["reserved_usd"], ended["pictures"]) == (0.03, 0, 1)
 
 
-def test_a_key_that_is_known_is_answered_when_nothing_is_left(functions: Functions) -> None:
+def test_a_known_key_returns_its_job_when_the_budget_is_used_up(functions: Functions) -> None:
     def repeated(job_id: str) -> Any:
-        event = asking(job_id=job_id, budget=30_000, rate=1)
+        event = request_with_limits(job_id=job_id, budget=30_000, rate=1)
         event["headers"]["Idempotency-Key"] = "key"
         return functions.generate(event)["json"]
 
     first = repeated("a")
-    assert functions.generate(asking(job_id="b", budget=30_000))["statusCode"] == 402
+    assert functions.generate(request_with_limits(job_id="b", budget=30_000))["statusCode"] == 402
     assert repeated("c")["id"] == first["id"] == "a"
 
 
-def test_a_dry_run_is_answered_and_leaves_nothing(
+def test_a_dry_run_returns_a_quote_and_stores_nothing(
     aws: Aws, functions: Functions, upstream: FakeUpstream
 ) -> None:
-    event = asking(job_id="a", budget=50_000, rate=1, dry_run=True)
+    event = request_with_limits(job_id="a", budget=50_000, rate=1, dry_run=True)
     event["headers"]["Idempotency-Key"] = "key"
-    answer = functions.generate(event)
-    assert (answer["statusCode"], answer["json"]) == (
+    response = functions.generate(event)
+    assert (response["statusCode"], response["json"]) == (
         200,
         {
             "dry_run": True,
@@ -135,18 +137,18 @@ def test_a_dry_run_is_answered_and_leaves_nothing(
     ("body", "status"),
     [({"num_images": 2}, 402), ({"steps": 0}, 422), ({"init_image_id": "f" * 32}, 422)],
 )
-def test_a_dry_run_is_refused_as_the_call_would_be(
+def test_a_dry_run_is_rejected_like_the_real_request(
     functions: Functions, body: dict[str, Any], status: int
 ) -> None:
-    event = asking(job_id="a", budget=50_000, dry_run=True, **body)
+    event = request_with_limits(job_id="a", budget=50_000, dry_run=True, **body)
     assert functions.generate(event)["statusCode"] == status
 
 
-def test_usage_is_of_all_who_generate_with_limits_or_without(functions: Functions) -> None:
-    functions.generate(asking(job_id="a", num_images=2))
-    answer = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))["json"]
+def test_usage_is_recorded_with_and_without_limits(functions: Functions) -> None:
+    functions.generate(request_with_limits(job_id="a", num_images=2))
+    response = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))["json"]
     date = datetime.now(UTC).date()
-    assert answer == {
+    assert response == {
         "client_id": "demo",
         "today": {
             "date": date.isoformat(),
@@ -169,5 +171,5 @@ def test_usage_is_of_all_who_generate_with_limits_or_without(functions: Function
 
 def test_a_ledger_that_cannot_be_read_is_a_500(aws: Aws, functions: Functions) -> None:
     aws.dynamodb.delete_table(TableName="usage")
-    answer = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))
-    assert (answer["statusCode"], answer["json"]["code"]) == (500, "internal_error")
+    response = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))
+    assert (response["statusCode"], response["json"]["code"]) == (500, "internal_error")

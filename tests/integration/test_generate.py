@@ -31,12 +31,12 @@ def job_items(aws: Aws) -> list[dict[str, Any]]:
     return [dict(item) for item in aws.dynamodb.scan(TableName="jobs")["Items"]]
 
 
-def test_the_sample_request_is_generated_stored_and_answered(
+def test_the_sample_request_is_generated_stored_and_returned(
     functions: Functions, aws: Aws
 ) -> None:
-    answer = functions.generate(load_event("generate"))
-    assert answer["statusCode"] == 200
-    job = answer["json"]
+    response = functions.generate(load_event("generate"))
+    assert response["statusCode"] == 200
+    job = response["json"]
     assert job["id"] == JOB_ID
     assert job["status"] == "succeeded"
     assert job["cost_usd"] == 0.03
@@ -68,23 +68,23 @@ def test_the_sample_request_is_generated_stored_and_answered(
 
 
 def test_sixteen_images_are_all_stored_in_order(functions: Functions, aws: Aws) -> None:
-    answer = functions.generate(load_event("generate", num_images=16, steps=7, seed=1))
-    assert [image["seed"] for image in answer["json"]["images"]] == list(range(1, 17))
+    response = functions.generate(load_event("generate", num_images=16, steps=7, seed=1))
+    assert [image["seed"] for image in response["json"]["images"]] == list(range(1, 17))
     assert len(stored_keys(aws)) == 16
-    for index, stored in enumerate(answer["json"]["images"]):
+    for index, stored in enumerate(response["json"]["images"]):
         assert stored["sha256"] == hashlib.sha256(sample_image(index).data).hexdigest()
 
 
-def test_neither_links_nor_images_are_kept_in_the_table(functions: Functions, aws: Aws) -> None:
+def test_neither_links_nor_images_are_stored_in_the_table(functions: Functions, aws: Aws) -> None:
     functions.generate(load_event("generate", response_format="b64_json"))
     text = json.dumps(job_items(aws))
     assert "X-Amz-Signature" not in text
     assert base64.b64encode(sample_image().data).decode()[:100] not in text
 
 
-def test_b64_json_answers_the_images_themselves_too(functions: Functions) -> None:
-    answer = functions.generate(load_event("generate", response_format="b64_json"))
-    (image,) = answer["json"]["images"]
+def test_b64_json_returns_the_images_themselves_too(functions: Functions) -> None:
+    response = functions.generate(load_event("generate", response_format="b64_json"))
+    (image,) = response["json"]["images"]
     assert base64.b64decode(image["image_b64"]) == sample_image().data
     assert image["url"]
 
@@ -108,7 +108,7 @@ def test_octoais_own_client_gets_the_images_that_it_reads(functions: Functions) 
         (UpstreamUnavailableError("down"), 503, "upstream_unavailable", "5"),
     ],
 )
-def test_an_upstreams_failure_is_answered_with_its_code_and_job(
+def test_an_upstreams_failure_returns_its_code_and_job(
     functions: Functions,
     upstream: FakeUpstream,
     error: Sd3Error,
@@ -117,18 +117,18 @@ def test_an_upstreams_failure_is_answered_with_its_code_and_job(
     retry_after: str | None,
 ) -> None:
     upstream.errors = [error] * 3
-    answer = functions.generate(load_event("generate"))
-    assert answer["statusCode"] == status
-    assert answer["json"] == {
+    response = functions.generate(load_event("generate"))
+    assert response["statusCode"] == status
+    assert response["json"] == {
         "code": code,
         "message": error.message,
         "request_id": JOB_ID,
         "job_id": JOB_ID,
     }
-    assert answer["headers"].get("Retry-After") == retry_after
+    assert response["headers"].get("Retry-After") == retry_after
 
 
-def test_an_upstream_that_keeps_failing_is_not_called_and_that_is_said_at_once(
+def test_an_upstream_that_always_fails_is_not_called_and_the_error_is_immediate(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     upstream.errors = [UpstreamFailedError("500")] * 9
@@ -139,9 +139,9 @@ def test_an_upstream_that_keeps_failing_is_not_called_and_that_is_said_at_once(
         return functions.generate(event)
 
     assert [ask(number)["statusCode"] for number in range(5)] == [502] * 5
-    refused = ask(5)
-    assert (refused["statusCode"], refused["json"]["code"]) == (503, "upstream_unavailable")
-    assert 1 <= int(refused["headers"]["Retry-After"]) <= 5
+    rejected = ask(5)
+    assert (rejected["statusCode"], rejected["json"]["code"]) == (503, "upstream_unavailable")
+    assert 1 <= int(rejected["headers"]["Retry-After"]) <= 5
     assert len(upstream.calls) == 5
 
 
@@ -158,15 +158,15 @@ def test_an_upstream_that_keeps_failing_is_not_called_and_that_is_said_at_once(
         ('{"prompt": "' + "x" * (6 * 1024 * 1024) + '"}', 413, "too_large"),
     ],
 )
-def test_a_bad_body_is_answered_with_its_code_and_changes_nothing(
+def test_an_invalid_body_returns_its_error_code_and_changes_nothing(
     functions: Functions, aws: Aws, body: str | None, status: int, code: str
 ) -> None:
-    answer = functions.generate(load_event("generate") | {"body": body})
-    assert answer["statusCode"] == status
-    assert answer["json"]["code"] == code
-    assert answer["json"]["request_id"] == JOB_ID
-    assert "job_id" not in answer["json"]
-    assert ("detail" in answer["json"]) == (status == 422)
+    response = functions.generate(load_event("generate") | {"body": body})
+    assert response["statusCode"] == status
+    assert response["json"]["code"] == code
+    assert response["json"]["request_id"] == JOB_ID
+    assert "job_id" not in response["json"]
+    assert ("detail" in response["json"]) == (status == 422)
     assert not job_items(aws)
     assert not stored_keys(aws)
 
@@ -200,10 +200,10 @@ def test_only_json_is_taken(functions: Functions, content_type: str | None, stat
     event["headers"].pop("Content-Type")
     if content_type:
         event["headers"]["content-type"] = content_type
-    answer = functions.generate(event)
-    assert answer["statusCode"] == status
+    response = functions.generate(event)
+    assert response["statusCode"] == status
     if status == 415:
-        assert answer["json"]["code"] == "unsupported_media_type"
+        assert response["json"]["code"] == "unsupported_media_type"
 
 
 def test_a_body_in_base64_is_read(functions: Functions) -> None:
@@ -229,8 +229,8 @@ def test_a_slow_upstream_leaves_the_job_to_the_queue(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     upstream.errors = [UpstreamTimeoutError("slow")]
-    answer = functions.generate(load_event("generate"))
-    assert (answer["statusCode"], answer["json"]["code"]) == (504, "still_running")
+    response = functions.generate(load_event("generate"))
+    assert (response["statusCode"], response["json"]["code"]) == (504, "still_running")
     job = functions.jobs(load_event("job"))["json"]
     assert (job["id"], job["status"], job["cost_usd"]) == (JOB_ID, "queued", 0.03)
 
@@ -243,20 +243,20 @@ def test_failing_storage_is_an_internal_error_without_a_trace(
         aws.dynamodb.delete_table(TableName="jobs")
     else:
         aws.s3.delete_bucket(Bucket="images")
-    answer = functions.generate(load_event("generate"))
-    assert answer["statusCode"] == 500
-    assert answer["json"]["code"] == "internal_error"
-    assert "Traceback" not in answer["body"]
-    assert "NoSuch" not in answer["body"]
+    response = functions.generate(load_event("generate"))
+    assert response["statusCode"] == 500
+    assert response["json"]["code"] == "internal_error"
+    assert "Traceback" not in response["body"]
+    assert "NoSuch" not in response["body"]
 
 
 def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
     functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
     upstream.calls = None  # type: ignore[assignment] # makes the fake fail as a bug of ours would
-    answer = functions.generate(load_event("generate"))
-    assert answer["statusCode"] == 500
-    assert answer["json"] == {
+    response = functions.generate(load_event("generate"))
+    assert response["statusCode"] == 500
+    assert response["json"] == {
         "code": "internal_error",
         "message": "Something went wrong here.",
         "request_id": JOB_ID,
@@ -268,7 +268,7 @@ def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
 
 
 @pytest.mark.parametrize("origin", ["https://app.example.com", "https://admin.example.com"])
-def test_a_page_of_an_allowed_origin_may_read_answers_and_errors(
+def test_a_page_of_an_allowed_origin_may_read_responses_and_errors(
     functions: Functions, origin: str
 ) -> None:
     for body in ({}, {"seed": 0}):

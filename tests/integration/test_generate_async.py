@@ -38,17 +38,17 @@ def messages(aws: Aws) -> list[str]:
     return [message["Body"] for message in received.get("Messages", [])]
 
 
-def test_who_prefers_not_to_wait_gets_the_queued_job_and_its_address(
+def test_respond_async_returns_the_queued_job_and_its_address(
     functions: Functions, aws: Aws, upstream: FakeUpstream
 ) -> None:
-    answer = functions.generate(event(Prefer="respond-async"))
-    assert (answer["statusCode"], answer["json"]["status"]) == (202, "queued")
-    assert answer["json"]["images"] == []
-    headers = answer["headers"]
+    response = functions.generate(event(Prefer="respond-async"))
+    assert (response["statusCode"], response["json"]["status"]) == (202, "queued")
+    assert response["json"]["images"] == []
+    headers = response["headers"]
     assert urljoin(URL, headers["Location"]) == "https://api.example.com/v1/jobs/job-1"
     assert (headers["Retry-After"], headers["Preference-Applied"]) == ("2", "respond-async")
     assert messages(aws) == ['{"job_id":"job-1"}']
-    assert functions.jobs(job_event("job-1"))["json"] == answer["json"]
+    assert functions.jobs(job_event("job-1"))["json"] == response["json"]
     assert not upstream.calls
 
 
@@ -62,15 +62,15 @@ def test_the_preference_is_found_among_others(functions: Functions, values: list
     assert functions.generate(sample)["statusCode"] == 202
 
 
-def test_long_work_is_queued_without_being_asked_for(functions: Functions) -> None:
-    answer = functions.generate(event(body={"num_images": 16}))
-    assert answer["statusCode"] == 202
-    assert "Preference-Applied" not in answer["headers"]
+def test_a_long_job_is_queued_without_a_preference(functions: Functions) -> None:
+    response = functions.generate(event(body={"num_images": 16}))
+    assert response["statusCode"] == 202
+    assert "Preference-Applied" not in response["headers"]
 
 
 def test_other_preferences_change_nothing(functions: Functions, aws: Aws) -> None:
-    answer = functions.generate(event(Prefer='wait=0, return=minimal, note="respond-async"'))
-    assert answer["statusCode"] == 200
+    response = functions.generate(event(Prefer='wait=0, return=minimal, note="respond-async"'))
+    assert response["statusCode"] == 200
     assert messages(aws) == []  # the one that waits for the death of the function is delayed
 
 
@@ -92,16 +92,16 @@ def test_a_repeated_call_is_the_same_job_whether_it_runs_or_has_ended(
 
 def test_a_key_with_another_request_is_a_409(functions: Functions) -> None:
     functions.generate(event("job-1", Idempotency_Key="a"))
-    answer = functions.generate(event("job-2", Idempotency_Key="a", body={"steps": 31}))
-    assert (answer["statusCode"], answer["json"]["code"]) == (409, "idempotency_mismatch")
+    response = functions.generate(event("job-2", Idempotency_Key="a", body={"steps": 31}))
+    assert (response["statusCode"], response["json"]["code"]) == (409, "idempotency_mismatch")
     assert functions.jobs(job_event("job-2"))["statusCode"] == 404
 
 
 def test_a_key_that_cannot_be_is_a_422(functions: Functions, aws: Aws) -> None:
     for key in ("", "x" * 256, "a\tb", "\x00", "schlüssel"):
-        answer = functions.generate(event(Idempotency_Key=key))
-        assert answer["statusCode"] == 422
-        assert answer["json"]["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+        response = functions.generate(event(Idempotency_Key=key))
+        assert response["statusCode"] == 422
+        assert response["json"]["detail"][0]["loc"] == ["header", "Idempotency-Key"]
     assert aws.dynamodb.scan(TableName="jobs")["Count"] == 0
     assert functions.generate(event(Idempotency_Key="x" * 255))["statusCode"] == 200
 
@@ -110,19 +110,19 @@ def test_of_many_calls_with_one_key_at_once_one_generates(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     # Not through the handler: Lambda gives a process one request at a time, and Powertools'
-    # resolver keeps it in a class.
+    # resolver stores it in a class.
     def generate(number: int) -> JobResponse:
         context = RequestContext("demo", f"job-{number}", seconds=60, idempotency_key="a")
         return job_service().generate(GenerateRequest(prompt="a fox"), context)
 
     with ThreadPoolExecutor(5) as threads:
-        answers = list(threads.map(generate, range(10)))
-    assert {answer.status for answer in answers} <= {
+        jobs = list(threads.map(generate, range(10)))
+    assert {response.status for response in jobs} <= {
         JobStatus.QUEUED,
         JobStatus.RUNNING,
         JobStatus.SUCCEEDED,
     }
-    assert len({answer.id for answer in answers}) == 1
+    assert len({response.id for response in jobs}) == 1
     assert len(upstream.calls) == 1
 
 
@@ -140,10 +140,10 @@ def test_a_slow_upstream_is_a_504_and_its_key_finds_the_job_that_goes_on(
     functions: Functions, aws: Aws, upstream: FakeUpstream
 ) -> None:
     upstream.errors = [UpstreamTimeoutError("slow")]
-    answer = functions.generate(event("job-1", Idempotency_Key="a"))
-    assert (answer["statusCode"], answer["json"]["code"]) == (504, "still_running")
-    assert answer["json"]["job_id"] == "job-1"
-    assert answer["headers"]["Retry-After"] == "5"
+    response = functions.generate(event("job-1", Idempotency_Key="a"))
+    assert (response["statusCode"], response["json"]["code"]) == (504, "still_running")
+    assert response["json"]["job_id"] == "job-1"
+    assert response["headers"]["Retry-After"] == "5"
     assert messages(aws) == ['{"job_id":"job-1"}']
     again = functions.generate(event("job-2", Idempotency_Key="a"))
     assert (again["statusCode"], again["json"]["id"]) == (202, "job-1")

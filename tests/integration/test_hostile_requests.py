@@ -19,7 +19,7 @@ FORGED: Final = '\n{"level":"ERROR","forged":true}\r\n\x1b[2J\x00'
 """A line of its own, were it logged as it is."""
 
 
-def kept(aws: Aws) -> list[str]:
+def stored(aws: Aws) -> list[str]:
     """Ids of all that is in the jobs table, and keys of all that is in the bucket."""
     items = aws.dynamodb.scan(TableName="jobs")["Items"]
     objects = aws.s3.list_objects_v2(Bucket="images").get("Contents", [])
@@ -61,14 +61,14 @@ def of_depth(depth: int) -> str:
         ('{"prompt": "x"}', True, 400),
     ],
 )
-def test_a_hostile_body_is_refused_and_leaves_nothing(
+def test_a_hostile_body_is_rejected_and_leaves_nothing(
     functions: Functions, aws: Aws, body: str | None, is_base64: bool, status: int
 ) -> None:
     event = load_event("generate") | {"body": body, "isBase64Encoded": is_base64}
-    answer = functions.generate(event)
+    response = functions.generate(event)
     code = {400: "invalid_json", 422: "validation_error"}[status]
-    assert (answer["statusCode"], answer["json"]["code"]) == (status, code)
-    assert kept(aws) == []
+    assert (response["statusCode"], response["json"]["code"]) == (status, code)
+    assert stored(aws) == []
 
 
 @pytest.mark.parametrize(
@@ -82,14 +82,14 @@ def test_a_hostile_body_is_refused_and_leaves_nothing(
     ],
     ids=["too large", "fewer pixels than it says", "profiles", "scans", "EXIF"],
 )
-def test_a_hostile_image_is_refused_and_leaves_nothing(
+def test_a_hostile_image_is_rejected_and_leaves_nothing(
     functions: Functions, aws: Aws, image: bytes
 ) -> None:
-    answer = functions.generate(load_event("generate", init_image=encoded(image)))
-    (error,) = answer["json"]["detail"]
-    assert (answer["statusCode"], error["loc"]) == (422, ["body", "init_image"])
+    response = functions.generate(load_event("generate", init_image=encoded(image)))
+    (error,) = response["json"]["detail"]
+    assert (response["statusCode"], error["loc"]) == (422, ["body", "init_image"])
     assert error["type"] == "picture"
-    assert kept(aws) == []
+    assert stored(aws) == []
 
 
 def test_no_length_or_coding_that_a_client_claims_is_believed(functions: Functions) -> None:
@@ -114,15 +114,15 @@ def test_an_event_without_headers_is_read(functions: Functions) -> None:
         {"Idempotency-Key": ["x" * 256]},
     ],
 )
-def test_keys_that_say_two_things_are_refused(
+def test_duplicate_keys_are_rejected(
     functions: Functions, aws: Aws, headers: dict[str, list[str]]
 ) -> None:
     event = load_event("generate")
     event["headers"] |= {name: values[-1] for name, values in headers.items()}
     event["multiValueHeaders"] |= headers
-    answer = functions.generate(event)
-    assert answer["json"]["detail"][0]["loc"] == ["header", "Idempotency-Key"]
-    assert kept(aws) == []
+    response = functions.generate(event)
+    assert response["json"]["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+    assert stored(aws) == []
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_request_id_of_a_clients_own_choice_can_be_no_other_items_key(
 ) -> None:
     event = load_event("generate")
     event["requestContext"]["requestId"] = request_id
-    answer = functions.generate(event)
-    assert answer["json"]["detail"][0]["loc"] == ["header", "X-Amzn-RequestId"]
-    assert kept(aws) == []
+    response = functions.generate(event)
+    assert response["json"]["detail"][0]["loc"] == ["header", "X-Amzn-RequestId"]
+    assert stored(aws) == []
 
 
 @pytest.mark.parametrize("name", ROUTES)
@@ -147,8 +147,8 @@ def test_a_request_id_of_a_clients_own_choice_can_be_no_other_items_key(
 def test_a_path_is_no_way_to_another_item(functions: Functions, name: str, job_id: str) -> None:
     event = load_event(name)
     event["pathParameters"]["id"] = job_id
-    answer = functions.jobs(event)
-    assert (answer["statusCode"], answer["json"]["code"]) == (404, "not_found")
+    response = functions.jobs(event)
+    assert (response["statusCode"], response["json"]["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -162,12 +162,12 @@ def test_only_the_index_itself_leads_to_an_image(functions: Functions, index: st
     assert functions.jobs(event)["statusCode"] == 404
 
 
-def test_texts_of_any_characters_are_kept_and_echoed(
+def test_texts_of_any_characters_are_stored_and_returned(
     functions: Functions, upstream: FakeUpstream
 ) -> None:
     metadata = {FORGED: FORGED, "\x00": "\u202e\U0010ffff"}
-    answer = functions.generate(load_event("generate", prompt=FORGED, metadata=metadata))
-    assert answer["statusCode"] == 200
+    response = functions.generate(load_event("generate", prompt=FORGED, metadata=metadata))
+    assert response["statusCode"] == 200
     assert upstream.calls[0].prompt == FORGED
     assert functions.jobs(load_event("job"))["json"]["metadata"] == metadata
 
@@ -212,8 +212,8 @@ def test_a_job_that_cannot_be_read_is_not_quoted(
     item |= {"status": {"S": "succeeded"}, "ttl": {"N": "9999999999"}}
     item |= {"document": {"S": '{"request": {"prompt": "canary"}, "seeds": "canary"}'}}
     aws.dynamodb.put_item(TableName="jobs", Item=item)
-    answer = functions.jobs(load_event(name))
+    response = functions.jobs(load_event(name))
     logged = capsys.readouterr().out
-    assert (answer["statusCode"], answer["json"]["code"]) == (500, "internal_error")
+    assert (response["statusCode"], response["json"]["code"]) == (500, "internal_error")
     assert "cannot be read" in logged
-    assert "canary" not in logged + answer["body"]
+    assert "canary" not in logged + response["body"]

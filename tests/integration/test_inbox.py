@@ -1,4 +1,4 @@
-"""The inbox on moto: S3's events, files and answers, and what becomes of a job in between."""
+"""The inbox on moto: S3's events, files and results, and the jobs in between."""
 
 import io
 import json
@@ -72,7 +72,7 @@ def receive(event: dict[str, Any]) -> None:
     app.handler(event, lambda_context(seconds=60))
 
 
-def answer(aws: Aws) -> Any:
+def result(aws: Aws) -> Any:
     reply = aws.s3.get_object(Bucket="images", Key=f"acme/inbox/{NAME}.json")
     assert reply["ContentType"] == "application/json"
     return json.loads(reply["Body"].read())
@@ -83,10 +83,10 @@ def messages(aws: Aws) -> list[Any]:
     return [json.loads(message["Body"])["job_id"] for message in reply.get("Messages", [])]
 
 
-def test_a_dropped_request_is_queued_and_answered(inbox: Aws) -> None:
+def test_a_request_from_the_inbox_is_queued_and_gets_a_result(inbox: Aws) -> None:
     receive(dropped(inbox, b'{"prompt": "a fox"}'))
     [job_id] = messages(inbox)
-    told = answer(inbox)
+    told = result(inbox)
     assert (told["id"], told["client_id"], told["status"]) == (job_id, "acme", "queued")
     assert "fox" not in json.dumps(told)
 
@@ -99,16 +99,16 @@ def test_the_same_event_twice_is_one_job(inbox: Aws) -> None:
     assert inbox.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 1
 
 
-def test_a_dropped_image_is_kept_for_its_job(inbox: Aws) -> None:
+def test_an_image_from_the_inbox_is_stored_for_its_job(inbox: Aws) -> None:
     receive(dropped(inbox, jpeg(), ending="png", prompt="a fox", steps="20"))
-    job_id = answer(inbox)["id"]
-    kept = inbox.s3.get_object(Bucket="images", Key=f"acme/{job_id}/init.jpg")
-    assert kept["Body"].read() == jpeg()
+    job_id = result(inbox)["id"]
+    stored = inbox.s3.get_object(Bucket="images", Key=f"acme/{job_id}/init.jpg")
+    assert stored["Body"].read() == jpeg()
 
 
-def test_a_bad_file_is_answered_with_its_error(inbox: Aws) -> None:
+def test_an_invalid_file_gets_its_error_as_result(inbox: Aws) -> None:
     receive(dropped(inbox, b'{"prompt": "a fox", "nonsense": 1}'))
-    told = answer(inbox)
+    told = result(inbox)
     assert (told["code"], told["detail"][0]["loc"]) == ("validation_error", ["body", "nonsense"])
     assert not messages(inbox)
 
@@ -118,7 +118,7 @@ def test_a_client_of_revoked_and_expired_tokens_is_none(inbox: Aws) -> None:
     TokenStore(inbox.dynamodb, "clients").issue("acme", expires_at=soon)
     TokenStore(inbox.dynamodb, "clients").revoke("acme")
     receive(dropped(inbox, b'{"prompt": "a fox"}'))
-    assert answer(inbox)["code"] == "not_found"
+    assert result(inbox)["code"] == "not_found"
     assert not messages(inbox)
 
 
@@ -128,7 +128,7 @@ def test_what_a_client_may_do_is_found_with_it(inbox: Aws) -> None:
     found = ClientStore(inbox.dynamodb, "clients").get("acme")
     assert found == Client("acme", "Acme", SCOPES, ClientLimits(max_images=1))
     receive(dropped(inbox, b'{"prompt": "a fox", "num_images": 2}'))
-    assert answer(inbox)["detail"][0]["loc"] == ["body", "num_images"]
+    assert result(inbox)["detail"][0]["loc"] == ["body", "num_images"]
 
 
 def test_the_test_event_is_ignored() -> None:
@@ -146,10 +146,10 @@ def test_a_failing_table_has_the_event_come_again(
     forget_process()
     receive(event)
     assert inbox.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 1
-    assert answer(inbox)["status"] == "queued"
+    assert result(inbox)["status"] == "queued"
 
 
-def test_a_failing_clients_table_is_told(inbox: Aws) -> None:
+def test_a_failing_clients_table_is_an_error(inbox: Aws) -> None:
     with pytest.raises(StorageError):
         ClientStore(inbox.dynamodb, "nowhere").get("acme")
 
@@ -171,7 +171,7 @@ def test_neither_prompt_nor_metadata_is_logged(
 
 
 def upload(aws: Aws, data: bytes) -> InboxObject:
-    """What S3 would say of a file that is put now."""
+    """Make S3's event of a file that is put now."""
     put = aws.s3.put_object(Bucket=INBOX, Key="acme/x", Body=data, Metadata={"prompt": "y"})
     return InboxObject(INBOX, "acme/x", put["ETag"].strip('"'), "01")
 
@@ -198,12 +198,12 @@ def test_a_file_that_was_removed_is_not_found(inbox: Aws) -> None:
         InboxFileStore(inbox.s3).read(upload(inbox, b"")._replace(key="acme/y"), max_bytes=4)
 
 
-def test_a_bucket_that_fails_is_told(inbox: Aws) -> None:
+def test_a_failing_bucket_is_a_storage_error(inbox: Aws) -> None:
     with pytest.raises(StorageError):
         InboxFileStore(inbox.s3).read(upload(inbox, b"")._replace(bucket="nowhere"), max_bytes=4)
 
 
-def test_a_file_that_breaks_off_is_told(inbox: Aws) -> None:
+def test_a_truncated_file_is_a_storage_error(inbox: Aws) -> None:
     body = StreamingBody(io.BytesIO(b"1"), content_length=4)
     s3 = Stubber(inbox.s3)
     s3.add_response("get_object", {"ContentLength": 4, "Body": body, "Metadata": {}})
@@ -238,17 +238,17 @@ def body(aws: Aws) -> bytes:
         ("", "0B", True, True),
     ],
 )
-def test_an_answer_follows_its_own_upload_and_earlier_ones_only(
+def test_a_result_replaces_only_those_of_its_own_and_earlier_uploads(
     inbox: Aws, held: str, new: str, first: bool, written: bool
 ) -> None:
-    answers = InboxResultStore(inbox.s3, "images")
-    assert answers.write(origin(held), "held", first=True)
-    assert answers.write(origin(new), "new", first=first) is written
+    results = InboxResultStore(inbox.s3, "images")
+    assert results.write(origin(held), "held", first=True)
+    assert results.write(origin(new), "new", first=first) is written
     assert body(inbox) == (b"new" if written else b"held")
 
 
 @pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"])
-def test_an_answer_that_changes_meanwhile_is_looked_at_again(inbox: Aws, code: str) -> None:
+def test_a_result_that_changes_meanwhile_is_read_again(inbox: Aws, code: str) -> None:
     with Stubber(inbox.s3) as s3:
         s3.add_client_error("head_object", "403", http_status_code=403)
         s3.add_client_error("put_object", code, http_status_code=412)
@@ -256,7 +256,7 @@ def test_an_answer_that_changes_meanwhile_is_looked_at_again(inbox: Aws, code: s
         assert InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False) is False
 
 
-def test_an_answer_that_changes_all_the_time_is_an_error(inbox: Aws) -> None:
+def test_a_result_that_always_changes_is_an_error(inbox: Aws) -> None:
     s3 = Stubber(inbox.s3)
     for _ in range(5):
         s3.add_client_error("head_object", "404", http_status_code=404)
@@ -266,7 +266,7 @@ def test_an_answer_that_changes_all_the_time_is_an_error(inbox: Aws) -> None:
 
 
 @pytest.mark.parametrize("failing", ["head_object", "put_object"])
-def test_an_answer_that_cannot_be_written_is_an_error(inbox: Aws, failing: str) -> None:
+def test_a_result_that_cannot_be_written_is_an_error(inbox: Aws, failing: str) -> None:
     s3 = Stubber(inbox.s3)
     if failing == "put_object":
         s3.add_client_error("head_object", "404", http_status_code=404)
@@ -285,7 +285,7 @@ def test_a_bucket_out_of_reach_is_an_error(inbox: Aws, operation: str) -> None:
         InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 
 
-def test_a_condition_is_kept_by_the_bucket_itself(inbox: Aws) -> None:
+def test_the_bucket_itself_enforces_a_condition(inbox: Aws) -> None:
     inbox.s3.put_object(Bucket="images", Key=KEY, Body=b"held", IfNoneMatch="*")
     with pytest.raises(ClientError, match="PreconditionFailed"):
         inbox.s3.put_object(Bucket="images", Key=KEY, Body=b"new", IfNoneMatch="*")

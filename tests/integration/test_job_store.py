@@ -27,7 +27,7 @@ def store(aws: Aws) -> JobStore:
     return JobStore(aws.dynamodb, "jobs", usage_table="usage")
 
 
-def test_a_job_is_kept_whole(store: JobStore) -> None:
+def test_a_job_is_stored_with_all_its_fields(store: JobStore) -> None:
     assert store.create(job())
     assert store.get("j", now=NOON) == job()
 
@@ -144,7 +144,7 @@ def test_a_key_is_taken_from_the_job_that_was_named_only(store: JobStore) -> Non
     assert take(store, job("c"), old="a") == IdempotencyRecord("b", "hash")
 
 
-def test_a_job_whose_id_is_taken_takes_no_key(store: JobStore) -> None:
+def test_a_job_whose_id_exists_stores_no_key(store: JobStore) -> None:
     store.create(job("a"))
     with pytest.raises(IdempotencyMismatchError):
         take(store, job("a"))

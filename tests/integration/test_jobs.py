@@ -30,21 +30,21 @@ def listing(**query: str) -> dict[str, Any]:
 
 
 def queued(functions: Functions, job_id: str | None = None) -> dict[str, Any]:
-    """A job that waits, as it was answered."""
+    """Create a queued job and return the response."""
     sample = load_event("generate")
     sample["headers"]["Prefer"] = "respond-async"
     if job_id:
         sample["requestContext"]["requestId"] = job_id
-    answer = functions.generate(sample)
-    assert answer["statusCode"] == 202
-    return answer
+    response = functions.generate(sample)
+    assert response["statusCode"] == 202
+    return response
 
 
 def test_a_generated_job_is_read_back_with_a_fresh_link(functions: Functions) -> None:
     generated = functions.generate(load_event("generate"))["json"]
-    answer = functions.jobs(event("job"))
-    assert answer["statusCode"] == 200
-    read = answer["json"]
+    response = functions.jobs(event("job"))
+    assert response["statusCode"] == 200
+    read = response["json"]
     assert read["images"][0]["url"]
     for one in (generated, read):
         one["images"][0].pop("url")
@@ -63,28 +63,28 @@ def test_another_clients_job_is_a_404_just_as_none_at_all(functions: Functions) 
 
 @pytest.mark.parametrize("job_id", ["x" * 3000, "..%2f..", "%00", "ä", "a b"])
 def test_an_id_that_cannot_be_is_a_404(functions: Functions, job_id: str) -> None:
-    answer = functions.jobs(event("job") | {"pathParameters": {"id": job_id}})
-    assert answer["statusCode"] == 404
-    assert answer["json"]["code"] == "not_found"
+    response = functions.jobs(event("job") | {"pathParameters": {"id": job_id}})
+    assert response["statusCode"] == 404
+    assert response["json"]["code"] == "not_found"
 
 
 def test_health_touches_nothing(functions: Functions, aws: Aws) -> None:
     aws.dynamodb.delete_table(TableName="jobs")
-    answer = functions.jobs(load_event("health"))
-    assert (answer["statusCode"], answer["json"]) == (200, {"status": "ok"})
+    response = functions.jobs(load_event("health"))
+    assert (response["statusCode"], response["json"]) == (200, {"status": "ok"})
 
 
 def test_an_unknown_route_is_a_404_in_our_shape(functions: Functions) -> None:
-    answer = functions.jobs(load_event("health") | {"resource": "/nowhere"})
-    assert answer["statusCode"] == 404
-    assert answer["json"]["code"] == "not_found"
+    response = functions.jobs(load_event("health") | {"resource": "/nowhere"})
+    assert response["statusCode"] == 404
+    assert response["json"]["code"] == "not_found"
 
 
-def test_no_route_tells_of_another_clients_job(functions: Functions) -> None:
+def test_no_route_reveals_another_clients_job(functions: Functions) -> None:
     functions.generate(load_event("generate"))
     for name in ROUTES:
-        answer = functions.jobs(event(name, client_id="somebody-else"))
-        assert (answer["statusCode"], answer["json"]["code"]) == (404, "not_found")
+        response = functions.jobs(event(name, client_id="somebody-else"))
+        assert (response["statusCode"], response["json"]["code"]) == (404, "not_found")
     assert functions.jobs(event("job"))["statusCode"] == 200
 
 
@@ -103,33 +103,33 @@ def test_polling_with_the_tag_is_a_304_that_signs_nothing(
     assert not signed
 
 
-def test_polling_with_another_tag_is_answered(functions: Functions) -> None:
+def test_polling_with_another_tag_returns_the_job(functions: Functions) -> None:
     queued(functions)
     assert functions.jobs(event("job", If_None_Match='"other"'))["statusCode"] == 200
 
 
-def test_a_job_that_waits_says_when_to_ask_again(functions: Functions) -> None:
+def test_a_waiting_job_has_a_retry_after(functions: Functions) -> None:
     queued(functions)
-    answer = functions.jobs(event("job", Prefer="wait=0"))
-    assert (answer["statusCode"], answer["json"]["status"]) == (200, "queued")
-    assert answer["headers"]["Retry-After"] == "2"
-    assert answer["headers"]["Preference-Applied"] == "wait=0"
-    known = functions.jobs(event("job", If_None_Match=answer["headers"]["ETag"]))
+    response = functions.jobs(event("job", Prefer="wait=0"))
+    assert (response["statusCode"], response["json"]["status"]) == (200, "queued")
+    assert response["headers"]["Retry-After"] == "2"
+    assert response["headers"]["Preference-Applied"] == "wait=0"
+    known = functions.jobs(event("job", If_None_Match=response["headers"]["ETag"]))
     assert (known["statusCode"], known["headers"]["Retry-After"]) == (304, "2")
 
 
 def test_a_job_that_has_ended_is_not_waited_for(functions: Functions) -> None:
     functions.generate(load_event("generate"))
-    answer = functions.jobs(event("job", Prefer="wait=20"))
-    assert answer["headers"]["Preference-Applied"] == "wait=20"
-    assert "Retry-After" not in answer["headers"]
+    response = functions.jobs(event("job", Prefer="wait=20"))
+    assert response["headers"]["Preference-Applied"] == "wait=20"
+    assert "Retry-After" not in response["headers"]
 
 
 def test_a_wait_that_cannot_be_is_a_422(functions: Functions) -> None:
     for wait in ("-1", "abc", "1000", "21", ""):
-        answer = functions.jobs(event("job", Prefer=f"wait={wait}"))
-        assert answer["statusCode"] == 422
-        assert answer["json"]["detail"][0]["loc"] == ["header", "Prefer"]
+        response = functions.jobs(event("job", Prefer=f"wait={wait}"))
+        assert response["statusCode"] == 422
+        assert response["json"]["detail"][0]["loc"] == ["header", "Prefer"]
 
 
 def test_jobs_are_listed_in_pages(functions: Functions) -> None:
@@ -138,10 +138,10 @@ def test_jobs_are_listed_in_pages(functions: Functions) -> None:
     seen: list[list[str]] = []
     query = {"limit": "2"}
     while query:
-        answer = functions.jobs(listing(**query))
-        assert answer["statusCode"] == 200
-        seen.append([job["id"] for job in answer["json"]["jobs"]])
-        cursor = answer["json"]["next_cursor"]
+        response = functions.jobs(listing(**query))
+        assert response["statusCode"] == 200
+        seen.append([job["id"] for job in response["json"]["jobs"]])
+        cursor = response["json"]["next_cursor"]
         query = {"limit": "2", "cursor": cursor} if cursor else {}
     assert seen == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
 
@@ -149,25 +149,27 @@ def test_jobs_are_listed_in_pages(functions: Functions) -> None:
 def test_the_sample_lists_jobs_that_succeeded_with_links(functions: Functions) -> None:
     queued(functions, "waits")
     generated = functions.generate(load_event("generate"))["json"]
-    answer = functions.jobs(event("list_jobs"))
-    (job,) = answer["json"]["jobs"]
-    assert (job["id"], answer["json"]["next_cursor"]) == (generated["id"], None)
+    response = functions.jobs(event("list_jobs"))
+    (job,) = response["json"]["jobs"]
+    assert (job["id"], response["json"]["next_cursor"]) == (generated["id"], None)
     assert job["images"][0]["url"]
-    assert answer["headers"]["Cache-Control"] == "no-store"
+    assert response["headers"]["Cache-Control"] == "no-store"
 
 
 def test_a_client_without_jobs_has_an_empty_list(functions: Functions) -> None:
     queued(functions)
-    answer = functions.jobs(event("list_jobs", client_id="somebody-else"))
-    assert answer["json"] == {"jobs": [], "next_cursor": None}
+    response = functions.jobs(event("list_jobs", client_id="somebody-else"))
+    assert response["json"] == {"jobs": [], "next_cursor": None}
 
 
 def test_a_query_that_cannot_be_is_a_422(functions: Functions) -> None:
     wrong = {"limit": "101", "status": "done", "cursor": "forged", "page": "2"}
     for name, text in wrong.items():
-        answer = functions.jobs(listing(**{name: text}))
-        assert (answer["statusCode"], answer["json"]["code"]) == (422, "validation_error")
-        assert [field_error["loc"] for field_error in answer["json"]["detail"]] == [["query", name]]
+        response = functions.jobs(listing(**{name: text}))
+        assert (response["statusCode"], response["json"]["code"]) == (422, "validation_error")
+        assert [field_error["loc"] for field_error in response["json"]["detail"]] == [
+            ["query", name]
+        ]
 
 
 def test_another_clients_cursor_is_a_422(functions: Functions) -> None:
@@ -194,8 +196,8 @@ def test_a_deleted_job_is_gone_with_its_images(functions: Functions, aws: Aws) -
     assert "Content-Type" not in deleted["headers"]
     assert "Contents" not in aws.s3.list_objects_v2(Bucket="images")
     for name in ROUTES:
-        answer = functions.jobs(event(name))
-        assert (answer["statusCode"], answer["json"]["code"]) == (410, "gone")
+        response = functions.jobs(event(name))
+        assert (response["statusCode"], response["json"]["code"]) == (410, "gone")
         other = functions.jobs(event(name, client_id="somebody-else"))
         assert (other["statusCode"], other["json"]["code"]) == (404, "not_found")
     assert functions.jobs(listing())["json"]["jobs"] == []
@@ -206,13 +208,13 @@ def test_the_address_of_an_image_leads_to_a_link_signed_now(
 ) -> None:
     upstream.removed = {1}
     functions.generate(load_event("generate", num_images=2))
-    answer = functions.jobs(event("image", Origin="https://app.example.com"))
-    assert (answer["statusCode"], answer["body"]) == (302, "")
-    address = urlsplit(answer["headers"]["Location"])
+    response = functions.jobs(event("image", Origin="https://app.example.com"))
+    assert (response["statusCode"], response["body"]) == (302, "")
+    address = urlsplit(response["headers"]["Location"])
     assert address.path.endswith(f"/{event('image')['pathParameters']['id']}/0.jpg")
     assert "X-Amz-Signature" in address.query
-    assert answer["headers"]["Cache-Control"] == "no-store"
-    exposed = answer["headers"]["Access-Control-Expose-Headers"]
+    assert response["headers"]["Cache-Control"] == "no-store"
+    exposed = response["headers"]["Access-Control-Expose-Headers"]
     assert exposed == "Location, Retry-After, ETag, Preference-Applied"
     for index in ("1", "2", "-1", "x"):
         missing = event("image")

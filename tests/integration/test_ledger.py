@@ -1,4 +1,4 @@
-"""The ledger on moto: whatever is written, in whatever order, it has what the jobs say."""
+"""The ledger on moto: whatever is written, in whatever order, it agrees with the jobs."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +40,7 @@ BUDGET: Final = ClientLimits(daily_budget_micros=100_000)
 QUOTE: Final = Quote(upstream="fake", micros=30_000)
 LATE: Final = NOON + timedelta(hours=1)
 JOBS: Final = 3
-FATES: Final = st.sampled_from(["done"] * 4 + ["not sent", "answer lost", "repeated"])
+FATES: Final = st.sampled_from(["done"] * 4 + ["not sent", "response lost", "repeated"])
 
 
 def queued(job_id: str = "a", **changes: Any) -> Job:
@@ -115,7 +115,7 @@ class Histories(RuleBasedStateMachine):
         before = self.recorded().committed
         self.connection.fate = fate
         try:
-            done = self.made(job, key, limits)
+            done = self.created(job, key, limits)
         except BudgetExceededError:
             assert before + micros > 100_000
         except StorageError:
@@ -123,7 +123,7 @@ class Histories(RuleBasedStateMachine):
         else:
             assert not (done and limits is BUDGET and before + micros > 100_000)
 
-    def made(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
+    def created(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
         if key is None:
             return self.store.create(job, limits=limits) is not None
         found = self.store.create_once(job, key, fingerprint="hash", instead_of=None, limits=limits)
@@ -144,20 +144,20 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), fate=FATES, late=st.booleans())
     def delete(self, data: Any, fate: str, late: bool) -> None:
         job = self.read_by_somebody(data, late=late)
-        kept = self.kept(job.id)
+        stored = self.stored(job.id)
         self.connection.fate = fate
         with suppress(LeaseLostError, StorageError):
             self.store.delete(job, now=NOON)
         self.connection.fate = "done"
-        if kept and not self.kept(job.id):
-            self.deleted.append(kept)
+        if stored and not self.stored(job.id):
+            self.deleted.append(stored)
 
     def read_by_somebody(self, data: Any, *, late: bool) -> Job:
         """A job as it is, or as somebody who comes late has seen it."""
         versions = self.seen[data.draw(st.sampled_from(sorted(self.seen)))]
         return data.draw(st.sampled_from(versions)) if late else versions[-1]
 
-    def kept(self, job_id: str) -> Job | None:
+    def stored(self, job_id: str) -> Job | None:
         try:
             return self.store.get(job_id, now=NOON)
         except Sd3Error:
@@ -170,7 +170,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def the_ledger_is_the_sum_of_the_jobs(self) -> None:
         self.connection.fate = "done"
-        jobs = [job for job_id in self.ids if (job := self.kept(job_id))]
+        jobs = [job for job_id in self.ids if (job := self.stored(job_id))]
         for job in jobs:
             versions = self.seen.setdefault(job.id, [])
             if job not in versions:
@@ -211,9 +211,7 @@ def recorded(aws: Aws, day: str = DAY) -> UsageEntry:
     return days[0].usage if days else NO_USAGE
 
 
-def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
-    aws: Aws, store: JobStore
-) -> None:
+def test_a_stale_reader_of_a_requeued_attempt_records_nothing(aws: Aws, store: JobStore) -> None:
     store.create(queued())
     store.save(started(store.get("a", now=NOON)))
     seen = store.get("a", now=NOON)
@@ -223,7 +221,7 @@ def test_who_has_seen_an_attempt_that_went_back_to_the_queue_books_nothing(
     assert recorded(aws) == UsageEntry(reserved=30_000, spent=30_000)
 
 
-def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
+def test_the_whole_cost_of_a_job_belongs_to_the_day_of_its_creation(
     aws: Aws, store: JobStore
 ) -> None:
     store.create(queued(created_at=NOON - timedelta(hours=13)))
@@ -233,16 +231,14 @@ def test_all_that_a_job_costs_belongs_to_the_day_on_which_it_was_made(
     assert recorded(aws, "2026-11-22") == UsageEntry(spent=30_000, images=1)
 
 
-def test_a_job_that_nobody_has_a_quote_for_is_booked_when_it_is_claimed(
-    aws: Aws, store: JobStore
-) -> None:
+def test_a_job_without_a_quote_is_recorded_when_it_is_claimed(aws: Aws, store: JobStore) -> None:
     store.create(queued(quote=None))
     assert recorded(aws) == NO_USAGE
     store.save(started(store.get("a", now=NOON)))
     assert recorded(aws) == UsageEntry(reserved=30_000)
 
 
-def test_a_budget_that_is_too_small_for_the_first_job_of_a_day_refuses_it(
+def test_a_budget_that_is_too_small_for_the_first_job_of_a_day_rejects_it(
     aws: Aws, store: JobStore
 ) -> None:
     with pytest.raises(BudgetExceededError, match=r"takes \$0\.03, .* \$0\.02 is left"):
@@ -290,7 +286,7 @@ def take(store: JobStore, job: Job, limits: ClientLimits) -> IdempotencyRecord |
     return found if isinstance(found, IdempotencyRecord) else None
 
 
-def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> None:
+def test_a_rejection_is_repeated_without_a_call(store: JobStore) -> None:
     limits = ClientLimits(daily_budget_micros=50_000)
     store.create(queued("a"), limits=limits)
     store.repeat_rejection("ann", 30_000, limits=limits, now=NOON)
@@ -301,7 +297,7 @@ def test_what_was_refused_is_refused_again_without_a_call(store: JobStore) -> No
     store.repeat_rejection("bob", 40_000, limits=limits, now=NOON)
 
 
-def test_twenty_at_once_are_all_booked(aws: Aws) -> None:
+def test_twenty_concurrent_jobs_are_all_recorded(aws: Aws) -> None:
     contended = Contended(aws.dynamodb)
     store = JobStore(cast("Any", contended), "jobs", usage_table="usage")
 

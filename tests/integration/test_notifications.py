@@ -1,4 +1,4 @@
-"""The end of jobs on moto: what the table's stream tells becomes events and answers."""
+"""The end of jobs on moto: changes in the table's stream become events and results."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ Received = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def received(functions: Functions) -> Iterator[Received]:
-    """The entries that the bus was given since it was last asked, their details read."""
+    """Return the entries that were sent to the bus since the last call, their details parsed."""
     entries: list[dict[str, Any]] = []
 
     def note(params: dict[str, Any], **_: Any) -> None:
@@ -45,7 +45,7 @@ def received(functions: Functions) -> Iterator[Received]:
 
 
 def the_job() -> Job:
-    """The job that events/notifications.json tells of."""
+    """Return the job of events/notifications.json."""
     return job_from(load_event("notifications")["Records"][0]["dynamodb"]["NewImage"])
 
 
@@ -72,7 +72,7 @@ def ends(count: int, **fields: Any) -> dict[str, Any]:
     return {"Records": records}
 
 
-def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None:
+def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -> None:
     assert app.handler(load_event("notifications"), lambda_context()) == DONE
     [event] = received()
     assert (event["Source"], event["DetailType"]) == ("sd3.jobs", "Image Job Ended")
@@ -109,26 +109,26 @@ def test_a_job_that_has_ended_is_announced(aws: Aws, received: Received) -> None
         "metadata": {"order": "7"},
         "error": None,
     }
-    answer = json.loads(aws.s3.get_object(Bucket="images", Key=ANSWER)["Body"].read())
-    assert answer["images"][0].pop("url") == f"s3://images/{key}"
-    assert answer == detail
+    response = json.loads(aws.s3.get_object(Bucket="images", Key=ANSWER)["Body"].read())
+    assert response["images"][0].pop("url") == f"s3://images/{key}"
+    assert response == detail
 
 
-def test_a_job_by_another_door_has_no_answer_file(aws: Aws, received: Received) -> None:
+def test_a_job_from_the_api_has_no_result_file(aws: Aws, received: Received) -> None:
     assert app.handler({"Records": [change(1, new=item())]}, lambda_context()) == DONE
     assert len(received()) == 1
     assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 0
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELED])
-def test_every_end_is_announced(received: Received, status: JobStatus) -> None:
+def test_every_ended_job_publishes_an_event(received: Received, status: JobStatus) -> None:
     record = change(1, old=item(JobStatus.QUEUED), new=item(status, images=()))
     assert app.handler({"Records": [record]}, lambda_context()) == DONE
     [event] = received()
     assert (event["Detail"]["status"], event["Detail"]["images"]) == (status, [])
 
 
-def test_an_image_that_was_not_kept_has_no_place(received: Received) -> None:
+def test_an_image_that_was_not_stored_has_no_bucket_and_key(received: Received) -> None:
     [record] = the_job().images
     removed = record.model_copy(update={"key": None, "removed_for_safety": True})
     app.handler({"Records": [change(1, new=item(images=(removed,)))]}, lambda_context())
@@ -136,7 +136,7 @@ def test_an_image_that_was_not_kept_has_no_place(received: Received) -> None:
     assert (image["bucket"], image["key"], image["removed_for_safety"]) == (None, None, True)
 
 
-def test_no_other_change_is_announced(received: Received) -> None:
+def test_no_other_change_publishes_an_event(received: Received) -> None:
     records = [
         change(1, new=item(JobStatus.QUEUED)),
         change(2, old=item(JobStatus.QUEUED), new=item(JobStatus.RUNNING)),
@@ -211,9 +211,7 @@ def test_every_end_is_counted(received: Received, capsys: pytest.CaptureFixture[
     assert (cost["upstream"], cost["CostMicros"]) == ("octoai", [30_000])
 
 
-def test_an_answer_that_was_not_written_has_its_record_come_again(
-    aws: Aws, received: Received
-) -> None:
+def test_a_record_whose_result_was_not_written_is_retried(aws: Aws, received: Received) -> None:
     records = [
         change(1, new=item()),
         *load_event("notifications")["Records"],
@@ -222,7 +220,7 @@ def test_an_answer_that_was_not_written_has_its_record_come_again(
     number = records[1]["dynamodb"]["SequenceNumber"]
     with Stubber(bootstrap.job_event_publisher().results._client) as s3:  # type: ignore[attr-defined]
         s3.add_client_error("head_object", "SlowDown")
-        answer = app.handler({"Records": records}, lambda_context())
-    assert answer == {"batchItemFailures": [{"itemIdentifier": number}]}
+        response = app.handler({"Records": records}, lambda_context())
+    assert response == {"batchItemFailures": [{"itemIdentifier": number}]}
     assert app.handler({"Records": records[1:]}, lambda_context()) == DONE
     assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 1

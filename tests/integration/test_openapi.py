@@ -8,11 +8,11 @@ from tests.integration.conftest import Functions, load_event
 
 
 def test_the_document_is_for_everybody(functions: Functions) -> None:
-    answer = functions.jobs(load_event("openapi"))
-    assert answer["statusCode"] == 200
-    assert answer["headers"]["Content-Type"] == "application/json"
-    assert answer["headers"]["Cache-Control"] == "public, max-age=300"
-    assert "/generate/sd3" in answer["json"]["paths"]
+    response = functions.jobs(load_event("openapi"))
+    assert response["statusCode"] == 200
+    assert response["headers"]["Content-Type"] == "application/json"
+    assert response["headers"]["Cache-Control"] == "public, max-age=300"
+    assert "/generate/sd3" in response["json"]["paths"]
 
 
 @pytest.mark.parametrize(
@@ -25,10 +25,10 @@ def test_the_document_is_for_everybody(functions: Functions) -> None:
 def test_the_page_may_load_and_call_its_own_host_only(
     functions: Functions, name: str, content_type: str, start: str
 ) -> None:
-    answer = functions.jobs(load_event(name))
-    assert answer["statusCode"] == 200
-    assert answer["body"].startswith(start)
-    headers = answer["headers"]
+    response = functions.jobs(load_event(name))
+    assert response["statusCode"] == 200
+    assert response["body"].startswith(start)
+    headers = response["headers"]
     assert headers["Content-Type"] == content_type
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
@@ -57,9 +57,9 @@ def test_the_page_may_load_and_call_its_own_host_only(
 )
 def test_no_other_file_is_served(functions: Functions, name: str) -> None:
     event = load_event("docs_file")
-    answer = functions.jobs(event | {"pathParameters": {"file": name}})
-    assert answer["statusCode"] == 404
-    assert answer["json"]["code"] == "not_found"
+    response = functions.jobs(event | {"pathParameters": {"file": name}})
+    assert response["statusCode"] == 404
+    assert response["json"]["code"] == "not_found"
 
 
 def test_all_that_the_page_loads_is_served(functions: Functions) -> None:
@@ -72,13 +72,13 @@ def test_all_that_the_page_loads_is_served(functions: Functions) -> None:
 
 
 def test_the_page_with_a_slash_behind_it_leads_to_the_page(functions: Functions) -> None:
-    answer = functions.jobs(load_event("docs") | {"path": "/docs/"})
-    assert (answer["statusCode"], answer["headers"]["Location"]) == (302, "../docs")
+    response = functions.jobs(load_event("docs") | {"path": "/docs/"})
+    assert (response["statusCode"], response["headers"]["Location"]) == (302, "../docs")
 
 
 @pytest.mark.parametrize("known", [None, '"another"', "*"])
 @pytest.mark.parametrize("name", ["openapi", "docs", "docs_file"])
-def test_who_has_it_is_not_sent_it_again(
+def test_a_client_with_the_same_etag_gets_304(
     functions: Functions, name: str, known: str | None
 ) -> None:
     event = load_event(name)

@@ -12,7 +12,6 @@ from sd3.errors import (
     Sd3Error,
     StorageError,
     UpstreamFailedError,
-    UpstreamRateLimitedError,
     UpstreamThrottledError,
 )
 from sd3.upstreams.rate_limit.limiter import (
@@ -24,12 +23,12 @@ from sd3.upstreams.rate_limit.limiter import (
 )
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS, PROBE_SECONDS
-from tests.support.factories.limiters import STABILITY, Limiters
+from tests.support.factories.limiters import STABILITY, Limiters, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TURN = RateBounds(rate=STABILITY).slot / MICROSECONDS
+SLOT = RateBounds(rate=STABILITY).slot / MICROSECONDS
 
 
 @pytest.fixture
@@ -58,36 +57,30 @@ def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
         limiter.release(limiter.acquire(1, patience=20), [UpstreamFailedError("It broke.")])
 
 
-def paced(limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20) -> float:
-    """After how many seconds a limiter that lets nobody in says to come again."""
-    with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(calls, patience=patience)
-    assert caught.value.retry_after is not None
-    return caught.value.retry_after
-
-
-def test_two_processes_share_the_turns(limiters: Limiters) -> None:
+def test_two_processes_share_the_slots(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(16, patience=20)
     limiters.now += 100
     one.acquire(150, patience=20)
-    assert other.acquire(2, patience=20).waits == pytest.approx((150 * TURN, 151 * TURN))
-    assert one.acquire(1, patience=20).waits == pytest.approx((152 * TURN,))
+    assert other.acquire(2, patience=20).waits == pytest.approx((150 * SLOT, 151 * SLOT))
+    assert one.acquire(1, patience=20).waits == pytest.approx((152 * SLOT,))
 
 
-def test_a_process_whose_clock_is_wrong_waits_by_its_own(limiters: Limiters) -> None:
+def test_a_process_waits_by_its_own_clock_even_if_it_is_wrong(limiters: Limiters) -> None:
     limiters.make().acquire(150, patience=20)
     behind = limiters.make(ahead=-0.005).acquire(1, patience=20)
-    assert behind.waits == pytest.approx((150 * TURN + 0.005,))
+    assert behind.waits == pytest.approx((150 * SLOT + 0.005,))
 
 
-def test_who_cannot_be_served_in_time_gets_what_there_is_and_then_nothing(
+def test_a_caller_without_time_for_all_slots_gets_those_left_and_then_none(
     limiters: Limiters,
 ) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(150, patience=20)
-    assert len(other.acquire(16, patience=151 * TURN).waits) == 2
-    assert paced(one, patience=151 * TURN) == pytest.approx(152 * TURN - 151 * TURN / 4)
+    assert len(other.acquire(16, patience=151 * SLOT).waits) == 2
+    assert seconds_until_retry(one, patience=151 * SLOT) == pytest.approx(
+        152 * SLOT - 151 * SLOT / 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,25 +92,25 @@ def test_a_429_to_one_holds_the_others_back(
 ) -> None:
     one, other = (limiters.make(rate, pause_seconds=60) for _ in range(2))
     one.release(one.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=asked)])
-    assert paced(other, patience=0) == pytest.approx(seconds)
-    assert paced(one, patience=0) == pytest.approx(seconds)
+    assert seconds_until_retry(other, patience=0) == pytest.approx(seconds)
+    assert seconds_until_retry(one, patience=0) == pytest.approx(seconds)
     assert other.acquire(1, patience=seconds).waits == pytest.approx((seconds,))
 
 
-def test_a_pause_is_not_made_up_for_nor_shortened(limiters: Limiters) -> None:
+def test_a_pause_is_neither_compensated_nor_shortened(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     permits = [one.acquire(1, patience=20) for _ in range(2)]
     one.release(permits[0], [UpstreamThrottledError("429", retry_after=8)])
     one.release(permits[1], [UpstreamThrottledError("429", retry_after=2)])
-    assert other.acquire(2, patience=20).waits == pytest.approx((8, 8 + TURN))
+    assert other.acquire(2, patience=20).waits == pytest.approx((8, 8 + SLOT))
 
 
 def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES - 1)
     fail(other)
-    assert paced(one) == pytest.approx(OPEN_SECONDS)
-    assert paced(other) == pytest.approx(OPEN_SECONDS)
+    assert seconds_until_retry(one) == pytest.approx(OPEN_SECONDS)
+    assert seconds_until_retry(other) == pytest.approx(OPEN_SECONDS)
 
 
 def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) -> None:
@@ -134,7 +127,7 @@ def test_then_one_call_probes_and_its_success_lets_everybody_in(limiters: Limite
     limiters.now += OPEN_SECONDS
     probe = other.acquire(16, patience=20)
     assert len(probe.waits) == 1
-    assert paced(one) == pytest.approx(PROBE_SECONDS)
+    assert seconds_until_retry(one) == pytest.approx(PROBE_SECONDS)
     other.release(probe, [None])
     assert len(one.acquire(16, patience=20).waits) == 16
 
@@ -145,7 +138,7 @@ def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
     for doubled in (2, 4):
         limiters.now += doubled * OPEN_SECONDS
         fail(other)
-        assert paced(one) == pytest.approx(doubled * OPEN_SECONDS)
+        assert seconds_until_retry(one) == pytest.approx(doubled * OPEN_SECONDS)
 
 
 def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
@@ -154,10 +147,10 @@ def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
     fail(one, FAILURES)
     for permit in under_way:
         other.release(permit, [UpstreamFailedError("It broke.")])
-    assert paced(one) == pytest.approx(OPEN_SECONDS)
+    assert seconds_until_retry(one) == pytest.approx(OPEN_SECONDS)
 
 
-def test_a_probe_that_dies_leaves_its_place_to_another(limiters: Limiters) -> None:
+def test_after_a_probe_that_dies_another_takes_its_lease(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
@@ -174,16 +167,16 @@ def test_calls_under_way_are_bounded_and_given_back(limiters: Limiters) -> None:
     first = one.acquire(3, patience=20)
     second = other.acquire(16, patience=20)
     assert [len(permit.waits) for permit in (first, second)] == [3, 1]
-    assert paced(other) == FULL_SECONDS
+    assert seconds_until_retry(other) == FULL_SECONDS
     one.release(first, [None] * 3)
     assert len(other.acquire(16, patience=20).waits) == 3
 
 
-def test_places_of_the_dead_are_taken_over(limiters: Limiters, aws: Aws) -> None:
+def test_leases_of_dead_processes_are_taken_over(limiters: Limiters, aws: Aws) -> None:
     one, other = limiters.make(None, concurrency=4), limiters.make(None, concurrency=4)
     one.acquire(4, patience=20)
     limiters.now += LEASE_SECONDS - 1
-    paced(other)
+    seconds_until_retry(other)
     limiters.now += 1
     permit = other.acquire(2, patience=20)
     assert len(item(aws)["leases"]["M"]) == 2
@@ -191,16 +184,16 @@ def test_places_of_the_dead_are_taken_over(limiters: Limiters, aws: Aws) -> None
     assert not item(aws)["leases"]["M"]
 
 
-def test_places_and_turns_go_together(limiters: Limiters) -> None:
+def test_a_lease_and_a_slot_are_acquired_together(limiters: Limiters) -> None:
     limiter = limiters.make(concurrency=160)
     assert len(limiter.acquire(150, patience=20).waits) == 150
     assert limiter.acquire(16, patience=20).waits == pytest.approx(
-        tuple((150 + index) * TURN for index in range(10))
+        tuple((150 + index) * SLOT for index in range(10))
     )
 
 
 @pytest.mark.parametrize(("rate", "concurrency"), [(STABILITY, None), (None, None), (None, 16)])
-def test_a_visit_is_one_write_and_giving_places_back_another(
+def test_acquiring_is_one_write_and_releasing_another(
     limiters: Limiters, writes: list[str], rate: Any, concurrency: int | None
 ) -> None:
     limiter = limiters.make(rate, concurrency=concurrency)
@@ -220,13 +213,13 @@ def test_a_backlog_of_other_processes_calls_is_one_write_each(
         limiter.acquire(1, patience=20)
     del writes[:]
     for _ in range(3):
-        limiters.now += 50 * TURN  # what each process knows is over, and all have gone on
+        limiters.now += 50 * SLOT  # the state in each process has expired, and all have continued
         for limiter in fleet:
             limiter.acquire(2, patience=20)
     assert writes == ["UpdateItem"] * 150
 
 
-def test_without_its_table_a_gate_lets_nobody_in(limiters: Limiters) -> None:
+def test_without_its_table_a_limiter_permits_no_call(limiters: Limiters) -> None:
     with pytest.raises(StorageError):
         limiters.make(table="nowhere").acquire(1, patience=20)
 
@@ -234,7 +227,7 @@ def test_without_its_table_a_gate_lets_nobody_in(limiters: Limiters) -> None:
 @pytest.mark.parametrize(
     "errors", [[UpstreamThrottledError("429")], [UpstreamFailedError("It broke.")], [None]]
 )
-def test_without_its_table_a_gate_is_not_told_and_says_so(
+def test_without_its_table_a_release_is_logged(
     limiters: Limiters, caplog: pytest.LogCaptureFixture, errors: list[Sd3Error | None]
 ) -> None:
     permit = limiters.make(concurrency=1).acquire(1, patience=20)
@@ -254,7 +247,7 @@ class Atomic:
             return self._client.update_item(**arguments)
 
 
-def test_visits_at_one_moment_never_take_the_same_turn(aws: Aws) -> None:
+def test_concurrent_calls_never_take_the_same_slot(aws: Aws) -> None:
     limiters = Limiters(cast("DynamoDBClient", Atomic(aws.dynamodb)))
     fleet, together = [limiters.make() for _ in range(8)], threading.Barrier(8)
     limiters.make().acquire(150, patience=20)  # so that there is no idle time
@@ -265,6 +258,6 @@ def test_visits_at_one_moment_never_take_the_same_turn(aws: Aws) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         taken = sorted(
-            round(wait / TURN) for waits in pool.map(acquire_update, fleet) for wait in waits
+            round(wait / SLOT) for waits in pool.map(acquire_update, fleet) for wait in waits
         )
     assert taken == list(range(150, 150 + 8 * 5 * 2))

@@ -55,8 +55,10 @@ def redriven(stack: MotoStack, now: datetime, *, since: datetime, until: datetim
 
 def message_count(aws: Aws, state: str = "") -> int:
     name: Any = f"ApproximateNumberOfMessages{state}"
-    answer = aws.sqs.get_queue_attributes(QueueUrl=ENVIRONMENT["QUEUE_URL"], AttributeNames=["All"])
-    return int(answer["Attributes"][name])
+    response = aws.sqs.get_queue_attributes(
+        QueueUrl=ENVIRONMENT["QUEUE_URL"], AttributeNames=["All"]
+    )
+    return int(response["Attributes"][name])
 
 
 def test_a_failed_job_is_generated_after_all(

@@ -12,7 +12,7 @@ GENERATES = ("cancel", "delete")
 
 
 def event(name: str, **authorizer: str | None) -> dict[str, Any]:
-    """A sample event whose authorizer said this too; None for what it did not say."""
+    """Make a sample event with this authorizer context; None removes a value."""
     sample = load_event(name)
     told = sample["requestContext"]["authorizer"] | authorizer
     sample["requestContext"]["authorizer"] = {k: v for k, v in told.items() if v is not None}
@@ -23,9 +23,9 @@ def event(name: str, **authorizer: str | None) -> dict[str, Any]:
 def test_without_the_scope_generate_nothing_is_generated(
     aws: Aws, functions: Functions, scopes: str
 ) -> None:
-    answer = functions.generate(event("generate", scopes=scopes))
-    assert (answer["statusCode"], answer["json"]["code"]) == (403, "forbidden")
-    assert "scope generate" in answer["json"]["message"]
+    response = functions.generate(event("generate", scopes=scopes))
+    assert (response["statusCode"], response["json"]["code"]) == (403, "forbidden")
+    assert "scope generate" in response["json"]["message"]
     assert aws.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 0
 
 
@@ -37,9 +37,9 @@ def test_every_route_names_the_scope_that_it_needs(
 ) -> None:
     functions.generate(load_event("generate"))
     for name in names:
-        refused = functions.jobs(event(name, scopes=has))
-        assert (refused["statusCode"], refused["json"]["code"]) == (403, "forbidden")
-        assert f"scope {needs}" in refused["json"]["message"]
+        rejected = functions.jobs(event(name, scopes=has))
+        assert (rejected["statusCode"], rejected["json"]["code"]) == (403, "forbidden")
+        assert f"scope {needs}" in rejected["json"]["message"]
         assert functions.jobs(event(name, scopes=needs))["statusCode"] != 403
 
 
@@ -54,9 +54,9 @@ def test_health_is_for_everybody(functions: Functions) -> None:
 
 def test_a_client_generates_as_many_images_as_it_may(functions: Functions) -> None:
     sample = event("generate", max_images="2") | {"body": '{"prompt": "x", "num_images": 3}'}
-    answer = functions.generate(sample)
-    assert answer["statusCode"] == 422
-    assert answer["json"]["detail"] == [
+    response = functions.generate(sample)
+    assert response["statusCode"] == 422
+    assert response["json"]["detail"] == [
         {
             "loc": ["body", "num_images"],
             "msg": "Input should be less than or equal to 2 for this client",

@@ -91,12 +91,12 @@ def test_a_secret_of_the_wrong_form_is_an_error_that_does_not_quote_it(
     assert "sk-1" not in caught.value.message
 
 
-def test_a_secret_that_does_not_exist_is_an_error_that_says_so(secret: Secret) -> None:
+def test_a_secret_that_does_not_exist_is_a_precise_error(secret: Secret) -> None:
     with pytest.raises(UpstreamKeyError, match="does not exist"):
         secret.keys(arn="nowhere").of("stability").read()
 
 
-def test_a_binary_secret_is_an_error_that_says_so(secret: Secret) -> None:
+def test_a_binary_secret_is_a_precise_error(secret: Secret) -> None:
     secret.aws.secrets.create_secret(Name="binary", SecretBinary=b"sk-1")
     with pytest.raises(UpstreamKeyError, match="binary"):
         secret.keys(arn="binary").of("stability").read()

@@ -64,15 +64,15 @@ def run(
     return run
 
 
-def test_tokens_are_long_random_and_never_kept(store: TokenStore, aws: Aws) -> None:
+def test_tokens_are_long_random_and_never_stored(store: TokenStore, aws: Aws) -> None:
     tokens = {store.issue("a") for _ in range(5)}
     assert len(tokens) == 5
     assert all(re.fullmatch(r"sd3_[\w-]{43}", token) for token in tokens)
-    kept = str(aws.dynamodb.scan(TableName=TABLE))
-    assert not any(token in kept for token in tokens)
+    stored = str(aws.dynamodb.scan(TableName=TABLE))
+    assert not any(token in stored for token in tokens)
 
 
-def test_a_token_is_found_as_it_was_made(
+def test_an_issued_token_is_found(
     run: Callable[..., list[str]], store: TokenStore, aws: Aws
 ) -> None:
     token = run(
@@ -81,16 +81,16 @@ def test_a_token_is_found_as_it_was_made(
     client = ClientStore(aws.dynamodb, TABLE).find(token)
     limits = ClientLimits(5_000_000, 60, 4)
     assert client == Client("acme", "The 'Acme' $HOME", frozenset([READ]), limits)
-    [kept] = store.all()
-    assert kept.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
+    [stored] = store.all()
+    assert stored.expires_at == datetime(2999, 1, 1, tzinfo=UTC)
 
 
-def test_a_token_may_do_all_unless_it_is_said(
+def test_a_token_has_all_scopes_by_default(
     run: Callable[..., list[str]], store: TokenStore
 ) -> None:
     run("token", "acme")
-    [kept] = store.all()
-    assert kept[2:] == ("acme", NOW + timedelta(seconds=1), None, None, SCOPES, ClientLimits())
+    [stored] = store.all()
+    assert stored[2:] == ("acme", NOW + timedelta(seconds=1), None, None, SCOPES, ClientLimits())
 
 
 def test_a_second_token_has_its_clients_name_and_limits(
@@ -194,13 +194,13 @@ def test_a_table_of_many_pages_is_read_to_its_end(store: TokenStore, aws: Aws) -
 
 
 @pytest.mark.parametrize("client", ["", "A", "a/b", "a.b", "a_b", "a" * 64, "a\n", "é"])
-def test_a_client_id_that_is_no_slug_is_refused(store: TokenStore, client: str) -> None:
+def test_a_client_id_that_is_no_slug_is_rejected(store: TokenStore, client: str) -> None:
     with pytest.raises(ValueError, match="a client id is"):
         store.issue(client)
     assert not store.all()
 
 
-def test_a_token_that_would_have_expired_is_refused(store: TokenStore) -> None:
+def test_a_token_that_would_have_expired_is_rejected(store: TokenStore) -> None:
     with pytest.raises(ValueError, match="is past"):
         store.issue("acme", expires_at=NOW)
     assert not store.all()
@@ -256,7 +256,7 @@ def test_a_token_of_another_client_is_not_revoked(store: TokenStore) -> None:
         store.revoke("acme", other.sha256[:8])
 
 
-def test_a_table_that_is_not_there_is_told(aws: Aws, store: TokenStore) -> None:
+def test_a_missing_table_is_a_precise_error(aws: Aws, store: TokenStore) -> None:
     store.issue("acme")
     [token] = store.all()
     aws.dynamodb.delete_table(TableName=TABLE)

@@ -23,7 +23,7 @@ CLIENT: Final = "demo"
 UPLOAD_ID: Final = "0123456789abcdef" * 2
 
 
-def asked(functions: Functions, **body: Any) -> dict[str, Any]:
+def requested(functions: Functions, **body: Any) -> dict[str, Any]:
     return functions.jobs(load_event("upload", **body))
 
 
@@ -46,12 +46,12 @@ def store(aws: Aws, *, expiry: datetime | None = None) -> UploadStore:
     return UploadStore(aws.s3, "images", credentials_expiry=lambda: expiry)
 
 
-def test_the_sample_asks_for_a_form(functions: Functions) -> None:
+def test_the_sample_event_requests_a_form(functions: Functions) -> None:
     before = datetime.now(UTC)
-    answer = asked(functions)
-    assert answer["statusCode"] == 201
-    assert answer["headers"]["Cache-Control"] == "no-store"
-    form = answer["json"]
+    result = requested(functions)
+    assert result["statusCode"] == 201
+    assert result["headers"]["Cache-Control"] == "no-store"
+    form = result["json"]
     assert set(form) == {"id", "url", "fields", "expires_at", "max_bytes"}
     assert form["url"] == "https://images.s3.eu-central-1.amazonaws.com/"
     assert form["fields"]["key"] == f"_uploads/demo/{form['id']}"
@@ -64,7 +64,7 @@ def test_the_sample_asks_for_a_form(functions: Functions) -> None:
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/webp"])
 def test_the_policy_fixes_bucket_key_type_and_size(functions: Functions, content_type: str) -> None:
-    fields = asked(functions, content_type=content_type)["json"]["fields"]
+    fields = requested(functions, content_type=content_type)["json"]["fields"]
     signed = {"x-amz-algorithm", "x-amz-credential", "x-amz-date"}
     assert set(fields) == {"key", "Content-Type", "policy", "x-amz-signature"} | signed
     conditions = policy_of(fields)["conditions"]
@@ -77,7 +77,7 @@ def test_the_policy_fixes_bucket_key_type_and_size(functions: Functions, content
 
 
 def test_two_forms_are_for_two_uploads(functions: Functions) -> None:
-    assert asked(functions)["json"]["id"] != asked(functions)["json"]["id"]
+    assert requested(functions)["json"]["id"] != requested(functions)["json"]["id"]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_two_forms_are_for_two_uploads(functions: Functions) -> None:
         ("", 400, "invalid_json"),
     ],
 )
-def test_another_body_is_refused(functions: Functions, body: str, status: int, code: str) -> None:
-    answer = functions.jobs(load_event("upload") | {"body": body})
-    assert (answer["statusCode"], answer["json"]["code"]) == (status, code)
+def test_another_body_is_rejected(functions: Functions, body: str, status: int, code: str) -> None:
+    result = functions.jobs(load_event("upload") | {"body": body})
+    assert (result["statusCode"], result["json"]["code"]) == (status, code)
 
 
 def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
@@ -104,22 +104,22 @@ def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
     assert abs(expiration - soon) <= timedelta(seconds=5)
 
 
-def test_an_upload_is_generated_over_and_kept_with_the_job(
+def test_an_upload_is_used_as_init_image_and_stored_with_the_job(
     functions: Functions, aws: Aws, upstream: FakeUpstream
 ) -> None:
     data = png(1400, 1300)
     assert len(data) > 5_000_000
     upload_id = sent(aws, data)
-    answer = functions.generate(from_upload(upload_id))
-    assert answer["statusCode"] == 200, answer["body"]
+    result = functions.generate(from_upload(upload_id))
+    assert result["statusCode"] == 200, result["body"]
     (generated_over,) = upstream.init_images
     assert generated_over
     assert generated_over.data == data
-    key = f"demo/{answer['json']['id']}/init.png"
+    key = f"demo/{result['json']['id']}/init.png"
     assert aws.s3.get_object(Bucket="images", Key=key)["Body"].read() == data
 
 
-def test_another_clients_upload_is_answered_as_none_at_all(functions: Functions, aws: Aws) -> None:
+def test_another_clients_upload_looks_like_a_missing_one(functions: Functions, aws: Aws) -> None:
     sent(aws, png(), client_id="somebody-else")
     other = functions.generate(from_upload(UPLOAD_ID))
     none = functions.generate(from_upload("f" * 32))
@@ -134,9 +134,9 @@ def test_another_clients_upload_is_answered_as_none_at_all(functions: Functions,
 
 def test_a_bad_upload_leaves_no_job_and_no_message(functions: Functions, aws: Aws) -> None:
     upload_id = sent(aws, flat(64, 64, kind="gif"))
-    answer = functions.generate(from_upload(upload_id))
-    assert (answer["statusCode"], answer["json"]["code"]) == (422, "validation_error")
-    assert "job_id" not in answer["json"]
+    result = functions.generate(from_upload(upload_id))
+    assert (result["statusCode"], result["json"]["code"]) == (422, "validation_error")
+    assert "job_id" not in result["json"]
     assert aws.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 0
     assert "Messages" not in aws.sqs.receive_message(QueueUrl="jobs")
     assert aws.s3.list_objects_v2(Bucket="images", Prefix="demo/")["KeyCount"] == 0
@@ -189,7 +189,7 @@ def test_what_is_too_large_is_not_read(aws: Aws) -> None:
         ("SlowDown", StorageError),
     ],
 )
-def test_s3s_errors_are_told_apart(aws: Aws, code: str, error: type[Exception]) -> None:
+def test_s3s_errors_are_distinguished(aws: Aws, code: str, error: type[Exception]) -> None:
     with Stubber(aws.s3) as s3:
         s3.add_client_error("get_object", code)
         with pytest.raises(error):

@@ -53,25 +53,27 @@ def queued(functions: Functions) -> str:
     """The id of a new job that waits."""
     event = load_event("generate")
     event["headers"]["Prefer"] = "respond-async"
-    answer = functions.generate(event)
-    assert answer["statusCode"] == 202
-    return str(answer["json"]["id"])
+    response = functions.generate(event)
+    assert response["statusCode"] == 202
+    return str(response["json"]["id"])
 
 
 def job(functions: Functions) -> dict[str, Any]:
-    answer = functions.jobs(load_event("job"))["json"]
-    assert isinstance(answer, dict)
-    return answer
+    response = functions.jobs(load_event("job"))["json"]
+    assert isinstance(response, dict)
+    return response
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds messages were made invisible."""
+    """Collect the seconds for which messages were made invisible."""
     seconds: list[int] = []
     set_visibility = SqsJobQueue.set_visibility
 
-    def noted(queue: SqsJobQueue, handle: str, *, seconds: int, kept: list[int] = seconds) -> None:
-        kept.append(seconds)
+    def noted(
+        queue: SqsJobQueue, handle: str, *, seconds: int, stored: list[int] = seconds
+    ) -> None:
+        stored.append(seconds)
         set_visibility(queue, handle, seconds=seconds)
 
     monkeypatch.setattr(SqsJobQueue, "set_visibility", noted)
@@ -103,7 +105,7 @@ def test_a_throttled_upstream_leaves_the_message(
     upstream.errors = [UpstreamUnavailableError("busy", retry_after=30)] * 3
     event = received()
     assert work(event) == left(event)
-    # It may come back a little before the pause is over, and waits for its turn then.
+    # It may come back shortly before the pause ends, and then waits for its slot.
     assert [25 < wait <= 46 for wait in waits] == [True]
     assert job(functions)["status"] == JobStatus.QUEUED
 
@@ -164,9 +166,9 @@ def test_a_store_that_fails_leaves_the_message(
     seconds: list[int] = []
 
     def set_visibility(
-        _queue: SqsJobQueue, _handle: str, *, seconds: int, kept: list[int] = seconds
+        _queue: SqsJobQueue, _handle: str, *, seconds: int, stored: list[int] = seconds
     ) -> None:
-        kept.append(seconds)
+        stored.append(seconds)
         if leaving:
             raise leaving
 

@@ -1,4 +1,4 @@
-"""A client that says something at every door that nobody should repeat."""
+"""A client that sends secret texts to every entrypoint."""
 
 import base64
 import json
@@ -14,11 +14,11 @@ from tests.support.factories.canaries import Canaries
 from tests.support.factories.images import jpeg
 from tests.support.polling import wait_for
 from tests.support.servers.jwt_issuer import LoopbackIssuer
-from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, answer
+from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
 
 class EchoingSd3(MisbehavingServer):
-    """Fails every call, and tells of it with all that it was sent."""
+    """Fails every call with an error that quotes all arguments."""
 
     def __init__(self, *statuses: int) -> None:
         super().__init__()
@@ -27,11 +27,11 @@ class EchoingSd3(MisbehavingServer):
     def next_reply(self, received: Received) -> Reply:
         key, body = received.headers["authorization"], received.body.decode()
         told = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
-        return answer(self.statuses.pop(0), json.dumps(told).encode())
+        return http_reply(self.statuses.pop(0), json.dumps(told).encode())
 
 
-class Visitor:
-    """A new client, and all that it has said or was told."""
+class CanaryClient:
+    """A new client, and all texts that it has sent or received."""
 
     def __init__(self, stack: Stack, http: requests.Session) -> None:
         self.stack, self.http, self.canaries = stack, http, Canaries()
@@ -42,13 +42,13 @@ class Visitor:
         self.canaries.keep("upstream's key", json.loads(keys["SecretString"])["octoai"])
 
     def generate(self, where: str, *, prompt: str = "", **headers: str) -> dict[str, Any]:
-        """Ask for an image with a canary in each place; the answer."""
-        say = self.canaries.new
+        """Request an image with a canary in each field, and return the response."""
+        canary = self.canaries.new
         image = jpeg() + token_hex(64).encode()
         body = {
-            "prompt": prompt + say(f"{where}'s prompt"),
-            "negative_prompt": say(f"{where}'s negative prompt"),
-            "metadata": {"order": say(f"{where}'s metadata")},
+            "prompt": prompt + canary(f"{where}'s prompt"),
+            "negative_prompt": canary(f"{where}'s negative prompt"),
+            "metadata": {"order": canary(f"{where}'s metadata")},
             "init_image": base64.b64encode(image).decode(),
             "response_format": "b64_json",
             "steps": 2,
@@ -66,7 +66,7 @@ class Visitor:
             assert session.get(url, timeout=60).status_code == 200
 
     def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The JSON of an answer; a redirect is not followed, its address is in `url`."""
+        """Return the JSON of a response; a redirect is not followed, its address is in `url`."""
         answered = self.http.request(
             method, self.stack.api_url + path, timeout=60, allow_redirects=False, **options
         )
@@ -74,17 +74,20 @@ class Visitor:
         said: dict[str, Any] = {"url": address} if answered.status_code == 302 else answered.json()
         return said
 
-    def refused(self) -> Iterator[dict[str, Any]]:
+    def rejected(self) -> Iterator[dict[str, Any]]:
         """Requests that come to nothing."""
-        say, word = self.canaries.new, self.canaries.word
-        wrong = {"prompt": say("invalid request's prompt"), word("unknown field"): say("its value")}
+        canary, word = self.canaries.new, self.canaries.word
+        wrong = {
+            "prompt": canary("invalid request's prompt"),
+            word("unknown field"): canary("its value"),
+        }
         yield self.call("POST", "/generate/sd3", json=wrong)
-        yield self.call("POST", "/generate/sd3", data=say("body that is no JSON"))
+        yield self.call("POST", "/generate/sd3", data=canary("body that is no JSON"))
         yield self.call("GET", f"/jobs/{word('job id')}")
         yield self.call("GET", "/jobs", params={"cursor": word("cursor")})
-        yield self.call("POST", "/uploads", json={"content_type": say("content type")})
+        yield self.call("POST", "/uploads", json={"content_type": canary("content type")})
 
-    def turned_away(self, issuer: LoopbackIssuer) -> None:
+    def unauthorized(self, issuer: LoopbackIssuer) -> None:
         """Tokens that nobody holds."""
         keep = self.canaries.keep
         tokens = (
@@ -106,20 +109,23 @@ class Visitor:
             session.post(form["url"], data=form["fields"], files={"file": jpeg()}, timeout=60)
 
     def dropped(self) -> Iterator[str]:
-        """Files in the inbox, one of them a bad one; the ids of their jobs or answers."""
-        say = self.canaries.new
+        """Upload files to the inbox, one of them invalid; return the ids of jobs or results."""
+        canary = self.canaries.new
         outputs, s3 = self.stack.deployed.outputs(), self.stack.deployed.client("s3")
-        bodies = {"good": {"prompt": say("file's prompt")}, "bad": {"nonsense": say("bad file")}}
+        bodies = {
+            "good": {"prompt": canary("file's prompt")},
+            "bad": {"nonsense": canary("bad file")},
+        }
         for kind, body in bodies.items():
             name = self.canaries.word(f"{kind} file's name")
             key = f"{self.client_id}/{name}.json"
             s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
-            answers = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
-            told = wait_for(lambda at=answers: _object(s3, *at), what="answer")  # type: ignore[misc]
+            responses = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
+            told = wait_for(lambda at=responses: _object(s3, *at), what="answer")  # type: ignore[misc]
             yield told.get("id") or told["request_id"]
 
     def _kept(self, where: str, answered: dict[str, Any]) -> dict[str, Any]:
-        """Remember what the answer has that no log may have: links and images."""
+        """Remember the parts of a response that no log may contain: links and images."""
         for image in answered.get("images", []):
             self._keep_link(where, image["url"])
             self.canaries.keep(f"{where}'s image", image["image_b64"][1000:1100])

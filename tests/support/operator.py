@@ -11,7 +11,7 @@ from local.stack import Stack
 
 
 class Operator:
-    """Runs make for the stack, as for one on AWS: the environment says where that is."""
+    """Runs make for the stack, as for one on AWS, whose address is in the environment."""
 
     def __init__(self, stack: Stack) -> None:
         self._env = bare(os.environ) | stack.aws
@@ -59,6 +59,6 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def outcome(answer: requests.Response) -> tuple[int, str | None]:
+def outcome(response: requests.Response) -> tuple[int, str | None]:
     """Status and, of an error, its code."""
-    return answer.status_code, None if answer.ok else answer.json()["code"]
+    return response.status_code, None if response.ok else response.json()["code"]

@@ -19,33 +19,33 @@ def restore() -> None:
         hook(*arguments, **named)
 
 
-def draws() -> list[float]:
+def random_numbers() -> list[float]:
     return [bootstrap.clock().jitter(), random.random()]  # noqa: S311 - as botocore draws
 
 
-def test_restored_processes_draw_different_numbers() -> None:
+def test_restored_processes_generate_different_numbers() -> None:
     snapshot = random.getstate()
-    before = draws()
+    before = random_numbers()
     random.setstate(snapshot)
-    assert draws() == before  # so would all of them, without the hook
-    drawn = [before]
+    assert random_numbers() == before  # without the hook, the restored ones would repeat them too
+    numbers = [before]
     for _ in range(2):
         random.setstate(snapshot)
         restore()
-        drawn.append(draws())
-    assert len({number for each in drawn for number in each}) == 6
+        numbers.append(random_numbers())
+    assert len({number for each in numbers for number in each}) == 6
 
 
 def signature(client: Any) -> str:
     """The Authorization header of a call that goes nowhere."""
     sent: list[AWSPreparedRequest] = []
 
-    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def response(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         sent.append(request)
         body = HTTPResponse(io.BytesIO(b"{}"), preload_content=False)
         return AWSResponse(request.url, 200, HTTPHeaders(), body)
 
-    client.meta.events.register("before-send", answer)
+    client.meta.events.register("before-send", response)
     client.list_tables()
     signed: Any = sent[0].headers["Authorization"]  # bytes, whatever its type says
     return str(signed, "ascii")
@@ -63,7 +63,7 @@ def test_restored_processes_have_credentials_and_connections_of_their_own(
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     restore()
     before = become("SNAPSHOT")
-    assert become("FIRST") is before  # so would all of them, without the hook
+    assert become("FIRST") is before  # without the hook, the restored ones would repeat them too
     restore()
     first = become("FIRST")
     restore()

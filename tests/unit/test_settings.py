@@ -1,4 +1,4 @@
-"""Settings: what the environment says of the upstreams, and what of it is refused."""
+"""Settings: the upstreams in the environment, and which values are rejected."""
 
 import pytest
 
@@ -51,6 +51,6 @@ def test_prices_are_exact(text: str, micros: int) -> None:
         ("SYNC_IMAGE_STEPS", "many", "SYNC_IMAGE_STEPS must be a whole number"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_name(variable: str, text: str, message: str) -> None:
+def test_an_invalid_value_is_rejected_by_its_name(variable: str, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings.from_env({variable: text}).upstreams()

@@ -20,7 +20,7 @@ _BOUNDS: Final = {
 
 
 def fields_table(document: Json, model: str = "GenerateRequest") -> str:
-    """Make the table of a model's fields; a field that takes null only is left out."""
+    """Make the table of a model's fields; a field that accepts only null is left out."""
     schema = document["components"]["schemas"][model]
     rows = [
         [code(name), values, _default(name, field, schema), field.get("description", "")]
@@ -40,7 +40,7 @@ def _default(name: str, field: Json, schema: Json) -> str:
 
 
 def _kinds(schema: Json) -> list[str]:
-    """Say each kind of value that a schema takes."""
+    """Describe each kind of value that a schema accepts."""
     for several in ("anyOf", "oneOf"):
         if several in schema:
             return [kind for one in schema[several] for kind in _kinds(one)]

@@ -1,4 +1,4 @@
-"""Tables in Markdown, and the markers between which a page holds them."""
+"""Tables in Markdown, and the markers between which a page contains them."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -12,7 +12,7 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 
 def read_parameters(template: Path) -> Parameters:
-    """Read the parameters of a template; raises ValueError for one that is no template."""
+    """Read the parameters of a template; raises ValueError for an invalid one."""
     decoded, problems = cfnlint.decode.decode(str(template))
     if decoded is None:
         msg = f"{template} cannot be read: {problems}"
@@ -22,23 +22,23 @@ def read_parameters(template: Path) -> Parameters:
 
 
 def parameters_table(parameters: Parameters) -> str:
-    """Make the table of some parameters, in their order."""
+    """Make the table of parameters, in their order."""
     rows = [
-        [code(name), code(told.get("Default", "")), _allowed(told), told.get("Description", "")]
-        for name, told in parameters.items()
+        [code(name), code(each.get("Default", "")), _allowed(each), each.get("Description", "")]
+        for name, each in parameters.items()
     ]
     return table(["parameter", "default", "allowed", "meaning"], rows)
 
 
-def _allowed(told: Mapping[str, Any]) -> str:
-    """What CloudFormation accepts, in the template's own words where it has some."""
-    least, most = told.get("MinValue"), told.get("MaxValue")
-    if "AllowedValues" in told:
-        return ", ".join(map(code, told["AllowedValues"]))
-    if "ConstraintDescription" in told:
-        return str(told["ConstraintDescription"])
-    if "AllowedPattern" in told:
-        return code(told["AllowedPattern"])
+def _allowed(parameter: Mapping[str, Any]) -> str:
+    """Describe the accepted values, in the words of the template if it has a description."""
+    least, most = parameter.get("MinValue"), parameter.get("MaxValue")
+    if "AllowedValues" in parameter:
+        return ", ".join(map(code, parameter["AllowedValues"]))
+    if "ConstraintDescription" in parameter:
+        return str(parameter["ConstraintDescription"])
+    if "AllowedPattern" in parameter:
+        return code(parameter["AllowedPattern"])
     if least is not None and most is not None:
         return f"{least} to {most}"
     if least is not None or most is not None:

@@ -1,1 +1,1 @@
-"""Makes what the API says of itself: openapi.json."""
+"""Writes the API's own description, openapi.json."""

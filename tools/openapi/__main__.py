@@ -8,7 +8,7 @@ from tools.openapi.document import document
 
 
 def main(path: Path) -> None:
-    """Write the document, the same for the same models."""
+    """Write the document; the same models give the same bytes."""
     path.write_text(json.dumps(document(), indent=1) + "\n")
 
 

@@ -12,7 +12,7 @@ from sd3.errors import InvalidRequestError, Sd3Error, StillRunningError
 from sd3.responses.models import ErrorBody
 from tools import ROOT
 from tools.openapi.examples import REQUEST_ID, VALIDATION_DETAIL
-from tools.openapi.operations import Answer, Header, Operation, Parameter
+from tools.openapi.operations import Header, Operation, Parameter, Response
 from tools.openapi.routes import OPERATIONS, RETRY_AFTER
 from tools.openapi.schemas import NULL, REF, Json, ref, schemas
 
@@ -76,7 +76,7 @@ _ERROR_HEADERS: Final = {
 
 
 def document() -> Json:
-    """The OpenAPI document of all operations."""
+    """Make the OpenAPI document of all operations."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     paths: dict[str, Json] = {}
     for operation in OPERATIONS:
@@ -103,42 +103,42 @@ def document() -> Json:
 
 
 def _operation(operation: Operation) -> Json:
-    told: Json = {
+    result: Json = {
         "operationId": operation.id,
         "summary": operation.summary,
         "tags": [operation.tag],
     }
     if operation.description:
-        told["description"] = operation.description
+        result["description"] = operation.description
     if operation.is_open:
-        told["security"] = []
+        result["security"] = []
     parameters = [*map(_parameter, operation.parameters), *_query(operation.query)]
     if parameters:
-        told["parameters"] = parameters
+        result["parameters"] = parameters
     if operation.body:
         examples = {title: {"value": value} for title, value in operation.body_examples.items()}
         content = {"schema": ref(operation.body), "examples": examples}
-        told["requestBody"] = {"required": True, "content": {"application/json": content}}
-    answers = {str(answer.status): _answer(answer) for answer in operation.answers}
+        result["requestBody"] = {"required": True, "content": {"application/json": content}}
+    responses = {str(each.status): _response(each) for each in operation.responses}
     failures = {
         str(group[0].status): {"$ref": f"#/components/responses/{_codes(group)}"}
         for group in _by_status(operation.errors)
     }
-    return told | {"responses": answers | failures}
+    return result | {"responses": responses | failures}
 
 
 def _parameter(parameter: Parameter) -> Json:
     return {
         "name": parameter.name,
-        "in": parameter.place,
-        "required": parameter.place == "path",
+        "in": parameter.location,
+        "required": parameter.location == "path",
         "description": parameter.description,
         "schema": parameter.schema,
     }
 
 
 def _query(model: type[BaseModel] | None) -> list[Json]:
-    """The parameters of a query. Their null is to be left out, which no query can say."""
+    """Make the parameters of a query, without null, which no query can express."""
     if model is None:
         return []
     parameters = []
@@ -149,21 +149,21 @@ def _query(model: type[BaseModel] | None) -> list[Json]:
     return [_parameter(parameter) for parameter in parameters]
 
 
-def _answer(answer: Answer) -> Json:
-    told: Json = {"description": answer.description}
-    if answer.headers:
-        told["headers"] = _headers(answer.headers)
-    bodies = [ref(model) for model in answer.models]
+def _response(response: Response) -> Json:
+    result: Json = {"description": response.description}
+    if response.headers:
+        result["headers"] = _headers(response.headers)
+    bodies = [ref(model) for model in response.models]
     if bodies:
         schema = bodies[0] if len(bodies) == 1 else {"anyOf": bodies}
         content: Json = {"schema": schema}
-        if answer.example is not None:
-            content["example"] = answer.example
-        told["content"] = {answer.media_type: content}
-    elif answer.status == HTTPStatus.OK:
-        kind = "object" if answer.media_type == "application/json" else "string"
-        told["content"] = {answer.media_type: {"schema": {"type": kind}}}
-    return told
+        if response.example is not None:
+            content["example"] = response.example
+        result["content"] = {response.media_type: content}
+    elif response.status == HTTPStatus.OK:
+        kind = "object" if response.media_type == "application/json" else "string"
+        result["content"] = {response.media_type: {"schema": {"type": kind}}}
+    return result
 
 
 def _headers(headers: Iterable[Header]) -> Json:
@@ -183,16 +183,16 @@ def _by_status(errors: Iterable[type[Sd3Error]]) -> list[tuple[type[Sd3Error], .
 
 
 def _codes(errors: Iterable[type[Sd3Error]]) -> str:
-    """What such errors are called together."""
+    """Join the codes of these errors to a name of their response."""
     return "_or_".join(error.code for error in errors)
 
 
 def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
-    """The answer to errors of one status."""
+    """Make the response for errors of one status."""
     status = errors[0].status
     code = {"enum": [error.code for error in errors]}
     required = ["detail"] if status == HTTPStatus.UNPROCESSABLE_ENTITY else []
-    told: Json = {
+    result: Json = {
         "description": " Or: ".join(_WHEN[error.code] for error in errors),
         "content": {
             "application/json": {
@@ -205,8 +205,8 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
         },
     }
     if status in _ERROR_HEADERS:
-        told["headers"] = _headers(_ERROR_HEADERS[status])
-    return told
+        result["headers"] = _headers(_ERROR_HEADERS[status])
+    return result
 
 
 def _failure_example(error: type[Sd3Error]) -> Json:

@@ -1,4 +1,4 @@
-"""Examples of requests and answers, as the document shows them and as a reader can send them."""
+"""Examples of requests and responses. The requests work as they are."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -79,4 +79,4 @@ VALIDATION_DETAIL: Final = [
     }
 ]
 REQUEST_ID: Final = _JOB_ID
-"""A job has the id of the request that made it."""
+"""A job has the id of the request that created it."""

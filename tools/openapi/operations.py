@@ -1,4 +1,4 @@
-"""What the document tells of a route."""
+"""The data that describe a route."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ class Parameter(NamedTuple):
     """A parameter of the path or a header of the request."""
 
     name: str
-    place: str
+    location: str
     description: str
     schema: Schema
 
 
 class Header(NamedTuple):
-    """A header of an answer; one that is not `always` there depends on the case."""
+    """A header of a response; one that is not `always` there is optional."""
 
     name: str
     description: str
@@ -30,8 +30,8 @@ class Header(NamedTuple):
     always: bool = True
 
 
-class Answer(NamedTuple):
-    """An answer that is no error: one of `models`, or text of another type, or no body."""
+class Response(NamedTuple):
+    """A response that is no error: one of `models`, or text of another type, or no body."""
 
     status: int
     description: str
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One route; `errors` have the codes and statuses that it can fail with.
+    """One route; `errors` have the codes and statuses of its failures.
 
     `body_examples` are requests by a title, the first of which works as it is.
     """
@@ -58,6 +58,6 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     body_examples: Mapping[str, Example] = field(default_factory=dict)
-    answers: tuple[Answer, ...]
+    responses: tuple[Response, ...]
     errors: tuple[type[Sd3Error], ...]
     is_open: bool = False

@@ -1,4 +1,4 @@
-"""The HTTP API, operation by operation: what each takes, what it answers, how it can fail."""
+"""The HTTP API, operation by operation: what each accepts, what it returns, how it can fail."""
 
 from typing import Final
 
@@ -34,7 +34,7 @@ from sd3.responses.models import (
     UsageResponse,
 )
 from tools.openapi import examples
-from tools.openapi.operations import Answer, Header, Operation, Parameter
+from tools.openapi.operations import Header, Operation, Parameter, Response
 
 TEXT: Final = {"type": "string"}
 
@@ -101,14 +101,14 @@ OPERATIONS: Final = (
         parameters=(_ASYNC, _KEY),
         body=GenerateRequest,
         body_examples=examples.GENERATE_REQUESTS,
-        answers=(
-            Answer(
+        responses=(
+            Response(
                 200,
                 "The job, which has ended; with `dry_run`, what it would cost.",
                 (JobResponse, QuoteResponse),
                 example=examples.SUCCEEDED_JOB,
             ),
-            Answer(
+            Response(
                 202,
                 "The job, which waits or runs.",
                 (JobResponse,),
@@ -137,7 +137,9 @@ OPERATIONS: Final = (
         description="Send the form's `fields` and then `file` to its `url` as multipart/form-data. "
         "The `id` is then the `init_image_id` of requests, for a day.",
         body=UploadRequest,
-        answers=(Answer(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),),
+        responses=(
+            Response(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),
+        ),
         errors=(*_WITH_BODY, *_WITH_TOKEN),
     ),
     Operation(
@@ -147,8 +149,8 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="List jobs, newest first",
         query=JobsQuery,
-        answers=(
-            Answer(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
+        responses=(
+            Response(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
         ),
         errors=(InvalidRequestError, *_WITH_TOKEN),
     ),
@@ -159,15 +161,15 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="Read a job, with new links to its images",
         parameters=(_JOB, _WAIT, _KNOWN),
-        answers=(
-            Answer(
+        responses=(
+            Response(
                 200,
                 "The job.",
                 (JobResponse,),
                 (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
                 example=examples.SUCCEEDED_JOB,
             ),
-            Answer(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
+            Response(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
         ),
         errors=(InvalidRequestError, *_OF_A_JOB),
     ),
@@ -178,7 +180,7 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="Delete a job and its images",
         parameters=(_JOB,),
-        answers=(Answer(204, "The job is deleted. One that had not ended is canceled first."),),
+        responses=(Response(204, "The job is deleted. One that had not ended is canceled first."),),
         errors=_OF_A_JOB,
     ),
     Operation(
@@ -188,7 +190,9 @@ OPERATIONS: Final = (
         tag="jobs",
         summary="Cancel a job",
         parameters=(_JOB,),
-        answers=(Answer(200, "The canceled job.", (JobResponse,), example=examples.CANCELED_JOB),),
+        responses=(
+            Response(200, "The canceled job.", (JobResponse,), example=examples.CANCELED_JOB),
+        ),
         errors=(NotCancelableError, *_OF_A_JOB),
     ),
     Operation(
@@ -200,7 +204,7 @@ OPERATIONS: Final = (
         description="The link in `Location` expires, this address does not. The page at `/docs` "
         "cannot follow it to another host, as on AWS: open the image's `url` from the job instead.",
         parameters=(_JOB, _INDEX),
-        answers=(Answer(302, "The image is there.", (), (_LINK, _CACHE)),),
+        responses=(Response(302, "The image is there.", (), (_LINK, _CACHE)),),
         errors=_OF_A_JOB,
     ),
     Operation(
@@ -209,7 +213,7 @@ OPERATIONS: Final = (
         id="getUsage",
         tag="usage",
         summary="Read what the client has used, and may still use",
-        answers=(Answer(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
+        responses=(Response(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
         errors=_WITH_TOKEN,
     ),
     Operation(
@@ -218,7 +222,7 @@ OPERATIONS: Final = (
         id="health",
         tag="service",
         summary="Check that the service answers",
-        answers=(Answer(200, "It answers.", (HealthResponse,)),),
+        responses=(Response(200, "It answers.", (HealthResponse,)),),
         errors=_ALWAYS,
         is_open=True,
     ),
@@ -230,9 +234,9 @@ OPERATIONS: Final = (
             tag="service",
             summary=summary,
             parameters=(_KNOWN,),
-            answers=(
-                Answer(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
-                Answer(
+            responses=(
+                Response(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
+                Response(
                     304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)
                 ),
             ),

@@ -1,4 +1,4 @@
-"""The schemas of the document: pydantic's, and what is checked before or beside the models."""
+"""The schemas of the document: pydantic's, and the checks that are made outside the models."""
 
 import re
 from collections.abc import Mapping
@@ -25,18 +25,18 @@ REF: Final = "#/components/schemas/{model}"
 
 
 def schemas() -> Json:
-    """Every model by its name, and what it refers to."""
+    """Make the schemas of all models, and of the models that they refer to, by name."""
     bodies = {operation.body for operation in OPERATIONS if operation.body}
     queries = {operation.query for operation in OPERATIONS if operation.query}
-    answers = {model for each in OPERATIONS for answer in each.answers for model in answer.models}
-    # An answer always has all fields; errors leave out those that are null.
-    taken = [*sorted(bodies | queries | {ErrorBody}, key=_name)]
-    _, told = models_json_schema(
-        [(model, "validation") for model in taken]
-        + [(model, "serialization") for model in sorted(answers, key=_name)],
+    returned = {model for op in OPERATIONS for each in op.responses for model in each.models}
+    # A response always has all fields; errors leave out those that are null.
+    accepted = [*sorted(bodies | queries | {ErrorBody}, key=_name)]
+    _, generated = models_json_schema(
+        [(model, "validation") for model in accepted]
+        + [(model, "serialization") for model in sorted(returned, key=_name)],
         ref_template=REF,
     )
-    found: Json = told["$defs"]
+    found: Json = generated["$defs"]
     for query in queries:
         del found[_name(query)]
     found[_name(GenerateRequest)] = _as_accepted(found[_name(GenerateRequest)])
@@ -44,10 +44,10 @@ def schemas() -> Json:
 
 
 def _as_accepted(schema: Mapping[str, Any]) -> Json:
-    """The request's schema with what is accepted beyond its model, and refused between fields."""
+    """Add what is accepted beyond the model, and what is invalid in combination."""
     fields: Json = {}
-    for name, told in schema["properties"].items():
-        fields[name] = _nullable(told) if name in OCTOAI_OPTIONAL else told
+    for name, field in schema["properties"].items():
+        fields[name] = _nullable(field) if name in OCTOAI_OPTIONAL else field
     for name in sorted(OTHER_MODELS_FIELDS):
         fields[name] = NULL | {"description": "Of OctoAI's other models: null only."}
     prefixes = "|".join(map(re.escape, OTHER_MODELS_PREFIXES))
@@ -62,17 +62,17 @@ def _as_accepted(schema: Mapping[str, Any]) -> Json:
     }
 
 
-def _nullable(told: Mapping[str, Any]) -> Json:
-    """A field that takes null, for its default."""
-    if NULL in told.get("anyOf", ()):
-        return dict(told)
-    notes = {name: told[name] for name in ("default", "description", "title")}
-    kind = {name: value for name, value in told.items() if name not in notes}
+def _nullable(field: Mapping[str, Any]) -> Json:
+    """Make a field accept null, which stands for its default."""
+    if NULL in field.get("anyOf", ()):
+        return dict(field)
+    notes = {name: field[name] for name in ("default", "description", "title")}
+    kind = {name: value for name, value in field.items() if name not in notes}
     return {"anyOf": [kind, NULL], **notes}
 
 
 def _size(width: int, height: int) -> Json:
-    """One of the nine sizes. A side that is missing or null is 1024."""
+    """Make the schema of one of the nine sizes. A side that is missing or null is 1024."""
     sides = {"width": width, "height": height}
     given = [name for name, side in sides.items() if side != 1024]
     allowed = {n: {"enum": [side] if n in given else [side, None]} for n, side in sides.items()}

@@ -1,4 +1,4 @@
-"""Texts that are said once and must not turn up again, in whatever form."""
+"""Texts that are sent once and must not appear in any log, in whatever form."""
 
 import re
 from base64 import b64encode
@@ -14,17 +14,17 @@ PATTERNS: Final = {
     "base64 of something large": re.compile(r"[A-Za-z0-9+/_-]{256}"),
     "a validation error's text": re.compile(r"input_value="),
 }
-"""What no log may hold, whoever said it."""
+"""What no log may contain, whoever sent it."""
 
 
 class Canaries:
-    """Texts by where each was said."""
+    """Texts by where each was sent."""
 
     def __init__(self) -> None:
         self.said: dict[str, str] = {}
 
     def new(self, where: str) -> str:
-        """A text that would break a log's line, and that nobody else says."""
+        """Make a unique text that would break a log's line."""
         return self.keep(where, f'fox {token_hex(12)}"}}\n{{"é": "{token_hex(12)}')
 
     def word(self, where: str) -> str:
@@ -37,7 +37,7 @@ class Canaries:
         return text
 
     def found(self, log: str) -> list[str]:
-        """Where each text was said that `log` holds, and what else it may not hold."""
+        """Find the texts in `log`, by where they were sent, and other forbidden contents."""
         log = f"{log}\n{log.lower()}"
         said = [where for where, text in self.said.items() if any(f in log for f in forms(text))]
         return said + [what for what, pattern in PATTERNS.items() if pattern.search(log)]

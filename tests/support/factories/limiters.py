@@ -1,7 +1,10 @@
-"""Limiters of several processes before one upstream, under a clock that a test moves."""
+"""Rate limiters of several processes for one upstream, with a clock that a test sets."""
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from sd3.errors import UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
@@ -15,7 +18,7 @@ STABILITY = Rate(150, 10)
 
 
 class Limiters:
-    """Makes limiters that share an item, and have what they remember for themselves."""
+    """Makes limiters that share an item of the table, each with the cache of its own process."""
 
     def __init__(self, client: "DynamoDBClient") -> None:
         self._client = client
@@ -30,7 +33,7 @@ class Limiters:
         table: str = "upstreams",
         ahead: float = 0.0,
     ) -> SharedRateLimiter:
-        """The limiter of one process, whose clock is some seconds ahead."""
+        """Make the limiter of one process, whose clock is `ahead` seconds ahead."""
         return SharedRateLimiter(
             RateLimitTable(self._client, table, "fake"),
             bounds=RateBounds(rate=rate, concurrency=concurrency, pause_seconds=pause_seconds),
@@ -38,5 +41,15 @@ class Limiters:
         )
 
     def start_times(self, permit: Permit) -> list[float]:
-        """When the calls of a visit of now are made."""
+        """Acquire permits now and return the times of their calls."""
         return [self.now + wait for wait in permit.waits]
+
+
+def seconds_until_retry(
+    limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20
+) -> float:
+    """Return the seconds after which a limiter without free slots allows a retry."""
+    with pytest.raises(UpstreamRateLimitedError) as caught:
+        limiter.acquire(calls, patience=patience)
+    assert caught.value.retry_after is not None
+    return caught.value.retry_after

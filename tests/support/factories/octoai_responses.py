@@ -1,4 +1,4 @@
-"""What OctoAI answers, made of small images."""
+"""Responses of OctoAI with small images."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ def b64(data: bytes) -> str:
 
 
 def image(width: int = 64, **fields: Any) -> dict[str, Any]:
-    """One image of an answer: 64 pixels high, and of seed 7."""
+    """Make one image of a response: 64 pixels high, and of seed 7."""
     usual = {"image_b64": b64(png(width)), "removed_for_safety": False, "seed": 7}
     return usual | {"safety_score": None} | fields
 

@@ -24,14 +24,14 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class Attempt(NamedTuple):
-    """One call, and what it asks IAM for."""
+    """One call, and the action and resource that IAM authorizes."""
 
     action: str
     resource: str
     """As tests/support/privileges.py names it; `Another...` is nothing of the stack's."""
     arguments: dict[str, Any]
     let_through: str = ""
-    """The error of the call, made so that it changes nothing, once IAM has let it through."""
+    """The error of the call when IAM allows it. The call is built to change nothing."""
 
     @property
     def call(self) -> tuple[str, str]:

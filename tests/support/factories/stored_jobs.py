@@ -1,4 +1,4 @@
-"""Jobs to keep in the table."""
+"""Jobs to store in the table."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Jobs in every state, which change at the worst moment."""
+"""Jobs in every state, and a store of jobs that change concurrently."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -44,7 +44,7 @@ def generated(job_id: str = "job-1") -> Job:
 
 
 class ChangingJobs(FakeJobs):
-    """Jobs of which something happens right before they are canceled, or read, once."""
+    """A store that runs a callback right before a job is canceled or read, once."""
 
     def __init__(self, *jobs: Job) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""DynamoDB's answers when much happens at once, or gets lost, over a client that knows neither."""
+"""DynamoDB clients with transaction conflicts and lost responses, over a client without them."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ LOST: Final = ConnectionClosedError(endpoint_url="https://dynamodb.test")
 
 
 class Contended:
-    """An item that is in a transaction is refused to every other, as in DynamoDB."""
+    """An item in a transaction conflicts with every other transaction, as in DynamoDB."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class Contended:
 
 
 class Unreliable:
-    """A connection; `fate` is what becomes of the next write."""
+    """An unreliable connection; `fate` is the outcome of the next write."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -56,22 +56,22 @@ class Unreliable:
             fate, self.fate = self.fate, "done"
             if fate == "not sent":
                 raise LOST
-            answer = operation(**arguments)
-            if fate == "answer lost":
+            response = operation(**arguments)
+            if fate == "response lost":
                 raise LOST
-            return operation(**arguments) if fate == "repeated" else answer
+            return operation(**arguments) if fate == "repeated" else response
 
         return call
 
 
 def conflict(taken: list[bool]) -> ClientError:
-    """What a transaction is told of which some items are in another."""
+    """Make the error of a transaction of which some items are in another."""
     codes = ["TransactionConflict" if one else "None" for one in taken]
-    answer: Any = {
+    response: Any = {
         "Error": {"Code": "TransactionCanceledException", "Message": str(codes)},
         "CancellationReasons": [{"Code": code} for code in codes],
     }
-    return ClientError(answer, "TransactWriteItems")
+    return ClientError(response, "TransactWriteItems")
 
 
 def _named(part: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The worker, dying once for each job that says so in its metadata: {"dies": step, "by": "exit"}.
+"""A worker that dies once for each job with this metadata: {"dies": step, "by": "exit"}.
 
 It is put in the place of functions/worker in the embedded AWS, and leaves a file in DEATHS for
 each job that it has died for. It changes what it imports: no test may import it.
@@ -20,16 +20,16 @@ from sd3.services import execution
 from sd3.upstreams.octoai import OctoaiUpstream
 
 _started: list[Job] = []
-"""The jobs of this process, the one at hand last."""
+"""The jobs of this process, the current one last."""
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """The worker's handler."""
+    """Call the worker's handler."""
     return app.handler(event, context)
 
 
 def die(job: Job, step: str) -> None:
-    """End this process, or raise, if it is this job's step and it was not done before."""
+    """End this process, or raise, if this is the job's step and it has not died before."""
     plan = job.request.metadata
     if plan.get("dies") != step:
         return
@@ -43,7 +43,7 @@ def die(job: Job, step: str) -> None:
 
 
 def dying_after(step: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that dies with its result in hand."""
+    """Wrap a method so that the process dies before it returns the result."""
 
     @wraps(method)
     def dies(*arguments: Any, **named: Any) -> Any:
@@ -55,7 +55,7 @@ def dying_after(step: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def save(store: JobStore, job: Job) -> Job:
-    """JobStore.save: deaths around the write that starts an attempt, and after any later one."""
+    """Replace JobStore.save: die around the write that starts an attempt, and after later ones."""
     if job.status is not JobStatus.RUNNING:
         stored = _SAVE(store, job)
         die(_started[-1], "after the final write")
@@ -85,9 +85,9 @@ for owner, name, replacement in (
     (
         OctoaiUpstream,
         "generate",
-        dying_after("after the upstream's answer", OctoaiUpstream.generate),
+        dying_after("after the upstream's response", OctoaiUpstream.generate),
     ),
-    # So that nobody waits for minutes.
+    # Short times, so that tests do not wait for minutes.
     (job_module, "LEASE_MARGIN_SECONDS", 0),
     (execution, "STORE_SECONDS", 3),
     (app, "_RETRY_SECONDS", 2),

@@ -30,12 +30,12 @@ class PausableEngine:
         self._closed = False
 
     def pause(self) -> None:
-        """Have the next request wait, and forget that earlier ones have reached the engine."""
+        """Make the next request wait, and reset `generating`."""
         self._resumed.clear()
         self.generating.clear()
 
     def resume(self) -> None:
-        """Let the requests run."""
+        """Let waiting requests continue."""
         self._resumed.set()
 
     def load(self) -> None:

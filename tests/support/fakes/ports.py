@@ -1,4 +1,4 @@
-"""Stand-ins that behave: an upstream, the two stores and a clock, all in memory."""
+"""Fakes in memory of the ports: an upstream, the stores, a queue and a clock."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def sample_image(index: int = 0, *, size: int = 3000) -> Image:
-    """An image that nobody decodes."""
+    """Make an image of which the bytes are never decoded."""
     return Image(bytes([index]) * size, "image/jpeg", 1024, 1024)
 
 
@@ -84,27 +84,27 @@ class FakeUpstream:
         return UpstreamResult(tuple(generated), 1234.5)
 
 
-class OpenGate:
-    """Lets everybody in at once, and notes what became of the calls."""
+class UnlimitedRateLimiter:
+    """Permits every call at once, and records the outcomes of the calls."""
 
     def __init__(self) -> None:
-        self.told: list[Sequence[Sd3Error | None]] = []
+        self.outcomes: list[Sequence[Sd3Error | None]] = []
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
         return Permit((0.0,) * calls)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        self.told.append(errors)
+        self.outcomes.append(errors)
 
 
 def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallback:
-    """Upstreams in this order, each asked once, behind open limiters."""
+    """Make a fallback over upstreams in this order, each tried once, without rate limits."""
     time = (clock or FakeTime()).time()
     members = [
         RateLimitedUpstream(
             settings=UpstreamSettings(name=upstream.name),
             make=lambda upstream=upstream: upstream,  # type: ignore[misc] # bound in the loop
-            make_limiter=lambda _: OpenGate(),
+            make_limiter=lambda _: UnlimitedRateLimiter(),
             clock=time.monotonic,
             sleep=time.sleep,
             jitter=time.jitter,
@@ -115,7 +115,7 @@ def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallb
 
 
 class FakeJobs:
-    """The jobs table as a dict, its conditions included, its ledger, and all that was written."""
+    """The jobs table as a dict, with its conditions, its ledger, and all writes."""
 
     def __init__(self) -> None:
         self.items: dict[str, Job] = {}
@@ -128,7 +128,7 @@ class FakeJobs:
     def repeat_rejection(
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> None:
-        """Nothing is remembered here."""
+        """Repeat nothing: this fake has no cache."""
 
     def create(self, job: Job, *, limits: ClientLimits = NO_LIMITS) -> Job | None:
         if job.id in self.items or job.id in self.deleted:
@@ -229,7 +229,7 @@ class FakeJobs:
 
 
 class FakeMetrics:
-    """What was measured: names, values and dimensions, in order."""
+    """The recorded metrics: names, values and dimensions, in order."""
 
     def __init__(self) -> None:
         self.added: list[tuple[str, float, dict[str, str]]] = []
@@ -242,7 +242,7 @@ class FakeMetrics:
         self.ids.add((client_id, job_id))
 
     def of(self, name: str) -> list[tuple[float, dict[str, str]]]:
-        """The values of one metric, with their dimensions."""
+        """Return the values of one metric, with their dimensions."""
         return [(value, dimensions) for added, value, dimensions in self.added if added == name]
 
 
@@ -257,19 +257,19 @@ class FakeQueue:
 
 
 class FakeTime:
-    """Clocks that stand at noon and at 1000 s, until somebody sleeps."""
+    """Clocks that start at noon and at 1000 s; `sleep` and `advance` move them."""
 
     def __init__(self) -> None:
         self.slept = 0.0
 
-    def pass_by(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.slept += seconds
 
     def time(self) -> Clock:
         return Clock(
             now=lambda: NOON + timedelta(seconds=self.slept),
             monotonic=lambda: 1000.0 + self.slept,
-            sleep=self.pass_by,
+            sleep=self.advance,
             jitter=lambda: 0.5,
         )
 
@@ -316,7 +316,7 @@ class FakeImages:
 
 
 class FakeUploads:
-    """What clients sent, by client and id, with the time of it."""
+    """Uploads by client and id, with the time of each."""
 
     def __init__(self) -> None:
         self.sent: dict[tuple[str, str], tuple[bytes, datetime]] = {}
@@ -345,7 +345,7 @@ def make_submission(
     metrics: Metrics | None = None,
     sync_image_steps: int = 120,
 ) -> JobSubmission:
-    """What makes jobs of requests, over fakes."""
+    """Make the use case that creates jobs, over fakes."""
     return JobSubmission(
         jobs=jobs,
         images=images or FakeImages(),
@@ -367,7 +367,7 @@ def make_executor(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
 ) -> JobExecutor:
-    """What executes jobs, over fakes."""
+    """Make the use case that executes jobs, over fakes."""
     return JobExecutor(
         jobs=jobs,
         images=images or FakeImages(),
@@ -387,7 +387,7 @@ def make_service(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
 ) -> JobService:
-    """The use cases of clients over fakes."""
+    """Make the use cases of clients, over fakes."""
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
     uploads, clock = uploads or FakeUploads(), clock or FakeTime()
     generator = fallback(upstream or FakeUpstream(), clock=clock)
@@ -423,7 +423,7 @@ def make_worker(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
 ) -> Worker:
-    """The use case of the queue over fakes."""
+    """Make the use case of the queue, over fakes."""
     jobs, images, clock = jobs or FakeJobs(), images or FakeImages(), clock or FakeTime()
     metrics = metrics or FakeMetrics()
     generator = fallback(upstream or FakeUpstream(), clock=clock)

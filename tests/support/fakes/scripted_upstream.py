@@ -1,4 +1,4 @@
-"""An upstream that does as its script says, and a limiter that lets in as many as it is told."""
+"""An upstream that follows a script, and a rate limiter with given permits."""
 
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from sd3.upstreams.dispatch import Permit
 from tests.support.fakes.ports import sample_image
 
 Script = Mapping[int, Sequence[Sd3Error | None]]
-"""What becomes of the calls that begin with a seed, one after the other; None is generated."""
+"""The outcomes of the successive calls that begin with a seed; None means that it is generated."""
 
 
 class ScriptedUpstream:
-    """Generates every seed but for what its script says; `removed` are seeds that are filtered."""
+    """Generates every seed that its script does not fail; `removed` are seeds that are filtered."""
 
     rate: Rate | None = None
     pause_seconds = 1
@@ -77,22 +77,22 @@ class ScriptedUpstream:
         return UpstreamResult(tuple(generated), self._milliseconds)
 
 
-class NarrowGate:
-    """Lets in so many calls at a visit, each after its wait; 0 or no more is `error`."""
+class ScriptedRateLimiter:
+    """Permits a given number of calls at each acquisition; raises `error` for 0 and at the end."""
 
     def __init__(
-        self, *visits: int, error: Sd3Error | None = None, waits: Sequence[float] = (0.0,) * 16
+        self, *permits: int, error: Sd3Error | None = None, waits: Sequence[float] = (0.0,) * 16
     ) -> None:
-        self._visits, self._error, self._waits = deque(visits), error, waits
-        self.asked: list[tuple[int, float]] = []
-        self.told: list[Sequence[Sd3Error | None]] = []
+        self._permits, self._error, self._waits = deque(permits), error, waits
+        self.requested: list[tuple[int, float]] = []
+        self.outcomes: list[Sequence[Sd3Error | None]] = []
 
     def acquire(self, calls: int, *, patience: float) -> Permit:
-        self.asked.append((calls, patience))
-        count = self._visits.popleft() if self._visits else 0
+        self.requested.append((calls, patience))
+        count = self._permits.popleft() if self._permits else 0
         if not count and self._error:
             raise self._error
         return Permit(tuple(self._waits[: min(calls, count or calls)]))
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        self.told.append(errors)
+        self.outcomes.append(errors)

@@ -26,7 +26,7 @@ from tests.support.fakes.ports import (
 
 VISIBILITY_SECONDS: Final = 1800
 FAILED_SECONDS: Final = 60
-"""After which the worker's function asks for a message again when a use case raised."""
+"""Seconds after which the worker's function receives a message again when a use case raised."""
 
 
 FROM_ENDS: Final = {
@@ -210,6 +210,6 @@ class World:
         except Crash:
             self.disturbed.add(job_id)
         except Sd3Error:
-            pass  # a client's answer, or a message that comes again
+            pass  # a client's response, or a message that is redelivered
         finally:
             self.acting.pop()

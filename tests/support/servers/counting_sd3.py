@@ -1,4 +1,4 @@
-"""A proxy of the SD3 server that counts the answers that it was paid for, by seed."""
+"""A proxy of the SD3 server that counts the charged responses by seed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ import requests
 
 HELD_SEED = 7
 _AT_ONCE: Final = 6
-"""Calls that are passed on: the SD3 server refuses more than 8, and nothing here is about that."""
+"""Concurrent calls that are forwarded: the SD3 server rejects more than 8."""
 
 
 class CountingSd3(ThreadingHTTPServer):
-    """Passes calls on; one with HELD_SEED is answered when `release` is set."""
+    """Forwards calls; one with HELD_SEED gets its response when `release` is set."""
 
     daemon_threads = True
 
@@ -42,24 +42,24 @@ class _Handler(BaseHTTPRequestHandler):
         names = ("Authorization", "Content-Type")
         with self.server.places, requests.Session() as session:
             session.trust_env = False
-            answer = session.post(
+            response = session.post(
                 self.server.upstream_url + self.path,
                 data=body,
                 headers={name: self.headers[name] for name in names},
                 timeout=60,
             )
-        if answer.status_code == 200:
+        if response.status_code == 200:
             self.server.paid[seed] += 1
         if seed == HELD_SEED:
             self.server.release.wait()
-        self.send_response(answer.status_code)
-        self.send_header("Content-Length", str(len(answer.content)))
+        self.send_response(response.status_code)
+        self.send_header("Content-Length", str(len(response.content)))
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        self.wfile.write(answer.content)
+        self.wfile.write(response.content)
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

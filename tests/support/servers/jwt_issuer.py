@@ -9,13 +9,13 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, answer
+from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
 AUDIENCE: Final = "sd3"
 DISCOVERY: Final = "/.well-known/openid-configuration"
 JWKS: Final = "/.well-known/jwks.json"
 ELSEWHERE: Final = "/keys?policy=1"
-"""Where discovery says that the keys are."""
+"""The address of the keys in the discovery document."""
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -38,11 +38,11 @@ def jwk(kid: str, key: Key, **more: Any) -> dict[str, Any]:
 
 
 def page(value: object) -> Reply:
-    return answer(200, json.dumps(value).encode())
+    return http_reply(200, json.dumps(value).encode())
 
 
 class LoopbackIssuer(MisbehavingServer):
-    """Answers by path, whatever the order; what it has no page for is a 404."""
+    """Serves pages by path; a path without a page is a 404."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class LoopbackIssuer(MisbehavingServer):
 
     def next_reply(self, received: Received) -> Reply:
         self.requests.append(received)
-        return self.pages.get(received.path, answer(404))
+        return self.pages.get(received.path, http_reply(404))
 
     def token(
         self,

@@ -15,11 +15,11 @@ import requests
 FAILURES: Final = ("throttled", "broken", "cut off", "slow", "hung up")
 """What a call that fails comes to, each as likely as the others."""
 MAY_BE_PAID: Final = frozenset(("generated", "broken", "cut off", "slow", "hung up"))
-"""Calls after which nobody who made them knows that they were free."""
+"""Outcomes that are free, which the caller cannot know."""
 
 
 class MisbehavingSd3(ThreadingHTTPServer):
-    """Passes POST /generate/sd3 on, or not; GET /counts tells of the calls by seed and outcome.
+    """Forwards POST /generate/sd3, or fails; GET /counts returns the calls by seed and outcome.
 
     Of all calls `share` fail, always the same ones: what becomes of the n-th call with a seed
     is generated from both. A slow call is generated and answered after `slow_seconds`.
@@ -56,25 +56,25 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        self._answer(200, json.dumps(self.server.counts).encode())
+        self._respond(200, json.dumps(self.server.counts).encode())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         seed = json.loads(body)["seed"]
         outcome = self.server.next_outcome(seed)
         if outcome == "throttled":
-            self._answer(429, b"{}", retry_after="1")
+            self._respond(429, b"{}", retry_after="1")
         elif outcome == "broken":
-            self._answer(500, b"{}")
+            self._respond(500, b"{}")
         elif outcome == "cut off":
-            self._answer(200, b'{"images": [', missing=1000)
+            self._respond(200, b'{"images": [', missing=1000)
         elif outcome in {"generated", "slow"}:
-            answer = self._passed_on(body)
-            if answer.status_code == 429:  # the SD3 server itself was busy
+            response = self._passed_on(body)
+            if response.status_code == 429:  # the SD3 server itself was busy
                 self.server.correct(seed, outcome, "throttled")
             elif outcome == "slow":
                 time.sleep(self.server.slow_seconds)
-            self._answer(answer.status_code, answer.content)
+            self._respond(response.status_code, response.content)
 
     def _passed_on(self, body: bytes) -> requests.Response:
         names = ("Authorization", "Content-Type")
@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
                 timeout=60,
             )
 
-    def _answer(self, status: int, body: bytes, *, missing: int = 0, **headers: str) -> None:
+    def _respond(self, status: int, body: bytes, *, missing: int = 0, **headers: str) -> None:
         headers |= {
             "content_type": "application/json",
             "content_length": str(len(body) + missing),
@@ -102,10 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             super().handle()
         except ConnectionError:
-            self.close_connection = True  # it did not wait for a slow answer
+            self.close_connection = True  # it did not wait for a slow response
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the base's name
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

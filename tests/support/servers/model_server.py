@@ -74,7 +74,7 @@ def run_in_thread(server: Server) -> Iterator[None]:
 
 
 def decode_images(response: requests.Response) -> list[Image.Image]:
-    """Decode the images of a 200; Pillow also tells their format."""
+    """Decode the images of a 200; Pillow also returns their format."""
     assert response.status_code == 200, response.text[:300]
     return [
         Image.open(io.BytesIO(base64.b64decode(image["image_b64"], validate=True)))

@@ -1,4 +1,4 @@
-"""A real HTTP/1.1 server on loopback that answers as its script says, well or badly."""
+"""A real HTTP/1.1 server on loopback that follows a script of good and bad responses."""
 
 import contextlib
 import json
@@ -39,18 +39,18 @@ class Wire:
         self._sock.sendall(data)
 
     def pause(self, seconds: float) -> bool:
-        """Wait, at most until the server ends; say whether it goes on."""
+        """Wait, at most until the server ends; return whether it still runs."""
         return not self._ended.wait(seconds)
 
 
 Reply = Callable[[Wire], bool]
-"""Writes an answer and says whether the connection is kept."""
+"""Writes a response and returns whether the connection stays open."""
 
 
-def answer(
+def http_reply(
     status: int = 200, body: bytes = b"", *, keep: bool = True, **headers: str | None
 ) -> Reply:
-    """A well-formed answer; `headers` in snake_case replace the usual ones, None leaves one out."""
+    """Make a well-formed response; `headers` in snake_case replace the usual ones, None omits."""
     length: dict[str, str | None] = {"content_length": str(len(body))}
     data = head(status, **(length | headers)) + body
 
@@ -100,7 +100,7 @@ def dripping(data: bytes, *, seconds: float = 0.05, at_once: int = 0) -> Reply:
 
 
 def silent(wire: Wire) -> bool:
-    """No answer for as long as the server lives."""
+    """Send no response while the server runs."""
     wire.pause(60)
     return False
 
@@ -172,7 +172,7 @@ class MisbehavingServer(socketserver.ThreadingTCPServer):
         self.closed.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that hang up are what the tests are about."""
+        """Log nothing: clients that close the connection are expected."""
 
     def next_reply(self, received: Received) -> Reply:
         with self._lock:

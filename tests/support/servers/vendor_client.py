@@ -14,7 +14,7 @@ from sd3.settings import UpstreamSettings
 from sd3.upstreams.dispatch import Calls, RateLimitedUpstream, Result
 from tests.support.factories.http_caller import FakeKey
 from tests.support.factories.tasks import make_task
-from tests.support.fakes.ports import OpenGate
+from tests.support.fakes.ports import UnlimitedRateLimiter
 from tests.support.servers.vendors.all_vendors import Vendor
 from tests.support.servers.vendors.server import KEY
 
@@ -23,14 +23,14 @@ PROMPT: Final = "a fox \u2603"
 
 
 class Facing:
-    """What a test generates with, on a real clock: nobody sleeps, and each call is made once."""
+    """Generates through an upstream on a real clock, without sleeping and without retries."""
 
     def __init__(self, vendor: Vendor, http: HttpSession, url: str, key: FakeKey) -> None:
         self.upstream = vendor.make(url, key, http)
         self.paced = RateLimitedUpstream(
             settings=UpstreamSettings(name=vendor.name),
             make=lambda: self.upstream,
-            make_limiter=lambda _: OpenGate(),
+            make_limiter=lambda _: UnlimitedRateLimiter(),
             clock=time.monotonic,
             sleep=lambda _: None,
             jitter=lambda: 0.5,

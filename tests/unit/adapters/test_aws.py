@@ -26,7 +26,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     return Aws()
 
 
-def test_every_client_gives_up_in_time_and_is_made_once(aws: Aws) -> None:
+def test_every_client_times_out_and_is_created_once(aws: Aws) -> None:
     for name in ("dynamodb", "sqs", "events", "secrets", "s3"):
         client = getattr(aws, name)
         config = client.meta.config

@@ -1,4 +1,4 @@
-"""What is the same for all routes: which one is called, CORS, and what an error is answered."""
+"""What is the same for all routes: routing, CORS and error responses."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def job_event(**changes: Any) -> Event:
 
 
 def resolve(event: Event) -> Event:
-    """The answer of an API that echoes the id of its one route."""
+    """Call an API that echoes the id of its only route."""
     echo = RestApi()
 
     @echo.get("/jobs/<id>")
@@ -50,8 +50,8 @@ def resolve(event: Event) -> Event:
 
 @pytest.mark.parametrize("path", ["/jobs/7", "/v1/jobs/7", "/images/api/jobs/7", "/jobs/7/", "/"])
 def test_the_gateways_choice_of_a_route_counts_whatever_is_in_front_of_the_path(path: str) -> None:
-    answer = resolve(job_event(path=path, pathParameters={"id": "7"}))
-    assert (answer["statusCode"], answer["body"]) == (200, "7 in 29.0 s")
+    response = resolve(job_event(path=path, pathParameters={"id": "7"}))
+    assert (response["statusCode"], response["body"]) == (200, "7 in 29.0 s")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_the_gateways_choice_of_a_route_counts_whatever_is_in_front_of_the_path(
     ],
 )
 def test_a_route_is_given_its_parameter_as_the_gateway_read_it(job_id: str) -> None:
-    answer = resolve(job_event(path=f"/jobs/{job_id}", pathParameters={"id": job_id}))
-    assert answer["body"] == f"{job_id} in 29.0 s"
+    response = resolve(job_event(path=f"/jobs/{job_id}", pathParameters={"id": job_id}))
+    assert response["body"] == f"{job_id} in 29.0 s"
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_a_route_is_given_its_parameter_as_the_gateway_read_it(job_id: str) -> N
 )
 def test_what_is_no_route_is_a_404_in_the_documented_shape(changes: Event) -> None:
     event = job_event(**changes)
-    answer = resolve(event)
-    assert answer["statusCode"] == 404
-    assert answer["multiValueHeaders"] == {"Content-Type": ["application/json"]}
-    assert json.loads(answer["body"]) == {
+    response = resolve(event)
+    assert response["statusCode"] == 404
+    assert response["multiValueHeaders"] == {"Content-Type": ["application/json"]}
+    assert json.loads(response["body"]) == {
         "code": "not_found",
         "message": "There is no such route.",
         "request_id": event["requestContext"]["requestId"],
@@ -121,7 +121,7 @@ def test_what_is_no_route_is_a_404_in_the_documented_shape(changes: Event) -> No
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_a_page_may_read_answers_if_its_origin_is_allowed(
+def test_a_page_may_read_responses_if_its_origin_is_allowed(
     monkeypatch: pytest.MonkeyPatch, method: str, allowed: str, origin: str, answered: str | None
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", allowed)
@@ -140,5 +140,5 @@ def test_a_page_may_read_answers_if_its_origin_is_allowed(
     )
 
 
-def test_an_answer_to_no_page_has_no_cors_headers() -> None:
+def test_a_response_to_no_page_has_no_cors_headers() -> None:
     assert resolve(job_event())["multiValueHeaders"] == {}

@@ -159,7 +159,7 @@ def test_every_wrong_parameter_of_a_query_is_a_fault(
 
 
 def authorized(**told: object) -> Request:
-    """A request of a client that the authorizer told this of, as the gateway passes it on."""
+    """Make the gateway's event of a client with this authorizer context."""
     authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **told}
     return request(requestContext={"requestId": "r", "authorizer": authorizer})
 
@@ -195,7 +195,7 @@ def test_a_body_is_read_as_its_model() -> None:
 
 
 @pytest.mark.parametrize("body", [None, "", "{", "image/png", '{"content_type": NaN}', "\ud800"])
-def test_a_body_that_is_no_json_is_told_so(body: str | None) -> None:
+def test_a_body_that_is_no_json_is_a_precise_error(body: str | None) -> None:
     with pytest.raises(InvalidJsonError):
         request(body=body).body(UploadRequest)
 

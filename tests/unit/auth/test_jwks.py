@@ -1,4 +1,4 @@
-"""The keys of an issuer on loopback: which ones are used, and how often they are asked for."""
+"""The keys of an issuer on loopback: which ones are used, and how often they are fetched."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from tests.support.servers.jwt_issuer import (
     page,
     rsa_key,
 )
-from tests.support.servers.scripted_server import Reply, answer, dripping, head, raw
+from tests.support.servers.scripted_server import Reply, dripping, head, http_reply, raw
 
 LARGE = 10_000_000
 
@@ -53,7 +53,7 @@ def paths(issuer: LoopbackIssuer) -> list[str]:
     return [request.path for request in issuer.requests]
 
 
-def test_keys_are_kept_for_an_hour(
+def test_keys_are_cached_for_an_hour(
     issuer: LoopbackIssuer, verifier: JwtVerifier, clock: FakeTime
 ) -> None:
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_a_key_that_is_withdrawn_is_forgotten_within_the_hour(
     assert verifier.find(issuer.token()) is None
 
 
-def test_a_new_key_is_found_and_unknown_ones_are_asked_for_once_a_minute(
+def test_a_new_key_is_fetched_and_unknown_ones_once_a_minute_at_most(
     issuer: LoopbackIssuer, verifier: JwtVerifier, clock: FakeTime
 ) -> None:
     assert verifier.find(issuer.token())
@@ -96,7 +96,7 @@ def test_an_unknown_key_is_no_verdict_while_the_issuer_is_down(
     issuer: LoopbackIssuer, verifier: JwtVerifier, clock: FakeTime
 ) -> None:
     assert verifier.find(issuer.token())
-    issuer.pages[DISCOVERY] = answer(503)
+    issuer.pages[DISCOVERY] = http_reply(503)
     clock.now += 60
     for _ in range(2):
         with pytest.raises(IssuerError):
@@ -105,7 +105,7 @@ def test_an_unknown_key_is_no_verdict_while_the_issuer_is_down(
     assert verifier.find(issuer.token())  # what is known still counts
 
 
-def test_without_discovery_the_keys_are_at_the_usual_place(
+def test_without_discovery_the_keys_have_the_usual_path(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     issuer.pages = {JWKS: issuer.pages[ELSEWHERE]}
@@ -124,25 +124,25 @@ def test_an_issuer_may_end_with_a_slash(issuer: LoopbackIssuer) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        answer(500),
-        answer(429),
-        answer(404),
-        answer(302, location=ELSEWHERE),
-        answer(200, b""),
-        answer(200, b"no json"),
-        answer(200, b"[]"),
-        answer(200, b"[" * 200_000),
-        answer(200, b'{"error": "x"}'),
-        answer(200, b'{"keys": {}}'),
-        answer(200, b'{"keys": "x"}'),
-        answer(200, b'{"keys": []}' + b" " * LARGE),
+        http_reply(500),
+        http_reply(429),
+        http_reply(404),
+        http_reply(302, location=ELSEWHERE),
+        http_reply(200, b""),
+        http_reply(200, b"no json"),
+        http_reply(200, b"[]"),
+        http_reply(200, b"[" * 200_000),
+        http_reply(200, b'{"error": "x"}'),
+        http_reply(200, b'{"keys": {}}'),
+        http_reply(200, b'{"keys": "x"}'),
+        http_reply(200, b'{"keys": []}' + b" " * LARGE),
         raw(head(200) + b" " * LARGE),
         raw(head(200, content_length="8") + b"{"),
         raw(b"nonsense\r\n\r\n"),
         raw(b""),
     ],
 )
-def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
+def test_an_issuer_with_an_unusable_response_is_no_verdict(
     issuer: LoopbackIssuer, verifier: JwtVerifier, reply: Reply
 ) -> None:
     issuer.pages[ELSEWHERE] = reply
@@ -151,7 +151,7 @@ def test_an_issuer_that_says_nothing_of_use_is_no_verdict(
     assert paths(issuer) == [DISCOVERY, ELSEWHERE]
 
 
-def test_an_issuer_that_answers_for_ever_is_no_verdict(
+def test_an_issuer_that_responds_without_end_is_no_verdict(
     issuer: LoopbackIssuer, verifier: JwtVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sd3.auth.jwks._SECONDS", 0.3)
@@ -193,7 +193,7 @@ def test_a_discovery_that_leads_elsewhere_is_no_verdict(
 
 
 @pytest.mark.parametrize("keys", [[], [7], [None], [{}]])
-def test_a_set_of_no_keys_knows_no_token(
+def test_an_empty_key_set_accepts_no_token(
     issuer: LoopbackIssuer, verifier: JwtVerifier, keys: object
 ) -> None:
     issuer.pages[ELSEWHERE] = page({"keys": keys})
@@ -227,7 +227,7 @@ def test_a_key_that_is_for_something_else_is_passed_over(
     assert verifier.find(issuer.token(ec_key(), algorithm="ES256", header={"kid": "e1"}))
 
 
-def test_weak_keys_and_other_curves_are_refused(
+def test_weak_keys_and_other_curves_are_rejected(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     weak, other = rsa_key("weak", bits=1024), ec.generate_private_key(ec.SECP384R1())
@@ -241,6 +241,6 @@ def test_weak_keys_and_other_curves_are_refused(
 
 
 @pytest.mark.parametrize("url", ["", "issuer", "http://issuer.example", "https://x.example/?a=1"])
-def test_an_issuer_that_cannot_be_asked_safely_is_no_setting(url: str) -> None:
+def test_an_issuer_that_cannot_be_called_safely_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="the issuer of JWTs"):
         JwtVerifier(url, audience=AUDIENCE)

@@ -110,7 +110,7 @@ def test_scopes_are_those_that_the_issuer_granted(
         ({"header": {"crit": ["x"], "x": 1}}, "InvalidTokenError"),
     ],
 )
-def test_a_token_that_is_wrong_is_refused_and_its_reason_logged(
+def test_an_invalid_token_is_rejected_and_its_reason_logged(
     issuer: LoopbackIssuer,
     verifier: JwtVerifier,
     caplog: pytest.LogCaptureFixture,
@@ -123,7 +123,7 @@ def test_a_token_that_is_wrong_is_refused_and_its_reason_logged(
     assert token not in caplog.text
 
 
-def test_a_token_without_a_signature_is_refused(
+def test_a_token_without_a_signature_is_rejected(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     claims = issuer.token().split(".")[1]
@@ -134,7 +134,7 @@ def test_a_token_without_a_signature_is_refused(
     assert not issuer.requests
 
 
-def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(
+def test_a_token_signed_with_the_public_key_as_a_secret_is_rejected(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     public = rsa_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -146,7 +146,7 @@ def test_a_token_signed_with_the_public_key_as_a_secret_is_refused(
         assert verifier.find(f"{signed}.{signature}") is None
 
 
-def test_a_token_whose_claims_were_changed_is_refused(
+def test_a_token_whose_claims_were_changed_is_rejected(
     issuer: LoopbackIssuer, verifier: JwtVerifier
 ) -> None:
     header, _, signature = issuer.token(sub="mallory").split(".")
@@ -165,7 +165,7 @@ def test_a_token_whose_claims_were_changed_is_refused(
         base64.urlsafe_b64encode(b"[" * 5000).decode().rstrip("=") + ".e30.x",
     ],
 )  # fmt: skip
-def test_garbage_is_refused(verifier: JwtVerifier, token: str) -> None:
+def test_garbage_is_rejected(verifier: JwtVerifier, token: str) -> None:
     assert verifier.find(token) is None
 
 

@@ -39,7 +39,7 @@ def counted(url: str) -> Any:
         return json.load(reply)
 
 
-def test_calls_are_counted_by_service_and_operation_until_they_are_asked_for(url: str) -> None:
+def test_calls_are_counted_by_service_and_operation_until_they_are_read(url: str) -> None:
     with closing(client("sqs", url)) as sqs, closing(client("s3", url)) as s3:
         for _ in range(2):
             sqs.send_message(QueueUrl=f"{url}/1/jobs", MessageBody="{}", DelaySeconds=5)
@@ -67,7 +67,7 @@ def test_items_take_units_by_their_size(url: str, size: int, units: int) -> None
     }
 
 
-def test_a_transaction_takes_twice_the_units_and_keeps_what_it_puts(url: str) -> None:
+def test_a_transaction_takes_twice_the_units_and_stores_its_items(url: str) -> None:
     item = {"id": {"S": "job-1"}, "document": {"S": "x" * 1100}}
     update = {"Key": {"client_id": {"S": "ann"}}, "UpdateExpression": "ADD spent :one"}
     one = {"ExpressionAttributeValues": {":one": {"N": "1"}}}
@@ -94,5 +94,5 @@ def test_there_is_such_a_client_and_its_events_are_taken(url: str) -> None:
     with closing(client("dynamodb", url)) as dynamodb, closing(client("events", url)) as events:
         [token] = dynamodb.query(TableName="clients", KeyConditionExpression="id = :a")["Items"]
         assert token_from(token).is_active(now=datetime.now(UTC))
-        answer = events.put_events(Entries=[{"Source": "sd3", "DetailType": "a", "Detail": "{}"}])
-    assert (answer["FailedEntryCount"], len(answer["Entries"])) == (0, 1)
+        response = events.put_events(Entries=[{"Source": "sd3", "DetailType": "a", "Detail": "{}"}])
+    assert (response["FailedEntryCount"], len(response["Entries"])) == (0, 1)

@@ -43,11 +43,11 @@ def connection(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
 
 
-def test_put_object_is_answered_with_an_etag(aws: str) -> None:
+def test_put_object_returns_an_etag(aws: str) -> None:
     with closing(client("s3", aws)) as s3:
-        answer = s3.put_object(Bucket="images", Key="a/0.png", Body=servers.image())
-    assert answer["ETag"] == '"0"'
-    assert answer["ResponseMetadata"]["RetryAttempts"] == 0
+        handle = s3.put_object(Bucket="images", Key="a/0.png", Body=servers.image())
+    assert handle["ETag"] == '"0"'
+    assert handle["ResponseMetadata"]["RetryAttempts"] == 0
 
 
 def test_put_waits_for_100_continue_and_gets_it(aws: str) -> None:
@@ -59,19 +59,19 @@ def test_put_waits_for_100_continue_and_gets_it(aws: str) -> None:
         assert sock.recv(1024).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_a_kept_connection_serves_one_call_after_another(aws: str) -> None:
-    with closing(connection(aws)) as kept:
+def test_a_connection_is_reused_for_one_call_after_another(aws: str) -> None:
+    with closing(connection(aws)) as stored:
         for size in (0, 3, 1 << 20):
-            kept.request("PUT", "/images/a", bytes(size))
-            with kept.getresponse() as response:
+            stored.request("PUT", "/images/a", bytes(size))
+            with stored.getresponse() as response:
                 assert (response.status, response.read()) == (200, b"")
 
 
-def test_calls_sent_together_are_answered_in_turn() -> None:
-    def answer(call: Call) -> Reply:
+def test_pipelined_requests_get_responses_in_order() -> None:
+    def handle(call: Call) -> Reply:
         return Reply(body=call.target.encode() + call.body)
 
-    with serving(answer) as url:
+    with serving(handle) as url:
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=5) as sock:
             post = b"POST %s HTTP/1.1\r\nContent-Length: 1\r\n\r\n%s"
@@ -83,17 +83,17 @@ def test_calls_sent_together_are_answered_in_turn() -> None:
     assert b"/a1HTTP/1.1 200 OK" in said
 
 
-def test_body_is_kept_for_a_post_and_thrown_away_for_a_put() -> None:
+def test_a_body_is_passed_on_for_a_post_and_discarded_for_a_put() -> None:
     seen: list[bytes] = []
 
-    def answer(call: Call) -> Reply:
+    def handle(call: Call) -> Reply:
         seen.append(call.body)
         return Reply()
 
-    with serving(answer) as url, closing(connection(url)) as kept:
+    with serving(handle) as url, closing(connection(url)) as stored:
         for method in ("POST", "PUT"):
-            kept.request(method, "/", b"body")
-            kept.getresponse().read()
+            stored.request(method, "/", b"body")
+            stored.getresponse().read()
     assert seen == [b"body", b""]
 
 
@@ -101,9 +101,9 @@ def test_a_client_that_leaves_in_the_middle_does_not_end_the_server(aws: str) ->
     host, port = aws.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=5) as sock:
         sock.sendall(b"PUT /images/a HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc")
-    with closing(connection(aws)) as kept:
-        kept.request("PUT", "/images/a", b"abc")
-        assert kept.getresponse().status == 200
+    with closing(connection(aws)) as stored:
+        stored.request("PUT", "/images/a", b"abc")
+        assert stored.getresponse().status == 200
 
 
 def test_latency_is_waited_for_once_a_call_and_blocks_no_other(
@@ -111,20 +111,20 @@ def test_latency_is_waited_for_once_a_call_and_blocks_no_other(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    answer = aws_server.aws(s3_latency=0.03)
+    handle = aws_server.aws(s3_latency=0.03)
     for _ in range(2):
-        answer(Call("PUT", "/images/a", {}, b""))
+        handle(Call("PUT", "/images/a", {}, b""))
     assert waits == [0.03, 0.03]
 
 
 def test_sixteen_calls_are_under_way_at_once() -> None:
     together = Barrier(16, timeout=5)
 
-    def answer(_call: Call) -> Reply:
+    def handle(_call: Call) -> Reply:
         together.wait()
         return Reply()
 
-    with serving(answer) as url, closing(client("s3", url)) as s3:
+    with serving(handle) as url, closing(client("s3", url)) as s3:
 
         def put(index: int) -> int:
             answered = s3.put_object(Bucket="images", Key=str(index), Body=b"x")
@@ -143,29 +143,29 @@ def test_an_item_is_read_back_as_it_was_put(aws: str) -> None:
         assert "Item" not in dynamodb.get_item(TableName="clients", Key=key)
 
 
-def test_an_update_is_answered_with_the_item(aws: str) -> None:
+def test_an_update_returns_the_item(aws: str) -> None:
     with closing(client("dynamodb", aws)) as dynamodb:
         dynamodb.put_item(TableName="jobs", Item=JOB)
-        answer = dynamodb.update_item(
+        handle = dynamodb.update_item(
             TableName="jobs",
             Key={"id": JOB["id"]},
             UpdateExpression="SET attempt = :one",
             ExpressionAttributeValues={":one": {"N": "1"}},
             ReturnValues="ALL_NEW",
         )
-    assert answer["Attributes"] == JOB
+    assert handle["Attributes"] == JOB
 
 
-def test_a_secret_is_answered(aws: str) -> None:
+def test_a_secret_is_returned(aws: str) -> None:
     with closing(client("secretsmanager", aws)) as secrets:
         assert secrets.get_secret_value(SecretId="upstream")["SecretString"] == "token"
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_sd3_answers_as_many_images_as_were_asked_for(count: int) -> None:
-    with serving(servers.sd3()) as url, closing(connection(url)) as kept:
-        kept.request("POST", "/generate/sd3", json.dumps({"num_images": count}))
-        images = json.loads(kept.getresponse().read())["images"]
+def test_sd3_returns_as_many_images_as_requested(count: int) -> None:
+    with serving(servers.sd3()) as url, closing(connection(url)) as stored:
+        stored.request("POST", "/generate/sd3", json.dumps({"num_images": count}))
+        images = json.loads(stored.getresponse().read())["images"]
     assert [image["seed"] for image in images] == list(range(1, count + 1))
     assert {base64.b64decode(image["image_b64"]) for image in images} == {servers.image()}
 

@@ -1,4 +1,4 @@
-"""The table says for each row whether its aim was met."""
+"""The table shows for each row whether its aim was met."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Scopes and limits, and how they are told on."""
+"""Scopes and limits, and how the authorizer passes them on."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from sd3.errors import ForbiddenError
 @pytest.mark.parametrize(
     "limits", [ClientLimits(), ClientLimits(1, 2, 3), ClientLimits(daily_budget_micros=0)]
 )
-def test_limits_are_read_as_they_were_told(limits: ClientLimits) -> None:
+def test_limits_round_trip_through_the_context(limits: ClientLimits) -> None:
     assert ClientLimits.from_context(limits.to_context()) == limits
 
 
-def test_what_is_no_limit_is_not_told() -> None:
+def test_absent_limits_are_left_out() -> None:
     assert ClientLimits(max_images=4).to_context() == {"max_images": "4"}
 
 

@@ -57,7 +57,7 @@ def test_base64_is_decoded(text: str | bytes | memoryview, data: bytes) -> None:
     ["QQ", "QQ=", "QQ===", "Q", "=", "====", "QQ==QQ==", "QUJD====", " QQ==", "QQ==\n", "QU\nJD",
      "-_8=", "QUJ\x80", "QUJé", "QU\ud800D", "data:,QQ==", b"QUJ\xff"],
 )  # fmt: skip
-def test_what_is_not_strict_base64_is_refused(text: str | bytes) -> None:
+def test_what_is_not_strict_base64_is_rejected(text: str | bytes) -> None:
     with pytest.raises(InvalidImageError, match=r"^not valid base64$"):
         decode_base64(text)
 
@@ -262,7 +262,7 @@ def test_pillow_is_imported_for_a_clients_image_only() -> None:
     ["", "data:image/png;base64,", "DATA:Image/JPEG;charset=utf-8;Base64,",
      "data:image/svg+xml;base64,"],
 )  # fmt: skip
-def test_init_image_is_what_its_bytes_say(head: str, content_type: str) -> None:
+def test_an_init_images_format_follows_from_its_bytes(head: str, content_type: str) -> None:
     found = decode_init_image(head + encode_base64(FILES[content_type]))
     assert found == Image(FILES[content_type], content_type, 64, 64)
 
@@ -302,7 +302,7 @@ def test_what_is_too_long_is_not_decoded() -> None:
         (encode_base64(image(kind="gif")), "picture", "not a PNG, JPEG or WebP image"),
     ],
 )
-def test_a_wrong_init_image_is_refused_without_quoting_it(
+def test_an_invalid_init_image_is_rejected_without_quoting_it(
     value: object, kind: str, message: str
 ) -> None:
     with pytest.raises(PydanticCustomError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""What PNG, JPEG and WebP files say of themselves, by real files and by files that lie."""
+"""The headers of PNG, JPEG and WebP files, in real files and in forged ones."""
 
 import zlib
 from contextlib import nullcontext, suppress
@@ -65,7 +65,7 @@ def test_a_frame_after_other_webp_chunks_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "progressive jpeg", "webp", "webp with alpha"])
-def test_an_image_cut_off_anywhere_is_refused(name: str) -> None:
+def test_an_image_truncated_anywhere_is_rejected(name: str) -> None:
     data = flat(64, 64, kind="jpeg") if name == "jpeg" else REAL[name]
     for length in range(len(data)):
         with pytest.raises(InvalidImageError):
@@ -119,13 +119,13 @@ def test_the_smallest_jpeg_is_read() -> None:
         (riff(b"VP8X"), "cut off"),
     ],
 )
-def test_what_is_no_whole_image_is_refused(data: bytes, message: str) -> None:
+def test_an_incomplete_image_is_rejected(data: bytes, message: str) -> None:
     with pytest.raises(InvalidImageError, match=message):
         read_format(data)
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])
-def test_an_animated_image_is_refused(kind: str) -> None:
+def test_an_animated_image_is_rejected(kind: str) -> None:
     frames = [Image.new("RGB", (64, 64), color) for color in ("red", "blue")]
     data = saved(frames[0], kind=kind, save_all=True, append_images=frames[1:])
     with pytest.raises(InvalidImageError, match="animated"):
@@ -147,7 +147,7 @@ def test_an_animated_image_is_refused(kind: str) -> None:
     ],
     ids=["other chunks", "IDAT", "segments", "fill bytes", "scans"],
 )  # fmt: skip
-def test_an_image_of_too_many_parts_is_refused(few: bytes, many: bytes, message: str) -> None:
+def test_an_image_of_too_many_parts_is_rejected(few: bytes, many: bytes, message: str) -> None:
     """Each of them can cost a decoder milliseconds, or grow with all that came before."""
     read_format(few)
     with pytest.raises(InvalidImageError, match=message):
@@ -161,8 +161,8 @@ def test_an_image_of_too_many_parts_is_refused(few: bytes, many: bytes, message:
 )
 def test_no_scan_is_hidden(between: bytes) -> None:
     """What a decoder reads over, or takes for a scan's own bytes, is not the end or a segment."""
-    for scans, refused in ((100, False), (101, True)):
-        with pytest.raises(InvalidImageError) if refused else nullcontext():
+    for scans, rejected in ((100, False), (101, True)):
+        with pytest.raises(InvalidImageError) if rejected else nullcontext():
             read_format(SOI + SOF + (SOS + between) * scans + EOI)
 
 

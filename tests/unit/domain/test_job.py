@@ -131,7 +131,7 @@ def test_only_a_canceled_job_is_settled(status: JobStatus) -> None:
         job(status).settle(())
 
 
-def test_a_job_that_is_redriven_starts_anew_and_keeps_what_it_has_cost() -> None:
+def test_a_redriven_job_starts_anew_with_its_charges() -> None:
     again = job(FAILED).redrive(now=LATER)
     assert (again.failures, again.images, again.error, again.lease_until) == (0, (), None, None)
     assert (again.redriven_at, again.cost_micros) == (LATER, 20_000)

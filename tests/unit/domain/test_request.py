@@ -1,4 +1,4 @@
-"""The wire contract at its limits: what a request may say, and how it is told what is wrong."""
+"""The wire contract at its limits: what a request may contain, and how its errors are reported."""
 
 import json
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def test_only_a_prompt_is_needed() -> None:
         ("width", 1024), ("height", 1024),
     ],
 )  # fmt: skip
-def test_a_value_inside_the_limits_is_kept(field: str, value: Any) -> None:
+def test_a_value_within_the_limits_is_unchanged(field: str, value: Any) -> None:
     assert getattr(parse(**{field: value}), field) == value
 
 
@@ -216,7 +216,7 @@ def test_an_init_image_comes_by_one_way_only() -> None:
     assert wrong.loc == ("body", "init_image")
 
 
-def test_several_faults_are_told_at_once() -> None:
+def test_several_errors_are_reported_at_once() -> None:
     found = field_errors({
         "prompt": "", "steps": 0, "num_images": 17, "seed": [0, 1, "x"], "width": 1, "height": "1",
         "init_image": "c2VjcmV0", "vae": "x", "metadata": {"a": 1}, "unknown": 1,
@@ -227,7 +227,7 @@ def test_several_faults_are_told_at_once() -> None:
     ]  # fmt: skip
 
 
-def test_fields_that_belong_together_are_told_with_the_others() -> None:
+def test_errors_of_combined_fields_are_listed_with_the_others() -> None:
     found = field_errors({"prompt": "", "width": 1, "seed": [], "init_image": "?", "loras": {}})
     assert [field_error.loc[1] for field_error in found] == [
         "loras",
@@ -243,7 +243,7 @@ def test_a_wrong_entry_hides_no_fault_of_the_field_of_its_name() -> None:
     assert [field_error.loc[1] for field_error in found] == ["metadata", "width"]
 
 
-def test_a_wrong_field_is_not_told_again_with_its_partner() -> None:
+def test_an_invalid_field_is_reported_once_and_not_with_its_partner() -> None:
     assert len(field_errors({"prompt": "a fox", "num_images": 0, "seed": [1]})) == 1
     assert len(field_errors({"prompt": "a fox", "height": "x", "width": 1})) == 1
 
@@ -289,7 +289,7 @@ def test_a_job_comes_back_from_json_without_its_init_image() -> None:
 
 
 @pytest.mark.parametrize("max_images", [None, 3, 16])
-def test_a_client_asks_for_as_many_images_as_it_may(max_images: int | None) -> None:
+def test_a_client_may_request_images_up_to_its_limit(max_images: int | None) -> None:
     body = '{"prompt": "x", "num_images": 3}'
     assert GenerateRequest.parse(body, max_images=max_images).num_images == 3
 

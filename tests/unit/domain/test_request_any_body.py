@@ -1,4 +1,4 @@
-"""Whatever body comes, it is a request, or it is refused in one of two ways."""
+"""Any body is a valid request, or it is rejected with one of two errors."""
 
 import json
 from typing import Any
@@ -53,26 +53,26 @@ def test_a_valid_request_is_read_as_it_was_sent_and_comes_back(values: dict[str,
 
 def assert_read_or_refused(body: bytes | str) -> None:
     try:
-        answer: GenerateRequest | RequestError = GenerateRequest.parse(body)
+        response: GenerateRequest | RequestError = GenerateRequest.parse(body)
     except (InvalidJsonError, InvalidRequestError) as error:
-        answer = error
-    if isinstance(answer, InvalidRequestError):
-        assert 1 <= len(answer.field_errors) <= 100
+        response = error
+    if isinstance(response, InvalidRequestError):
+        assert 1 <= len(response.field_errors) <= 100
         assert all(
             field_error.loc[0] == "body" and len(field_error.loc) <= 4
-            for field_error in answer.field_errors
+            for field_error in response.field_errors
         )
 
 
 @settings(deadline=None)
 @given(JSON | NEAR_REQUESTS)
-def test_any_json_is_read_or_refused(values: object) -> None:
+def test_any_json_is_accepted_or_rejected(values: object) -> None:
     assert_read_or_refused(json.dumps(values))
 
 
 @settings(deadline=None)
 @given(st.binary() | st.text())
-def test_anything_else_is_read_or_refused(body: bytes | str) -> None:
+def test_anything_else_is_accepted_or_rejected(body: bytes | str) -> None:
     assert_read_or_refused(body)
 
 
@@ -129,7 +129,7 @@ def test_a_huge_number_is_a_fault_of_its_field(field: str, number: str) -> None:
 @pytest.mark.parametrize("field", ["metadata", "seed", "prompt", "loras"])
 @pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("depth", [100, 10_000])
-def test_a_field_of_any_depth_is_refused(field: str, opened: str, closed: str, depth: int) -> None:
+def test_a_field_of_any_depth_is_rejected(field: str, opened: str, closed: str, depth: int) -> None:
     kind = InvalidRequestError if depth == 100 else InvalidJsonError
     body = f'{{"prompt": "x", "{field}": {opened * depth}1{closed * depth}}}'
     with pytest.raises(kind):

@@ -15,7 +15,7 @@ from tests.support.factories.images import png
 from tests.support.factories.octoai_responses import b64
 
 
-class Answer(BaseModel):
+class Response(BaseModel):
     """What is read below."""
 
     images: list[str]
@@ -27,16 +27,16 @@ def test_image_is_written_and_read_back(width: int) -> None:
     image = read_image(png(width, width))
     body = bytearray(with_image(b'{"images":["short"]}', "note", image))
     assert json.loads(body) == {"images": ["short"], "note": b64(image.data)}
-    answer, places = parse_response(body, Answer)
-    assert answer.images == ["short"]
-    assert read_image_at(answer.note, body, places) == image
+    response, places = parse_response(body, Response)
+    assert response.images == ["short"]
+    assert read_image_at(response.note, body, places) == image
 
 
 def test_images_are_read_from_the_last_one_on_and_the_body_shrinks() -> None:
     images = [read_image(png(width)) for width in (64, 65, 66)]
     body = bytearray(json.dumps({"images": [b64(one.data) for one in images]}).encode())
-    answer, places = parse_response(body, Answer)
-    for text, image in reversed(list(zip(answer.images, images, strict=True))):
+    response, places = parse_response(body, Response)
+    for text, image in reversed(list(zip(response.images, images, strict=True))):
         before = len(body)
         assert read_image_at(text, body, places) == image
         assert len(body) < before - len(image.data)
@@ -44,11 +44,11 @@ def test_images_are_read_from_the_last_one_on_and_the_body_shrinks() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "secret!", "secret!" * 999, "AAAA"])
-def test_string_that_is_no_image_is_told_and_not_quoted(text: str) -> None:
+def test_a_string_that_is_no_image_is_reported_and_not_quoted(text: str) -> None:
     body = bytearray(json.dumps({"images": [text]}).encode())
-    answer, places = parse_response(body, Answer)
+    response, places = parse_response(body, Response)
     with pytest.raises(UpstreamResponseError, match="upstream's image 3: ") as caught:
-        read_image_at(answer.images[0], body, places, index=3)
+        read_image_at(response.images[0], body, places, index=3)
     assert "secret" not in caught.value.message
 
 

@@ -1,4 +1,4 @@
-"""Connections: where to, kept how long, given up when."""
+"""Connections: allowed addresses, reuse and timeouts."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ from sd3.http import transport
 from sd3.http.auth import BearerAuth
 from sd3.http.session import HttpSession
 from tests.support.factories.http_caller import LIMITS, SECRET, FakeKey, FakeTime, Serve
-from tests.support.servers.scripted_server import Wire, answer, dripping, head, raw, silent
+from tests.support.servers.scripted_server import Wire, dripping, head, http_reply, raw, silent
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_https_anywhere_and_http_nearby_are_fine(url: str) -> None:
         "https://image.example/#sk-secret",
     ],
 )
-def test_other_base_urls_are_refused_without_being_quoted(url: str) -> None:
+def test_other_base_urls_are_rejected_without_being_quoted(url: str) -> None:
     with pytest.raises(ValueError, match="the upstream's base URL") as caught:
         HttpSession(url)
     assert SECRET not in str(caught.value)
@@ -73,12 +73,16 @@ def test_environment_changes_nothing(serve: Serve, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "")
-    assert serve(answer(200, b"here")).post().body == b"here"
+    assert serve(http_reply(200, b"here")).post().body == b"here"
 
 
-def test_connection_is_kept_whatever_the_answers_are(serve: Serve) -> None:
+def test_a_connection_is_reused_after_any_response(serve: Serve) -> None:
     client = serve(
-        answer(200, b"one"), answer(400, b"no"), answer(429), answer(200, b""), answer(200, b"two")
+        http_reply(200, b"one"),
+        http_reply(400, b"no"),
+        http_reply(429),
+        http_reply(200, b""),
+        http_reply(200, b"two"),
     )
     client.post()
     with pytest.raises(UpstreamRefusedError):
@@ -90,12 +94,12 @@ def test_connection_is_kept_whatever_the_answers_are(serve: Serve) -> None:
     assert [request.connection for request in client.server.requests] == [0] * 5
 
 
-def test_calls_at_once_use_connections_of_their_own_and_keep_them(serve: Serve) -> None:
+def test_concurrent_calls_use_separate_connections_and_reuse_them(serve: Serve) -> None:
     meeting = threading.Barrier(4)
 
     def reply(wire: Wire) -> bool:
         meeting.wait(10)
-        return answer(200, b"together")(wire)
+        return http_reply(200, b"together")(wire)
 
     client = serve(reply)
     with ThreadPoolExecutor(4) as threads:
@@ -105,14 +109,14 @@ def test_calls_at_once_use_connections_of_their_own_and_keep_them(serve: Serve) 
 
 
 def test_cookies_are_not_sent_back(serve: Serve) -> None:
-    client = serve(answer(200, set_cookie="who=me; Path=/"))
+    client = serve(http_reply(200, set_cookie="who=me; Path=/"))
     client.post()
     client.post()
     assert "cookie" not in client.server.requests[1].headers
 
 
 def test_connection_closed_while_idle_is_replaced(serve: Serve) -> None:
-    client = serve(answer(200, b"one", keep=False), answer(200, b"two"))
+    client = serve(http_reply(200, b"one", keep=False), http_reply(200, b"two"))
     client.post()
     assert client.server.closed.acquire(timeout=10)
     assert client.post().body == b"two"
@@ -122,7 +126,7 @@ def test_connection_closed_while_idle_is_replaced(serve: Serve) -> None:
 def test_connection_idle_for_long_is_not_used_again(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = serve(answer(200, b"fine"))
+    client = serve(http_reply(200, b"fine"))
     client.post()
     monkeypatch.setattr(transport, "MAX_IDLE_SECONDS", -1)
     assert client.post().body == b"fine"
@@ -130,7 +134,7 @@ def test_connection_idle_for_long_is_not_used_again(
 
 
 def test_connection_lost_after_sending_is_unknown_and_not_sent_again(serve: Serve) -> None:
-    client = serve(answer(200, b"one"), raw(b""))
+    client = serve(http_reply(200, b"one"), raw(b""))
     client.post()
     with pytest.raises(UpstreamFailedError, match="lost before the upstream answered") as caught:
         client.post()
@@ -139,7 +143,7 @@ def test_connection_lost_after_sending_is_unknown_and_not_sent_again(serve: Serv
     assert len(client.server.requests) == 2
 
 
-def test_answer_that_is_no_http_is_unknown(serve: Serve) -> None:
+def test_a_response_that_is_no_http_has_an_unknown_outcome(serve: Serve) -> None:
     with pytest.raises(UpstreamFailedError):
         serve(raw(b"220 mail.example ESMTP\r\n")).post()
 
@@ -190,7 +194,7 @@ def test_server_that_does_not_read_ends_at_the_deadline() -> None:
     assert caught.value.may_have_charged
 
 
-def test_connection_that_is_not_made_in_time_is_unavailable(
+def test_a_connection_that_times_out_is_unavailable(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeouts: list[float] = []
@@ -200,7 +204,7 @@ def test_connection_that_is_not_made_in_time_is_unavailable(
         raise TimeoutError("timed out")
 
     monkeypatch.setattr("urllib3.util.connection.create_connection", no_connection)
-    client = serve(answer(200))
+    client = serve(http_reply(200))
     with pytest.raises(UpstreamUnavailableError, match=r"\(TimeoutError\)"):
         client.post()
     assert timeouts == [3.0]
@@ -215,7 +219,7 @@ def test_time_that_ends_while_connecting_is_unavailable_and_nothing_is_sent(
         return sock
 
     monkeypatch.setattr("urllib3.util.connection.create_connection", slow)
-    client = serve(answer(200))
+    client = serve(http_reply(200))
     with pytest.raises(UpstreamUnavailableError, match=r"\(TimeoutError\)"):
         client.post(seconds=0.05)
     assert client.server.requests == []
@@ -235,7 +239,7 @@ def refused_port() -> int:
         return port
 
 
-def test_refused_connection_is_unavailable_and_costs_nothing() -> None:
+def test_a_refused_connection_is_unavailable_and_costs_nothing() -> None:
     waits = FakeTime()
     session = HttpSession(f"http://127.0.0.1:{refused_port()}", clock=waits.clock)
     with pytest.raises(UpstreamUnavailableError, match=r"\(ConnectionRefusedError\)") as caught:

@@ -1,4 +1,4 @@
-"""Connections over TLS, with a certificate made on the spot."""
+"""Connections over TLS, with a certificate that the test creates."""
 
 import datetime as dt
 import ipaddress
@@ -20,9 +20,9 @@ from sd3.http.session import HttpSession
 from tests.support.factories.http_caller import LIMITS, FakeKey, FakeTime
 from tests.support.servers.scripted_server import (
     MisbehavingServer,
-    answer,
     dripping,
     head,
+    http_reply,
 )
 
 
@@ -32,7 +32,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = dt.datetime.now(dt.UTC)
-    made = (
+    created = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -50,7 +50,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     path = tmp_path_factory.mktemp("tls") / "127.0.0.1.pem"
     path.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
+        created.public_bytes(serialization.Encoding.PEM)
         + key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -67,8 +67,8 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_tls_is_spoken_and_kept(certificate: Path, tls: ssl.SSLContext) -> None:
-    with MisbehavingServer(answer(200, bytes(3_000_000)), tls=tls) as server:
+def test_tls_connections_are_reused(certificate: Path, tls: ssl.SSLContext) -> None:
+    with MisbehavingServer(http_reply(200, bytes(3_000_000)), tls=tls) as server:
         session = HttpSession(server.url, ca_bundle=str(certificate))
         for _ in range(2):
             got = session.post(
@@ -98,7 +98,7 @@ def test_tls_deadline_holds_for_a_dripping_body(certificate: Path, tls: ssl.SSLC
 
 def test_unknown_certificate_is_unavailable_and_nothing_is_sent(tls: ssl.SSLContext) -> None:
     waits = FakeTime()
-    with MisbehavingServer(answer(200), tls=tls) as server:
+    with MisbehavingServer(http_reply(200), tls=tls) as server:
         session = HttpSession(server.url, clock=waits.clock)
         with pytest.raises(UpstreamUnavailableError, match="SSLCertVerificationError"):
             session.post(

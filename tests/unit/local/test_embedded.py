@@ -32,7 +32,7 @@ PREFLIGHT = {
 
 
 class FakeGateway:
-    """Imports an API as MiniStack does: operations without answers, no gateway responses."""
+    """Imports an API as MiniStack does: operations without responses, no gateway responses."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
@@ -52,7 +52,7 @@ class FakeGateway:
         self.calls.append(("answer", *arguments))
 
 
-def test_an_imported_api_keeps_its_gateway_responses_and_answers() -> None:
+def test_an_imported_api_has_its_gateway_responses_and_mock_responses() -> None:
     gateway = FakeGateway()
     complete_imports(gateway)
     spec = {
@@ -205,9 +205,7 @@ def test_a_layer_is_unpacked_once_for_all_functions(
 
 
 @pytest.mark.parametrize("variables", [{"A": "b"}, {"A": "b", "FAILS": ""}])
-def test_a_function_keeps_its_configuration(
-    worker: type[FakeWorker], variables: dict[str, str]
-) -> None:
+def test_a_function_stays_configured(worker: type[FakeWorker], variables: dict[str, str]) -> None:
     started = worker("a", **variables)
     with pytest.raises(RuntimeError) if "FAILS" in variables else nullcontext():
         started.start()
@@ -225,14 +223,14 @@ def test_a_function_keeps_its_configuration(
         ("sqs", b"{}", "a:log-group:g"),
     ],
 )
-def test_iam_is_asked_about_the_stream_that_is_meant(service: str, body: bytes, arn: str) -> None:
+def test_calls_are_authorized_against_their_stream(service: str, body: bytes, arn: str) -> None:
     actions = SimpleNamespace(extract_resource_arn=lambda *_: "a:log-group:g")
     name_streams(actions)
     rest: tuple[dict[str, str], str, str] = ({}, "us-east-1", "000000000000")
     assert actions.extract_resource_arn(service, "POST", "/", {}, body, *rest) == arn
 
 
-def test_iam_is_asked_about_no_log_where_none_is_named() -> None:
+def test_a_call_without_a_log_group_is_authorized_without_a_stream() -> None:
     actions = SimpleNamespace(extract_resource_arn=lambda *_: "*")
     name_streams(actions)
     assert actions.extract_resource_arn("logs", "POST", "/", {}, b"", {}, "", "") == "*"

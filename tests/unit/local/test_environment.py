@@ -27,7 +27,7 @@ def test_a_server_sees_neither_account_nor_proxy() -> None:
     assert bare(MACHINE) == {"PATH": "/bin", "HOME": "/home/me"}
 
 
-def test_a_build_keeps_what_registries_need_and_nothing_that_changes_it() -> None:
+def test_a_build_gets_the_variables_of_registries_and_none_that_change_its_result() -> None:
     assert set(for_building(MACHINE)) == {"PATH", "HOME", "HTTPS_PROXY", "UV_DEFAULT_INDEX"}
 
 

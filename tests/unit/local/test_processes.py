@@ -1,4 +1,4 @@
-"""Children end with us, with all that they started, and say so when they end by themselves."""
+"""Child processes end with us, with all that they started; one that ends by itself is an error."""
 
 import os
 import sys

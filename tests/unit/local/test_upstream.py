@@ -1,4 +1,4 @@
-"""make run UPSTREAM=...: which upstreams it means, and what it says when something is missing."""
+"""make run UPSTREAM=...: which upstreams it selects, and its errors for missing settings."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def key_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_upstream_says_what_it_needs() -> None:
+def test_every_upstream_lists_what_it_needs() -> None:
     assert set(NEEDS) == set(UPSTREAMS)
 
 
@@ -64,7 +64,9 @@ def test_a_host_of_the_contract_may_be_elsewhere(key_file: Path) -> None:
         ("octoai", "a,b", "UPSTREAM_URL has 2 entries"),
     ],
 )
-def test_what_is_missing_is_said_before_anything_starts(order: str, url: str, message: str) -> None:
+def test_a_missing_setting_is_an_error_before_anything_starts(
+    order: str, url: str, message: str
+) -> None:
     with pytest.raises(StackError, match=message):
         choose(order, url=url)
 
@@ -79,6 +81,6 @@ def test_a_wrong_key_file_is_not_quoted(key_file: Path, text: str, message: str)
     assert "sk-1" not in str(caught.value)
 
 
-def test_a_key_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_key_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="FileNotFoundError"):
         choose("stability", key_file=tmp_path / "no")

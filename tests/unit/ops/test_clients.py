@@ -1,4 +1,4 @@
-"""make token, make clients and make revoke: how what is said is read, and what is refused."""
+"""make token, make clients and make revoke: how arguments are parsed, and which are rejected."""
 
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
@@ -33,13 +33,13 @@ def test_dollars_are_exact(text: str, micros: int, shown: str) -> None:
     ["", "-5", "+5", "5.", ".5", "5.0000001", "1e3", "NaN", "inf", "$5", "5,00", "1_0", "\u0665",
      " 5", "5\n", "1000000000", "unlimited"],
 )  # fmt: skip
-def test_what_are_no_dollars_is_refused(text: str) -> None:
+def test_an_invalid_amount_is_rejected(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="a budget is dollars"):
         command.micros(text)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "17", "1.5", "4 ", "\u0664", "many", "9" * 5000])
-def test_what_is_no_number_of_images_is_refused(text: str) -> None:
+def test_an_invalid_number_of_images_is_rejected(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="a whole number from 1 to 16"):
         command.up_to(16)(text)
 
@@ -59,18 +59,18 @@ def test_an_expiry_is_days_away_or_a_time() -> None:
 @pytest.mark.parametrize(
     "text", ["", "d", "30", "30 d", "-1d", "1.5d", "soon", "2026-13-01", "0001-01-01T00:00+14:00"]
 )
-def test_what_is_no_expiry_is_refused(text: str) -> None:
+def test_an_invalid_expiry_is_rejected(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="neither a number of days"):
         command.expiry(text)
 
 
-def test_an_expiry_beyond_all_dates_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expiry_beyond_all_dates_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ArgumentTypeError, match="neither a number of days"):
         command.expiry("9999-12-31T23:59-10:00")
 
 
 @pytest.mark.parametrize("text", ["", "write", "read,", "read, generate", "READ", "read generate"])
-def test_what_is_no_scope_is_refused(text: str) -> None:
+def test_an_unknown_scope_is_rejected(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="a scope is one of generate, read"):
         command.scopes(text)
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_shown_is_no_name(text: str) -> None:
 
 
 class FakeStore:
-    """A store that only refuses; `calls` are those it got."""
+    """A store whose calls fail with `error` and are recorded in `calls`."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -142,13 +142,13 @@ def test_wrong_arguments_do_nothing(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["token", "x"], "no token was made"),
+        (["token", "x"], "no token was issued"),
         (["clients"], "not listed"),
         (["revoke", "x", "--token=ab"], "not revoked"),
     ],
 )
 @pytest.mark.parametrize("error", [ValueError("a"), StorageError("b"), StackError("c")])
-def test_what_could_not_be_done_is_said(
+def test_a_failure_is_reported(
     store: FakeStore,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],

@@ -1,4 +1,4 @@
-"""make redrive: how its times are read, and what it says."""
+"""make redrive: how it parses times, and what it prints."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,12 +14,12 @@ from sd3.errors import StorageError
     ("text", "hour"),
     [("2026-11-23", 0), ("2026-11-23T09:00", 9), ("2026-11-23T09:00+02:00", 7)],
 )
-def test_a_time_is_utc_unless_it_says_so(text: str, hour: int) -> None:
+def test_a_time_without_a_zone_is_utc(text: str, hour: int) -> None:
     assert redrive.moment(text) == datetime(2026, 11, 23, hour, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("times", [["", ""], ["yesterday", "today"], ["2026-11-23"]])
-def test_what_is_no_time_is_refused(times: list[str]) -> None:
+def test_an_invalid_time_is_rejected(times: list[str]) -> None:
     with pytest.raises(SystemExit):
         redrive.main(times)
 
@@ -48,7 +48,7 @@ def test_the_jobs_are_counted(
 
 
 @pytest.mark.parametrize("error", [StackError("no stack"), StorageError("no table")])
-def test_a_redrive_that_broke_off_says_so(
+def test_an_incomplete_redrive_reports_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     def find_stack(_: str) -> None:
@@ -56,4 +56,4 @@ def test_a_redrive_that_broke_off_says_so(
 
     monkeypatch.setattr(redrive, "find_stack", find_stack)
     assert redrive.main(["2026-11-23", "2026-11-24"]) == 1
-    assert "do it again" in capsys.readouterr().err
+    assert "run it again" in capsys.readouterr().err

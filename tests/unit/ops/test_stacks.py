@@ -42,7 +42,7 @@ def test_without_a_name_the_running_stack_is_meant(tmp_path: Path) -> None:
     assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
 
 
-def test_without_a_running_stack_that_is_said(tmp_path: Path) -> None:
+def test_without_a_running_stack_the_error_names_it(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="start `make run`"):
         find_stack(None, env=tmp_path / "env")
 
@@ -56,7 +56,7 @@ class FakeStack(DeployedStack):
 
     def __init__(self) -> None:
         self.invoked: list[dict[str, Any]] = []
-        self.answer: dict[str, Any] = {}
+        self.response: dict[str, Any] = {}
 
     def resource(self, logical_id: str) -> str:
         return f"stack-{logical_id}"
@@ -66,7 +66,7 @@ class FakeStack(DeployedStack):
 
     def invoke(self, **call: Any) -> dict[str, Any]:
         self.invoked.append(call)
-        return self.answer
+        return self.response
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def test_a_function_runs_with_the_event_of_a_file(
 ) -> None:
     event = tmp_path / "event.json"
     event.write_text("{}")
-    fake.answer = {"Payload": (tmp_path / "event.json").open("rb")}
+    fake.response = {"Payload": (tmp_path / "event.json").open("rb")}
     assert invoke.main(["dead_letters", str(event)]) == 0
-    fake.answer["Payload"].close()
+    fake.response["Payload"].close()
     assert fake.invoked == [{"FunctionName": "stack-DeadLettersFunction", "Payload": b"{}"}]
     assert capsys.readouterr().out == "{}\n"
 
@@ -92,9 +92,9 @@ def test_a_function_that_raised_fails_the_command(fake: FakeStack, tmp_path: Pat
     event = tmp_path / "event.json"
     event.write_text("{}")
     with event.open("rb") as payload:
-        fake.answer = {"Payload": payload, "FunctionError": "Unhandled"}
+        fake.response = {"Payload": payload, "FunctionError": "Unhandled"}
         assert invoke.main(["jobs", str(event)]) == 1
 
 
-def test_an_event_that_is_not_there_is_said(fake: FakeStack, tmp_path: Path) -> None:
+def test_a_missing_event_file_is_an_error(fake: FakeStack, tmp_path: Path) -> None:
     assert invoke.main(["jobs", str(tmp_path / "none.json")]) == 1

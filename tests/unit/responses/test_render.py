@@ -1,4 +1,4 @@
-"""What clients are told: cursors, entity tags, and images that fit an answer."""
+"""What clients read: cursors, entity tags, and images that fit a response."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ def test_the_end_has_no_cursor_and_the_beginning_needs_none() -> None:
     assert position_in(None, client_id="ann") is None
 
 
-def test_a_cursor_that_is_cut_anywhere_is_refused() -> None:
+def test_a_cursor_that_is_cut_anywhere_is_rejected() -> None:
     cursor = cursor_from(POSITION, client_id="ann") or ""
     for length in range(len(cursor)):
         with pytest.raises(InvalidRequestError):
@@ -111,11 +111,11 @@ def test_the_entity_tag_of_links_changes_before_they_end() -> None:
     assert tag(generated) != tag(generated, at=1800)
 
 
-def test_the_entity_tag_says_that_it_is_weak() -> None:
+def test_the_entity_tag_is_weak() -> None:
     assert tag(job()).startswith('W/"')
 
 
-def test_images_are_inlined_in_order_while_they_fit_an_answer() -> None:
+def test_images_are_inlined_in_order_while_they_fit_a_response() -> None:
     generated = [GeneratedImage(n, sample_image(n, size=MAX_INLINE_BYTES // 4)) for n in range(4)]
     generated[1] = GeneratedImage(1, None, 0.99)
     inline = inline_base64(generated)
@@ -124,11 +124,11 @@ def test_images_are_inlined_in_order_while_they_fit_an_answer() -> None:
     assert list(inline_base64([*generated, generated[0]])) == [0, 2, 3]
 
 
-def test_an_answer_names_what_a_job_cost_and_why_it_failed() -> None:
+def test_a_result_has_the_cost_of_the_job_and_why_it_failed() -> None:
     charge = Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=30_000)
     error = {"code": "upstream_error", "message": "It broke."}
     broken = job(status=JobStatus.FAILED, charges=(charge, charge), error=error)
-    answer = job_response(broken, lambda key: FakeImages().sign(key, now=NOON))
-    assert answer.cost_usd == 0.06
-    assert answer.error is not None
-    assert answer.error.model_dump() == error
+    response = job_response(broken, lambda key: FakeImages().sign(key, now=NOON))
+    assert response.cost_usd == 0.06
+    assert response.error is not None
+    assert response.error.model_dump() == error

@@ -54,10 +54,10 @@ class World:
             seeds=(7, 8),
         )
         self.jobs.create(waiting.start(now=NOON, seconds=60, quote=QUOTE))
-        self.job = self.kept
+        self.job = self.stored
 
     @property
-    def kept(self) -> Job:
+    def stored(self) -> Job:
         return self.jobs.items["job-1"]
 
     def generated(self) -> Job:
@@ -87,7 +87,7 @@ def test_images_are_generated_with_the_jobs_seeds_and_stored() -> None:
     assert [record.key for record in job.images] == ["ann/job-1/0.jpg", "ann/job-1/1.jpg"]
     assert job.upstream == "fake"
     assert charges(job) == [(1, CHARGED, PRICE)]
-    assert world.kept is world.job
+    assert world.stored is world.job
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_job_of_which_nothing_is_left_has_failed() -> None:
 def test_an_end_is_written() -> None:
     world = World()
     assert world.executor.finish(world.generated())
-    assert world.kept.status is JobStatus.SUCCEEDED
+    assert world.stored.status is JobStatus.SUCCEEDED
 
 
 def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() -> None:
@@ -143,18 +143,18 @@ def test_a_canceled_jobs_images_are_thrown_away_and_its_charge_is_corrected() ->
     ended = world.generated()
     world.jobs.save(world.job.cancel(now=NOON))
     assert not world.executor.finish(ended)
-    assert (world.kept.status, world.kept.images) == (JobStatus.CANCELED, ())
-    assert charges(world.kept) == [(1, CHARGED, PRICE)]
+    assert (world.stored.status, world.stored.images) == (JobStatus.CANCELED, ())
+    assert charges(world.stored) == [(1, CHARGED, PRICE)]
     assert not world.images.objects
 
 
-def test_a_job_canceled_in_a_later_attempt_keeps_the_charges_of_that() -> None:
+def test_a_job_canceled_in_a_later_attempt_records_the_charges_of_that() -> None:
     world = World()
     ended = world.generated()
     later = world.job.cancel(now=NOON).model_copy(update={"attempt": 2, "version": 2})
     world.jobs.items["job-1"] = later
     assert not world.executor.finish(ended)
-    assert charges(world.kept) == [(1, UNKNOWN, PRICE)]
+    assert charges(world.stored) == [(1, UNKNOWN, PRICE)]
     assert not world.images.objects
 
 
@@ -167,7 +167,7 @@ def test_a_deleted_jobs_images_are_thrown_away() -> None:
     assert not world.images.objects
 
 
-def test_a_job_deleted_between_two_looks_is_left_as_it_is() -> None:
+def test_a_job_deleted_between_two_reads_is_not_changed() -> None:
     world = World()
     ended = world.generated()
     world.jobs.save(world.job.cancel(now=NOON))
@@ -198,11 +198,11 @@ def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job]
     taken = world.jobs.save(change(world.job))
     with pytest.raises(LeaseLostError):
         world.executor.finish(ended)
-    assert world.kept is taken
+    assert world.stored is taken
     assert len(world.images.objects) == 2  # the same images are the other's, too
 
 
-def test_a_write_whose_answer_was_lost_is_known_again() -> None:
+def test_a_write_whose_response_was_lost_is_recognized() -> None:
     world = World()
     ended = world.generated()
     assert world.executor.finish(ended)

@@ -41,7 +41,7 @@ def test_a_key_is_its_clients_own() -> None:
     assert world.submit(request(), caller("job-2", client_id="bob")).is_new
 
 
-def test_a_key_with_another_request_is_refused_and_keeps_nothing() -> None:
+def test_a_key_with_another_request_is_rejected_and_stores_nothing() -> None:
     world = World()
     world.submit(request(), caller("job-1"))
     with pytest.raises(IdempotencyMismatchError):
@@ -50,7 +50,7 @@ def test_a_key_with_another_request_is_refused_and_keeps_nothing() -> None:
     assert not world.images.objects
 
 
-def test_a_replay_leaves_no_second_init_image_and_keeps_the_first() -> None:
+def test_a_repeated_request_stores_no_second_init_image() -> None:
     world = World()
     world.submit(with_init_image(), caller("job-1"))
     assert not world.submit(with_init_image(), caller("job-2")).is_new
@@ -68,11 +68,11 @@ def test_an_init_image_that_cannot_be_removed_does_not_spoil_a_replay() -> None:
     assert world.submit(with_init_image(), caller("job-2")).job.id == "job-1"
 
 
-def test_the_same_call_twice_keeps_its_init_image() -> None:
+def test_a_repeated_call_has_the_same_init_image() -> None:
     for key in ("key", None):
         world = World()
         world.submit(with_init_image(), caller(key=key))
-        world.clock.pass_by(1)
+        world.clock.advance(1)
         again = world.submit(with_init_image(), caller(key=key))
         assert (again.is_new, again.job.created_at) == (False, NOON)
         assert list(world.images.objects) == ["ann/job-1/init.jpg"]
@@ -169,7 +169,7 @@ def test_a_retry_with_the_same_key_generates_after_what_may_pass(
     assert again.id == f"job-{calls}"
 
 
-def test_a_fingerprint_is_of_all_that_was_asked_for() -> None:
+def test_a_fingerprint_covers_the_whole_request() -> None:
     other_image = request().model_copy(update={"init_image": sample_image(1)})
     every = [request(), request(steps=31), request(seed=1), with_init_image(), other_image]
     assert len({fingerprint_of(one) for one in every}) == len(every)

@@ -1,4 +1,4 @@
-"""The inbox over fakes: what is dropped becomes one job, and is always answered."""
+"""The inbox over fakes: a file becomes one job, and always gets a result."""
 
 import base64
 import json
@@ -38,7 +38,7 @@ LIMITED: Final = {
 
 
 class FakeFiles:
-    """The inbox as a dict by key; what is too large or gone is refused as in S3."""
+    """The inbox as a dict by key; what is too large or gone is an error as in S3."""
 
     def __init__(self) -> None:
         self.files: dict[str, InboxFile | None] = {}
@@ -49,8 +49,8 @@ class FakeFiles:
         return self.files[upload.key]
 
 
-class FakeAnswers:
-    """Answers by key with their sequencers; `error` is what the next write raises."""
+class FakeResults:
+    """Results by key with their sequencers; `error` is what the next write raises."""
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[str, str]] = {}
@@ -76,7 +76,7 @@ class FakeClients:
         return Client(client_id, client_id, scopes, LIMITED.get(client_id, NO_LIMITS))
 
 
-class Door:
+class World:
     """An inbox over fakes, and what becomes of what is dropped."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Door:
         self.queue = FakeQueue()
         self.clock = FakeTime()
         self.files = FakeFiles()
-        self.answers = FakeAnswers()
+        self.results = FakeResults()
         self.inbox = Inbox(
             submission=make_submission(
                 jobs=self.jobs,
@@ -98,7 +98,7 @@ class Door:
             ),
             clients=FakeClients(),
             files=self.files,
-            results=self.answers,
+            results=self.results,
         )
 
     def drop(
@@ -116,8 +116,8 @@ class Door:
     def receive(self, key: str, *, sequencer: str = "0055") -> RequestError | None:
         return self.inbox.receive(InboxObject("drop", key, "etag", sequencer), seconds=60)
 
-    def answer(self, key: str) -> Any:
-        return json.loads(self.answers.held[key][1])
+    def result(self, key: str) -> Any:
+        return json.loads(self.results.held[key][1])
 
     def request(self) -> GenerateRequest:
         [job] = self.jobs.items.values()
@@ -125,23 +125,23 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def world() -> World:
+    return World()
 
 
-def test_a_request_becomes_a_queued_job_with_an_answer(door: Door) -> None:
+def test_a_request_becomes_a_queued_job_with_a_result(world: World) -> None:
     metadata = {"order": "7"}
-    assert door.drop("acme/fox.json", {"prompt": "a fox", "metadata": metadata}) is None
-    [job] = door.jobs.items.values()
+    assert world.drop("acme/fox.json", {"prompt": "a fox", "metadata": metadata}) is None
+    [job] = world.jobs.items.values()
     assert (job.client_id, job.status, job.request.prompt) == ("acme", JobStatus.QUEUED, "a fox")
     assert job.inbox == InboxOrigin(result_key="acme/inbox/fox.json", sequencer="0055")
-    assert door.queue.sent == [(job.id, 0)]
-    answer = door.answer("acme/inbox/fox.json")
-    assert (answer["id"], answer["status"], answer["images"]) == (job.id, "queued", [])
-    assert (answer["client_id"], answer["metadata"]) == ("acme", metadata)
+    assert world.queue.sent == [(job.id, 0)]
+    result = world.result("acme/inbox/fox.json")
+    assert (result["id"], result["status"], result["images"]) == (job.id, "queued", [])
+    assert (result["client_id"], result["metadata"]) == ("acme", metadata)
 
 
-def test_an_image_is_generated_over(door: Door) -> None:
+def test_an_image_is_generated_over(world: World) -> None:
     metadata = METADATA | {
         "negative-prompt": "dogs",
         "cfg_scale": "4.5",
@@ -154,21 +154,23 @@ def test_an_image_is_generated_over(door: Door) -> None:
         "image_encoding": "png",
         "metadata": '{"order": "7"}',
     }
-    assert door.drop("acme/cat.JPG", jpeg(), metadata) is None
-    [job] = door.jobs.items.values()
+    assert world.drop("acme/cat.JPG", jpeg(), metadata) is None
+    [job] = world.jobs.items.values()
     request = job.request
     assert (request.prompt, request.negative_prompt, request.cfg_scale) == ("a fox", "dogs", 4.5)
     assert (request.steps, request.num_images, request.seed) == (20, 2, [7, None])
     assert (request.width, request.height, request.strength) == (1344, 768, 0.3)
     assert (request.image_encoding, request.metadata) == ("png", {"order": "7"})
     assert job.init_image_key
-    assert door.images.objects[job.init_image_key].data == jpeg()
-    assert door.answer("acme/inbox/cat.json")["status"] == "queued"
+    assert world.images.objects[job.init_image_key].data == jpeg()
+    assert world.result("acme/inbox/cat.json")["status"] == "queued"
 
 
-def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(door: Door) -> None:
-    door.drop("acme/cat.png", png(), {"prompt": "42", "seed": "4275432097"})
-    assert (door.request().prompt, door.request().seed) == ("42", 4275432097)
+def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
+    world: World,
+) -> None:
+    world.drop("acme/cat.png", png(), {"prompt": "42", "seed": "4275432097"})
+    assert (world.request().prompt, world.request().seed) == ("42", 4275432097)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +182,17 @@ def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
         ("no =?code, a\\u00fc%20+", "no =?code, a\\u00fc%20+"),
     ],
 )
-def test_metadata_that_is_not_ascii_is_read_as_s3_tells_it(
-    door: Door, told: str, meant: str
+def test_metadata_that_is_not_ascii_is_decoded_as_s3_encodes_it(
+    world: World, told: str, meant: str
 ) -> None:
-    door.drop("acme/cat.png", png(), {"prompt": told})
-    assert door.request().prompt == meant
+    world.drop("acme/cat.png", png(), {"prompt": told})
+    assert world.request().prompt == meant
 
 
 @pytest.mark.parametrize("told", ["=?UTF-8?Q?=FF?=", "=?martian?Q?x?=", "=?UTF-8?B?a?="])
-def test_metadata_of_no_encoding_is_a_fault(door: Door, told: str) -> None:
-    door.drop("acme/cat.png", png(), {"prompt": told})
-    [field_error] = door.answer("acme/inbox/cat.json")["detail"]
+def test_metadata_of_no_encoding_is_a_fault(world: World, told: str) -> None:
+    world.drop("acme/cat.png", png(), {"prompt": told})
+    [field_error] = world.result("acme/inbox/cat.json")["detail"]
     assert (field_error["loc"], field_error["type"]) == (["body", "prompt"], "encoding")
 
 
@@ -211,53 +213,53 @@ def test_metadata_of_no_encoding_is_a_fault(door: Door, told: str) -> None:
     ],
 )
 def test_a_wrong_field_of_an_image_is_named(
-    door: Door, metadata: dict[str, str], wrong: str
+    world: World, metadata: dict[str, str], wrong: str
 ) -> None:
-    assert door.drop("acme/cat.png", png(), metadata)
-    answer = door.answer("acme/inbox/cat.json")
-    assert answer["code"] == "validation_error"
-    assert [field_error["loc"] for field_error in answer["detail"]] == [["body", wrong]]
-    assert not door.jobs.items
-    assert not door.queue.sent
+    assert world.drop("acme/cat.png", png(), metadata)
+    result = world.result("acme/inbox/cat.json")
+    assert result["code"] == "validation_error"
+    assert [field_error["loc"] for field_error in result["detail"]] == [["body", wrong]]
+    assert not world.jobs.items
+    assert not world.queue.sent
 
 
-def test_a_field_of_an_image_that_is_there_twice_is_a_fault(door: Door) -> None:
-    door.drop("acme/cat.png", png(), METADATA | {"num-images": "1", "num_images": "2"})
-    [field_error] = door.answer("acme/inbox/cat.json")["detail"]
+def test_a_field_of_an_image_that_is_there_twice_is_a_fault(world: World) -> None:
+    world.drop("acme/cat.png", png(), METADATA | {"num-images": "1", "num_images": "2"})
+    [field_error] = world.result("acme/inbox/cat.json")["detail"]
     assert (field_error["loc"], field_error["type"]) == (["body"], "duplicate")
-    assert not door.jobs.items
+    assert not world.jobs.items
 
 
-def test_a_client_who_may_only_read_is_answered_so(door: Door) -> None:
-    assert door.drop("reader/fox.json", {"prompt": "x"})
-    answer = door.answer("reader/inbox/fox.json")
-    assert (answer["code"], "scope generate" in answer["message"]) == ("forbidden", True)
-    assert not door.jobs.items
+def test_a_client_without_the_generate_scope_is_forbidden(world: World) -> None:
+    assert world.drop("reader/fox.json", {"prompt": "x"})
+    result = world.result("reader/inbox/fox.json")
+    assert (result["code"], "scope generate" in result["message"]) == ("forbidden", True)
+    assert not world.jobs.items
 
 
-def test_a_client_generates_as_many_images_as_it_may(door: Door) -> None:
-    assert door.drop("small/two.json", {"prompt": "x", "num_images": 2}) is None
-    assert door.drop("small/three.json", {"prompt": "x", "num_images": 3, "steps": 0})
-    assert door.drop("small/cat.png", png(), METADATA | {"num_images": "3"})
-    answers = [door.answer(f"small/inbox/{name}.json") for name in ("three", "cat")]
-    locs = [[field_error["loc"] for field_error in answer["detail"]] for answer in answers]
+def test_a_client_generates_as_many_images_as_it_may(world: World) -> None:
+    assert world.drop("small/two.json", {"prompt": "x", "num_images": 2}) is None
+    assert world.drop("small/three.json", {"prompt": "x", "num_images": 3, "steps": 0})
+    assert world.drop("small/cat.png", png(), METADATA | {"num_images": "3"})
+    results = [world.result(f"small/inbox/{name}.json") for name in ("three", "cat")]
+    locs = [[field_error["loc"] for field_error in result["detail"]] for result in results]
     assert locs == [[["body", "steps"], ["body", "num_images"]], [["body", "num_images"]]]
-    assert len(door.jobs.items) == 1
+    assert len(world.jobs.items) == 1
 
 
-def test_an_image_is_what_its_bytes_say(door: Door) -> None:
-    assert door.drop("acme/cat.png", webp(), METADATA) is None
-    [image] = door.images.objects.values()
+def test_an_images_format_follows_from_its_bytes(world: World) -> None:
+    assert world.drop("acme/cat.png", webp(), METADATA) is None
+    [image] = world.images.objects.values()
     assert image.content_type == "image/webp"
 
 
 @pytest.mark.parametrize("data", [b"", b'{"prompt": "x"}', b"GIF89a" + b"x" * 100])
-def test_what_is_no_image_is_answered_clearly(door: Door, data: bytes) -> None:
-    door.drop("acme/cat.png", data, METADATA)
-    answer = door.answer("acme/inbox/cat.json")
-    assert answer["code"] == "validation_error"
-    assert answer["detail"][0]["loc"] == ["body", "init_image"]
-    assert answer["request_id"] == InboxObject("drop", "acme/cat.png", "", "0055").job_id
+def test_what_is_no_image_is_a_precise_error(world: World, data: bytes) -> None:
+    world.drop("acme/cat.png", data, METADATA)
+    result = world.result("acme/inbox/cat.json")
+    assert result["code"] == "validation_error"
+    assert result["detail"][0]["loc"] == ["body", "init_image"]
+    assert result["request_id"] == InboxObject("drop", "acme/cat.png", "", "0055").job_id
 
 
 @pytest.mark.parametrize(
@@ -271,113 +273,113 @@ def test_what_is_no_image_is_answered_clearly(door: Door, data: bytes) -> None:
         (b'{"prompt": "' + b"x" * 2_000_000 + b'"}', "validation_error"),
     ],
 )
-def test_a_bad_request_is_answered_with_its_error(door: Door, data: bytes, code: str) -> None:
-    refused = door.drop("acme/fox.json", data)
-    assert refused
-    assert refused.code == door.answer("acme/inbox/fox.json")["code"] == code
+def test_an_invalid_request_returns_its_error(world: World, data: bytes, code: str) -> None:
+    rejected = world.drop("acme/fox.json", data)
+    assert rejected
+    assert rejected.code == world.result("acme/inbox/fox.json")["code"] == code
 
 
-def test_a_request_of_2_mb_with_an_init_image_is_read(door: Door) -> None:
+def test_a_request_of_2_mb_with_an_init_image_is_read(world: World) -> None:
     data = png(840, 600)
     assert len(data) > 1_400_000
     init_image = base64.b64encode(data).decode()
-    assert door.drop("acme/big.json", {"prompt": "x", "init_image": init_image}) is None
-    [image] = door.images.objects.values()
+    assert world.drop("acme/big.json", {"prompt": "x", "init_image": init_image}) is None
+    [image] = world.images.objects.values()
     assert image.data == data
 
 
-def test_a_request_with_a_byte_order_mark_is_read(door: Door) -> None:
-    assert door.drop("acme/fox.json", b'\xef\xbb\xbf{"prompt": "x"}') is None
+def test_a_request_with_a_byte_order_mark_is_read(world: World) -> None:
+    assert world.drop("acme/fox.json", b'\xef\xbb\xbf{"prompt": "x"}') is None
 
 
-def test_an_image_of_10_mb_is_taken(door: Door) -> None:
+def test_an_image_of_10_mb_is_taken(world: World) -> None:
     data = png(1900, 1800)
     assert len(data) > 10_000_000
-    assert door.drop("acme/cat.png", data, METADATA) is None
+    assert world.drop("acme/cat.png", data, METADATA) is None
 
 
-def test_files_are_read_up_to_their_own_limits(door: Door) -> None:
-    door.drop("acme/cat.png", png(), METADATA)
-    door.drop("acme/fox.json", {"prompt": "x"})
-    assert door.files.limits == [MAX_IMAGE_BYTES, 6 * 1024 * 1024]
+def test_files_are_read_up_to_their_own_limits(world: World) -> None:
+    world.drop("acme/cat.png", png(), METADATA)
+    world.drop("acme/fox.json", {"prompt": "x"})
+    assert world.files.limits == [MAX_IMAGE_BYTES, 6 * 1024 * 1024]
 
 
-def test_the_same_event_twice_is_one_job(door: Door) -> None:
-    door.drop("acme/fox.json", {"prompt": "a fox"})
-    [job] = door.jobs.items.values()
+def test_the_same_event_twice_is_one_job(world: World) -> None:
+    world.drop("acme/fox.json", {"prompt": "a fox"})
+    [job] = world.jobs.items.values()
     ended = '{"status": "succeeded"}'
-    door.answers.write(
+    world.results.write(
         InboxOrigin(result_key="acme/inbox/fox.json", sequencer="0055"), ended, first=False
     )
-    door.receive("acme/fox.json")
-    assert list(door.jobs.items) == [job.id]
-    assert door.answer("acme/inbox/fox.json") == {"status": "succeeded"}
+    world.receive("acme/fox.json")
+    assert list(world.jobs.items) == [job.id]
+    assert world.result("acme/inbox/fox.json") == {"status": "succeeded"}
 
 
-def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(door: Door) -> None:
-    door.drop("acme/fox.json", {"prompt": "a fox"})
-    [job] = door.jobs.items.values()
-    job = door.jobs.save(job.cancel(now=door.clock.time().now()))
-    door.jobs.delete(job, now=door.clock.time().now())
-    assert door.receive("acme/fox.json") is None
-    assert not door.jobs.items
+def test_an_event_that_comes_again_after_its_job_was_deleted_does_nothing(world: World) -> None:
+    world.drop("acme/fox.json", {"prompt": "a fox"})
+    [job] = world.jobs.items.values()
+    job = world.jobs.save(job.cancel(now=world.clock.time().now()))
+    world.jobs.delete(job, now=world.clock.time().now())
+    assert world.receive("acme/fox.json") is None
+    assert not world.jobs.items
 
 
-def test_an_earlier_upload_never_answers_a_later_one(door: Door) -> None:
-    door.drop("acme/fox.json", {"prompt": "new"}, sequencer="0066")
-    later = door.answer("acme/inbox/fox.json")["id"]
-    door.drop("acme/fox.json", {"prompt": "old"}, sequencer="0055")
-    assert len(door.jobs.items) == 2
-    assert door.answer("acme/inbox/fox.json")["id"] == later
+def test_a_result_of_an_earlier_upload_never_replaces_a_later_one(world: World) -> None:
+    world.drop("acme/fox.json", {"prompt": "new"}, sequencer="0066")
+    later = world.result("acme/inbox/fox.json")["id"]
+    world.drop("acme/fox.json", {"prompt": "old"}, sequencer="0055")
+    assert len(world.jobs.items) == 2
+    assert world.result("acme/inbox/fox.json")["id"] == later
 
 
-def test_a_request_may_start_from_an_upload(door: Door) -> None:
-    door.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
-    assert door.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID}) is None
-    [image] = door.images.objects.values()
+def test_a_request_may_start_from_an_upload(world: World) -> None:
+    world.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
+    assert world.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID}) is None
+    [image] = world.images.objects.values()
     assert image.data == jpeg()
 
 
 @pytest.mark.parametrize("data", [None, b"GIF89a"])
-def test_an_upload_that_cannot_be_used_is_answered(door: Door, data: bytes | None) -> None:
+def test_an_unusable_upload_is_a_precise_error(world: World, data: bytes | None) -> None:
     if data:
-        door.uploads.sent["acme", UPLOAD_ID] = data, NOON
+        world.uploads.sent["acme", UPLOAD_ID] = data, NOON
     request = {"prompt": "a fox", "init_image_id": UPLOAD_ID}
-    refused = door.drop("acme/fox.json", request)
-    assert refused
-    answer = door.answer("acme/inbox/fox.json")
-    assert answer["code"] == refused.code == "validation_error"
-    assert [field_error["loc"] for field_error in answer["detail"]] == [["body", "init_image_id"]]
-    assert not door.jobs.items
-    assert not door.queue.sent
+    rejected = world.drop("acme/fox.json", request)
+    assert rejected
+    result = world.result("acme/inbox/fox.json")
+    assert result["code"] == rejected.code == "validation_error"
+    assert [field_error["loc"] for field_error in result["detail"]] == [["body", "init_image_id"]]
+    assert not world.jobs.items
+    assert not world.queue.sent
 
 
 def test_an_event_that_comes_again_after_its_upload_has_expired_is_the_same_job(
-    door: Door,
+    world: World,
 ) -> None:
-    door.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
-    door.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID})
-    door.clock.pass_by(86_400)
-    assert door.receive("acme/fox.json") is None
-    assert len(door.jobs.items) == 1
-    assert door.answer("acme/inbox/fox.json")["status"] == "queued"
+    world.uploads.sent["acme", UPLOAD_ID] = jpeg(), NOON
+    world.drop("acme/fox.json", {"prompt": "a fox", "init_image_id": UPLOAD_ID})
+    world.clock.advance(86_400)
+    assert world.receive("acme/fox.json") is None
+    assert len(world.jobs.items) == 1
+    assert world.result("acme/inbox/fox.json")["status"] == "queued"
 
 
-def test_a_file_that_was_replaced_is_left_to_its_own_event(door: Door) -> None:
-    door.files.files["acme/fox.json"] = None
-    assert door.receive("acme/fox.json") is None
-    assert not door.jobs.items
-    assert not door.answers.held
+def test_a_file_that_was_replaced_is_left_to_its_own_event(world: World) -> None:
+    world.files.files["acme/fox.json"] = None
+    assert world.receive("acme/fox.json") is None
+    assert not world.jobs.items
+    assert not world.results.held
 
 
-def test_no_job_is_made_before_its_answer_is_there(door: Door) -> None:
-    door.answers.error = StorageError("S3 is down.")
+def test_no_job_is_created_before_its_result_is_written(world: World) -> None:
+    world.results.error = StorageError("S3 is down.")
     with pytest.raises(StorageError):
-        door.drop("acme/fox.json", {"prompt": "a fox"})
-    assert not door.jobs.items
-    door.answers.error = None
-    door.receive("acme/fox.json")
-    assert len(door.jobs.items) == 1
+        world.drop("acme/fox.json", {"prompt": "a fox"})
+    assert not world.jobs.items
+    world.results.error = None
+    world.receive("acme/fox.json")
+    assert len(world.jobs.items) == 1
 
 
 @pytest.mark.parametrize(
@@ -388,26 +390,26 @@ def test_no_job_is_made_before_its_answer_is_there(door: Door) -> None:
         ("fox.json", "inbox/fox.json"),
     ],
 )
-def test_a_folder_of_no_client_is_answered(door: Door, key: str, answered: str) -> None:
-    door.drop(key, {"prompt": "x"})
-    assert door.answer(answered)["code"] == "not_found"
-    assert not door.files.limits  # nothing of it was read
+def test_a_folder_of_no_client_gets_an_error(world: World, key: str, answered: str) -> None:
+    world.drop(key, {"prompt": "x"})
+    assert world.result(answered)["code"] == "not_found"
+    assert not world.files.limits  # the file was not read
 
 
 @pytest.mark.parametrize("name", ["cat.gif", "cat", "cat.png.txt"])
-def test_a_file_of_another_kind_is_answered(door: Door, name: str) -> None:
-    door.drop(f"acme/{name}", b"x")
-    [answer] = door.answers.held
-    assert door.answer(answer)["code"] == "unsupported_media_type"
+def test_a_file_of_another_kind_gets_an_error(world: World, name: str) -> None:
+    world.drop(f"acme/{name}", b"x")
+    [result] = world.results.held
+    assert world.result(result)["code"] == "unsupported_media_type"
 
 
-def test_an_empty_folder_is_no_file(door: Door) -> None:
-    assert door.receive("acme/") is None
-    assert not door.answers.held
+def test_an_empty_folder_is_no_file(world: World) -> None:
+    assert world.receive("acme/") is None
+    assert not world.results.held
 
 
 @pytest.mark.parametrize(
-    ("key", "answer"),
+    ("key", "result"),
     [
         ("acme/fox.json", "acme/inbox/fox.json"),
         ("acme/my cat+dog.v2.png", "acme/inbox/my cat+dog.v2.json"),
@@ -418,8 +420,8 @@ def test_an_empty_folder_is_no_file(door: Door) -> None:
         ("acme/.json", "acme/inbox/.json.json"),
     ],
 )
-def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
-    assert result_key(InboxObject("drop", key, "", "")) == answer
+def test_a_result_has_the_name_of_its_file(key: str, result: str) -> None:
+    assert result_key(InboxObject("drop", key, "", "")) == result
 
 
 @given(st.text())
@@ -427,11 +429,11 @@ def test_an_answer_has_the_name_of_its_file(key: str, answer: str) -> None:
 @example("%2e%2e/bob/fox.json")
 @example("/fox.json")
 @example("x\0\n/fox.json")
-def test_an_answer_stays_in_its_clients_folder(name: str) -> None:
+def test_a_result_stays_in_its_clients_folder(name: str) -> None:
     assert result_key(InboxObject("drop", f"acme/{name}", "", "")).startswith("acme/inbox/")
 
 
-def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
+def test_a_file_whose_name_is_too_long_gets_a_result_named_by_the_job() -> None:
     upload = InboxObject("drop", f"acme/{'x' * 1014}.json", "", "")
     assert len(upload.key) == 1024
     assert result_key(upload) == f"acme/inbox/{upload.job_id}.json"
@@ -440,24 +442,24 @@ def test_a_name_that_leaves_no_room_is_answered_by_the_jobs_id() -> None:
 @pytest.mark.parametrize(
     ("client_id", "code"), [("thrifty", "budget_exceeded"), ("hasty", "rate_limited")]
 )
-def test_a_file_that_the_limits_have_no_room_for_is_answered_so(
-    door: Door, client_id: str, code: str
+def test_a_file_that_exceeds_the_limits_gets_their_error(
+    world: World, client_id: str, code: str
 ) -> None:
-    door.drop(f"{client_id}/fox.json", {"prompt": "a fox"})
-    refused = door.drop(f"{client_id}/bear.json", {"prompt": "a bear"})
-    assert refused
-    assert door.answer(f"{client_id}/inbox/bear.json")["code"] == refused.code == code
-    assert len(door.jobs.items) == 1
-    door.receive(f"{client_id}/fox.json")
-    assert door.answer(f"{client_id}/inbox/fox.json")["status"] == "queued"
+    world.drop(f"{client_id}/fox.json", {"prompt": "a fox"})
+    rejected = world.drop(f"{client_id}/bear.json", {"prompt": "a bear"})
+    assert rejected
+    assert world.result(f"{client_id}/inbox/bear.json")["code"] == rejected.code == code
+    assert len(world.jobs.items) == 1
+    world.receive(f"{client_id}/fox.json")
+    assert world.result(f"{client_id}/inbox/fox.json")["status"] == "queued"
 
 
 @pytest.mark.parametrize("metadata", [None, {"prompt": "a fox", "dry-run": "true"}])
-def test_a_dry_run_is_not_for_files(door: Door, metadata: dict[str, str] | None) -> None:
+def test_a_dry_run_is_not_for_files(world: World, metadata: dict[str, str] | None) -> None:
     if metadata:
-        refused = door.drop("acme/fox.png", png(), metadata)
+        rejected = world.drop("acme/fox.png", png(), metadata)
     else:
-        refused = door.drop("acme/fox.json", {"prompt": "a fox", "dry_run": True})
-    assert isinstance(refused, InvalidRequestError)
-    assert refused.field_errors[0].loc == ("body", "dry_run")
-    assert not door.jobs.items
+        rejected = world.drop("acme/fox.json", {"prompt": "a fox", "dry_run": True})
+    assert isinstance(rejected, InvalidRequestError)
+    assert rejected.field_errors[0].loc == ("body", "dry_run")
+    assert not world.jobs.items

@@ -1,4 +1,4 @@
-"""Whatever happens, and in whatever order: a job ends, once, and its charges are the calls made.
+"""Whatever happens, and in whatever order: a job ends once, and its charges are those of its calls.
 
 And the ledger has what the jobs say, at every step; no budget is exceeded by what is admitted.
 """
@@ -60,13 +60,13 @@ class JobLife(RuleBasedStateMachine):
         super().__init__()
         self.world = World(self.happen, self.fails)
         self.data: Any = None
-        """Where the next accident is drawn from; None when there are none any more."""
+        """Hypothesis's source of the next fault; None when there are no more."""
         self.limits = NO_LIMITS
         self.ends_at: dict[str, float] = {}
         """When the function that makes a job is ended."""
 
     def fails(self) -> Any:
-        """What the upstream answers to this call."""
+        """Choose the upstream's response to this call."""
         return self.data.draw(st.sampled_from(FAILURES))() if self.data else None
 
     def happen(self, *, fault: bool = True) -> None:
@@ -81,7 +81,7 @@ class JobLife(RuleBasedStateMachine):
             raise StorageError("out of order")
         if event == "late":
             self.world.disturbed.update(self.world.acting)
-            self.world.clock.pass_by(self.data.draw(SECONDS))
+            self.world.clock.advance(self.data.draw(SECONDS))
         elif event in {"cancel", "delete"} and self.world.jobs.items:
             self.stop(event)
         elif event == "put back" and any(map(has_failed, self.world.jobs.items.values())):
@@ -159,7 +159,7 @@ class JobLife(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
-        self.world.clock.pass_by(seconds)
+        self.world.clock.advance(seconds)
 
     @invariant()
     def nothing_is_published_twice(self) -> None:
@@ -204,8 +204,8 @@ class JobLife(RuleBasedStateMachine):
                 continue
             assert paid == world.upstream.paid[job.id]
             if job.status is JobStatus.CANCELED:
-                kept = {key for key in world.images.objects if key.startswith(f"{job.folder}/")}
-                assert kept <= {job.init_image_key}
+                stored = {key for key in world.images.objects if key.startswith(f"{job.folder}/")}
+                assert stored <= {job.init_image_key}
 
 
 def has_failed(job: Job) -> bool:

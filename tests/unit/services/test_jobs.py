@@ -39,20 +39,20 @@ def generate(service: JobService, wanted: GenerateRequest, *, job_id: str = "job
     return service.generate(wanted, RequestContext("ann", job_id, seconds=60))
 
 
-def test_a_generated_job_is_answered_with_a_link_for_each_image() -> None:
-    answer = generate(make_service(), request(num_images=2, seed=7, metadata={"a": "b"}))
-    assert answer.status is JobStatus.SUCCEEDED
-    assert [image.url for image in answer.images] == [
+def test_a_generated_job_has_a_link_for_each_image() -> None:
+    response = generate(make_service(), request(num_images=2, seed=7, metadata={"a": "b"}))
+    assert response.status is JobStatus.SUCCEEDED
+    assert [image.url for image in response.images] == [
         "https://images.test/ann/job-1/0.jpg",
         "https://images.test/ann/job-1/1.jpg",
     ]
-    assert [image.seed for image in answer.images] == [7, 8]
-    assert answer.images[0].expires_at == NOON + timedelta(hours=1)
-    assert answer.images[0].image_b64 is None
-    assert answer.prediction_time_ms == 1234.5
-    assert answer.cost_usd == 0.06
-    assert answer.metadata == {"a": "b"}
-    assert answer.error is None
+    assert [image.seed for image in response.images] == [7, 8]
+    assert response.images[0].expires_at == NOON + timedelta(hours=1)
+    assert response.images[0].image_b64 is None
+    assert response.prediction_time_ms == 1234.5
+    assert response.cost_usd == 0.06
+    assert response.metadata == {"a": "b"}
+    assert response.error is None
 
 
 def test_the_job_is_written_before_anything_is_paid() -> None:
@@ -83,7 +83,7 @@ def test_the_upstream_has_the_callers_time_less_what_storing_needs() -> None:
     assert upstream.deadlines == [1000 + 60 - 15]
 
 
-def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> None:
+def test_an_init_image_is_stored_before_the_job_and_passed_to_the_upstream() -> None:
     jobs, images, upstream = FakeJobs(), FakeImages(), FakeUpstream()
     init = sample_image()
     wanted = request().model_copy(update={"init_image": init})
@@ -94,20 +94,20 @@ def test_an_init_image_is_kept_before_the_job_and_handed_to_the_upstream() -> No
 
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 121), (16, 8), (4, 31)])
-def test_work_too_long_for_an_answer_is_queued(num_images: int, steps: int) -> None:
+def test_a_job_too_long_for_a_response_is_queued(num_images: int, steps: int) -> None:
     queue, upstream = FakeQueue(), FakeUpstream()
-    answer = generate(
+    response = generate(
         make_service(queue=queue, upstream=upstream), request(num_images=num_images, steps=steps)
     )
-    assert (answer.status, answer.images, answer.cost_usd) == (JobStatus.QUEUED, [], 0)
+    assert (response.status, response.images, response.cost_usd) == (JobStatus.QUEUED, [], 0)
     assert queue.sent == [("job-1", 0)]
     assert not upstream.calls
 
 
 @pytest.mark.parametrize(("num_images", "steps"), [(1, 120), (16, 7), (4, 30)])
 def test_work_up_to_the_limit_is_generated(num_images: int, steps: int) -> None:
-    answer = generate(make_service(), request(num_images=num_images, steps=steps))
-    assert len(answer.images) == num_images
+    response = generate(make_service(), request(num_images=num_images, steps=steps))
+    assert len(response.images) == num_images
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_an_upstreams_failure_ends_the_job_with_its_charge(
     assert [(charge.outcome, charge.micros) for charge in ended.charges] == [(outcome, micros)]
 
 
-def test_images_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None:
+def test_a_job_whose_images_cannot_be_stored_fails_and_records_its_charge() -> None:
     class FullImages(FakeImages):
         def save_all(self, *args: Any) -> Any:
             raise StorageError("full")
@@ -146,10 +146,10 @@ def test_images_that_cannot_be_stored_fail_the_job_but_keep_its_charge() -> None
 
 
 def test_a_removed_image_is_an_outcome_of_its_own() -> None:
-    answer = generate(make_service(upstream=FakeUpstream(removed=[1])), request(num_images=2))
-    kept, removed = answer.images
-    assert answer.status is JobStatus.SUCCEEDED
-    assert kept.url
+    response = generate(make_service(upstream=FakeUpstream(removed=[1])), request(num_images=2))
+    stored, removed = response.images
+    assert response.status is JobStatus.SUCCEEDED
+    assert stored.url
     assert removed.removed_for_safety
     assert (removed.url, removed.expires_at) == (None, None)
     assert removed.safety_score == 0.99
@@ -157,11 +157,11 @@ def test_a_removed_image_is_an_outcome_of_its_own() -> None:
 
 def test_a_job_whose_every_image_was_removed_has_failed_by_content_policy() -> None:
     jobs = FakeJobs()
-    answer = generate(make_service(jobs=jobs, upstream=FakeUpstream(removed=[0])), request())
-    assert answer.status is JobStatus.FAILED
-    assert answer.error is not None
-    assert answer.error.code == "content_policy"
-    assert answer.images[0].removed_for_safety
+    response = generate(make_service(jobs=jobs, upstream=FakeUpstream(removed=[0])), request())
+    assert response.status is JobStatus.FAILED
+    assert response.error is not None
+    assert response.error.code == "content_policy"
+    assert response.images[0].removed_for_safety
     assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
 
 
@@ -169,7 +169,7 @@ def test_a_job_is_read_back_with_links_signed_now() -> None:
     clock = FakeTime()
     service = make_service(clock=clock)
     generated = generate(service, request(response_format="b64_json"))
-    clock.pass_by(600)
+    clock.advance(600)
     read = service.to_response(service.get_job("job-1", client_id="ann").job)
     assert generated.images[0].image_b64
     assert read.images[0].image_b64 is None

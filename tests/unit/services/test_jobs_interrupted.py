@@ -32,12 +32,12 @@ def generate(service: JobService) -> Any:
 
 
 @pytest.mark.parametrize("errors", [[], [UpstreamTimeoutError("slow")]])
-def test_a_job_that_is_canceled_while_its_caller_generates_is_answered_so(errors: Any) -> None:
+def test_a_job_canceled_while_its_caller_generates_is_returned_as_canceled(errors: Any) -> None:
     jobs, images, queue = FakeJobs(), FakeImages(), FakeQueue()
     upstream = Interrupted(lambda: service.cancel("job-1", client_id="ann"), *errors)
     service = make_service(jobs=jobs, images=images, queue=queue, upstream=upstream)
-    answer = generate(service)
-    assert (answer.status, answer.images, answer.cost_usd) == ("canceled", [], 0.03)
+    response = generate(service)
+    assert (response.status, response.images, response.cost_usd) == ("canceled", [], 0.03)
     assert not images.objects
     assert len(jobs.items["job-1"].charges) == 1
     assert len(queue.sent) == 1
@@ -52,7 +52,7 @@ def test_a_job_that_is_deleted_while_its_caller_generates_is_gone() -> None:
     assert not images.objects
 
 
-def test_a_caller_whose_job_was_taken_over_hears_that_it_goes_on() -> None:
+def test_a_caller_whose_job_was_taken_over_gets_still_running() -> None:
     jobs = FakeJobs()
 
     def take_over() -> None:

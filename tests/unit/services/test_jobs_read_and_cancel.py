@@ -43,7 +43,7 @@ def test_a_wait_ends_with_its_time() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -5])
-def test_no_wait_is_one_look(seconds: float) -> None:
+def test_without_a_wait_the_job_is_read_once(seconds: float) -> None:
     clock = FakeTime()
     serve(ChangingJobs(job()), clock=clock).get_job("job-1", client_id="ann", wait_seconds=seconds)
     assert clock.slept == 0
@@ -57,7 +57,7 @@ def test_a_wait_for_a_job_that_is_deleted_meanwhile_ends() -> None:
         service.get_job("job-1", client_id="ann", wait_seconds=20)
 
 
-def test_who_knows_the_tag_waits_for_another() -> None:
+def test_a_client_with_the_current_etag_waits_for_a_change() -> None:
     jobs, clock = ChangingJobs(job()), FakeTime()
     service = serve(jobs, clock=clock)
     tag = service.get_job("job-1", client_id="ann").etag.removeprefix("W/")
@@ -67,7 +67,7 @@ def test_who_knows_the_tag_waits_for_another() -> None:
     assert not found.not_modified
 
 
-def test_who_knows_another_tag_need_not_wait() -> None:
+def test_a_client_with_another_etag_does_not_wait() -> None:
     clock = FakeTime()
     service = serve(ChangingJobs(job()), clock=clock)
     service.get_job("job-1", client_id="ann", wait_seconds=20, known_tags=frozenset(['"old"']))
@@ -100,7 +100,7 @@ def test_a_list_can_be_of_one_status() -> None:
     assert [(one.id, bool(one.images[0].url)) for one in page.jobs] == [("b", True)]
 
 
-def test_another_clients_cursor_is_refused() -> None:
+def test_another_clients_cursor_is_rejected() -> None:
     jobs = ChangingJobs(job("a"), job("b"))
     cursor = serve(jobs).list_jobs("ann", status=None, limit=1, cursor=None).next_cursor
     with pytest.raises(InvalidRequestError):
@@ -109,8 +109,8 @@ def test_another_clients_cursor_is_refused() -> None:
 
 def test_a_queued_job_is_canceled_at_once_for_nothing() -> None:
     jobs = ChangingJobs(job())
-    answer = serve(jobs).cancel("job-1", client_id="ann")
-    assert (answer.status, answer.completed_at, answer.cost_usd) == ("canceled", NOON, 0)
+    response = serve(jobs).cancel("job-1", client_id="ann")
+    assert (response.status, response.completed_at, response.cost_usd) == ("canceled", NOON, 0)
 
 
 def test_a_running_job_is_canceled_with_what_it_may_have_cost() -> None:
@@ -141,7 +141,7 @@ def test_a_job_that_is_claimed_while_it_is_canceled_is_canceled_as_running() -> 
     assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0.03
 
 
-def test_a_job_that_goes_back_to_the_queue_while_it_is_canceled_keeps_its_true_charge() -> None:
+def test_a_job_requeued_while_it_is_canceled_has_its_true_charge() -> None:
     jobs = ChangingJobs(running())
     back = {"status": JobStatus.QUEUED, "lease_until": None, "charges": (FREE,)}
     jobs.before_cancel = lambda: jobs.save(running().model_copy(update=back))
@@ -158,9 +158,9 @@ def test_a_job_that_never_stands_still_cannot_be_canceled() -> None:
         serve(Restless(job())).cancel("job-1", client_id="ann")
 
 
-@pytest.mark.parametrize("kept", [job(), running(), generated()])
-def test_a_deleted_job_is_gone_with_its_images(kept: Job) -> None:
-    jobs, images = ChangingJobs(kept), FakeImages()
+@pytest.mark.parametrize("stored", [job(), running(), generated()])
+def test_a_deleted_job_is_gone_with_its_images(stored: Job) -> None:
+    jobs, images = ChangingJobs(stored), FakeImages()
     for name in ("ann/job-1/0.jpg", "ann/job-1/init.jpg", "ann/job-2/0.jpg"):
         images.objects[name] = sample_image()
     service = serve(jobs, images=images)
@@ -207,7 +207,7 @@ def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
 
 def test_an_image_is_a_link_signed_now() -> None:
     clock = FakeTime()
-    clock.pass_by(60)
+    clock.advance(60)
     link = serve(ChangingJobs(generated()), clock=clock).get_image("job-1", "0", client_id="ann")
     assert link.url == "https://images.test/ann/job-1/0.jpg"
     assert link.expires_at == NOON + timedelta(minutes=61)

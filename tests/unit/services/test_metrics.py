@@ -1,4 +1,4 @@
-"""What the use cases measure: each event once, whichever door its job came by."""
+"""What the use cases measure: each event once, whichever entrypoint its job came by."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -47,7 +47,7 @@ class SlowUpstream(FakeUpstream):
         self.clock = clock
 
     def generate(self, task: GenerationTask) -> UpstreamResult:
-        self.clock.pass_by(3)
+        self.clock.advance(3)
         return super().generate(task)
 
 
@@ -57,7 +57,7 @@ class SlowImages(FakeImages):
     clock: FakeTime
 
     def save_all(self, *arguments: Any) -> Any:
-        self.clock.pass_by(0.5)
+        self.clock.advance(0.5)
         return super().save_all(*arguments)
 
 
@@ -105,25 +105,25 @@ def test_an_attempt_whose_end_cannot_be_written_is_measured() -> None:
 
 def test_a_jobs_wait_in_the_queue_is_measured_at_its_first_attempt_only() -> None:
     world = World(FakeUpstream(errors=[UpstreamUnavailableError("busy")]))
-    world.clock.pass_by(7)
+    world.clock.advance(7)
     world.work()
-    world.clock.pass_by(100)
+    world.clock.advance(100)
     world.work()
     assert world.metrics.of("QueueWaitMs") == [(7000, {})]
 
 
 def test_a_redriven_jobs_wait_is_measured_anew() -> None:
     world = World(status=JobStatus.FAILED, attempt=3)
-    world.clock.pass_by(3600)
+    world.clock.advance(3600)
     world.jobs.save(world.job.redrive(now=NOON + timedelta(seconds=3600)))
-    world.clock.pass_by(4)
+    world.clock.advance(4)
     world.work()
     assert world.metrics.of("QueueWaitMs") == [(4000, {})]
 
 
 def test_a_job_that_was_never_queued_has_not_waited() -> None:
     world = World(**taken())
-    world.clock.pass_by(71)
+    world.clock.advance(71)
     world.work()
     assert world.metrics.of("QueueWaitMs") == []
 
@@ -141,14 +141,14 @@ def test_a_worker_that_comes_second_measures_no_wait() -> None:
 
 
 @pytest.mark.parametrize("error", [UpstreamRefusedError("credit"), UpstreamKeyError("no key")])
-def test_a_refusal_is_counted_by_its_upstream(error: Sd3Error) -> None:
+def test_a_rejection_is_counted_by_its_upstream(error: Sd3Error) -> None:
     metrics = FakeMetrics()
     with pytest.raises(UpstreamRefusedError):
         generate(metrics, FakeUpstream(errors=[error]))
     assert metrics.of("UpstreamRefused") == [(1, OF_FAKE)]
 
 
-def test_a_refusal_that_another_upstream_makes_up_for_is_counted() -> None:
+def test_a_failure_is_counted_even_if_another_upstream_generates() -> None:
     class Other(FakeUpstream):
         name = "other"
 
@@ -161,7 +161,7 @@ def test_a_refusal_that_another_upstream_makes_up_for_is_counted() -> None:
     assert metrics.of("UpstreamRefused") == [(1, OF_FAKE)]
 
 
-def test_an_outcome_that_nobody_knows_is_counted_for_each_attempt() -> None:
+def test_an_unknown_outcome_is_counted_for_each_attempt() -> None:
     world = World(FakeUpstream(errors=[UpstreamFailedError("broke")] * 2))
     for _ in range(3):
         world.work()
@@ -178,12 +178,12 @@ def test_what_failed_for_certain_is_no_unknown_outcome() -> None:
 @pytest.mark.parametrize("failures", [0, 4])
 def test_an_attempt_whose_function_died_has_an_unknown_outcome(failures: int) -> None:
     world = World(**taken(failures=failures))
-    world.clock.pass_by(71)
+    world.clock.advance(71)
     world.work()
     assert world.metrics.of("UpstreamUnknownOutcome") == [(1, OF_FAKE)]
 
 
-def test_so_has_one_whose_job_the_queue_gives_up() -> None:
+def test_a_job_that_the_queue_gives_up_has_an_unknown_outcome() -> None:
     world = World(**taken())
     world.worker.give_up("job-1", Sd3Error("The queue has given up."))
     assert world.metrics.of("UpstreamUnknownOutcome") == [(1, OF_FAKE)]

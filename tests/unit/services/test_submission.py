@@ -1,4 +1,4 @@
-"""From a request to a job that is kept: its seeds, init image and message."""
+"""From a request to a stored job: its seeds, init image and message."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -56,7 +56,7 @@ def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
     assert not world.jobs.keys
 
 
-def test_a_job_is_quoted_and_booked_before_anything_is_paid() -> None:
+def test_a_job_is_quoted_and_recorded_before_anything_is_paid() -> None:
     world = World()
     job = world.submit(request(num_images=2), caller(key=None)).job
     assert job.status is JobStatus.QUEUED
@@ -68,9 +68,7 @@ def test_a_job_is_quoted_and_booked_before_anything_is_paid() -> None:
 @pytest.mark.parametrize(
     "limits", [ClientLimits(daily_budget_micros=50_000), ClientLimits(requests_per_minute=1)]
 )
-def test_what_the_limits_have_no_room_for_keeps_nothing(
-    key: str | None, limits: ClientLimits
-) -> None:
+def test_a_request_over_the_limits_stores_nothing(key: str | None, limits: ClientLimits) -> None:
     world = World()
     world.submit(request(), caller(key=None)._replace(limits=limits))
     with pytest.raises((BudgetExceededError, RateLimitedError)):
@@ -89,20 +87,20 @@ class Rejecting(FakeJobs):
         raise RateLimitedError("often", retry_after=9)
 
 
-def test_what_was_just_refused_sends_no_message_and_keeps_no_image() -> None:
+def test_a_request_like_one_just_rejected_sends_no_message_and_stores_no_image() -> None:
     world = World(Rejecting())
     with pytest.raises(RateLimitedError):
         world.submit(with_init_image(), caller())
     assert not any((world.queue.sent, world.images.objects))
 
 
-def test_who_repeats_a_call_is_not_refused_for_another() -> None:
+def test_a_repeated_call_is_not_rejected_because_of_another() -> None:
     for key in (None, "key"):
         world, rejecting = World(), Rejecting()
-        made = world.submit(request(), caller(key=key)).job
+        created = world.submit(request(), caller(key=key)).job
         rejecting.items, rejecting.keys = world.jobs.items, world.jobs.keys
         world.jobs = rejecting
-        assert world.submit(request(), caller(key=key)) == (made, False)
+        assert world.submit(request(), caller(key=key)) == (created, False)
 
 
 def test_a_write_that_finds_itself_is_new() -> None:
@@ -114,10 +112,10 @@ def test_a_write_that_finds_itself_is_new() -> None:
     assert World(Repeating()).submit(request(), caller(key=None)).is_new
 
 
-def test_a_request_id_with_another_request_is_refused_and_spoils_nothing() -> None:
+def test_a_request_id_with_another_request_is_rejected_and_changes_nothing() -> None:
     world = World()
     world.submit(with_init_image(), caller(key=None))
-    world.clock.pass_by(1)
+    world.clock.advance(1)
     for other in (request(seed=7), with_init_image(seed=7)):
         with pytest.raises(IdempotencyMismatchError):
             world.submit(other, caller(key=None))

@@ -1,4 +1,4 @@
-"""A request that starts from an upload: read, checked and kept when its job is made."""
+"""A request that starts from an upload: read, checked and stored when its job is created."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def world_with(data: bytes, *, client_id: str = "ann") -> World:
     return world
 
 
-def refused(world: World, *, key: str | None = None) -> FieldError:
+def rejected(world: World, *, key: str | None = None) -> FieldError:
     """The one field_error of a request that starts from the upload; nothing was changed for it."""
     with pytest.raises(InvalidRequestError) as caught:
         world.submit(from_upload(), caller(key=key))
@@ -52,23 +52,23 @@ def test_a_form_is_for_the_client_and_a_new_id() -> None:
     assert request(init_image_id=one.id).init_image_id == one.id
 
 
-def test_an_upload_is_kept_as_the_jobs_own_init_image() -> None:
+def test_an_upload_is_copied_as_the_jobs_own_init_image() -> None:
     data = jpeg(200, 100)
     world = world_with(data)
     job = world.submit(from_upload(), caller(key=None)).job
     assert job.init_image_key == "ann/job-1/init.jpg"
-    kept = world.images.objects[job.init_image_key]
-    assert kept == (data, "image/jpeg", 200, 100)
+    stored = world.images.objects[job.init_image_key]
+    assert stored == (data, "image/jpeg", 200, 100)
     assert job.request.init_image_id == UPLOAD_ID
 
 
 def test_an_upload_serves_several_jobs_for_a_day() -> None:
     world = world_with(png())
     for second in range(3):
-        world.clock.pass_by((DAY - 1) / 3)
+        world.clock.advance((DAY - 1) / 3)
         assert world.submit(from_upload(), caller(f"job-{second}", key=None)).is_new
     assert len(world.images.objects) == 3
-    world.clock.pass_by(1)
+    world.clock.advance(1)
     with pytest.raises(InvalidRequestError):
         world.submit(from_upload(), caller("late", key=None))
     assert "late" not in world.jobs.items
@@ -78,17 +78,17 @@ def test_a_request_from_an_upload_is_generated_over_it() -> None:
     upstream, uploads, images = FakeUpstream(), FakeUploads(), FakeImages()
     uploads.sent["ann", UPLOAD_ID] = png(), NOON
     service = make_service(upstream=upstream, uploads=uploads, images=images)
-    answer = service.generate(from_upload(), caller(key=None)._replace(respond_async=False))
+    response = service.generate(from_upload(), caller(key=None)._replace(respond_async=False))
     (generated_over,) = upstream.init_images
     assert generated_over
-    assert (generated_over.data, answer.status) == (png(), "succeeded")
+    assert (generated_over.data, response.status) == (png(), "succeeded")
 
 
 def test_an_upstream_never_sees_the_id() -> None:
     assert b"init_image_id" not in request_body(from_upload(), [7], read_image(png()))
 
 
-def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
+def test_unsupported_depends_on_whether_there_is_an_image() -> None:
     class TextOnly(FakeUpstream):
         def unsupported(self, _request: Any, *, has_image: bool) -> list[FieldError]:
             return (
@@ -99,7 +99,7 @@ def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
 
     world = world_with(png())
     world.upstream = TextOnly()
-    assert refused(world).msg == "not by this upstream"
+    assert rejected(world).msg == "not by this upstream"
 
 
 @pytest.mark.parametrize(
@@ -119,23 +119,23 @@ def test_an_upstream_is_asked_whether_it_takes_an_image() -> None:
     ],
     ids=range(11),
 )
-def test_an_upload_that_is_no_good_image_is_refused_and_changes_nothing(
+def test_an_upload_that_is_no_valid_image_is_rejected_and_changes_nothing(
     data: bytes, reason: str
 ) -> None:
-    field_error = refused(world_with(data))
+    field_error = rejected(world_with(data))
     assert (field_error.loc, field_error.type) == (("body", "init_image_id"), "picture")
     assert reason in field_error.msg
 
 
 def test_another_clients_upload_is_as_none_at_all() -> None:
-    assert refused(world_with(png(), client_id="bob")) == refused(World()) == NOT_FOUND
+    assert rejected(world_with(png(), client_id="bob")) == rejected(World()) == NOT_FOUND
 
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_a_call_is_repeated_after_its_upload_has_expired(key: str | None) -> None:
     world = world_with(png())
     first = world.submit(from_upload(), caller("job-1", key=key))
-    world.clock.pass_by(DAY)
+    world.clock.advance(DAY)
     again = world.submit(from_upload(), caller("job-2" if key else "job-1", key=key))
     assert (first.is_new, again.is_new) == (True, False)
     assert again.job.id == "job-1"
@@ -152,15 +152,15 @@ def test_a_call_is_repeated_after_its_upload_was_sent_again() -> None:
 
 def test_a_new_key_finds_no_job_of_an_upload_that_has_expired() -> None:
     world = world_with(png())
-    world.clock.pass_by(DAY)
-    assert refused(world, key="new") == NOT_FOUND
+    world.clock.advance(DAY)
+    assert rejected(world, key="new") == NOT_FOUND
 
 
 def test_a_key_that_is_free_again_cannot_generate_from_an_upload_that_has_expired() -> None:
     world = world_with(png())
     world.submit(from_upload(), caller("job-1"))
     world.fail("job-1", "upstream_error")
-    world.clock.pass_by(DAY)
+    world.clock.advance(DAY)
     with pytest.raises(InvalidRequestError) as caught:
         world.submit(from_upload(), caller("job-2"))
     assert caught.value.field_errors == (NOT_FOUND,)
@@ -169,7 +169,7 @@ def test_a_key_that_is_free_again_cannot_generate_from_an_upload_that_has_expire
 def test_a_key_with_another_request_is_a_mismatch_whatever_became_of_its_upload() -> None:
     world = world_with(png())
     world.submit(request(), caller("job-1"))
-    world.clock.pass_by(DAY)
+    world.clock.advance(DAY)
     with pytest.raises(IdempotencyMismatchError):
         world.submit(from_upload(), caller("job-2"))
 
@@ -177,7 +177,7 @@ def test_a_key_with_another_request_is_a_mismatch_whatever_became_of_its_upload(
 def test_another_request_of_the_same_id_is_a_mismatch_whatever_became_of_its_upload() -> None:
     world = world_with(png())
     world.submit(request(), caller(key=None))
-    world.clock.pass_by(DAY)
+    world.clock.advance(DAY)
     with pytest.raises(IdempotencyMismatchError):
         world.submit(from_upload(), caller(key=None))
 
@@ -187,7 +187,7 @@ def test_a_deleted_jobs_key_is_gone_with_it_whatever_became_of_its_upload() -> N
     job = world.submit(from_upload(), caller("job-1")).job
     world.fail("job-1", "content_policy")
     world.jobs.delete(job, now=NOON)
-    world.clock.pass_by(DAY)
+    world.clock.advance(DAY)
     with pytest.raises(GoneError):
         world.submit(from_upload(), caller("job-2"))
 

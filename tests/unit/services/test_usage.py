@@ -22,8 +22,8 @@ def test_a_month_is_thirty_days_and_today_is_one() -> None:
 
 
 def test_usage_is_of_today_and_of_thirty_days() -> None:
-    answer = usage_response("ann", [TODAY, OLD], limits=BUDGET, now=NOON)
-    assert answer.model_dump(mode="json") == {
+    response = usage_response("ann", [TODAY, OLD], limits=BUDGET, now=NOON)
+    assert response.model_dump(mode="json") == {
         "client_id": "ann",
         "today": {
             "date": "2026-11-23",
@@ -46,13 +46,13 @@ def test_usage_is_of_today_and_of_thirty_days() -> None:
 
 
 def test_a_client_without_bookings_or_budget_has_nothing_and_no_end() -> None:
-    answer = usage_response("ann", [], limits=NO_LIMITS, now=NOON)
-    assert (answer.today.cost_usd, answer.today.budget_usd, answer.today.left_usd) == (
+    response = usage_response("ann", [], limits=NO_LIMITS, now=NOON)
+    assert (response.today.cost_usd, response.today.budget_usd, response.today.left_usd) == (
         0,
         None,
         None,
     )
-    assert answer.last_30_days.days == []
+    assert response.last_30_days.days == []
 
 
 def test_a_budget_that_was_exceeded_has_nothing_left() -> None:
@@ -67,8 +67,8 @@ def test_usage_is_the_clients_own_and_not_older() -> None:
         ("ann", "2026-10-24"): UsageEntry(spent=5_000_000),
         ("bob", "2026-11-23"): UsageEntry(spent=7_000_000),
     }
-    answer = make_service(jobs=jobs).get_usage("ann", NO_LIMITS)
-    assert (answer.today.cost_usd, answer.last_30_days.cost_usd) == (1, 1)
+    response = make_service(jobs=jobs).get_usage("ann", NO_LIMITS)
+    assert (response.today.cost_usd, response.last_30_days.cost_usd) == (1, 1)
 
 
 class Ignoring(FakeUpstream):
@@ -91,7 +91,7 @@ def test_a_dry_run_changes_nothing_and_counts_for_nothing() -> None:
     assert not any((jobs.items, jobs.ledger, jobs.minutes, queue.sent, upstream.calls))
 
 
-def test_a_dry_run_tells_the_truth_of_what_does_not_fit() -> None:
+def test_a_dry_run_over_the_budget_is_an_error() -> None:
     service = make_service()
     limited = caller(key=None)._replace(limits=BUDGET)
     service.generate(request(), limited)
@@ -110,7 +110,7 @@ def test_a_dry_run_without_a_budget_reads_nothing() -> None:
     assert quote.budget_left_usd is None
 
 
-def test_a_dry_run_of_what_cannot_be_generated_is_refused() -> None:
+def test_a_dry_run_of_an_unsupported_request_is_rejected() -> None:
     with pytest.raises(InvalidRequestError):
         make_service().quote(request(init_image_id="f" * 32), client_id="ann", limits=NO_LIMITS)
 

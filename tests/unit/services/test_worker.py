@@ -49,7 +49,7 @@ def test_an_init_image_is_read_before_the_job_is_taken_and_in_the_callers_time()
     class SlowImages(FakeImages):
         def get_init_image(self, key: str) -> Any:
             assert (key, world.job.status) == ("ann/job-1/init.jpg", JobStatus.QUEUED)
-            world.clock.pass_by(40)
+            world.clock.advance(40)
             return init
 
     world.worker = make_worker(
@@ -66,7 +66,7 @@ def test_an_init_image_is_read_before_the_job_is_taken_and_in_the_callers_time()
 )
 def test_a_message_is_given_time_for_its_job_to_be_written(age: float, wait: int | None) -> None:
     world = World()
-    world.clock.pass_by(age)
+    world.clock.advance(age)
     assert world.work("job-2") == wait
 
 
@@ -75,8 +75,8 @@ def test_a_message_that_is_ahead_of_its_job_by_an_instant_is_not_sent_back() -> 
     late = world.jobs.items.pop("job-1")
 
     class SlowlyWritten(FakeTime):
-        def pass_by(self, seconds: float) -> None:
-            super().pass_by(seconds)
+        def advance(self, seconds: float) -> None:
+            super().advance(seconds)
             world.jobs.items["job-1"] = late
 
     clock = SlowlyWritten()
@@ -102,14 +102,14 @@ def test_a_message_of_an_ended_job_is_done(status: JobStatus) -> None:
 
 def test_a_job_in_another_attempt_is_looked_at_when_that_must_have_ended() -> None:
     world = World(**taken())
-    world.clock.pass_by(20.5)
+    world.clock.advance(20.5)
     assert world.work() == 50
     assert not world.upstream.calls
 
 
 def test_a_job_whose_function_died_is_generated_again_with_a_charge_of_unknown_outcome() -> None:
     world = World(**taken())
-    world.clock.pass_by(71)
+    world.clock.advance(71)
     assert world.work() is None
     assert (world.job.status, world.job.attempt) == (JobStatus.SUCCEEDED, 2)
     assert (world.job.failures, world.charges) == (1, [(1, UNKNOWN), (2, CHARGED)])
@@ -118,7 +118,7 @@ def test_a_job_whose_function_died_is_generated_again_with_a_charge_of_unknown_o
 
 def test_a_job_whose_functions_died_five_times_is_given_up() -> None:
     world = World(**taken(failures=4, attempt=5))
-    world.clock.pass_by(71)
+    world.clock.advance(71)
     assert world.work() is None
     assert (world.job.status, code(world.job)) == (JobStatus.FAILED, "upstream_error")
     assert (world.job.failures, world.charges) == (5, [(5, UNKNOWN)])
@@ -156,13 +156,13 @@ def test_the_fifth_failure_is_the_last_with_its_own_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "receives", "wait"),
+    ("polled", "receives", "wait"),
     [(None, 1, 2), (None, 3, 5), (None, 40, 451), (7.5, 1, 9), (3600, 1, 3602), (86_400, 1, 21601)],
 )
-def test_throttling_waits_as_asked_and_jitter_and_counts_for_nothing(
-    asked: float | None, receives: int, wait: int
+def test_throttling_waits_for_retry_after_and_jitter_and_is_no_attempt(
+    polled: float | None, receives: int, wait: int
 ) -> None:
-    error = UpstreamUnavailableError("busy", retry_after=asked)
+    error = UpstreamUnavailableError("busy", retry_after=polled)
     world = World(FakeUpstream(errors=[error]), failures=4)
     assert world.work(receives=receives) == wait
     assert (world.job.status, world.job.failures) == (JobStatus.QUEUED, 4)
@@ -170,13 +170,13 @@ def test_throttling_waits_as_asked_and_jitter_and_counts_for_nothing(
 
 
 @pytest.mark.parametrize(
-    ("asked", "receives", "wait"),
+    ("polled", "receives", "wait"),
     [(None, 1, 1), (10, 1, 16), (100, 60, 111), (100, 61, 100 + 450 + 1)],
 )
-def test_our_own_pacing_is_waited_for_exactly_but_for_what_spreads_those_who_wait(
-    asked: float | None, receives: int, wait: int
+def test_our_own_rate_limit_is_waited_for_exactly_but_for_jitter(
+    polled: float | None, receives: int, wait: int
 ) -> None:
-    world = World(FakeUpstream(errors=[UpstreamRateLimitedError("full", retry_after=asked)]))
+    world = World(FakeUpstream(errors=[UpstreamRateLimitedError("full", retry_after=polled)]))
     assert world.work(receives=receives) == wait
     assert (world.job.status, world.job.failures) == (JobStatus.QUEUED, 0)
 
@@ -194,19 +194,19 @@ def test_a_job_without_an_upstream_is_given_up_in_the_end(
     redriven_at: Any, hours: float, status: JobStatus
 ) -> None:
     world = World(redriven_at=redriven_at)
-    world.clock.pass_by(hours * 3600)
+    world.clock.advance(hours * 3600)
     assert world.work() is None
     assert world.job.status is status
     if status is JobStatus.FAILED:
         assert (code(world.job), world.upstream.calls) == ("upstream_unavailable", [])
 
 
-def test_a_job_is_given_up_on_time_however_long_the_upstream_asks_for() -> None:
+def test_a_job_fails_on_time_however_long_the_upstreams_retry_after_is() -> None:
     busy = UpstreamUnavailableError("busy", retry_after=900)
     world = World(FakeUpstream(errors=[busy]))
-    world.clock.pass_by(6 * 3600 - 10)
+    world.clock.advance(6 * 3600 - 10)
     assert world.work() == 11
-    world.clock.pass_by(11)
+    world.clock.advance(11)
     assert world.work() is None
     assert code(world.job) == "upstream_unavailable"
 

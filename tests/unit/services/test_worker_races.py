@@ -69,7 +69,7 @@ def test_of_two_workers_with_the_same_message_one_generates() -> None:
     assert len(world.upstream.calls) == 1
 
 
-def test_an_attempt_that_went_back_to_the_queue_is_not_charged_by_who_saw_it_run() -> None:
+def test_a_requeued_attempt_is_not_charged_by_a_stale_reader() -> None:
     world = World(**taken(seconds=-20))
     read = world.job
     world.jobs.save(read.requeue(counted=True))
@@ -79,7 +79,7 @@ def test_an_attempt_that_went_back_to_the_queue_is_not_charged_by_who_saw_it_run
     assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=30_000)}
 
 
-def test_a_table_that_is_out_of_order_is_told() -> None:
+def test_a_failing_table_raises_and_leaves_the_job_running() -> None:
     world = World()
     write = world.jobs.save
 

@@ -1,4 +1,4 @@
-"""How the template encrypts what it keeps: with AWS's keys, or with one that is named."""
+"""How the template encrypts stored data: with AWS's keys, or with a key of the operator."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ KEY = {"Ref": "KmsKeyArn"}
 KEYS = pytest.mark.parametrize("holding", [set(), {"HasKmsKey"}], ids=["no key", "a key"])
 
 
-def kept(kind: str, holding: set[str]) -> list[Any]:
+def resources_storing(kind: str, holding: set[str]) -> list[Any]:
     """The properties of all resources of a kind, where these conditions hold."""
     found = [resolved(r["Properties"], holding) for r in of_type(translated(), kind).values()]
     assert found
@@ -24,14 +24,14 @@ def test_buckets_are_encrypted_by_s3_or_with_the_key(holding: set[str]) -> None:
         "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY},
         "BucketKeyEnabled": True,
     }
-    for bucket in kept("AWS::S3::Bucket", holding):
+    for bucket in resources_storing("AWS::S3::Bucket", holding):
         [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         assert rule == (with_key if holding else by_s3)
 
 
 @KEYS
 def test_queues_are_encrypted_by_sqs_or_with_the_key(holding: set[str]) -> None:
-    for queue in kept("AWS::SQS::Queue", holding):
+    for queue in resources_storing("AWS::SQS::Queue", holding):
         encryption = {k: v for k, v in queue.items() if "Sse" in k or "Kms" in k}
         assert encryption == (
             {"KmsMasterKeyId": KEY} if holding else {"SqsManagedSseEnabled": True}
@@ -41,5 +41,5 @@ def test_queues_are_encrypted_by_sqs_or_with_the_key(holding: set[str]) -> None:
 @KEYS
 def test_tables_are_encrypted_by_dynamodb_or_with_the_key(holding: set[str]) -> None:
     with_key = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
-    for table in kept("AWS::DynamoDB::Table", holding):
+    for table in resources_storing("AWS::DynamoDB::Table", holding):
         assert table.get("SSESpecification") == (with_key if holding else None)

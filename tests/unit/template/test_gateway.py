@@ -1,4 +1,4 @@
-"""What the gateway answers by itself: the errors and the tokens of template.yaml."""
+"""The gateway's own responses: its errors, and its checks of tokens, in template.yaml."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def test_a_gateway_response_repeats_no_default() -> None:
 
 
 @pytest.mark.parametrize("kind", ["THROTTLED", "QUOTA_EXCEEDED", "INTEGRATION_TIMEOUT"])
-def test_who_may_ask_again_is_told_when(kind: str) -> None:
+def test_a_retryable_error_has_a_retry_after(kind: str) -> None:
     assert in_effect(kind)["responseParameters"]["gatewayresponse.header.Retry-After"] == "'1'"
 
 
@@ -84,7 +84,7 @@ def test_a_gateway_timeout_names_the_job_that_runs_on() -> None:
     assert body["job_id"] == "$context.requestId"
 
 
-def test_every_route_but_what_describes_the_service_asks_for_a_token() -> None:
+def test_every_route_requires_a_token_but_those_that_describe_the_service() -> None:
     open_routes = {
         (method, path)
         for path, item in api_body()["paths"].items()

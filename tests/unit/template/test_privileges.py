@@ -58,12 +58,12 @@ def grants(function: str, holding: set[str]) -> Grants:
     return dict(found)
 
 
-def test_the_table_knows_every_function() -> None:
+def test_the_table_has_every_function() -> None:
     assert set(GRANTS) == set(functions())
 
 
 @pytest.mark.parametrize("function", GRANTS)
-def test_a_role_may_do_what_the_table_says_and_no_more(function: str) -> None:
+def test_a_role_may_do_what_the_table_lists_and_no_more(function: str) -> None:
     assert grants(function, AS_TESTED) == GRANTS[function]
 
 
@@ -74,7 +74,7 @@ def test_without_a_secret_none_may_be_read(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", GRANTS)
-def test_who_generates_may_ask_the_model_of_bedrock_when_it_is_an_upstream(function: str) -> None:
+def test_generating_functions_may_invoke_the_model_if_bedrock_is_an_upstream(function: str) -> None:
     model = {"foundation-model/${BedrockModelId}": {"bedrock:InvokeModel"}}
     generates = function in {"GenerateFunction", "WorkerFunction"}
     asks_bedrock = grants(function, AS_TESTED | {"AsksBedrock"})
@@ -119,8 +119,8 @@ def test_only_lambda_takes_on_the_role_of_a_function(function: str) -> None:
 
 
 def test_functions_share_no_role() -> None:
-    made = {f"{name}Role" for name in functions()}
-    assert set(of_type(translated(), "AWS::IAM::Role")) == made | {"ApiLogsRole"}
+    created = {f"{name}Role" for name in functions()}
+    assert set(of_type(translated(), "AWS::IAM::Role")) == created | {"ApiLogsRole"}
     for name in functions():
         role = translated()[name]["Properties"]["Role"]
         assert role == {"Fn::GetAtt": [f"{name}Role", "Arn"]}

@@ -77,18 +77,18 @@ def test_a_queue_has_a_reader_or_an_alarm() -> None:
 
 
 def test_queues_and_buckets_are_spoken_to_over_tls_only() -> None:
-    refused = set()
+    rejected = set()
     for policy in source()["Resources"].values():
         document = str(policy.get("Properties", {}).get("PolicyDocument"))
         if "aws:SecureTransport" in document and "'Deny'" in document:
             properties = policy["Properties"]
-            refused |= {*references(properties.get("Queues", properties.get("Bucket")))}
-    kept = {
+            rejected |= {*references(properties.get("Queues", properties.get("Bucket")))}
+    stored = {
         name
         for kind in ("AWS::SQS::Queue", "AWS::S3::Bucket")
         for name in of_type(source()["Resources"], kind)
     }
-    assert refused == kept
+    assert rejected == stored
 
 
 def test_a_hasty_queue_would_be_found() -> None:

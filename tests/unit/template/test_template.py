@@ -140,7 +140,7 @@ def test_generate_outlives_the_gateway() -> None:
     assert generate["Timeout"] > 29
 
 
-def test_only_the_authorizer_knows_the_issuer() -> None:
+def test_only_the_authorizer_has_the_issuers_settings() -> None:
     knowing = {
         name
         for name, function in of_type(translated(), "AWS::Lambda::Function").items()

@@ -90,7 +90,7 @@ def test_snapshots_cost_nothing_unless_they_are_wanted() -> None:
 
 
 def test_versions_that_are_replaced_are_deleted() -> None:
-    """Every version that is kept has a snapshot, which AWS charges for."""
+    """Every version that exists has a snapshot, which AWS charges for."""
     found = of_type(translated(), "AWS::Lambda::Version").values()
     assert len(found) == len(CALLED)
     assert {version["DeletionPolicy"] for version in found} == {"Delete"}

@@ -1,4 +1,4 @@
-"""What was built is refused when it could not run on AWS Lambda."""
+"""A build that cannot run on AWS Lambda is an error."""
 
 import struct
 from pathlib import Path
@@ -44,13 +44,15 @@ def test_what_cannot_run_on_lambda_is_named(
     assert all(fault and fault in line and name in line for line in found)
 
 
-def test_a_good_artifact_says_its_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_good_artifact_reports_its_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "a.py").write_bytes(bytes(2**20))
     assert main(tmp_path) == 0
     assert "1.0 MB unzipped" in capsys.readouterr().out
 
 
-def test_too_much_is_refused(
+def test_a_too_large_artifact_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.py").write_bytes(bytes(2**20))
@@ -59,5 +61,5 @@ def test_too_much_is_refused(
     assert "1.0 MB unzipped, more than" in capsys.readouterr().err
 
 
-def test_nothing_built_is_refused(tmp_path: Path) -> None:
+def test_an_empty_build_is_an_error(tmp_path: Path) -> None:
     assert main(tmp_path) == 1

@@ -19,8 +19,8 @@ VULNERABLE = {
 
 
 @pytest.fixture
-def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of answers, by the name of the lock, that a stand-in for pip-audit gives."""
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replace pip-audit by a program that prints the reports of a folder, by name of the lock."""
     program = tmp_path / "pip-audit"
     program.write_text('#!/bin/sh\nfor lock; do :; done\ncat "$lock" || echo "no way" >&2\n')
     program.chmod(0o700)
@@ -28,41 +28,41 @@ def answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(answers: Path, *packages: dict[str, Any], options: tuple[str, ...] = ()) -> int:
-    lock = answers / "dev.txt"
+def run(reports: Path, *packages: dict[str, Any], options: tuple[str, ...] = ()) -> int:
+    lock = reports / "dev.txt"
     lock.write_text(json.dumps({"dependencies": packages, "fixes": []}))
     return main([*options, str(lock)])
 
 
 def test_packages_without_vulnerabilities_pass(
-    answers: Path, capsys: pytest.CaptureFixture[str]
+    reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(answers, SAFE) == 0
+    assert run(reports, SAFE) == 0
     assert capsys.readouterr() == ("1 packages audited, 0 vulnerabilities known\n", "")
 
 
 def test_a_vulnerability_fails_and_is_named(
-    answers: Path, capsys: pytest.CaptureFixture[str]
+    reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(answers, SAFE, VULNERABLE, options=("--unasked", "warn")) == 1
+    assert run(reports, SAFE, VULNERABLE, options=("--unasked", "warn")) == 1
     told = "vulnerable: dev.txt: requests 2.30.0: PYSEC-2023-74, fixed by 2.31.0\n"
     assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(("options", "status"), [((), 1), (("--unasked", "warn"), 0)])
-def test_a_package_that_nobody_could_be_asked_about_is_not_audited(
-    answers: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], status: int
+def test_a_package_without_advisories_is_not_audited(
+    reports: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], status: int
 ) -> None:
-    assert run(answers, SAFE, UNKNOWN, options=options) == status
+    assert run(reports, SAFE, UNKNOWN, options=options) == status
     out, err = capsys.readouterr()
     assert err == "NOT AUDITED: dev.txt: uv\n"
     assert out == "1 packages audited, 0 vulnerabilities known\n"
 
 
-def test_a_lock_without_an_answer_is_not_audited(
-    answers: Path, capsys: pytest.CaptureFixture[str]
+def test_a_lock_without_a_report_is_not_audited(
+    reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(answers / "sam.txt"), str(answers / "dev.txt")]) == 1
+    assert main([str(reports / "sam.txt"), str(reports / "dev.txt")]) == 1
     assert capsys.readouterr().err == "NOT AUDITED: sam.txt: no way, and 1 more\n"
 
 
@@ -98,14 +98,14 @@ NPM_ADVISORY = {"source": 1, "url": "https://example.com/advisories/GHSA-1"}
     ],
 )
 def test_npms_packages_are_audited_too(
-    answers: Path,
+    reports: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     report: dict[str, Any],
     status: int,
     told: str,
 ) -> None:
-    program, lock = answers / "npm", answers / "package-lock.json"
+    program, lock = reports / "npm", reports / "package-lock.json"
     program.write_text(f"#!/bin/sh\necho '{json.dumps(report)}'\nexit 1\n")
     program.chmod(0o700)
     monkeypatch.setattr(audit, "NPM", program)

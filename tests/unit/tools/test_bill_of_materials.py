@@ -1,4 +1,4 @@
-"""A bill of materials that is not what the layer ships is refused."""
+"""A bill of materials that differs from the layer is an error."""
 
 import json
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_what_is_not_listed_is_named(
     ]
 
 
-def test_an_empty_layer_is_refused(
+def test_an_empty_layer_is_an_error(
     tmp_path: Path, npm_lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(bill(tmp_path), tmp_path, npm_lock) == 1

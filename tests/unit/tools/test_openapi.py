@@ -10,18 +10,18 @@ from aws_lambda_powertools.event_handler.openapi.models import OpenAPI
 from sd3.domain.request import SIZES, GenerateRequest
 from sd3.errors import InvalidRequestError, Sd3Error
 from tests.support.factories.template import api_body
-from tools.openapi.document import document
+from tools.openapi import document as openapi
 
 PAGE = {("get", "/docs/{file}")}
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Any]:
-    return document()
+def document() -> dict[str, Any]:
+    return openapi.document()
 
 
-def operations(told: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in told["paths"].items():
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
         for method, operation in item.items():
             if method != "options":
                 yield method, path, operation
@@ -33,42 +33,42 @@ def errors(kind: type[Sd3Error] = Sd3Error) -> Iterator[type[Sd3Error]]:
         yield from errors(derived)
 
 
-def test_it_is_what_powertools_takes_for_an_openapi_document(told: dict[str, Any]) -> None:
-    assert OpenAPI.model_validate(told).openapi == "3.1.0"
+def test_it_is_what_powertools_takes_for_an_openapi_document(document: dict[str, Any]) -> None:
+    assert OpenAPI.model_validate(document).openapi == "3.1.0"
 
 
-def test_it_has_every_route_of_the_template_and_says_which_are_open(told: dict[str, Any]) -> None:
+def test_it_has_every_route_of_the_template_and_marks_open_ones(document: dict[str, Any]) -> None:
     deployed = {
         (method, path): operation.get("security") != [{"ClientToken": []}]
         for method, path, operation in operations(api_body())
     }
     documented = {
         (method, path): operation.get("security") == []
-        for method, path, operation in operations(told)
+        for method, path, operation in operations(document)
     }
     # The files of the page are no part of the API.
     assert documented == {each: is_open for each, is_open in deployed.items() if each not in PAGE}
 
 
-def test_it_has_every_code_with_its_status(told: dict[str, Any]) -> None:
+def test_it_has_every_code_with_its_status(document: dict[str, Any]) -> None:
     documented = set()
-    for _, _, operation in operations(told):
-        for status, answer in operation["responses"].items():
-            if "$ref" in answer:
-                name = answer["$ref"].rpartition("/")[2]
+    for _, _, operation in operations(document):
+        for status, response in operation["responses"].items():
+            if "$ref" in response:
+                name = response["$ref"].rpartition("/")[2]
                 documented |= {(int(status), code) for code in name.split("_or_")}
     assert documented == {(error.status, error.code) for error in errors()}
 
 
-def test_operations_are_told_apart_and_nothing_is_referred_to_in_vain(
-    told: dict[str, Any],
+def test_operation_ids_are_unique_and_every_reference_resolves(
+    document: dict[str, Any],
 ) -> None:
-    ids = [operation["operationId"] for _, _, operation in operations(told)]
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(ids) == len(set(ids))
-    for reference in references(told):
-        place: Any = told
+    for reference in references(document):
+        node: Any = document
         for part in reference.removeprefix("#/").split("/"):
-            place = place[part]
+            node = node[part]
 
 
 def references(part: Any) -> Iterator[str]:
@@ -112,8 +112,10 @@ def references(part: Any) -> Iterator[str]:
         {"prompt": "x", "width": 640, "height": 640},
     ],
 )
-def test_its_request_is_the_one_that_is_taken(told: dict[str, Any], body: dict[str, Any]) -> None:
-    schema = told["components"]["schemas"]["GenerateRequest"]
+def test_its_request_is_the_one_that_is_taken(
+    document: dict[str, Any], body: dict[str, Any]
+) -> None:
+    schema = document["components"]["schemas"]["GenerateRequest"]
     try:
         GenerateRequest.from_values(body)
         taken = True
@@ -122,11 +124,13 @@ def test_its_request_is_the_one_that_is_taken(told: dict[str, Any], body: dict[s
     assert jsonschema_rs.Draft202012Validator(schema).is_valid(body) == taken
 
 
-def examples(told: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
+def examples(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
     """Every example of a body, with its schema."""
-    responses = [*told["components"]["responses"].values()]
-    for _, _, operation in operations(told):
-        responses += [answer for answer in operation["responses"].values() if "$ref" not in answer]
+    responses = [*document["components"]["responses"].values()]
+    for _, _, operation in operations(document):
+        responses += [
+            response for response in operation["responses"].values() if "$ref" not in response
+        ]
         responses += [operation["requestBody"]] if "requestBody" in operation else []
     for response in responses:
         for content in response.get("content", {}).values():
@@ -135,22 +139,22 @@ def examples(told: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
             yield from ((content["schema"], value) for value in values)
 
 
-def test_every_example_is_what_its_schema_says(told: dict[str, Any]) -> None:
-    found = list(examples(told))
+def test_every_example_matches_its_schema(document: dict[str, Any]) -> None:
+    found = list(examples(document))
     assert len(found) > 20
     for schema, value in found:
-        whole = {**schema, "components": told["components"]}
+        whole = {**schema, "components": document["components"]}
         assert not list(jsonschema_rs.Draft202012Validator(whole).iter_errors(value)), value
 
 
-def test_every_error_has_an_example(told: dict[str, Any]) -> None:
-    for name, response in told["components"]["responses"].items():
+def test_every_error_has_an_example(document: dict[str, Any]) -> None:
+    for name, response in document["components"]["responses"].items():
         shown = response["content"]["application/json"]["examples"]
         assert [named["value"]["code"] for named in shown.values()] == name.split("_or_")
 
 
-def test_the_requests_that_are_shown_can_be_sent_as_they_are(told: dict[str, Any]) -> None:
-    body = told["paths"]["/generate/sd3"]["post"]["requestBody"]["content"]["application/json"]
+def test_the_requests_that_are_shown_can_be_sent_as_they_are(document: dict[str, Any]) -> None:
+    body = document["paths"]["/generate/sd3"]["post"]["requestBody"]["content"]["application/json"]
     shown = [named["value"] for named in body["examples"].values()]
     assert shown[0].keys() == {"prompt"}
     for request in shown:

@@ -1,4 +1,4 @@
-"""What is sent to Amazon Bedrock, as botocore would send it, and what its answers mean."""
+"""What is sent to Amazon Bedrock, as botocore would send it, and what its responses mean."""
 
 import json
 import time
@@ -29,7 +29,7 @@ from tests.support.factories.http_caller import FakeKey
 from tests.support.factories.images import flat, png
 from tests.support.factories.octoai_responses import b64
 from tests.support.factories.tasks import make_task
-from tests.support.servers.scripted_server import answer
+from tests.support.servers.scripted_server import http_reply
 from tests.support.servers.vendor_client import PROMPT, Face, Facing
 from tests.support.servers.vendors import bedrock
 from tests.support.servers.vendors.all_vendors import BEDROCK
@@ -42,7 +42,7 @@ from tests.support.servers.vendors.bedrock import (
     NoKey,
     signer,
 )
-from tests.support.servers.vendors.server import KEY, TEXT, json_answer
+from tests.support.servers.vendors.server import KEY, TEXT, json_reply
 
 ARN = "arn:aws:bedrock:us-west-2:123456789012:application-inference-profile/a1b2c3"
 
@@ -60,18 +60,18 @@ def facing(face: Face, server: BedrockServer) -> Facing:
     return face(BEDROCK, server.url)
 
 
-def made(base_url: str = "", model_id: str = MODEL_ID) -> BedrockUpstream:
+def created(base_url: str = "", model_id: str = MODEL_ID) -> BedrockUpstream:
     return BedrockUpstream(
         base_url=base_url, key=NoKey(), sign=signer(KEY), model_id=model_id, region=REGION
     )
 
 
 def test_price_is_the_dearer_of_two_that_are_known() -> None:
-    assert made().price(GenerateRequest(prompt=PROMPT, num_images=16)) == 80_000
+    assert created().price(GenerateRequest(prompt=PROMPT, num_images=16)) == 80_000
 
 
 def test_what_its_schema_does_not_have_is_ignored() -> None:
-    assert made().ignored(GenerateRequest(prompt=PROMPT, cfg_scale=4)) == ("steps", "cfg_scale")
+    assert created().ignored(GenerateRequest(prompt=PROMPT, cfg_scale=4)) == ("steps", "cfg_scale")
 
 
 def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: BedrockServer) -> None:
@@ -111,7 +111,7 @@ def test_empty_negative_prompt_is_not_sent(facing: Facing, server: BedrockServer
     assert "negative_prompt" not in server.calls[0].fields
 
 
-def test_seed_beyond_its_range_wraps_and_the_image_tells(
+def test_a_seed_out_of_range_wraps_and_the_image_has_the_wrapped_seed(
     facing: Facing, server: BedrockServer
 ) -> None:
     assert facing.generated(seeds=[MAX_SEED]).seed == 1
@@ -119,7 +119,7 @@ def test_seed_beyond_its_range_wraps_and_the_image_tells(
 
 
 def sent_by_botocore(url: str, body: bytes, *, model_id: str = MODEL_ID) -> Any:
-    """What InvokeModel of botocore's own client for Bedrock answers."""
+    """Return what InvokeModel of botocore's own client for Bedrock returns."""
     client: Any = botocore.session.get_session().create_client(
         "bedrock-runtime",
         region_name=REGION,
@@ -155,7 +155,7 @@ def test_botocores_client_sends_and_reads_the_same(facing: Facing, server: Bedro
 
 def test_arn_of_a_model_has_the_path_that_botocore_gives_it() -> None:
     with BedrockServer(model_id=ARN) as server:
-        upstream = made(server.url + "/", ARN)
+        upstream = created(server.url + "/", ARN)
         upstream.generate(_task())
         sent_by_botocore(server.url, server.requests[0].body, model_id=ARN)
     ours, theirs = server.requests
@@ -186,7 +186,7 @@ def test_requests_that_are_signed_as_in_production_are_taken(
     assert ("x-amz-security-token" in call.headers["authorization"]) == bool(token)
 
 
-def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -> None:
+def test_a_request_that_was_changed_in_transit_is_rejected(server: BedrockServer) -> None:
     def changed(url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         return signer(KEY)(url, body + b" ", headers)
 
@@ -197,7 +197,7 @@ def test_request_that_was_changed_on_its_way_is_refused(server: BedrockServer) -
         upstream.generate(_task())
 
 
-def test_missing_credentials_are_told(server: BedrockServer) -> None:
+def test_missing_credentials_are_a_precise_error(server: BedrockServer) -> None:
     def unsigned(*_: object) -> dict[str, str]:
         raise StorageError("There are no AWS credentials.")
 
@@ -227,7 +227,7 @@ def test_api_key_is_sent_in_place_of_a_signature_and_renewed(server: BedrockServ
     assert sent == ["Bearer of-last-year", f"Bearer {KEY}"]
 
 
-def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
+def test_the_default_endpoint_is_the_regions() -> None:
     signed: list[str] = []
 
     def sign(url: str, *_: object) -> dict[str, str]:
@@ -243,7 +243,7 @@ def test_endpoint_is_the_regions_own_unless_it_is_said() -> None:
         "https://bedrock-runtime.eu-west-1.amazonaws.com/model/stability.sd3-5-large-v1%3A0/invoke"
     ]
     with pytest.raises(ValueError, match="base URL"):
-        made("http://image.example")
+        created("http://image.example")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_filtered_image_is_marked(facing: Facing, server: BedrockServer, reason:
 def test_inference_error_is_a_failure_of_unknown_outcome(
     facing: Facing, server: BedrockServer, reason: str
 ) -> None:
-    server.tell(json_answer(200, {"finish_reasons": [reason]}))
+    server.set_replies(json_reply(200, {"finish_reasons": [reason]}))
     error = facing.error()
     assert type(error) is UpstreamFailedError
     assert error.message == "bedrock says that the inference failed."
@@ -280,10 +280,10 @@ IMAGE = b64(flat(64, 64))
         ({"images": [IMAGE], "seeds": [0]}, 7),
     ],
 )
-def test_answer_is_read_tolerantly(
+def test_a_response_is_parsed_tolerantly(
     facing: Facing, server: BedrockServer, fields: dict[str, Any], seed: int
 ) -> None:
-    server.tell(json_answer(200, fields))
+    server.set_replies(json_reply(200, fields))
     result = facing.generated()
     assert result.seed == seed
     assert result.image == Image(flat(64, 64), "image/png", 64, 64)
@@ -292,10 +292,10 @@ def test_answer_is_read_tolerantly(
 @pytest.mark.parametrize(
     "fields", [{}, {"images": []}, {"images": [None]}, {"images": ["AAAA"]}, {"images": [5]}, []]
 )
-def test_answer_without_an_image_cannot_be_used(
+def test_a_response_without_an_image_is_unusable(
     facing: Facing, server: BedrockServer, fields: object
 ) -> None:
-    server.tell(json_answer(200, fields))
+    server.set_replies(json_reply(200, fields))
     assert type(facing.error()) is UpstreamResponseError
 
 
@@ -306,10 +306,10 @@ def test_the_errors_are_those_of_botocores_data() -> None:
 
 
 @pytest.mark.parametrize(("name", "status"), STATUSES.items())
-def test_error_is_told_by_its_status_and_name(
+def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: BedrockServer, name: str, status: int
 ) -> None:
-    server.tell(bedrock.ERRORS[name])
+    server.set_replies(bedrock.ERRORS[name])
     assert facing.error().message == f"bedrock answered {status} {name}."
 
 
@@ -353,15 +353,15 @@ def test_error_is_read_where_botocore_reads_it(
     message: str,
     kind: type[Sd3Error],
 ) -> None:
-    server.tell(json_answer(status, body, error_type=header))
+    server.set_replies(json_reply(status, body, error_type=header))
     error = facing.error()
     assert error.message == f"bedrock answered {message}."
     assert type(error) is kind
 
 
 @pytest.mark.parametrize("name", ["ThrottlingException", "ModelNotReadyException"])
-def test_wait_that_it_asks_for_is_told(facing: Facing, server: BedrockServer, name: str) -> None:
-    server.tell(answer(429, b"{}", retry_after="12", x_amzn_errortype=name))
+def test_its_retry_after_is_in_the_error(facing: Facing, server: BedrockServer, name: str) -> None:
+    server.set_replies(http_reply(429, b"{}", retry_after="12", x_amzn_errortype=name))
     error = facing.error()
     assert isinstance(error, UpstreamUnavailableError)
     assert error.retry_after == 12

@@ -25,27 +25,27 @@ from sd3.settings import UpstreamSettings
 from sd3.upstreams.dispatch import Calls, RateLimitedUpstream
 from tests.support.factories.http_caller import FakeTime
 from tests.support.factories.tasks import make_task
-from tests.support.fakes.ports import OpenGate, sample_image
-from tests.support.fakes.scripted_upstream import NarrowGate, Script, ScriptedUpstream
+from tests.support.fakes.ports import UnlimitedRateLimiter, sample_image
+from tests.support.fakes.scripted_upstream import Script, ScriptedRateLimiter, ScriptedUpstream
 
 REQUEST = GenerateRequest(prompt="a fox")
 BUSY = UpstreamUnavailableError("busy")
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 
 
-class Paced:
+class World:
     """An upstream behind a limiter, on a clock that does not wait; jitter is half of its most."""
 
     def __init__(
         self,
         upstream: ScriptedUpstream | None = None,
-        limiter: OpenGate | NarrowGate | None = None,
+        limiter: UnlimitedRateLimiter | ScriptedRateLimiter | None = None,
         **settings: Any,
     ) -> None:
         self.upstream = upstream or ScriptedUpstream()
-        self.limiter = limiter or OpenGate()
+        self.limiter = limiter or UnlimitedRateLimiter()
         self.time = FakeTime()
-        self.paced = RateLimitedUpstream(
+        self.limited = RateLimitedUpstream(
             settings=UpstreamSettings(name=self.upstream.name, **settings),
             make=lambda: self.upstream,
             make_limiter=lambda _: self.limiter,
@@ -56,10 +56,10 @@ class Paced:
 
     def generate(self, *, tries: int = 3, seconds: float = 60, **options: Any) -> Calls:
         task = make_task(deadline=self.time.now + seconds, **options)
-        return self.paced.generate(task, tries=tries)
+        return self.limited.generate(task, tries=tries)
 
     def charges(self, calls: Calls) -> list[tuple[ChargeOutcome, int]]:
-        charges = list(self.paced.charges(calls, REQUEST))
+        charges = list(self.limited.charges(calls, REQUEST))
         assert {charge.upstream for charge in charges} <= {self.upstream.name}
         return [(charge.outcome, charge.micros) for charge in charges]
 
@@ -75,78 +75,78 @@ def kinds(calls: Calls) -> list[type]:
 def test_seeds_are_called_for_in_as_many_calls_as_it_takes(
     images_per_call: int, seeds_of_calls: list[list[int]]
 ) -> None:
-    paced = Paced(ScriptedUpstream(images_per_call=images_per_call))
-    calls = paced.generate(seeds=[7, 8, 9, 10, 11])
-    assert sorted(paced.upstream.calls) == seeds_of_calls
+    world = World(ScriptedUpstream(images_per_call=images_per_call))
+    calls = world.generate(seeds=[7, 8, 9, 10, 11])
+    assert sorted(world.upstream.calls) == seeds_of_calls
     generated = [calls.results[index] for index in range(5)]
     assert generated == [
         GeneratedImage(seed, sample_image(), upstream="scripted") for seed in range(7, 12)
     ]
     assert calls.milliseconds == 1234.5
-    assert paced.time.slept == []
+    assert world.time.slept == []
 
 
-def test_results_are_of_the_images_that_were_asked_for() -> None:
-    paced = Paced()
-    task = GenerationTask(REQUEST, {3: 7, 5: 8}, None, paced.time.now + 60)
-    calls = paced.paced.generate(task, tries=1)
+def test_results_belong_to_the_requested_images() -> None:
+    world = World()
+    task = GenerationTask(REQUEST, {3: 7, 5: 8}, None, world.time.now + 60)
+    calls = world.limited.generate(task, tries=1)
     assert {index: getattr(one, "seed", 0) for index, one in calls.results.items()} == {3: 7, 5: 8}
 
 
 def test_init_image_is_handed_to_every_call() -> None:
-    paced, start = Paced(), sample_image()
-    paced.generate(seeds=[7, 8], init_image=start)
-    assert paced.upstream.init_images == [start, start]
+    world, start = World(), sample_image()
+    world.generate(seeds=[7, 8], init_image=start)
+    assert world.upstream.init_images == [start, start]
 
 
-def test_calls_are_made_at_once() -> None:
+def test_calls_are_concurrent() -> None:
     meeting = threading.Barrier(16, timeout=10)
 
-    class Meeting(ScriptedUpstream):
+    class Synchronized(ScriptedUpstream):
         def generate(self, task: GenerationTask) -> UpstreamResult:
             meeting.wait()
             return super().generate(task)
 
-    assert len(Paced(Meeting()).generate(seeds=range(1, 17)).results) == 16
+    assert len(World(Synchronized()).generate(seeds=range(1, 17)).results) == 16
 
 
-def test_time_is_measured_where_the_upstream_does_not_tell_it() -> None:
-    paced = Paced()
+def test_time_is_measured_where_the_upstream_does_not_report_it() -> None:
+    world = World()
 
     class Slow(ScriptedUpstream):
         def generate(self, task: GenerationTask) -> UpstreamResult:
-            paced.time.now += 2.5
+            world.time.now += 2.5
             return super().generate(task)
 
-    paced.upstream = Slow(milliseconds=0)
-    assert paced.generate().milliseconds == 2500
+    world.upstream = Slow(milliseconds=0)
+    assert world.generate().milliseconds == 2500
 
 
-def test_busy_upstream_is_asked_again_with_backoff_until_it_generates() -> None:
-    paced = Paced(ScriptedUpstream(script={7: [BUSY, BUSY]}))
-    calls = paced.generate()
+def test_a_busy_upstream_is_retried_with_backoff_until_it_generates() -> None:
+    world = World(ScriptedUpstream(script={7: [BUSY, BUSY]}))
+    calls = world.generate()
     assert kinds(calls) == [GeneratedImage]
-    assert paced.upstream.calls == [[7], [7], [7]]
-    assert paced.time.slept == [0.5, 1.0]
-    assert paced.limiter.told == [[BUSY], [BUSY], [None]]
+    assert world.upstream.calls == [[7], [7], [7]]
+    assert world.time.slept == [0.5, 1.0]
+    assert world.limiter.outcomes == [[BUSY], [BUSY], [None]]
 
 
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_upstream_that_stays_busy_is_given_up_after_so_many_tries(tries: int) -> None:
-    paced = Paced(ScriptedUpstream(always=BUSY))
-    calls = paced.generate(tries=tries)
+    world = World(ScriptedUpstream(always=BUSY))
+    calls = world.generate(tries=tries)
     assert calls.results == {0: BUSY}
-    assert len(paced.upstream.calls) == tries
-    assert paced.time.slept == [0.5, 1.0][: tries - 1]
+    assert len(world.upstream.calls) == tries
+    assert world.time.slept == [0.5, 1.0][: tries - 1]
 
 
-def test_only_what_was_busy_is_asked_again() -> None:
+def test_only_throttled_calls_are_retried() -> None:
     throttled = UpstreamThrottledError("busy")
     script: Script = {8: [throttled], 9: [UpstreamFailedError("failed")], 10: [BUSY, BUSY]}
-    paced = Paced(ScriptedUpstream(script=script))
-    calls = paced.generate(seeds=[7, 8, 9, 10])
+    world = World(ScriptedUpstream(script=script))
+    calls = world.generate(seeds=[7, 8, 9, 10])
     assert kinds(calls) == [GeneratedImage, GeneratedImage, UpstreamFailedError, GeneratedImage]
-    assert sorted(paced.upstream.calls) == [[7], [8], [8], [9], [10], [10], [10]]
+    assert sorted(world.upstream.calls) == [[7], [8], [8], [9], [10], [10], [10]]
 
 
 @pytest.mark.parametrize(
@@ -161,72 +161,72 @@ def test_only_what_was_busy_is_asked_again() -> None:
         StorageError("no key"),
     ],
 )
-def test_what_is_no_sign_of_being_busy_is_not_asked_again(error: Sd3Error) -> None:
-    paced = Paced(ScriptedUpstream(always=error))
-    assert paced.generate().results == {0: error}
-    assert len(paced.upstream.calls) == 1
-    assert paced.limiter.told == [[error]]
+def test_other_errors_than_throttling_are_not_retried(error: Sd3Error) -> None:
+    world = World(ScriptedUpstream(always=error))
+    assert world.generate().results == {0: error}
+    assert len(world.upstream.calls) == 1
+    assert world.limiter.outcomes == [[error]]
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.8, 1), (1.5, 2), (3, 3)])
 def test_busy_upstream_is_given_up_when_too_little_time_is_left_for_a_call(
     seconds: float, calls: int
 ) -> None:
-    paced = Paced(ScriptedUpstream(always=BUSY))
-    assert paced.generate(seconds=seconds).results == {0: BUSY}
-    assert len(paced.upstream.calls) == calls
+    world = World(ScriptedUpstream(always=BUSY))
+    assert world.generate(seconds=seconds).results == {0: BUSY}
+    assert len(world.upstream.calls) == calls
 
 
-def test_what_was_not_asked_for_yet_gets_the_error_that_ended_it() -> None:
-    paced = Paced(ScriptedUpstream(script={8: [BUSY] * 9}), NarrowGate(2))
-    calls = paced.generate(seeds=[7, 8, 9, 10], tries=1)
+def test_images_not_yet_requested_get_the_error_that_ended_the_task() -> None:
+    world = World(ScriptedUpstream(script={8: [BUSY] * 9}), ScriptedRateLimiter(2))
+    calls = world.generate(seeds=[7, 8, 9, 10], tries=1)
     assert kinds(calls) == [GeneratedImage, *[UpstreamUnavailableError] * 3]
     assert [calls.results[index] for index in (1, 2, 3)] == [BUSY] * 3
-    assert sorted(paced.upstream.calls) == [[7], [8]]
+    assert sorted(world.upstream.calls) == [[7], [8]]
 
 
-def test_gate_is_entered_again_for_what_it_did_not_let_in() -> None:
-    paced = Paced(limiter=NarrowGate(2, 1, 2))
-    calls = paced.generate(seeds=[7, 8, 9, 10, 11])
+def test_permits_that_were_missing_are_acquired_later() -> None:
+    world = World(limiter=ScriptedRateLimiter(2, 1, 2))
+    calls = world.generate(seeds=[7, 8, 9, 10, 11])
     assert kinds(calls) == [GeneratedImage] * 5
-    assert isinstance(paced.limiter, NarrowGate)
-    assert [asked for asked, _ in paced.limiter.asked] == [5, 3, 2]
-    assert [len(told) for told in paced.limiter.told] == [2, 1, 2]
+    assert isinstance(world.limiter, ScriptedRateLimiter)
+    assert [requested for requested, _ in world.limiter.requested] == [5, 3, 2]
+    assert [len(outcomes) for outcomes in world.limiter.outcomes] == [2, 1, 2]
 
 
-def test_turns_are_waited_for_by_each_call() -> None:
-    paced = Paced(limiter=NarrowGate(3, waits=(0.0, 1.5, 3.0)))
-    paced.generate(seeds=[7, 8, 9])
-    assert sorted(paced.time.slept) == [1.5, 3.0]
+def test_each_call_waits_for_its_slot() -> None:
+    world = World(limiter=ScriptedRateLimiter(3, waits=(0.0, 1.5, 3.0)))
+    world.generate(seeds=[7, 8, 9])
+    assert sorted(world.time.slept) == [1.5, 3.0]
 
 
 @pytest.mark.parametrize(("seconds", "patience"), [(300, 20), (25, 12.5), (10, 5), (3, 1.5)])
-def test_turn_is_waited_for_by_half_of_the_time_at_the_most(
+def test_a_slot_is_waited_for_during_half_of_the_time_at_most(
     seconds: float, patience: float
 ) -> None:
-    paced = Paced(limiter=NarrowGate(1))
-    paced.generate(seconds=seconds)
-    assert isinstance(paced.limiter, NarrowGate)
-    assert paced.limiter.asked == [(1, patience)]
+    world = World(limiter=ScriptedRateLimiter(1))
+    world.generate(seconds=seconds)
+    assert isinstance(world.limiter, ScriptedRateLimiter)
+    assert world.limiter.requested == [(1, patience)]
 
 
 @pytest.mark.parametrize("error", [UpstreamRateLimitedError("full"), StorageError("no table")])
-def test_closed_gate_is_the_error_of_what_it_did_not_let_in(error: Sd3Error) -> None:
-    paced = Paced(limiter=NarrowGate(1, error=error))
-    calls = paced.generate(seeds=[7, 8, 9])
+def test_calls_that_the_limiter_rejects_get_its_error(error: Sd3Error) -> None:
+    world = World(limiter=ScriptedRateLimiter(1, error=error))
+    calls = world.generate(seeds=[7, 8, 9])
     assert [calls.results[index] for index in (1, 2)] == [error, error]
-    assert paced.upstream.calls == [[7]]
-    assert paced.charges(calls) == [(CHARGED, 1000)]
+    assert world.upstream.calls == [[7]]
+    assert world.charges(calls) == [(CHARGED, 1000)]
 
 
-def test_the_rest_of_what_is_generated_in_part_waits_for_its_turns() -> None:
+def test_the_rest_of_a_partly_generated_request_waits_for_its_slots() -> None:
     full = UpstreamRateLimitedError("full", retry_after=30)
-    paced = Paced(limiter=NarrowGate(1, 0, 1, error=full))
-    calls = paced.generate(seeds=[7, 8], seconds=300)
+    world = World(limiter=ScriptedRateLimiter(1, 0, 1, error=full))
+    calls = world.generate(seeds=[7, 8], seconds=300)
     assert kinds(calls) == [GeneratedImage, GeneratedImage]
-    assert paced.time.slept == [30.5]
-    assert isinstance(paced.limiter, NarrowGate)
-    assert paced.limiter.asked == [(2, 20), (1, 290), (1, 290 - 30.5)]
+    assert world.time.slept == [30.5]
+    assert isinstance(world.limiter, ScriptedRateLimiter)
+    assert world.limiter.requested == [(2, 20), (1, 290), (1, 290 - 30.5)]
 
 
 @pytest.mark.parametrize(("tries", "retry_after"), [(1, 30), (3, 290)])
@@ -234,18 +234,18 @@ def test_the_rest_is_left_to_the_next_upstream_or_for_want_of_time(
     tries: int, retry_after: float
 ) -> None:
     full = UpstreamRateLimitedError("full", retry_after=retry_after)
-    paced = Paced(limiter=NarrowGate(1, error=full))
-    calls = paced.generate(seeds=[7, 8], tries=tries, seconds=300)
+    world = World(limiter=ScriptedRateLimiter(1, error=full))
+    calls = world.generate(seeds=[7, 8], tries=tries, seconds=300)
     assert kinds(calls) == [GeneratedImage, UpstreamRateLimitedError]
-    assert paced.time.slept == []
+    assert world.time.slept == []
 
 
-def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
-    paced = Paced(limiter=NarrowGate(error=UpstreamRateLimitedError("full")))
-    calls = paced.generate(seeds=[7, 8])
-    assert (paced.upstream.calls, paced.limiter.told) == ([], [])
+def test_a_closed_limiter_costs_nothing_and_records_no_call() -> None:
+    world = World(limiter=ScriptedRateLimiter(error=UpstreamRateLimitedError("full")))
+    calls = world.generate(seeds=[7, 8])
+    assert (world.upstream.calls, world.limiter.outcomes) == ([], [])
     assert not calls.were_made
-    assert paced.charges(calls) == []
+    assert world.charges(calls) == []
 
 
 @pytest.mark.parametrize(
@@ -262,34 +262,34 @@ def test_closed_gate_costs_nothing_and_no_call_is_on_record() -> None:
 def test_charges_are_summed_by_outcome(
     script: dict[int, list[Sd3Error]], charges: list[tuple[ChargeOutcome, int]]
 ) -> None:
-    paced = Paced(ScriptedUpstream(script=script, removed=[10]))
-    assert paced.charges(paced.generate(seeds=[7, 8, 9, 10])) == charges
+    world = World(ScriptedUpstream(script=script, removed=[10]))
+    assert world.charges(world.generate(seeds=[7, 8, 9, 10])) == charges
 
 
 def test_price_that_is_set_is_the_price() -> None:
-    paced = Paced(price_micros=25)
-    assert paced.paced.price(REQUEST) == 25
-    calls = paced.generate(seeds=[7, 8])
-    assert list(paced.paced.charges(calls, REQUEST)) == [
+    world = World(price_micros=25)
+    assert world.limited.price(REQUEST) == 25
+    calls = world.generate(seeds=[7, 8])
+    assert list(world.limited.charges(calls, REQUEST)) == [
         Charge(upstream="scripted", outcome=CHARGED, micros=50)
     ]
-    assert Paced(price_micros=0).paced.price(REQUEST) == 0
-    assert Paced().paced.price(REQUEST) == 1000
+    assert World(price_micros=0).limited.price(REQUEST) == 0
+    assert World().limited.price(REQUEST) == 1000
 
 
-def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
-    made: list[str] = []
+def test_upstream_and_limiter_are_created_once_at_their_first_use() -> None:
+    created: list[str] = []
 
     def make() -> ScriptedUpstream:
-        made.append("upstream")
+        created.append("upstream")
         return ScriptedUpstream()
 
-    def make_limiter(_: object) -> OpenGate:
-        made.append("limiter")
-        return OpenGate()
+    def make_limiter(_: object) -> UnlimitedRateLimiter:
+        created.append("limiter")
+        return UnlimitedRateLimiter()
 
     time = FakeTime()
-    paced = RateLimitedUpstream(
+    world = RateLimitedUpstream(
         settings=UpstreamSettings(name="scripted"),
         make=make,
         make_limiter=make_limiter,
@@ -297,9 +297,9 @@ def test_upstream_and_gate_are_made_once_when_they_are_first_used() -> None:
         sleep=time.sleep,
         jitter=lambda: 0.5,
     )
-    assert made == []
-    paced.price(REQUEST)
-    assert made == ["upstream"]
+    assert created == []
+    world.price(REQUEST)
+    assert created == ["upstream"]
     for _ in range(2):
-        paced.generate(make_task(deadline=time.now + 60), tries=1)
-    assert made == ["upstream", "limiter"]
+        world.generate(make_task(deadline=time.now + 60), tries=1)
+    assert created == ["upstream", "limiter"]

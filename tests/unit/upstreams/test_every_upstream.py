@@ -134,7 +134,7 @@ def test_init_image_that_cannot_be_generated_from_is_a_fault(vendor: Vendor) -> 
 
 @result_from_images
 @pytest.mark.parametrize(("width", "height"), SIZES)
-def test_image_is_generated_from_an_init_image_in_the_size_that_is_asked_for(
+def test_an_image_from_an_init_image_has_the_requested_size(
     face: Face, vendor: Vendor, server: VendorServer, width: int, height: int
 ) -> None:
     options = {"strength": 0.25, "width": width, "height": height, "image_encoding": "png"}
@@ -149,7 +149,7 @@ def test_image_is_generated_from_an_init_image_in_the_size_that_is_asked_for(
 
 
 @filtering
-def test_filtered_image_is_marked_and_the_others_are_kept(
+def test_a_filtered_image_is_marked_and_the_others_are_returned(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     server.filter(8)
@@ -173,13 +173,13 @@ def test_images_that_are_all_filtered_are_no_error_and_are_paid(
     assert charge.micros == 2 * facing.upstream.price(request)
 
 
-def test_every_documented_error_has_its_kind_and_is_not_asked_twice(
+def test_every_documented_error_has_its_class_and_is_not_retried(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     facing = face(vendor, server.url)
     for name, reply in vendor.replies.items():
         server.requests.clear()
-        server.tell_always(reply)
+        server.set_every_reply(reply)
         (result,) = facing.generate()
         assert type(error(result)) is vendor.errors[name], name
         assert len(server.requests) == 1
@@ -188,7 +188,7 @@ def test_every_documented_error_has_its_kind_and_is_not_asked_twice(
 def test_slow_upstream_is_a_timeout_of_unknown_outcome(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
-    server.tell(silent)
+    server.set_replies(silent)
     facing = face(vendor, server.url)
     calls = facing.calls(seconds=0.3)
     assert type(error(calls.results[0])) is UpstreamTimeoutError
@@ -199,27 +199,25 @@ def test_slow_upstream_is_a_timeout_of_unknown_outcome(
 def test_lost_connection_is_a_failure_of_unknown_outcome(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
-    server.tell(hung_up)
+    server.set_replies(hung_up)
     (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is UpstreamFailedError
 
 
-def test_answer_that_is_cut_off_cannot_be_used(
-    face: Face, vendor: Vendor, server: VendorServer
-) -> None:
+def test_a_truncated_response_is_unusable(face: Face, vendor: Vendor, server: VendorServer) -> None:
     facing = face(vendor, server.url)
     facing.generate()
-    server.tell(cut_off(server.generate(server.calls[0])))
+    server.set_replies(cut_off(server.generate(server.calls[0])))
     (result,) = facing.generate()
     assert type(error(result)) is UpstreamResponseError
     assert error(result).may_have_charged
 
 
 @pytest.mark.parametrize("says_so", [True, False])
-def test_answer_of_200_megabytes_is_bounded(
+def test_a_response_of_200_megabytes_is_bounded(
     face: Face, vendor: Vendor, server: VendorServer, *, says_so: bool
 ) -> None:
-    server.tell(endless(200, says_so=says_so))
+    server.set_replies(endless(200, says_so=says_so))
     (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is UpstreamResponseError
     assert "more than 4000000 bytes" in error(result).message
@@ -236,10 +234,10 @@ def test_answer_of_200_megabytes_is_bounded(
         (500, UpstreamFailedError),
     ],
 )
-def test_html_means_what_its_status_says(
+def test_html_is_judged_by_its_status(
     face: Face, vendor: Vendor, server: VendorServer, status: int, kind: type[Sd3Error]
 ) -> None:
-    server.tell(html(status))
+    server.set_replies(html(status))
     (result,) = face(vendor, server.url).generate()
     assert type(error(result)) is kind
     assert "nginx" not in error(result).message
@@ -247,7 +245,7 @@ def test_html_means_what_its_status_says(
 
 def test_redirect_is_not_followed(face: Face, vendor: Vendor, server: VendorServer) -> None:
     with vendor.serve() as other:
-        server.tell(redirect(other.url + "/elsewhere"))
+        server.set_replies(redirect(other.url + "/elsewhere"))
         (result,) = face(vendor, server.url).generate()
         assert type(error(result)) is UpstreamRefusedError
         assert other.connections == 0
@@ -263,9 +261,7 @@ def test_rejected_key_is_renewed_once(face: Face, vendor: Vendor, server: Vendor
         assert type(error(result)) is UpstreamKeyError
 
 
-def test_key_that_nobody_knows_is_an_error(
-    face: Face, vendor: Vendor, server: VendorServer
-) -> None:
+def test_an_unknown_key_is_an_error(face: Face, vendor: Vendor, server: VendorServer) -> None:
     (result,) = face(vendor, server.url, key=FakeKey("sk-unknown")).generate()
     assert type(error(result)) is UpstreamKeyError
 
@@ -274,8 +270,8 @@ def test_two_of_four_fail_and_the_others_are_generated(
     face: Face, vendor: Vendor, server: VendorServer
 ) -> None:
     facing = face(vendor, server.url)
-    server.tell(html(502), seed=8)
-    server.tell(html(404), seed=10)
+    server.set_replies(html(502), seed=8)
+    server.set_replies(html(404), seed=10)
     results = facing.generate(seeds=[7, 8, 9, 10])
     if facing.upstream.images_per_call == 1:
         assert [isinstance(result, GeneratedImage) for result in results] == [True, False] * 2

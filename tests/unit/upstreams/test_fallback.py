@@ -1,4 +1,4 @@
-"""Several upstreams in their order: who is asked next, and who never is."""
+"""Several upstreams in their order: which one is called next, and which never is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +30,8 @@ from sd3.upstreams.dispatch import RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
 from tests.support.factories.http_caller import FakeTime
 from tests.support.factories.tasks import make_task
-from tests.support.fakes.ports import OpenGate, sample_image
-from tests.support.fakes.scripted_upstream import NarrowGate, Script, ScriptedUpstream
+from tests.support.fakes.ports import UnlimitedRateLimiter, sample_image
+from tests.support.fakes.scripted_upstream import Script, ScriptedRateLimiter, ScriptedUpstream
 
 CHARGED, UNKNOWN, FREE = ChargeOutcome.CHARGED, ChargeOutcome.UNKNOWN, ChargeOutcome.FREE
 BUSY = UpstreamUnavailableError("busy")
@@ -43,7 +43,7 @@ class Chain:
     def __init__(
         self,
         *upstreams: ScriptedUpstream,
-        limiters: Sequence[OpenGate | NarrowGate] = (),
+        limiters: Sequence[UnlimitedRateLimiter | ScriptedRateLimiter] = (),
         prices: Sequence[int | None] = (),
     ) -> None:
         self.time = FakeTime()
@@ -51,7 +51,7 @@ class Chain:
         members = [
             self._member(
                 upstream,
-                limiters[index] if index < len(limiters) else OpenGate(),
+                limiters[index] if index < len(limiters) else UnlimitedRateLimiter(),
                 prices[index] if index < len(prices) else None,
             )
             for index, upstream in enumerate(upstreams)
@@ -59,7 +59,10 @@ class Chain:
         self.fallback = Fallback(make_members=lambda: members)
 
     def _member(
-        self, upstream: ScriptedUpstream, limiter: OpenGate | NarrowGate, price: int | None
+        self,
+        upstream: ScriptedUpstream,
+        limiter: UnlimitedRateLimiter | ScriptedRateLimiter,
+        price: int | None,
     ) -> RateLimitedUpstream:
         return RateLimitedUpstream(
             settings=UpstreamSettings(name=upstream.name, price_micros=price),
@@ -75,7 +78,7 @@ class Chain:
 
     @property
     def calls(self) -> list[list[int]]:
-        """The seeds that each upstream was asked for, those of one call for one image."""
+        """Return the seeds that each upstream was called with, one call for one image."""
         return [sorted(call[0] for call in upstream.calls) for upstream in self.upstreams]
 
 
@@ -87,7 +90,7 @@ def second(script: Script | None = None, **options: Any) -> ScriptedUpstream:
     return ScriptedUpstream("second", script=script, **options)
 
 
-def test_first_upstream_generates_and_the_others_are_not_asked() -> None:
+def test_the_first_upstream_generates_and_the_others_are_not_called() -> None:
     chain = Chain(ScriptedUpstream("first", ignored=("steps",)), second(ignored=("cfg_scale",)))
     result = chain.generate(seeds=[7, 8])
     assert result == GenerationResult(
@@ -112,7 +115,7 @@ def test_first_upstream_generates_and_the_others_are_not_asked() -> None:
         InvalidRequestError([], message="not decoded"),
     ],
 )
-def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error) -> None:
+def test_a_failure_without_charge_goes_to_the_next_upstream_at_once(error: Sd3Error) -> None:
     chain = Chain(failing(error, ignored=("steps",)), second(ignored=("cfg_scale",)))
     result = chain.generate()
     assert result.images == (GeneratedImage(7, sample_image(), upstream="second"),)
@@ -130,7 +133,9 @@ def test_what_cannot_be_charged_is_asked_of_the_next_one_at_once(error: Sd3Error
     "error",
     [UpstreamTimeoutError("slow"), UpstreamFailedError("broken"), UpstreamResponseError("cut off")],
 )
-def test_what_may_be_charged_is_never_asked_of_the_next_one(error: UpstreamError) -> None:
+def test_a_failure_that_may_be_charged_never_goes_to_the_next_upstream(
+    error: UpstreamError,
+) -> None:
     chain = Chain(failing(error), second())
     result = chain.generate()
     assert result == GenerationResult(
@@ -170,7 +175,7 @@ def test_only_one_upstream_is_the_last() -> None:
 
 
 def test_held_back_upstream_is_passed_over_without_a_charge() -> None:
-    closed = NarrowGate(error=UpstreamRateLimitedError("full"))
+    closed = ScriptedRateLimiter(error=UpstreamRateLimitedError("full"))
     chain = Chain(ScriptedUpstream("first"), second(), limiters=[closed])
     result = chain.generate(seeds=[7, 8])
     assert result.charges == (Charge(upstream="second", outcome=CHARGED, micros=2000),)
@@ -207,12 +212,12 @@ def test_each_image_is_handed_over_by_itself() -> None:
     assert result.error is None
 
 
-def test_fields_that_nobody_drew_with_are_not_said_to_be_ignored() -> None:
+def test_ignored_fields_are_those_of_the_upstreams_that_generated() -> None:
     chain = Chain(failing(BUSY, ignored=("steps",)), second())
     assert chain.generate().ignored == ()
 
 
-def test_three_upstreams_are_asked_in_their_order() -> None:
+def test_three_upstreams_are_called_in_their_order() -> None:
     third = ScriptedUpstream("third")
     chain = Chain(failing(BUSY), failing(UpstreamKeyError("no key"), "second"), third)
     assert chain.generate(seeds=[7, 8]).images[1].upstream == "third"
@@ -228,7 +233,7 @@ def test_three_upstreams_are_asked_in_their_order() -> None:
         ([ContentPolicyError("no"), ContentPolicyError("no")], 0),
     ],
 )
-def test_of_several_errors_the_one_counts_that_says_whether_to_ask_again(
+def test_of_several_errors_the_one_counts_that_decides_about_a_retry(
     errors: list[UpstreamError], worst: int
 ) -> None:
     script = {seed: [error] * 3 for seed, error in enumerate(errors, 7)}
@@ -263,7 +268,7 @@ def test_last_that_can_is_tried_again_whoever_stands_behind_it() -> None:
     assert chain.calls == [[7, 7, 7], []]
 
 
-def test_request_that_nobody_can_generate_any_more_is_refused() -> None:
+def test_a_request_that_no_upstream_supports_any_more_is_rejected() -> None:
     chain = Chain(ScriptedUpstream("first", field_error="steps"))
     result = chain.generate()
     assert isinstance(result.error, UpstreamRefusedError)
@@ -308,15 +313,15 @@ def test_quote_of_what_nobody_can_generate_is_there_all_the_same() -> None:
     assert fallback.quote(request, has_image=False) == Quote(upstream="only", micros=10)
 
 
-def test_members_are_made_once_when_they_are_first_used() -> None:
-    made: list[str] = []
+def test_upstreams_are_created_once_at_their_first_use() -> None:
+    created: list[str] = []
 
     def make() -> list[RateLimitedUpstream]:
-        made.append("members")
+        created.append("members")
         return list(Chain(ScriptedUpstream()).fallback.members)
 
     fallback = Fallback(make_members=make)
-    assert made == []
+    assert created == []
     for _ in range(2):
         fallback.check(GenerateRequest(prompt="a fox"))
-    assert made == ["members"]
+    assert created == ["members"]

@@ -1,4 +1,4 @@
-"""OctoAI's contract, against a real server that keeps it or not."""
+"""OctoAI's contract, against a real server that follows it or not."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ from tests.support.factories.http_caller import Caller, FakeKey, Serve
 from tests.support.factories.images import png
 from tests.support.factories.octoai_responses import image, images
 from tests.support.factories.tasks import make_task
-from tests.support.servers.scripted_server import Reply, answer, head, raw, silent
+from tests.support.servers.scripted_server import Reply, head, http_reply, raw, silent
 
 TOKEN = "oct-token"
 POLICY = b'{"message": "This request violates our Acceptable Use Policy."}'
@@ -67,7 +67,7 @@ def test_upstream_makes_its_own_session() -> None:
         OctoaiUpstream(base_url="http://image.example", key=FakeKey())
 
 
-def test_upstream_needs_to_be_told_where_it_is() -> None:
+def test_an_upstream_requires_its_url() -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):
         OctoaiUpstream(base_url="", key=FakeKey())
 
@@ -92,7 +92,7 @@ def test_everything_of_the_contract_is_followed(*, has_image: bool) -> None:
 
 
 def test_one_image_is_generated(upstream: Upstreams) -> None:
-    client = upstream(answer(200, images(image(safety_score=0.25, seed=9))))
+    client = upstream(http_reply(200, images(image(safety_score=0.25, seed=9))))
     result = client.generate()
     ((seed, generated, safety_score, *_),) = result.images
     assert (seed, safety_score, result.prediction_time_ms) == (9, 0.25, 3451.7)
@@ -114,7 +114,7 @@ def test_one_image_is_generated(upstream: Upstreams) -> None:
 
 
 def test_sixteen_images_are_generated_in_one_call_and_in_order(upstream: Upstreams) -> None:
-    client = upstream(answer(200, images(*(image(64 + i, seed=None) for i in range(16)))))
+    client = upstream(http_reply(200, images(*(image(64 + i, seed=None) for i in range(16)))))
     result = client.generate(
         num_images=16,
         negative_prompt='snow "\u2603"',
@@ -144,7 +144,7 @@ def test_sixteen_images_are_generated_in_one_call_and_in_order(upstream: Upstrea
 
 
 def test_init_image_and_strength_are_sent_together(upstream: Upstreams) -> None:
-    client = upstream(answer(200, images(image())))
+    client = upstream(http_reply(200, images(image())))
     start = read_image(png(80))
     client.generate(init_image=start, strength=0.25)
     sent = client.server.requests[0].json
@@ -153,14 +153,14 @@ def test_init_image_and_strength_are_sent_together(upstream: Upstreams) -> None:
 
 
 def test_calls_use_one_connection(upstream: Upstreams) -> None:
-    client = upstream(answer(200, images(image())))
+    client = upstream(http_reply(200, images(image())))
     client.generate()
     client.generate()
     assert client.server.connections == 1
 
 
-def test_too_few_images_are_an_unusable_answer(upstream: Upstreams) -> None:
-    client = upstream(answer(200, images(image())))
+def test_too_few_images_are_an_unusable_response(upstream: Upstreams) -> None:
+    client = upstream(http_reply(200, images(image())))
     with pytest.raises(UpstreamResponseError, match="answered 1 images, not 2"):
         client.generate(num_images=2)
 
@@ -168,20 +168,20 @@ def test_too_few_images_are_an_unusable_answer(upstream: Upstreams) -> None:
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (answer(400, POLICY), ContentPolicyError),
-        (answer(400, b'{"message": "steps"}'), UpstreamRefusedError),
-        (answer(401, POLICY), UpstreamKeyError),
-        (answer(422, b'{"detail": []}'), UpstreamRefusedError),
-        (answer(500, POLICY), UpstreamFailedError),
-        (answer(429, retry_after="6"), UpstreamThrottledError),
-        (answer(503, retry_after="60"), UpstreamUnavailableError),
-        (answer(302, location="https://image.example"), UpstreamRefusedError),
-        (answer(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamResponseError),
+        (http_reply(400, POLICY), ContentPolicyError),
+        (http_reply(400, b'{"message": "steps"}'), UpstreamRefusedError),
+        (http_reply(401, POLICY), UpstreamKeyError),
+        (http_reply(422, b'{"detail": []}'), UpstreamRefusedError),
+        (http_reply(500, POLICY), UpstreamFailedError),
+        (http_reply(429, retry_after="6"), UpstreamThrottledError),
+        (http_reply(503, retry_after="60"), UpstreamUnavailableError),
+        (http_reply(302, location="https://image.example"), UpstreamRefusedError),
+        (http_reply(200, b"<html>Welcome</html>", content_type="text/html"), UpstreamResponseError),
         (raw(head(200, content_length="5000") + images(image())), UpstreamResponseError),
         (raw(b""), UpstreamFailedError),
     ],
 )
-def test_trouble_has_its_error_and_is_not_asked_twice(
+def test_a_failure_has_its_error_and_is_not_retried(
     upstream: Upstreams, reply: Reply, kind: type[UpstreamError]
 ) -> None:
     client = upstream(reply)
@@ -199,7 +199,7 @@ def test_silent_upstream_is_a_timeout(upstream: Upstreams) -> None:
 
 
 def test_passed_deadline_costs_nothing(upstream: Upstreams) -> None:
-    client = upstream(answer(200, images(image())))
+    client = upstream(http_reply(200, images(image())))
     with pytest.raises(UpstreamUnavailableError):
         client.generate(seconds=0)
     assert client.server.connections == 0

@@ -1,4 +1,4 @@
-"""Answers of OctoAI, read without a copy and named when they cannot be used."""
+"""Responses of OctoAI, parsed without a copy, and described when they are unusable."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def test_filtered_image_is_no_failure(fields: dict[str, Any]) -> None:
     assert result.images[0].seed == 7
 
 
-def test_answer_may_leave_out_all_but_the_images() -> None:
+def test_a_response_may_omit_everything_but_the_images() -> None:
     body = json.dumps({"images": [{"image_b64": b64(png())}, {}], "more": [1]}).encode()
     result = generated_from(body, [5, 6])
     assert result.prediction_time_ms == 0.0
@@ -76,7 +76,7 @@ def test_more_images_than_seeds_are_left_out() -> None:
         (images(image(image_b64=b64(png()[:-50]))), "image 0: the image is cut off"),
     ],
 )
-def test_unusable_answer_is_named_and_not_quoted(body: bytes, message: str) -> None:
+def test_an_unusable_response_is_described_and_not_quoted(body: bytes, message: str) -> None:
     with pytest.raises(UpstreamResponseError) as caught:
         generated_from(body, [1])
     assert message in caught.value.message

@@ -1,4 +1,4 @@
-"""What is sent to servers of OpenAI's images API, and what their answers mean."""
+"""What is sent to servers of OpenAI's images API, and what their responses mean."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from tests.support.servers.vendor_client import PROMPT, Face, Facing
 from tests.support.servers.vendors import images
 from tests.support.servers.vendors.all_vendors import OPENAI
 from tests.support.servers.vendors.openai import ERRORS, Engine, OpenaiServer
-from tests.support.servers.vendors.server import TEXT, json_answer
+from tests.support.servers.vendors.server import TEXT, json_reply
 
 
 @pytest.fixture(params=get_args(Engine))
@@ -32,19 +32,19 @@ def facing(face: Face, server: OpenaiServer) -> Facing:
     return face(OPENAI, server.url)
 
 
-def made(base_url: str = "https://engine.example", model: str = "") -> OpenaiUpstream:
+def created(base_url: str = "https://engine.example", model: str = "") -> OpenaiUpstream:
     return OpenaiUpstream(base_url=base_url, key=FakeKey(), model=model)
 
 
-def test_upstream_needs_to_be_told_where_it_is() -> None:
+def test_an_upstream_requires_its_url() -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):
-        made("")
+        created("")
     with pytest.raises(ValueError, match="base URL"):
-        made("http://engine.example")
+        created("http://engine.example")
 
 
 def test_price_is_nothing_unless_it_is_set() -> None:
-    assert made().price(GenerateRequest(prompt=PROMPT, steps=200)) == 0
+    assert created().price(GenerateRequest(prompt=PROMPT, steps=200)) == 0
 
 
 def test_text_is_sent_in_exactly_these_fields(facing: Facing, server: OpenaiServer) -> None:
@@ -73,7 +73,7 @@ def test_what_has_a_default_is_sent_all_the_same(facing: Facing, server: OpenaiS
 
 
 @pytest.mark.parametrize(("cfg_scale", "sent"), [(0.5, 0.5), (20, 20), (20.5, 20), (50, 20)])
-def test_cfg_scale_beyond_the_largest_is_clamped_and_said_to_be(
+def test_a_too_large_cfg_scale_is_clamped_and_reported(
     facing: Facing, server: OpenaiServer, cfg_scale: float, sent: float
 ) -> None:
     facing.generated(cfg_scale=cfg_scale)
@@ -98,13 +98,13 @@ def _of_a_model(url: str, key: Any, http: HttpSession) -> OpenaiUpstream:
     return OpenaiUpstream(base_url=url, key=key, model=model, http=http)
 
 
-def test_server_without_keys_is_asked_without_one(face: Face) -> None:
+def test_a_server_without_keys_is_called_without_one(face: Face) -> None:
     with OpenaiServer(key="") as server:
         face(OPENAI, server.url, key=FakeKey("")).generated()
     assert "authorization" not in server.requests[0].headers
 
 
-def test_time_is_told_where_the_engine_tells_it(face: Face) -> None:
+def test_time_is_reported_where_the_engine_reports_it(face: Face) -> None:
     with OpenaiServer("sglang") as server:
         assert face(OPENAI, server.url).calls().milliseconds == 1250
     with OpenaiServer("vllm-omni") as server:
@@ -122,18 +122,18 @@ def test_time_is_told_where_the_engine_tells_it(face: Face) -> None:
         {"data": [{"b64_json": b64(flat(64, 64))}], "inference_time_s": -1},
     ],
 )
-def test_answer_without_an_image_cannot_be_used(
+def test_a_response_without_an_image_is_unusable(
     facing: Facing, server: OpenaiServer, fields: object
 ) -> None:
-    server.tell(json_answer(200, fields))
+    server.set_replies(json_reply(200, fields))
     error = facing.error()
     assert type(error) is UpstreamResponseError
     assert "elsewhere" not in error.message
 
 
-def test_format_that_was_not_asked_for_is_recorded(facing: Facing, server: OpenaiServer) -> None:
+def test_an_unrequested_format_is_recorded(facing: Facing, server: OpenaiServer) -> None:
     image = images.generated(7, 512, 512, kind="webp")
-    server.tell(json_answer(200, {"data": [{"b64_json": b64(image)}]}))
+    server.set_replies(json_reply(200, {"data": [{"b64_json": b64(image)}]}))
     generated = facing.generated().image
     assert generated
     assert (generated.content_type, generated.width, generated.height) == ("image/webp", 512, 512)
@@ -151,10 +151,10 @@ def test_format_that_was_not_asked_for_is_recorded(facing: Facing, server: Opena
         ("rate", "openai answered 429 rate_limit_exceeded."),
     ],
 )
-def test_error_is_told_by_its_status_and_name(
+def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: OpenaiServer, name: str, message: str
 ) -> None:
-    server.tell(ERRORS[name])
+    server.set_replies(ERRORS[name])
     assert facing.error().message == message
 
 
@@ -169,10 +169,10 @@ def test_error_is_told_by_its_status_and_name(
         ([TEXT], "400"),
     ],
 )
-def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
+def test_other_errors_are_described_by_names_alone(
     facing: Facing, server: OpenaiServer, body: object, message: str
 ) -> None:
-    server.tell(json_answer(400, body))
+    server.set_replies(json_reply(400, body))
     error: Sd3Error = facing.error()
     assert error.message == f"openai answered {message}."
     assert type(error) is UpstreamRefusedError

@@ -1,4 +1,4 @@
-"""The upstreams by their names in UPSTREAM, made of a deployment's settings."""
+"""The upstreams by their names in UPSTREAM, created from a deployment's settings."""
 
 from dataclasses import replace
 
@@ -13,27 +13,27 @@ from tests.support.servers.vendors.bedrock import signer
 SETTINGS = Settings()
 
 
-def made(name: str, *, base_url: str = "", settings: Settings = SETTINGS) -> Upstream:
+def created(name: str, *, base_url: str = "", settings: Settings = SETTINGS) -> Upstream:
     options = UpstreamOptions(base_url, FakeKey(), settings, signer("secret"))
     return UPSTREAMS[name](options)
 
 
 @pytest.mark.parametrize("name", UPSTREAMS)
 def test_upstream_has_the_name_that_it_is_chosen_by(name: str) -> None:
-    assert made(name, base_url="https://upstream.example").name == name
+    assert created(name, base_url="https://upstream.example").name == name
 
 
 @pytest.mark.parametrize("name", ["stability", "bedrock"])
 def test_vendors_have_an_address_of_their_own(name: str) -> None:
-    assert made(name).name == name
+    assert created(name).name == name
 
 
 @pytest.mark.parametrize("name", ["octoai", "openai"])
 def test_others_need_one(name: str) -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):
-        made(name)
+        created(name)
 
 
-def test_unknown_model_of_stabilitys_is_told_when_the_upstream_is_made() -> None:
+def test_an_unknown_stability_model_is_an_error_at_creation() -> None:
     with pytest.raises(ValueError, match="STABILITY_MODEL is 'sd3-turbo'"):
-        made("stability", settings=replace(SETTINGS, stability_model="sd3-turbo"))
+        created("stability", settings=replace(SETTINGS, stability_model="sd3-turbo"))

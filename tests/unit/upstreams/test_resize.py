@@ -1,4 +1,4 @@
-"""Init images in the size that is asked for."""
+"""Init images in the requested size."""
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +29,10 @@ from tests.support.factories.images import (
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
-def opened(made: Image) -> PillowImage.Image:
-    """Decode an image, which is what it says of itself."""
-    assert made == read_image(made.data)
-    image = PillowImage.open(BytesIO(made.data))
+def opened(created: Image) -> PillowImage.Image:
+    """Decode an image, and check that its size and type are the declared ones."""
+    assert created == read_image(created.data)
+    image = PillowImage.open(BytesIO(created.data))
     image.load()
     return image
 
@@ -67,7 +67,7 @@ def test_image_that_has_the_size_is_left_as_it_is(kind: str) -> None:
         (jpeg(1500, 1600), "image/jpeg"),
     ],
 )
-def test_image_has_the_size_that_is_asked_for(data: bytes, content_type: str) -> None:
+def test_an_image_has_the_requested_size(data: bytes, content_type: str) -> None:
     image = resized(read_image(data), 1152, 896)
     assert image.content_type == content_type
     assert opened(image).size == (1152, 896)
@@ -77,7 +77,7 @@ def test_image_has_the_size_that_is_asked_for(data: bytes, content_type: str) ->
     ("mode", "kind"),
     [("RGB", "png"), ("P", "png"), ("RGB", "jpeg"), ("CMYK", "jpeg"), ("RGB", "webp")],
 )
-def test_image_is_stretched_and_keeps_its_colors(mode: str, kind: str) -> None:
+def test_an_image_is_stretched_and_its_colors_stay(mode: str, kind: str) -> None:
     start = read_image(saved(two_colored(mode), kind=kind))
     image = opened(resized(start, 640, 1536))
     assert image.mode == "RGB"
@@ -101,29 +101,29 @@ def test_what_is_transparent_becomes_white(mode: str, kind: str) -> None:
     image = PillowImage.new("RGBA", (100, 80), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (50, 0, 100, 80))
     start = read_image(saved(image.convert(mode), kind=kind))
-    made = opened(resized(start, 640, 640))
-    assert near(made, (10, 10), WHITE)
-    assert near(made, (630, 630), (0, 0, 0))
+    created = opened(resized(start, 640, 640))
+    assert near(created, (10, 10), WHITE)
+    assert near(created, (630, 630), (0, 0, 0))
 
 
 def test_transparent_color_of_a_png_becomes_white() -> None:
     image = two_colored()
     image.info["transparency"] = RED
-    made = opened(resized(read_image(saved(image, kind="png", transparency=RED)), 640, 640))
-    assert near(made, (10, 10), WHITE)
-    assert near(made, (630, 630), BLUE)
+    created = opened(resized(read_image(saved(image, kind="png", transparency=RED)), 640, 640))
+    assert near(created, (10, 10), WHITE)
+    assert near(created, (630, 630), BLUE)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_image_is_turned_as_its_exif_says(kind: str) -> None:
+def test_an_image_is_rotated_by_its_exif_orientation(kind: str) -> None:
     exif = PillowImage.Exif()
     exif[0x0112] = 6  # to be turned to the right by a quarter
     start = read_image(saved(two_colored(), kind=kind, exif=exif))
-    made = opened(resized(start, 640, 640))
-    assert near(made, (10, 10), RED)
-    assert near(made, (630, 10), RED)
-    assert near(made, (10, 630), BLUE)
-    assert not made.getexif()
+    created = opened(resized(start, 640, 640))
+    assert near(created, (10, 10), RED)
+    assert near(created, (630, 10), RED)
+    assert near(created, (10, 630), BLUE)
+    assert not created.getexif()
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -133,9 +133,9 @@ def test_image_is_turned_as_its_exif_says(kind: str) -> None:
     ids=["nonsense", "cut off in its head", "cut off"],
 )
 def test_image_with_damaged_exif_is_not_turned(kind: str, exif: bytes) -> None:
-    made = opened(resized(read_image(saved(two_colored(), kind=kind, exif=exif)), 640, 640))
-    assert near(made, (10, 630), RED)
-    assert near(made, (630, 10), BLUE)
+    created = opened(resized(read_image(saved(two_colored(), kind=kind, exif=exif)), 640, 640))
+    assert near(created, (10, 630), RED)
+    assert near(created, (630, 10), BLUE)
 
 
 def test_image_is_turned_though_its_exif_could_not_be_written_anew() -> None:
@@ -144,17 +144,17 @@ def test_image_is_turned_though_its_exif_could_not_be_written_anew() -> None:
     text, ratio = b"\x01\x31\0\x02\0\0\0\x08", b"\x01\x31\0\x05\0\0\0\x01"
     data = saved(two_colored(), kind="jpeg", exif=exif.tobytes().replace(text, ratio))
     assert ratio in data
-    made = opened(resized(read_image(data), 640, 640))
-    assert near(made, (10, 10), RED)
-    assert near(made, (10, 630), BLUE)
+    created = opened(resized(read_image(data), 640, 640))
+    assert near(created, (10, 10), RED)
+    assert near(created, (10, 630), BLUE)
 
 
 def test_what_else_a_file_holds_is_left_out() -> None:
     start = read_image(png(100, 80, icc_profile=b"profile" * 1000))
     assert b"iCCP" in start.data
-    made = resized(start, 64, 64)
-    assert b"iCCP" not in made.data
-    assert opened(made).info == {}
+    created = resized(start, 64, 64)
+    assert b"iCCP" not in created.data
+    assert opened(created).info == {}
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -164,15 +164,15 @@ def test_image_with_too_many_bytes_is_written_anew(
     profile = jpeg(300, 300)  # noise, and no profile at all
     data = saved(PillowImage.new("RGB", (1024, 1024)), kind=kind, icc_profile=profile)
     monkeypatch.setattr(resizing, "MAX_BYTES", len(data) - 1)
-    made = resized(read_image(data), 1024, 1024)
-    assert len(made.data) < len(data) - len(profile) / 2
-    assert opened(made).size == (1024, 1024)
+    created = resized(read_image(data), 1024, 1024)
+    assert len(created.data) < len(data) - len(profile) / 2
+    assert opened(created).size == (1024, 1024)
 
 
 def test_no_image_of_the_contract_has_too_many_bytes() -> None:
     """A PNG of noise is the largest: its bytes are its pixels'."""
-    made = resized(read_image(png(1100, 1100)), 1024, 1024)
-    assert len(made.data) < 1024 * 1024 * 3.1 < resizing.MAX_BYTES
+    created = resized(read_image(png(1100, 1100)), 1024, 1024)
+    assert len(created.data) < 1024 * 1024 * 3.1 < resizing.MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_is_no_image_is_the_clients_error(data: bytes) -> None:
 def test_image_that_is_larger_than_was_checked_is_not_decoded(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    """A few bytes can say that they are gigabytes."""
+    """Make a small file that declares an image of gigabytes."""
     monkeypatch.setattr(PngImageFile, "load", _never)
     bomb = png_of(ihdr(*size), chunk(b"IDAT", zlib.compress(bytes(100))), chunk(b"IEND"))
     for said in ((64, 64), size if max(size) > MAX_SIDE else (64, 66)):
@@ -233,9 +233,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 def test_image_of_one_job_is_resized_once(counted: list[tuple[Any, ...]]) -> None:
     start, resizer = read_image(png(100, 80)), Resizer()
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda _: resizer.resized(start, 64, 80), range(16)))
+        created = list(threads.map(lambda _: resizer.resized(start, 64, 80), range(16)))
     assert counted == [(start, 64, 80)]
-    assert all(one is made[0] for one in made)
+    assert all(one is created[0] for one in created)
 
 
 def test_another_image_and_another_size_are_resized_anew(

@@ -1,4 +1,4 @@
-"""What is sent to Stability AI, and what its answers mean."""
+"""What is sent to Stability AI, and what its responses mean."""
 
 from collections.abc import Iterator
 
@@ -20,11 +20,11 @@ from sd3.settings import Rate
 from sd3.upstreams.stability import StabilityUpstream
 from tests.support.factories.http_caller import FakeKey
 from tests.support.factories.images import black_png, flat, jpeg, png
-from tests.support.servers.scripted_server import Reply, answer
+from tests.support.servers.scripted_server import Reply, http_reply
 from tests.support.servers.vendor_client import PROMPT, Face, Facing
 from tests.support.servers.vendors import images, stability
 from tests.support.servers.vendors.all_vendors import STABILITY
-from tests.support.servers.vendors.server import TEXT, json_answer
+from tests.support.servers.vendors.server import TEXT, json_reply
 from tests.support.servers.vendors.stability import StabilityServer
 
 
@@ -41,7 +41,7 @@ def facing(face: Face, server: StabilityServer) -> Facing:
     return face(STABILITY, server.url)
 
 
-def made(model: str = "sd3.5-large", base_url: str = "") -> StabilityUpstream:
+def created(model: str = "sd3.5-large", base_url: str = "") -> StabilityUpstream:
     return StabilityUpstream(base_url=base_url, key=FakeKey(), model=model)
 
 
@@ -55,22 +55,26 @@ def made(model: str = "sd3.5-large", base_url: str = "") -> StabilityUpstream:
     ],
 )
 def test_price_is_the_models(model: str, micros: int) -> None:
-    assert made(model).price(GenerateRequest(prompt=PROMPT, steps=200, num_images=4)) == micros
+    assert created(model).price(GenerateRequest(prompt=PROMPT, steps=200, num_images=4)) == micros
 
 
 def test_unknown_model_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"STABILITY_MODEL is 'sd4', .* sd3.5-large, .*flash"):
-        made("sd4")
+        created("sd4")
 
 
-def test_base_url_is_stabilitys_own_unless_it_is_said() -> None:
-    made()
+def test_the_default_base_url_is_stabilitys() -> None:
+    created()
     with pytest.raises(ValueError, match="base URL"):
-        made(base_url="http://image.example")
+        created(base_url="http://image.example")
 
 
-def test_it_is_paced_as_its_documents_say() -> None:
-    assert (made().rate, made().pause_seconds, made().images_per_call) == (Rate(150, 10), 60, 1)
+def test_its_rate_is_the_documented_one() -> None:
+    assert (created().rate, created().pause_seconds, created().images_per_call) == (
+        Rate(150, 10),
+        60,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_it_is_paced_as_its_documents_say() -> None:
         (50, "10.0", ("steps", "cfg_scale")),
     ],
 )
-def test_cfg_scale_is_clamped_and_said_to_be(
+def test_cfg_scale_is_clamped_and_reported(
     facing: Facing,
     server: StabilityServer,
     cfg_scale: float,
@@ -117,7 +121,7 @@ def test_text_is_sent_as_a_form_of_exactly_these_fields(
     assert call.headers["content-type"].startswith("multipart/form-data; boundary=")
 
 
-def test_image_is_sent_in_the_asked_size_and_without_an_aspect_ratio(
+def test_an_init_image_is_sent_in_the_requested_size_without_an_aspect_ratio(
     facing: Facing, server: StabilityServer
 ) -> None:
     start = read_image(png(1152, 896))
@@ -167,7 +171,7 @@ def test_size_is_an_aspect_ratio(
 
 
 @pytest.mark.parametrize(("seed", "sent"), [(1, 1), (MAX_SEED - 1, MAX_SEED - 1), (MAX_SEED, 1)])
-def test_seed_beyond_its_range_wraps_and_the_image_tells(
+def test_a_seed_out_of_range_wraps_and_the_image_has_the_wrapped_seed(
     facing: Facing, server: StabilityServer, seed: int, sent: int
 ) -> None:
     assert facing.generated(seeds=[seed]).seed == sent
@@ -175,7 +179,7 @@ def test_seed_beyond_its_range_wraps_and_the_image_tells(
 
 
 def one(*, seed: str | None = None, finish_reason: str | None = None) -> Reply:
-    return answer(
+    return http_reply(
         200, flat(64, 64), content_type="image/png", seed=seed, finish_reason=finish_reason
     )
 
@@ -184,10 +188,10 @@ def one(*, seed: str | None = None, finish_reason: str | None = None) -> Reply:
     ("said", "seed"),
     [("9", 9), (None, 7), ("0", 7), ("-1", 7), ("4294967295", 7), ("9" * 5000, 7), ("\u00b2", 7)],
 )
-def test_seed_is_the_one_that_the_answer_names(
+def test_the_seed_is_the_one_in_the_response(
     facing: Facing, server: StabilityServer, said: str | None, seed: int
 ) -> None:
-    server.tell(one(seed=said))
+    server.set_replies(one(seed=said))
     result = facing.generated()
     assert result.seed == seed
     assert result.image == Image(flat(64, 64), "image/png", 64, 64)
@@ -197,10 +201,10 @@ def test_seed_is_the_one_that_the_answer_names(
     ("reason", "is_kept"),
     [("SUCCESS", True), (None, True), ("CONTENT_FILTERED", False), ("SOMETHING_ELSE", False)],
 )
-def test_image_is_kept_only_if_it_was_not_blurred(
+def test_an_image_is_returned_only_if_it_was_not_blurred(
     facing: Facing, server: StabilityServer, reason: str | None, *, is_kept: bool
 ) -> None:
-    server.tell(one(finish_reason=reason))
+    server.set_replies(one(finish_reason=reason))
     result = facing.generated()
     assert (result.image is not None, result.safety_score) == (is_kept, None)
 
@@ -219,10 +223,10 @@ def test_image_is_kept_only_if_it_was_not_blurred(
         ("internal_error", "stability answered 500 internal_error."),
     ],
 )
-def test_error_is_told_by_its_status_and_name(
+def test_an_error_is_identified_by_its_status_and_name(
     facing: Facing, server: StabilityServer, name: str, message: str
 ) -> None:
-    server.tell(stability.ERRORS[name])
+    server.set_replies(stability.ERRORS[name])
     assert facing.error().message == message
 
 
@@ -240,7 +244,7 @@ def test_error_is_told_by_its_status_and_name(
         (202, {"id": "later"}, UpstreamResponseError, "stability answered 202."),
     ],
 )
-def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
+def test_other_errors_are_described_by_names_alone(
     facing: Facing,
     server: StabilityServer,
     status: int,
@@ -248,7 +252,7 @@ def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
     kind: type[Sd3Error],
     message: str,
 ) -> None:
-    server.tell(json_answer(status, body))
+    server.set_replies(json_reply(status, body))
     error = facing.error()
     assert error.message == message
     assert isinstance(error, kind)
@@ -256,8 +260,8 @@ def test_other_errors_are_told_as_far_as_they_can_be_nothing_but_names(
     assert error.may_have_charged == (type(error) in {UpstreamFailedError, UpstreamResponseError})
 
 
-def test_wait_that_it_asks_for_is_told(facing: Facing, server: StabilityServer) -> None:
-    server.tell(answer(429, b"{}", retry_after="12"))
+def test_its_retry_after_is_in_the_error(facing: Facing, server: StabilityServer) -> None:
+    server.set_replies(http_reply(429, b"{}", retry_after="12"))
     error = facing.error()
     assert isinstance(error, UpstreamThrottledError)
     assert error.retry_after == 12
@@ -265,13 +269,13 @@ def test_wait_that_it_asks_for_is_told(facing: Facing, server: StabilityServer) 
 
 @pytest.mark.parametrize(
     "reply",
-    [json_answer(200, {"image": "", "finish_reason": "SUCCESS"}), answer(200, b"")],
+    [json_reply(200, {"image": "", "finish_reason": "SUCCESS"}), http_reply(200, b"")],
     ids=["JSON", "nothing"],
 )
-def test_answer_that_is_no_image_cannot_be_used(
+def test_a_response_that_is_no_image_is_unusable(
     facing: Facing, server: StabilityServer, reply: Reply
 ) -> None:
-    server.tell(reply)
+    server.set_replies(reply)
     error = facing.error()
     assert isinstance(error, UpstreamResponseError)
     assert error.message.startswith("stability's image: ")

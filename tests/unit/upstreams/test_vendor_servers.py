@@ -1,4 +1,4 @@
-"""The servers that stand in for the vendors refuse what the real ones would."""
+"""The servers that stand in for the vendors reject what the real ones would."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

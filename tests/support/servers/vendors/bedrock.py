@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sd3.http.auth import Sign
 from tests.support.servers.scripted_server import Received, Reply
 from tests.support.servers.vendors.images import generated, size_of
-from tests.support.servers.vendors.server import KEY, TEXT, Call, VendorServer, json_answer
+from tests.support.servers.vendors.server import KEY, TEXT, Call, VendorServer, json_reply
 from tests.support.servers.vendors.stability import SIZES
 
 MODEL_ID: Final = "stability.sd3-5-large-v1:0"
@@ -31,7 +31,7 @@ _AUTHORIZATION: Final = re.compile(
 
 def error(status: int, name: str, message: str = TEXT) -> Reply:
     """An error in the shape of AWS's rest-json."""
-    return json_answer(status, {"message": message}, error_type=f"{name}:http://aws.test/")
+    return json_reply(status, {"message": message}, error_type=f"{name}:http://aws.test/")
 
 
 STATUSES: Final = {
@@ -91,12 +91,12 @@ class BedrockServer(VendorServer):
         """The image, or why it was filtered."""
         if call.seed in self.filtered:
             reason = self.filtered[call.seed] or "Filter reason: output image"
-            return json_answer(200, {"seeds": [call.seed], "finish_reasons": [reason]})
+            return json_reply(200, {"seeds": [call.seed], "finish_reasons": [reason]})
         size = size_of(call.image) if call.image else SIZES[call.fields.get("aspect_ratio", "1:1")]
         image = generated(call.seed, *size, kind=call.fields.get("output_format", "png"))
         images = [pybase64.b64encode_as_string(image)]
         fields = {"seeds": [call.seed], "finish_reasons": [None], "images": images}
-        return json_answer(200, fields)
+        return json_reply(200, fields)
 
 
 def _read(received: Received) -> Call:

@@ -9,19 +9,19 @@ import pybase64
 from sd3.domain.request import SIZES
 from tests.support.servers.scripted_server import Received, Reply
 from tests.support.servers.vendors.images import generated, size_of
-from tests.support.servers.vendors.server import TEXT, Call, VendorServer, json_answer
+from tests.support.servers.vendors.server import TEXT, Call, VendorServer, json_reply
 
 PATH: Final = "/generate/sd3"
 POLICY: Final = "This request violates our Acceptable Use Policy."
 REQUIRED: Final = frozenset(("prompt", "num_images", "seed", "width", "height"))
 
 ERRORS: Final = {
-    "policy": json_answer(400, {"message": POLICY}),
-    "validation": json_answer(422, {"detail": [{"loc": ["body"], "msg": TEXT, "type": "value"}]}),
-    "unauthorized": json_answer(401, {"message": TEXT}),
-    "rate": json_answer(429, {"message": TEXT}),
-    "unavailable": json_answer(503, {"message": TEXT}),
-    "internal": json_answer(500, {"message": TEXT}),
+    "policy": json_reply(400, {"message": POLICY}),
+    "validation": json_reply(422, {"detail": [{"loc": ["body"], "msg": TEXT, "type": "value"}]}),
+    "unauthorized": json_reply(401, {"message": TEXT}),
+    "rate": json_reply(429, {"message": TEXT}),
+    "unavailable": json_reply(503, {"message": TEXT}),
+    "internal": json_reply(500, {"message": TEXT}),
 }
 
 
@@ -31,7 +31,7 @@ class OctoaiServer(VendorServer):
     def read(self, received: Received) -> Call | Reply:
         """Check what the document requires."""
         if (received.method, received.path) != ("POST", PATH):
-            return json_answer(404, {"message": "Not Found"})
+            return json_reply(404, {"message": "Not Found"})
         if not self.has_key(received):
             return ERRORS["unauthorized"]
         fields: dict[str, Any] = json.loads(received.body)
@@ -47,7 +47,7 @@ class OctoaiServer(VendorServer):
     def generate(self, call: Call) -> Reply:
         """An image for each seed, or null for one that is filtered."""
         images = [self._image(call.fields, seed) for seed in _seeds(call.fields)]
-        return json_answer(200, {"images": images, "prediction_time_ms": 3451.7})
+        return json_reply(200, {"images": images, "prediction_time_ms": 3451.7})
 
     def _image(self, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:
         is_filtered = seed in self.filtered

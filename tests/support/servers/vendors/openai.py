@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tests.support.servers.scripted_server import Received, Reply
 from tests.support.servers.vendors.images import generated
-from tests.support.servers.vendors.server import KEY, TEXT, Call, VendorServer, json_answer
+from tests.support.servers.vendors.server import KEY, TEXT, Call, VendorServer, json_reply
 
 PATH: Final = "/v1/images/generations"
 Engine = Literal["sglang", "vllm-omni"]
@@ -16,19 +16,19 @@ Engine = Literal["sglang", "vllm-omni"]
 
 def error(status: int, detail: object) -> Reply:
     """An error in FastAPI's shape."""
-    return json_answer(status, {"detail": detail})
+    return json_reply(status, {"detail": detail})
 
 
 ERRORS: Final = {
     "size": error(400, TEXT),
     "validation": error(422, [{"loc": ["body", "prompt"], "msg": TEXT, "type": "missing"}]),
-    "unauthorized": json_answer(401, {"error": TEXT}),
+    "unauthorized": json_reply(401, {"error": TEXT}),
     "not_initialized": error(503, TEXT),
     "generation": error(500, TEXT),
-    "policy": json_answer(
+    "policy": json_reply(
         400, {"error": {"code": "content_policy_violation", "message": TEXT, "type": "image"}}
     ),
-    "rate": json_answer(
+    "rate": json_reply(
         429, {"error": {"code": None, "message": TEXT, "type": "rate_limit_exceeded"}}
     ),
 }
@@ -36,7 +36,7 @@ ERRORS: Final = {
 
 
 class _Body(BaseModel):
-    """What both know; as they do, it lets fields pass that it does not know."""
+    """The fields of both servers; like them, it ignores unknown fields."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -74,7 +74,7 @@ class OpenaiServer(VendorServer):
         return Call(fields, None, received.headers)
 
     def generate(self, call: Call) -> Reply:
-        """The image, without its seed; as a link where base64 was not asked for, in SGLang."""
+        """Make the image, without its seed; SGLang returns a link unless base64 is requested."""
         width, height = map(int, call.fields["size"].split("x"))
         image = generated(call.seed, width, height, kind=call.fields["output_format"])
         data: dict[str, Any] = {"b64_json": pybase64.b64encode_as_string(image), "url": None}
@@ -84,4 +84,4 @@ class OpenaiServer(VendorServer):
                 data |= {"b64_json": None, "url": "/v1/images/1/content"}
             data["revised_prompt"] = call.fields["prompt"]
             fields |= {"id": "1", "inference_time_s": 1.25, "peak_memory_mb": 24_000.0}
-        return json_answer(200, fields)
+        return json_reply(200, fields)

@@ -1,4 +1,4 @@
-"""What the vendors' servers on loopback have in common: calls are recorded, and replies told."""
+"""The common part of the vendors' servers on loopback: recorded calls and scripted replies."""
 
 import json
 import threading
@@ -11,13 +11,13 @@ from tests.support.servers.scripted_server import (
     Received,
     Reply,
     Wire,
-    answer,
     head,
+    http_reply,
 )
 
 KEY: Final = "sk-of-the-vendor"
 TEXT: Final = "Something of a fox went wrong."
-"""What errors say in their own words, which nobody may repeat."""
+"""A text in errors that must not be repeated."""
 _PIECE: Final = bytes(1024 * 1024)
 
 
@@ -36,7 +36,7 @@ class Call(NamedTuple):
 
 
 class VendorServer(MisbehavingServer):
-    """Answers as its vendor's documents say, but for the replies that a test has told it.
+    """Responds as its vendor documents, but for the replies that a test has set.
 
     `calls` are the requests that were well-formed, in the order in which they came; `key` is the
     key that it takes. A subclass reads and answers a request.
@@ -52,21 +52,21 @@ class VendorServer(MisbehavingServer):
         self.filtered: dict[int, str] = {}
         self._telling = threading.Lock()
 
-    def tell(self, *replies: Reply, seed: int | None = None) -> None:
-        """Have the next calls answered so, in their order; or those with one seed."""
+    def set_replies(self, *replies: Reply, seed: int | None = None) -> None:
+        """Set the replies to the next calls, in order; or to those with one seed."""
         with self._telling:
             (self._next if seed is None else self._by_seed[seed]).extend(replies)
 
-    def tell_always(self, reply: Reply | None) -> None:
-        """Have every call answered so from now on; None is as documented."""
+    def set_every_reply(self, reply: Reply | None) -> None:
+        """Set the reply to every call from now on; None means as documented."""
         self._always = reply
 
     def filter(self, *seeds: int, reason: str = "") -> None:
-        """Have the images of these seeds filtered, for a reason that some vendors tell."""
+        """Filter the images of these seeds, for a reason that some vendors report."""
         self.filtered |= dict.fromkeys(seeds, reason)
 
     def forget(self) -> None:
-        """Begin anew: no calls, and nothing told."""
+        """Forget all calls and replies."""
         with self._telling:
             self.calls.clear()
             self.requests.clear()
@@ -76,7 +76,7 @@ class VendorServer(MisbehavingServer):
             self._always = None
 
     def next_reply(self, received: Received) -> Reply:
-        """Read a request, and do what was told for it."""
+        """Read a request, and send its reply."""
         self.requests.append(received)
         read = self.read(received)
         if not isinstance(read, Call):
@@ -89,11 +89,11 @@ class VendorServer(MisbehavingServer):
         return self._always or self.generate(read)
 
     def read(self, received: Received) -> Call | Reply:
-        """The call, or the refusal of one that the vendor would not take."""
+        """Parse the call, or make the error of one that the vendor would reject."""
         raise NotImplementedError
 
     def generate(self, call: Call) -> Reply:
-        """The answer to a call."""
+        """Make the response to a call."""
         raise NotImplementedError
 
     def has_key(self, received: Received) -> bool:
@@ -101,29 +101,29 @@ class VendorServer(MisbehavingServer):
         return received.headers.get("authorization") == f"Bearer {self.key}"
 
 
-def json_answer(status: int, value: object, *, error_type: str | None = None) -> Reply:
-    """An answer in JSON; `error_type` is AWS's name of an error."""
-    return answer(status, json.dumps(value).encode(), x_amzn_errortype=error_type)
+def json_reply(status: int, value: object, *, error_type: str | None = None) -> Reply:
+    """Make a response in JSON; `error_type` is AWS's name of an error."""
+    return http_reply(status, json.dumps(value).encode(), x_amzn_errortype=error_type)
 
 
 def html(status: int = 200) -> Reply:
-    """What a gateway says when it has something else in mind."""
+    """Make a gateway's error page."""
     body = b"<html><body>Welcome to nginx!</body></html>"
-    return answer(status, body, content_type="text/html")
+    return http_reply(status, body, content_type="text/html")
 
 
 def redirect(url: str, status: int = 307) -> Reply:
-    """An answer that sends the client elsewhere."""
-    return answer(status, b"", location=url)
+    """Make a redirect."""
+    return http_reply(status, b"", location=url)
 
 
 def hung_up(_wire: Wire) -> bool:
-    """No answer, and the end of the connection."""
+    """Close the connection without a response."""
     return False
 
 
 def slow(reply: Reply, seconds: float) -> Reply:
-    """An answer that comes late, if the server still lives."""
+    """Respond late, if the server still runs."""
 
     def late(wire: Wire) -> bool:
         return wire.pause(seconds) and reply(wire)
@@ -132,7 +132,7 @@ def slow(reply: Reply, seconds: float) -> Reply:
 
 
 def cut_off(reply: Reply, *, missing: int = 1000) -> Reply:
-    """An answer that ends before it is whole: without its last `missing` bytes, half at most."""
+    """Send a truncated response: without its last `missing` bytes, half at most."""
 
     def shortened(wire: Wire) -> bool:
         sent = _Recorded()
@@ -146,7 +146,7 @@ def cut_off(reply: Reply, *, missing: int = 1000) -> Reply:
 
 
 def endless(megabytes: int = 200, *, says_so: bool = False, **headers: str | None) -> Reply:
-    """A 200 of so many megabytes, made while it is sent; `says_so` is with its length."""
+    """Send a 200 of so many megabytes, generated on the fly; `says_so` adds its length."""
     length = str(megabytes * len(_PIECE)) if says_so else None
 
     def reply(wire: Wire) -> bool:

@@ -5,9 +5,9 @@ import email.policy
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from tests.support.servers.scripted_server import Received, Reply, answer
+from tests.support.servers.scripted_server import Received, Reply, http_reply
 from tests.support.servers.vendors.images import generated, size_of
-from tests.support.servers.vendors.server import TEXT, Call, VendorServer, json_answer
+from tests.support.servers.vendors.server import TEXT, Call, VendorServer, json_reply
 
 PATH: Final = "/v2beta/stable-image/generate/sd3"
 SIZES: Final = {
@@ -28,7 +28,7 @@ MAX_BYTES: Final = 10 * 1024 * 1024
 def error(status: int, name: str, *texts: str) -> Reply:
     """An error in Stability's shape."""
     errors = list(texts) or [TEXT]
-    return json_answer(status, {"id": "4212a4b66fbe1ced", "name": name, "errors": errors})
+    return json_reply(status, {"id": "4212a4b66fbe1ced", "name": name, "errors": errors})
 
 
 ERRORS: Final = {
@@ -49,7 +49,7 @@ class StabilityServer(VendorServer):
     """Stability AI on loopback."""
 
     def read(self, received: Received) -> Call | Reply:
-        """Read the form; a request that the real one would refuse is refused."""
+        """Read the form, and reject a request that the real server would reject."""
         if (received.method, received.path) != ("POST", PATH):
             return error(404, "not_found", "The requested resource could not be found.")
         if not self.has_key(received):
@@ -75,7 +75,7 @@ class StabilityServer(VendorServer):
         is_filtered = call.seed in self.filtered
         kind = call.fields.get("output_format", "png")
         size = size_of(call.image) if call.image else SIZES[call.fields.get("aspect_ratio", "1:1")]
-        return answer(
+        return http_reply(
             200,
             generated(0 if is_filtered else call.seed, *size, kind=kind),
             content_type=f"image/{kind}",

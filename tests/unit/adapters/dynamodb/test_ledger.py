@@ -38,7 +38,7 @@ def quoted(**changes: Any) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("kept", "booking"),
+    ("stored", "entry"),
     [
         (job(), NO_USAGE),
         (quoted(), UsageEntry(reserved=30_000)),
@@ -53,8 +53,8 @@ def quoted(**changes: Any) -> Job:
         ),
     ],
 )
-def test_a_booking_follows_from_the_job_alone(kept: Job, booking: UsageEntry) -> None:
-    assert kept.usage == booking
+def test_a_usage_entry_follows_from_the_job_alone(stored: Job, entry: UsageEntry) -> None:
+    assert stored.usage == entry
 
 
 def test_days_are_utc() -> None:
@@ -72,9 +72,7 @@ def test_days_are_utc() -> None:
         (29_999, "committed <= :room", "-1"),
     ],
 )
-def test_a_new_job_is_booked_where_its_budget_has_room(
-    budget: int, condition: str, room: str
-) -> None:
+def test_a_new_job_is_recorded_if_its_budget_allows(budget: int, condition: str, room: str) -> None:
     [part] = reserve("usage", quoted(), ClientLimits(daily_budget_micros=budget))
     update: Any = part["Update"]
     assert update["ConditionExpression"] == condition
@@ -82,7 +80,7 @@ def test_a_new_job_is_booked_where_its_budget_has_room(
     assert update["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
 
 
-def test_without_a_budget_a_job_is_booked_on_no_condition() -> None:
+def test_without_a_budget_a_job_is_recorded_unconditionally() -> None:
     [part] = reserve("usage", quoted(), NO_LIMITS)
     assert "ConditionExpression" not in part["Update"]
     assert part["Update"]["Key"] == {"client_id": {"S": "ann"}, "day": {"S": "2026-11-23"}}

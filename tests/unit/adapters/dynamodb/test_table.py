@@ -13,7 +13,7 @@ ITEM = {"job_id": {"S": "a"}}
 
 
 class Scripted:
-    """Raises these errors, one a call, and then answers."""
+    """Raises these errors, one a call, and then succeeds."""
 
     def __init__(self, errors: Sequence[Exception]) -> None:
         self.errors = list(errors)
@@ -44,14 +44,14 @@ class Table:
 
 def canceled(*codes: str, item: Any = None) -> ClientError:
     reasons = [{"Code": code, **({"Item": item} if item else {})} for code in codes]
-    answer: Any = {
+    response: Any = {
         "Error": {"Code": "TransactionCanceledException", "Message": ""},
         "CancellationReasons": reasons,
     }
-    return ClientError(answer, "TransactWriteItems")
+    return ClientError(response, "TransactWriteItems")
 
 
-def refused(code: str) -> ClientError:
+def rejected(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": ""}}, "PutItem")
 
 
@@ -61,7 +61,7 @@ def refused(code: str) -> ClientError:
         canceled("None", "TransactionConflict"),
         canceled("ConditionalCheckFailed", "TransactionConflict"),
         canceled("ThrottlingError"),
-        refused("TransactionConflictException"),
+        rejected("TransactionConflictException"),
     ],
 )
 def test_what_is_busy_is_tried_again_after_ever_longer_waits(busy: ClientError) -> None:
@@ -80,7 +80,7 @@ def test_what_stays_busy_is_given_up() -> None:
     assert max(table.waits) == 0.5
 
 
-def test_conditions_that_failed_are_told_by_position_with_what_is_there() -> None:
+def test_failed_conditions_are_listed_by_position_with_the_stored_item() -> None:
     table = Table(canceled("None", "ConditionalCheckFailed", "ConditionalCheckFailed", item=ITEM))
     with pytest.raises(ConditionFailedError) as caught:
         table.transact()
@@ -90,7 +90,7 @@ def test_conditions_that_failed_are_told_by_position_with_what_is_there() -> Non
 
 def test_a_condition_of_a_put_is_the_first_one() -> None:
     with pytest.raises(ConditionFailedError) as caught:
-        Table(refused("ConditionalCheckFailedException")).table.put({})
+        Table(rejected("ConditionalCheckFailedException")).table.put({})
     assert caught.value.failed == {0: {}}
 
 
@@ -98,7 +98,7 @@ def test_a_condition_of_a_put_is_the_first_one() -> None:
     "error",
     [
         canceled("ValidationError", "None"),
-        refused("AccessDeniedException"),
+        rejected("AccessDeniedException"),
         EndpointConnectionError(endpoint_url="https://dynamodb.test"),
     ],
 )

@@ -6,7 +6,7 @@ from tests.support.fakes.pausable_engine import PausableEngine
 from tests.support.servers.model_server import TIMEOUT_S, ModelServerClient, run_model_server
 
 
-def test_every_response_names_the_engine_and_says_that_there_is_no_model(
+def test_every_response_names_the_engine_and_that_there_is_no_model(
     client: ModelServerClient,
 ) -> None:
     responses = [
@@ -24,7 +24,7 @@ def test_health_needs_no_token_and_names_the_engine(client: ModelServerClient) -
     assert client.health().json() == {"engine": "sketch", "ready": True}
 
 
-def test_a_request_beyond_the_limit_is_a_429_that_says_when_to_retry(
+def test_a_request_over_the_limit_is_a_429_with_retry_after(
     engine: PausableEngine,
 ) -> None:
     engine.resume()

@@ -1,4 +1,4 @@
-"""Errors as responses: what the client reads, and what is kept from it and from the log."""
+"""Errors as responses: what the client reads, and what neither it nor the log may show."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -46,7 +46,7 @@ def test_an_unexpected_error_of_the_engine_is_a_500_and_the_prompt_is_not_logged
     assert "not-to-be-logged" not in response.text + capfd.readouterr().err
 
 
-def test_an_image_that_does_not_fit_in_memory_is_a_500_that_says_so(
+def test_an_image_that_does_not_fit_in_memory_is_a_precise_500(
     engine: PausableEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     engine.resume()

@@ -35,7 +35,7 @@ def test_a_request_that_fails_releases_its_slot() -> None:
             raise ZeroDivisionError
 
 
-def test_beyond_the_limit_per_minute_the_error_says_how_long_to_wait() -> None:
+def test_a_request_over_the_limit_per_minute_has_the_wait_in_its_error() -> None:
     clock = Clock()
     limiter = RequestLimiter(max_concurrent=1, per_minute=2, clock=clock)
     for _ in range(2):

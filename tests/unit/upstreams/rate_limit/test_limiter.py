@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from benchmarks.gate_item import GateItem
+from benchmarks.rate_limit_item import RateLimitItem
 from benchmarks.virtual_time import VirtualTime
 from sd3.errors import (
     Sd3Error,
@@ -19,55 +19,49 @@ from sd3.settings import Rate
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import RateLimitTable
-from tests.support.factories.limiters import STABILITY, Limiters
+from tests.support.factories.limiters import STABILITY, Limiters, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-TURN = RateBounds(rate=STABILITY).slot / MICROSECONDS
+SLOT = RateBounds(rate=STABILITY).slot / MICROSECONDS
 BROKEN = UpstreamFailedError("It broke.")
 
 
 @pytest.fixture
-def item() -> GateItem:
-    return GateItem()
+def item() -> RateLimitItem:
+    return RateLimitItem()
 
 
 @pytest.fixture
-def limiters(item: GateItem) -> Limiters:
+def limiters(item: RateLimitItem) -> Limiters:
     return Limiters(cast("DynamoDBClient", item))
 
 
-def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
-    """After how many seconds a limiter that lets nobody in says to come again."""
-    with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(16, patience=patience)
-    assert caught.value.retry_after is not None
-    return caught.value.retry_after
-
-
-def test_what_a_process_knows_to_be_too_long_it_does_not_ask_the_table(
-    limiters: Limiters, item: GateItem
+def test_a_wait_known_to_be_too_long_makes_no_call_to_the_table(
+    limiters: Limiters, item: RateLimitItem
 ) -> None:
     limiter = limiters.make()
     limiter.acquire(300, patience=20)
     assert item.writes == 1
-    assert paced(limiter, patience=10) == pytest.approx(
+    assert seconds_until_retry(limiter, patience=10) == pytest.approx(
         item.values["next_slot_at"] / MICROSECONDS - limiters.now - 2.5
     )
     assert item.writes == 1
 
 
-def test_what_was_heard_of_a_line_is_remembered(limiters: Limiters, item: GateItem) -> None:
+def test_what_was_heard_of_a_line_is_remembered(limiters: Limiters, item: RateLimitItem) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(293, patience=20)
-    paced(other, patience=10)
+    seconds_until_retry(other, patience=10)
     writes = item.writes
-    paced(other, patience=10)
+    seconds_until_retry(other, patience=10)
     assert item.writes == writes
 
 
-def test_waits_are_of_the_moment_when_the_write_is_done(limiters: Limiters, item: GateItem) -> None:
+def test_waits_are_of_the_moment_when_the_write_is_done(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     limiters.make().acquire(150, patience=20)
     write = item.update_item
 
@@ -77,7 +71,7 @@ def test_waits_are_of_the_moment_when_the_write_is_done(limiters: Limiters, item
 
     item.update_item = write_slowly  # type: ignore[method-assign]
     (wait,) = limiters.make().acquire(1, patience=20).waits
-    assert wait < 150 * TURN - 3 + 1e-5
+    assert wait < 150 * SLOT - 3 + 1e-5
 
 
 def test_idle_time_beyond_ones_patience_is_held_against_the_table(limiters: Limiters) -> None:
@@ -87,19 +81,21 @@ def test_idle_time_beyond_ones_patience_is_held_against_the_table(limiters: Limi
     other.acquire(5, patience=0)
     limiters.now += 60
     assert len(one.acquire(16, patience=0).waits) == 5
-    assert paced(other, patience=0) == pytest.approx(
+    assert seconds_until_retry(other, patience=0) == pytest.approx(
         5 * RateBounds(rate=Rate(10, 60)).slot / MICROSECONDS
     )
 
 
-def test_turns_that_others_take_early_end_with_the_idle_time(limiters: Limiters) -> None:
+def test_slots_that_others_take_early_end_with_the_idle_time(limiters: Limiters) -> None:
     rate = Rate(10, 60)
-    visits = [limiters.make(rate).acquire(3, patience=0) for _ in range(4)]
-    assert [len(acquire_update.waits) for acquire_update in visits] == [3, 3, 3, 1]
-    paced(limiters.make(rate), patience=0)
+    acquisitions = [limiters.make(rate).acquire(3, patience=0) for _ in range(4)]
+    assert [len(acquire_update.waits) for acquire_update in acquisitions] == [3, 3, 3, 1]
+    seconds_until_retry(limiters.make(rate), patience=0)
 
 
-def test_a_moment_at_which_all_change_it_is_waited_out(limiters: Limiters, item: GateItem) -> None:
+def test_a_moment_at_which_all_change_it_is_waited_out(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     write = item.update_item
 
     def write_after_others(**arguments: Any) -> dict[str, Any]:
@@ -125,7 +121,9 @@ def test_a_moment_at_which_all_change_it_is_waited_out(limiters: Limiters, item:
         (BROKEN, 0),
     ],
 )
-def test_who_asks_for_time_is_given_it(limiters: Limiters, error: Sd3Error, seconds: float) -> None:
+def test_an_upstreams_retry_after_pauses_all_processes(
+    limiters: Limiters, error: Sd3Error, seconds: float
+) -> None:
     one, other = (limiters.make(None, pause_seconds=7) for _ in range(2))
     one.release(one.acquire(2, patience=20), [None, error])
     assert other.acquire(1, patience=20).waits == (seconds,)
@@ -140,9 +138,9 @@ def test_a_pause_ends_what_idle_time_was_left(limiters: Limiters) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_no_turn_is_taken_twice_however_visits_interleave(seed: int) -> None:
+def test_no_slot_is_taken_twice_however_calls_interleave(seed: int) -> None:
     """Every write takes some time to the table and back, in which the others write too."""
-    random, time, item = Random(seed), VirtualTime(), GateItem()  # noqa: S311 - nothing secret
+    random, time, item = Random(seed), VirtualTime(), RateLimitItem()  # noqa: S311 - nothing secret
     taken: list[float] = []
 
     class Distant:
@@ -172,4 +170,4 @@ def test_no_turn_is_taken_twice_however_visits_interleave(seed: int) -> None:
     taken.sort()
     assert len(taken) > 20 * 5
     gaps = [second - first for first, second in pairwise(taken)]
-    assert gaps == pytest.approx([TURN] * len(gaps), abs=1e-5)
+    assert gaps == pytest.approx([SLOT] * len(gaps), abs=1e-5)

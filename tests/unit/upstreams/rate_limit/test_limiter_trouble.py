@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from benchmarks.gate_item import GateItem
+from benchmarks.rate_limit_item import RateLimitItem
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
@@ -28,7 +28,7 @@ from sd3.upstreams.rate_limit.limiter import (
 )
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS
-from tests.support.factories.limiters import Limiters
+from tests.support.factories.limiters import Limiters, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,12 +37,12 @@ BROKEN = UpstreamFailedError("It broke.")
 
 
 @pytest.fixture
-def item() -> GateItem:
-    return GateItem()
+def item() -> RateLimitItem:
+    return RateLimitItem()
 
 
 @pytest.fixture
-def limiters(item: GateItem) -> Limiters:
+def limiters(item: RateLimitItem) -> Limiters:
     return Limiters(cast("DynamoDBClient", item))
 
 
@@ -51,15 +51,9 @@ def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
         limiter.release(limiter.acquire(1, patience=20), [BROKEN])
 
 
-def paced(limiter: SharedRateLimiter, *, patience: float = 20) -> float:
-    """After how many seconds a limiter that lets nobody in says to come again."""
-    with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(16, patience=patience)
-    assert caught.value.retry_after is not None
-    return caught.value.retry_after
-
-
-def test_a_pause_while_a_probe_enters_is_not_cut_short(limiters: Limiters, item: GateItem) -> None:
+def test_a_pause_while_a_probe_enters_is_not_cut_short(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
@@ -96,20 +90,20 @@ def test_only_a_broken_upstream_is_given_up(
     for _ in range(FAILURES):
         limiter.release(limiter.acquire(2, patience=20), [error, error])
     if is_failure:
-        assert paced(limiter) == pytest.approx(OPEN_SECONDS)
+        assert seconds_until_retry(limiter) == pytest.approx(OPEN_SECONDS)
     else:
         assert not limiter.acquire(1, patience=20).is_troubled
 
 
 @pytest.mark.parametrize("error", [None, ContentPolicyError("no"), UpstreamKeyError("no")])
-def test_an_answer_of_any_kind_ends_the_trouble(limiters: Limiters, error: Sd3Error | None) -> None:
+def test_any_response_resets_the_failure_count(limiters: Limiters, error: Sd3Error | None) -> None:
     limiter = limiters.make()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(2, patience=20), [BROKEN, error])
     assert not limiter.acquire(1, patience=20).is_troubled
 
 
-def test_a_429_amid_trouble_says_nothing(limiters: Limiters) -> None:
+def test_a_429_does_not_change_the_failure_count(limiters: Limiters) -> None:
     limiter = limiters.make()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=0)])
@@ -122,10 +116,12 @@ def test_a_rest_is_never_longer_than_its_most(limiters: Limiters) -> None:
     for _ in range(20):
         limiters.now += MAX_OPEN_SECONDS
         fail(limiter)
-    assert paced(limiter) == pytest.approx(MAX_OPEN_SECONDS)
+    assert seconds_until_retry(limiter) == pytest.approx(MAX_OPEN_SECONDS)
 
 
-def test_two_who_count_the_same_failure_give_up_once(limiters: Limiters, item: GateItem) -> None:
+def test_two_processes_that_count_the_same_failure_pause_once(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     one, other = limiters.make(), limiters.make()
     permit = other.acquire(1, patience=20)
     fail(one, FAILURES - 1)
@@ -145,7 +141,7 @@ def test_two_who_count_the_same_failure_give_up_once(limiters: Limiters, item: G
 
 
 def test_many_expired_leases_are_taken_over_a_few_at_a_time(
-    limiters: Limiters, item: GateItem
+    limiters: Limiters, item: RateLimitItem
 ) -> None:
     limiter = limiters.make(None, concurrency=200)
     limiter.acquire(200, patience=20)
@@ -154,13 +150,13 @@ def test_many_expired_leases_are_taken_over_a_few_at_a_time(
     assert len(item.values["leases"]) == 200
 
 
-def test_nobody_enters_a_place_that_another_took_meanwhile(
-    limiters: Limiters, item: GateItem
+def test_a_lease_that_another_took_meanwhile_is_not_acquired(
+    limiters: Limiters, item: RateLimitItem
 ) -> None:
     one, other = limiters.make(None, concurrency=2), limiters.make(None, concurrency=2)
     one.release(one.acquire(1, patience=20), [None])
     assert len(other.acquire(2, patience=20).waits) == 2
-    assert paced(one) == FULL_SECONDS
+    assert seconds_until_retry(one) == FULL_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -171,7 +167,7 @@ def test_nobody_enters_a_place_that_another_took_meanwhile(
     ],
 )
 def test_a_table_out_of_order_is_an_error_on_the_way_in_and_a_line_in_the_log_on_the_way_out(
-    limiters: Limiters, item: GateItem, caplog: pytest.LogCaptureFixture, error: Exception
+    limiters: Limiters, item: RateLimitItem, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def fails(**_: Any) -> dict[str, Any]:
         raise error

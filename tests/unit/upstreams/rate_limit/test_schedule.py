@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.gate_item import GateItem
+from benchmarks.rate_limit_item import RateLimitItem
 from sd3.errors import UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
@@ -28,11 +28,11 @@ NOW = 1_800_000_000 * MICROSECONDS
 RATES = st.builds(Rate, st.integers(1, 12) | st.integers(1, 200), st.integers(1, 120))
 
 
-class Visit(NamedTuple):
+class Acquisition(NamedTuple):
     """Of one of the fleet's processes; times are shares of the window."""
 
     gap: float | None
-    """To the visit before; None is until its slots are over."""
+    """Since the previous acquisition; None means until its slots are over."""
     calls: int
     patience: float
     process: int
@@ -41,9 +41,9 @@ class Visit(NamedTuple):
 
 
 SHARES = st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 0.1) | st.floats(0, 2)
-VISITS = st.lists(
+ACQUISITIONS = st.lists(
     st.builds(
-        Visit,
+        Acquisition,
         st.none() | SHARES,
         st.integers(1, 16),
         SHARES,
@@ -55,11 +55,11 @@ VISITS = st.lists(
 
 
 def in_memory() -> Limiters:
-    return Limiters(cast("DynamoDBClient", GateItem()))
+    return Limiters(cast("DynamoDBClient", RateLimitItem()))
 
 
 class Fleet:
-    """Three processes that visit, and when their calls are made."""
+    """Three processes that acquire slots, and the times of their calls."""
 
     def __init__(self, rate: Rate) -> None:
         self.limiters = in_memory()
@@ -68,60 +68,60 @@ class Fleet:
         self.late = min(0.25, 0.04 * rate.seconds)
         self.over = self.limiters.now
 
-    def acquire_update(self, visit: Visit) -> Permit:
+    def acquire_update(self, acquisition: Acquisition) -> Permit:
         """Raises UpstreamRateLimitedError."""
-        gap = visit.gap and visit.gap * self.rate.seconds
+        gap = acquisition.gap and acquisition.gap * self.rate.seconds
         self.limiters.now = (
             max(self.limiters.now, self.over) if gap is None else self.limiters.now + gap
         )
-        patience = visit.patience * self.rate.seconds
-        permit = self.processes[visit.process].acquire(visit.calls, patience=patience)
+        patience = acquisition.patience * self.rate.seconds
+        permit = self.processes[acquisition.process].acquire(acquisition.calls, patience=patience)
         self.over = max(self.over, self.limiters.start_times(permit)[-1] + self.slot)
         return permit
 
-    def arrivals(self, visit: Visit) -> list[float]:
+    def arrivals(self, acquisition: Acquisition) -> list[float]:
         """When its calls reach the upstream, late ones included."""
         try:
-            begins = self.limiters.start_times(self.acquire_update(visit))
+            begins = self.limiters.start_times(self.acquire_update(acquisition))
         except UpstreamRateLimitedError:
             return []
-        return [at + self.late * (visit.late >> index & 1) for index, at in enumerate(begins)]
+        return [at + self.late * (acquisition.late >> index & 1) for index, at in enumerate(begins)]
 
 
 @settings(deadline=None)
-@given(rate=RATES, visits=VISITS)
+@given(rate=RATES, acquisitions=ACQUISITIONS)
 def test_no_window_has_more_calls_than_it_allows_even_when_they_come_late(
-    rate: Rate, visits: list[Visit]
+    rate: Rate, acquisitions: list[Acquisition]
 ) -> None:
     fleet = Fleet(rate)
-    arrivals = sorted(at for visit in visits for at in fleet.arrivals(visit))
+    arrivals = sorted(at for acquisition in acquisitions for at in fleet.arrivals(acquisition))
     too_many = zip(arrivals, arrivals[rate.calls :], strict=False)
     assert all(last - first >= rate.seconds - 1e-6 for first, last in too_many)
 
 
 @settings(deadline=None)
-@given(rate=RATES, visits=VISITS)
-def test_nobody_waits_longer_than_his_patience(rate: Rate, visits: list[Visit]) -> None:
+@given(rate=RATES, acquisitions=ACQUISITIONS)
+def test_nobody_waits_longer_than_his_patience(rate: Rate, acquisitions: list[Acquisition]) -> None:
     fleet = Fleet(rate)
-    for visit in visits:
+    for acquisition in acquisitions:
         with suppress(UpstreamRateLimitedError):
-            permit = fleet.acquire_update(visit)
-            assert 1 <= len(permit.waits) <= visit.calls
-            assert max(permit.waits) <= visit.patience * rate.seconds + 1e-6
+            permit = fleet.acquire_update(acquisition)
+            assert 1 <= len(permit.waits) <= acquisition.calls
+            assert max(permit.waits) <= acquisition.patience * rate.seconds + 1e-6
             assert all(first <= second for first, second in pairwise(permit.waits))
 
 
 @settings(deadline=None)
 @given(rate=st.builds(Rate, st.integers(5, 100), st.integers(5, 120)), calls=st.integers(1, 16))
 def test_a_backlog_uses_the_limit_up(rate: Rate, calls: int) -> None:
-    limiters, made = in_memory(), 0
+    limiters, created = in_memory(), 0
     limiter = limiters.make(rate)
     begin = limiters.now
     while limiters.now < begin + 5 * rate.seconds:
         permit = limiter.acquire(calls, patience=1000)
-        made += len(permit.waits)
+        created += len(permit.waits)
         limiters.now = limiters.start_times(permit)[-1]
-    assert made * rate.seconds / rate.calls >= 0.95 * (limiters.now - begin)
+    assert created * rate.seconds / rate.calls >= 0.95 * (limiters.now - begin)
 
 
 def test_sixteen_calls_after_a_pause_wait_for_nothing() -> None:
@@ -143,17 +143,17 @@ def test_what_a_pause_makes_up_for_is_no_more_than_a_window(one_each: bool) -> N
     limiters = in_memory()
     limiters.make(Rate(10, 60)).acquire(1, patience=0)
     limiters.now += 1000
-    visits = [
+    acquisitions = [
         limiters.make(Rate(10, 60)).acquire(1, patience=0) for _ in range(10 if one_each else 0)
     ]
     if not one_each:
-        visits = [limiters.make(Rate(10, 60)).acquire(16, patience=20)]
-    assert sum(len(visit.waits) for visit in visits) == 10
+        acquisitions = [limiters.make(Rate(10, 60)).acquire(16, patience=20)]
+    assert sum(len(acquisition.waits) for acquisition in acquisitions) == 10
     with pytest.raises(UpstreamRateLimitedError):
         limiters.make(Rate(10, 60)).acquire(1, patience=0)
 
 
-def test_a_caller_gets_as_many_turns_as_his_patience_has() -> None:
+def test_a_caller_gets_as_many_slots_as_fit_its_patience() -> None:
     bounds = RateBounds(rate=STABILITY)
     state = LimiterState(next_slot_at=NOW + 1 * MICROSECONDS)
     count = grantable(state, bounds, 16, now=NOW, latest=NOW + 1 * MICROSECONDS + 3 * bounds.slot)
@@ -171,6 +171,6 @@ def test_without_a_rate_only_a_pause_is_waited_for(next_slot_at: int, count: int
     assert start_times(state, bounds, 2, now=NOW) == (max(next_slot_at, NOW),) * 2
 
 
-def test_places_that_are_taken_leave_fewer_calls_and_dead_ones_do_not() -> None:
+def test_live_leases_reduce_the_calls_and_expired_ones_do_not() -> None:
     state = LimiterState(leases={"a": NOW + 1, "b": NOW})
     assert grantable(state, RateBounds(concurrency=4), 16, now=NOW, latest=NOW) == 3

@@ -1,4 +1,4 @@
-"""A job's way from a door to its end: the functions that it takes, and what each of them calls."""
+"""A job from an entrypoint to its end: the functions that run, and the AWS calls of each."""
 
 import json
 import os
@@ -10,15 +10,16 @@ from typing import Any, Final, NamedTuple
 from urllib.request import urlopen
 
 import botocore.session
+from aws_lambda_powertools.utilities.data_classes.s3_event import S3Message
 
 from benchmarks.aws_server import COUNTS, INBOX_FILE
 from benchmarks.worker import Context, event
 
-DOORS: Final = ("synchronous", "queued", "inbox")
+ENTRYPOINTS: Final = ("synchronous", "queued", "inbox")
 
 
 class Step(NamedTuple):
-    """One function's part: its seconds, and its calls and DynamoDB units by name."""
+    """One function's run: its seconds, and its calls and DynamoDB units by name."""
 
     function: str
     seconds: float
@@ -26,41 +27,41 @@ class Step(NamedTuple):
     units: dict[str, float]
 
 
-def walk(door: str) -> list[Step]:
-    """Take a new job from a door to its end; its message comes even when nothing is left to do.
+def trace(entrypoint: str) -> list[Step]:
+    """Run a new job from an entrypoint to its end; its message is delivered even if it has ended.
 
     Raises RuntimeError when a function fails.
     """
-    if door == "inbox":
+    if entrypoint == "inbox":
         uploaded = _upload()
-        job_id = import_module("functions.inbox.app").upload_from(uploaded).job_id
+        job_id = import_module("functions.inbox.app").upload_from(S3Message(uploaded)).job_id
         first = _step("inbox", {"Records": [{"s3": uploaded}]})
     else:
         request = event(1)
         job_id = request["requestContext"]["requestId"]
-        if door == "queued":
+        if entrypoint == "queued":
             request["headers"]["Prefer"] = "respond-async"
             request["multiValueHeaders"]["Prefer"] = ["respond-async"]
         first = _step("generate", request)
     return [first, _step("worker", message(job_id)), _step("notifications", _change(job_id))]
 
 
-def _step(function: str, told: dict[str, Any]) -> Step:
+def _step(function: str, sent: dict[str, Any]) -> Step:
     handler = import_module(f"functions.{function}.app").handler
     _counted()
     start = perf_counter()
-    answer = handler(told, Context())
+    result = handler(sent, Context())
     seconds = perf_counter() - start
-    failures = (answer or {}).get("batchItemFailures")
-    if failures or (answer or {}).get("statusCode", 200) >= 300:
-        msg = f"{function} failed: {answer}"
+    failures = (result or {}).get("batchItemFailures")
+    if failures or (result or {}).get("statusCode", 200) >= 300:
+        msg = f"{function} failed: {result}"
         raise RuntimeError(msg)
     counted = _counted()
     return Step(function, seconds, counted["calls"], counted["units"])
 
 
 def _counted() -> dict[str, Any]:
-    """What was called since the last time."""
+    """Read the counts of calls since the last reading."""
     with urlopen(os.environ["AWS_ENDPOINT_URL_S3"] + COUNTS) as reply:  # noqa: S310 - loopback
         counted: dict[str, Any] = json.load(reply)
     return counted
@@ -68,12 +69,12 @@ def _counted() -> dict[str, Any]:
 
 def _upload() -> dict[str, Any]:
     file = {"key": "bench/a.json", "size": len(INBOX_FILE), "eTag": "0"}
-    # A later upload each time, as S3 counts them: the same one again would be the same job.
+    # The sequencer of S3 grows, as two equal uploads would be the same job.
     return {"bucket": {"name": "inbox"}, "object": file | {"sequencer": f"{time.time_ns():x}"}}
 
 
 def message(job_id: str) -> dict[str, Any]:
-    """Make the queue's event that brings a job to the worker."""
+    """Make the queue's event that delivers a job to the worker."""
     sent = {"SentTimestamp": str(time.time_ns() // 10**6), "ApproximateReceiveCount": "1"}
     body = json.dumps({"job_id": job_id})
     record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": sent}
@@ -81,18 +82,18 @@ def message(job_id: str) -> dict[str, Any]:
 
 
 def _change(job_id: str) -> dict[str, Any]:
-    """The record of the stream that tells of the job's end."""
+    """Make the stream's event for the job's end."""
     dynamodb: Any = botocore.session.get_session().create_client("dynamodb")
     item = dynamodb.get_item(TableName=os.environ["JOBS_TABLE"], Key={"id": {"S": job_id}})["Item"]
     return {"Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": item, "OldImage": {}}}]}
 
 
-def main(door: str, rounds: str) -> None:
+def main(entrypoint: str, rounds: str) -> None:
     """Print the steps of one job for each round, as lines of JSON."""
-    answers = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the functions' logs
     for _ in range(int(rounds)):
-        print(json.dumps(walk(door)), file=answers, flush=True)
+        print(json.dumps(trace(entrypoint)), file=output, flush=True)
 
 
 if __name__ == "__main__":

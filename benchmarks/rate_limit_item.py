@@ -1,4 +1,4 @@
-"""One item of a DynamoDB table in memory: as much of UpdateItem as the limiters use."""
+"""One item of a DynamoDB table in memory: the part of UpdateItem that the rate limiters use."""
 
 import operator
 import re
@@ -22,14 +22,14 @@ _COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-class GateItem:
-    """A client of a DynamoDB whose one table has one item."""
+class RateLimitItem:
+    """A DynamoDB client whose only table has one item."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        """Whole numbers, and maps of them."""
+        """Integers, and maps of integers."""
         self.writes = 0
-        """Those whose condition did not hold as well: DynamoDB asks as much for them."""
+        """Writes whose condition failed count too: DynamoDB charges the same for them."""
 
     def update_item(
         self,
@@ -39,7 +39,7 @@ class GateItem:
         ExpressionAttributeValues: Mapping[str, Any] | None = None,  # noqa: N803
         **_: object,
     ) -> dict[str, Any]:
-        """Write at once; the reply has the item as it was before.
+        """Write atomically, and return the item as it was before.
 
         Raises ClientError when the condition does not hold, and AttributeError or LookupError for
         an expression that the limiters do not use.
@@ -54,13 +54,13 @@ class GateItem:
         after = deepcopy(self.values)
         for verb, actions in _CLAUSE.findall(UpdateExpression):
             for action in _COMMA.split(actions):
-                holder, name = _place(after, action.split(" ")[0])
+                parent, name = _parent(after, action.split(" ")[0])
                 if verb == "REMOVE":
-                    holder.pop(name, None)
+                    parent.pop(name, None)
                 elif verb == "ADD":
-                    holder[name] = holder.get(name, 0) + given[action.split(" ")[1]]
+                    parent[name] = parent.get(name, 0) + given[action.split(" ")[1]]
                 else:
-                    holder[name] = self._computed(action.partition(" = ")[2], given)
+                    parent[name] = self._computed(action.partition(" = ")[2], given)
         self.values = after
         return {"Attributes": before}
 
@@ -85,12 +85,12 @@ class GateItem:
         return self.values[first] + given[second] if second else deepcopy(given[value])
 
     def _read(self, path: str) -> Any:
-        holder, name = _place(self.values, path)
-        return holder.get(name)
+        parent, name = _parent(self.values, path)
+        return parent.get(name)
 
 
-def _place(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    """The map that a path ends in, and its last name."""
+def _parent(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Return the map that contains the end of a path, and the last name of the path."""
     first, _, name = path.partition(".")
     return (values.get(first, {}), name) if name else (values, first)
 
