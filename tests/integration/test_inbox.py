@@ -17,8 +17,7 @@ from sd3.adapters.dynamodb.token_admin import TokenStore
 from sd3.adapters.dynamodb.tokens import ClientStore
 from sd3.adapters.s3.inbox import InboxFileStore, InboxResultStore
 from sd3.domain.client import READ, SCOPES, Client, ClientLimits
-from sd3.domain.inbox import InboxObject
-from sd3.domain.job import InboxOrigin
+from sd3.domain.inbox import InboxObject, InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
 from tests.support.factories.images import jpeg

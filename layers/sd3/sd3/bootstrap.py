@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
 
 from sd3.adapters.aws import POOL_SIZE, Aws
-from sd3.settings import Settings, UpstreamSettings
+from sd3.settings import Settings
 
 if TYPE_CHECKING:
     from sd3.adapters.dynamodb.jobs import JobStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.s3.images import ImageStore
     from sd3.adapters.s3.uploads import UploadStore
-    from sd3.adapters.secrets import UpstreamKeys
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
     from sd3.services.execution import JobExecutor
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from sd3.services.ports import Clock, Metrics
     from sd3.services.submission import JobSubmission
     from sd3.services.worker import Worker
-    from sd3.upstreams.base import Upstream
-    from sd3.upstreams.dispatch import RateLimitedUpstream
     from sd3.upstreams.fallback import Fallback
-    from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
 
 
 @cache
@@ -220,65 +216,9 @@ def _executor() -> "JobExecutor":
 
 @cache
 def _generator() -> "Fallback":
-    from sd3.upstreams.fallback import Fallback
+    from sd3.upstreams import build_fallback
 
-    return Fallback(make_members=_members)
-
-
-def _members() -> "tuple[RateLimitedUpstream, ...]":
-    from sd3.adapters.secrets import UpstreamKeys
-
-    settings, aws = _settings(), _aws()
-    chosen = settings.upstreams()
-    # Bedrock needs no key, so beside it a plain-text key belongs to the other upstream.
-    keyed = [one.name for one in chosen if one.name != "bedrock" or len(chosen) == 1]
-    keys = UpstreamKeys(
-        partial(getattr, aws, "secrets"),
-        settings.upstream_secret,
-        plain_for=keyed[0] if len(keyed) == 1 else None,
-    )
-    return tuple(_member(one, keys) for one in chosen)
-
-
-def _member(one: UpstreamSettings, keys: "UpstreamKeys") -> "RateLimitedUpstream":
-    from sd3.upstreams import UPSTREAMS
-    from sd3.upstreams.base import UpstreamOptions
-    from sd3.upstreams.dispatch import RateLimitedUpstream
-
-    settings = _settings()
-    if one.name not in UPSTREAMS:
-        msg = f"UPSTREAM names {one.name!r}, which is none of {', '.join(UPSTREAMS)}"
-        raise ValueError(msg)
-    options = UpstreamOptions(
-        base_url=one.url,
-        key=keys.of(one.name),
-        settings=settings,
-        sign=_aws().signer("bedrock", settings.bedrock_region),
-    )
-    return RateLimitedUpstream(
-        settings=one,
-        make=lambda: UPSTREAMS[one.name](options),
-        make_limiter=lambda upstream: _limiter(one, upstream),
-        clock=clock().monotonic,
-        sleep=clock().sleep,
-        jitter=clock().jitter,
-    )
-
-
-def _limiter(one: UpstreamSettings, upstream: "Upstream") -> "SharedRateLimiter":
-    from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
-    from sd3.upstreams.rate_limit.schedule import RateBounds
-    from sd3.upstreams.rate_limit.table import RateLimitTable
-
-    return SharedRateLimiter(
-        RateLimitTable(_aws().dynamodb, _settings().upstreams_table, one.name),
-        bounds=RateBounds(
-            rate=one.rate or upstream.rate,
-            concurrency=one.concurrency,
-            pause_seconds=upstream.pause_seconds,
-        ),
-        clock=time.time,
-    )
+    return build_fallback(_settings(), _aws(), sleep=clock().sleep, jitter=clock().jitter)
 
 
 def _reset_after_restore() -> None:

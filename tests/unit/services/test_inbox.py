@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sd3.domain.client import NO_LIMITS, READ, SCOPES, Client, ClientLimits
-from sd3.domain.inbox import MAX_IMAGE_BYTES, InboxFile, InboxObject, result_key
-from sd3.domain.job import InboxOrigin, JobStatus
+from sd3.domain.inbox import MAX_IMAGE_BYTES, InboxFile, InboxObject, InboxOrigin, result_key
+from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidRequestError, RequestError, StorageError
 from sd3.services.inbox import Inbox

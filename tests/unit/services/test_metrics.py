@@ -8,7 +8,8 @@ import pytest
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.client import ClientLimits, RequestContext
 from sd3.domain.generation import GenerationTask, UpstreamResult
-from sd3.domain.job import ImageRecord, InboxOrigin, Job, JobStatus
+from sd3.domain.inbox import InboxOrigin
+from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     BudgetExceededError,

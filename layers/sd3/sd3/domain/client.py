@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from sd3.errors import ForbiddenError
 
 if TYPE_CHECKING:
-    from sd3.domain.job import InboxOrigin
+    from sd3.domain.inbox import InboxOrigin
 
 GENERATE: Final = "generate"
 """Allows to generate images, and to cancel and delete jobs."""

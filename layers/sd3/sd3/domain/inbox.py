@@ -10,6 +10,7 @@ import pydantic_core
 
 from sd3.domain.image import check_init_image
 from sd3.domain.image_formats import InvalidImageError
+from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, InvalidRequestError
 
@@ -35,6 +36,16 @@ class InboxFile(NamedTuple):
 
     data: bytes
     metadata: Mapping[str, str]
+
+
+class InboxOrigin(Record):
+    """The file in the inbox that a job was made from, and where its answer is written.
+
+    `sequencer` orders the writes of one key, as S3 says; a larger one is later.
+    """
+
+    result_key: str
+    sequencer: str
 
 
 MAX_JSON_BYTES: Final = 6 * 1024 * 1024

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
+from sd3.domain.inbox import InboxOrigin
 from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidTransitionError, Sd3Error
@@ -52,16 +53,6 @@ class ImageRecord(Record):
     bytes: int | None = None
     sha256: str | None = None
     error: JobError | None = None
-
-
-class InboxOrigin(Record):
-    """The file in the inbox that a job was made from, and where its answer is written.
-
-    `sequencer` orders the writes of one key, as S3 says; a larger one is later.
-    """
-
-    result_key: str
-    sequencer: str
 
 
 LEASE_MARGIN_SECONDS: Final = 10

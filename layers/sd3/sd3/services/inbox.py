@@ -9,11 +9,12 @@ from sd3.domain.inbox import (
     MAX_IMAGE_BYTES,
     MAX_JSON_BYTES,
     InboxObject,
+    InboxOrigin,
     field_error,
     request_from,
     result_key,
 )
-from sd3.domain.job import InboxOrigin, JobStatus
+from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     GoneError,

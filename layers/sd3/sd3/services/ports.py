@@ -8,8 +8,8 @@ from sd3.domain.billing import DailyUsage, Quote
 from sd3.domain.client import NO_LIMITS, Client, ClientLimits
 from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
 from sd3.domain.image import Image, Link, UploadForm
-from sd3.domain.inbox import InboxFile, InboxObject
-from sd3.domain.job import IdempotencyRecord, ImageRecord, InboxOrigin, Job, JobStatus
+from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
+from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
 

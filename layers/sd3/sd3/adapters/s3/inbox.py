@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sd3.adapters.aws import storage_errors
-from sd3.domain.inbox import InboxFile, InboxObject
-from sd3.domain.job import InboxOrigin
+from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
 from sd3.errors import NotFoundError, StorageError, TooLargeError
 
 if TYPE_CHECKING:
