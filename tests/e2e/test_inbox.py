@@ -63,7 +63,7 @@ class Folder:
 
 @pytest.fixture
 def folder(stack: Stack) -> Folder:
-    """The folder of a new client."""
+    """Provide the folder of a new client."""
     client_id = f"inbox-{next(_clients)}"
     stack.deployed.issue_token(client_id)
     return Folder(stack, client_id)

@@ -63,7 +63,7 @@ class Uploader:
         )
 
     def generated(self, upload_id: str | None = None, **fields: Any) -> str:
-        """The SHA-256 of the image that was generated."""
+        """Return the SHA-256 of the image that was generated."""
         response = self.generate(upload_id, **fields)
         assert response.status_code == 200, response.text
         return str(response.json()["images"][0]["sha256"])
@@ -116,7 +116,7 @@ def code_of(response: requests.Response) -> tuple[int, str]:
 
 
 def photograph() -> bytes:
-    """An image beyond what a request takes: noise, which no file makes smaller."""
+    """Make an image too large for a request: noise, which does not compress."""
     data = png(1400, 1300)
     assert 5_000_000 < len(data) < 6_000_000
     return data

@@ -14,8 +14,8 @@ GENERATES = ("cancel", "delete")
 def event(name: str, **authorizer: str | None) -> dict[str, Any]:
     """Make a sample event with this authorizer context; None removes a value."""
     sample = load_event(name)
-    told = sample["requestContext"]["authorizer"] | authorizer
-    sample["requestContext"]["authorizer"] = {k: v for k, v in told.items() if v is not None}
+    context = sample["requestContext"]["authorizer"] | authorizer
+    sample["requestContext"]["authorizer"] = {k: v for k, v in context.items() if v is not None}
     return sample
 
 

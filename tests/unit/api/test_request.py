@@ -17,7 +17,7 @@ from sd3.errors import InvalidJsonError, InvalidRequestError
 def request(
     *headers: tuple[str, str], query: tuple[tuple[str, str], ...] = (), **event: Any
 ) -> Request:
-    """An event as the gateway makes it: the last value of each name, and the lists of all."""
+    """Make an event as the gateway makes it: the last value of each name, and the lists of all."""
     lists: dict[str, list[str]] = {}
     for name, text in headers:
         lists.setdefault(name, []).append(text)
@@ -36,7 +36,7 @@ def request(
 
 
 @pytest.mark.parametrize(
-    ("values", "name", "said"),
+    ("values", "name", "content"),
     [
         ([], "wait", None),
         (["respond-async"], "respond-async", ""),
@@ -53,9 +53,9 @@ def request(
     ],
 )
 def test_prefer_is_read_over_all_its_headers(
-    values: list[str], name: str, said: str | None
+    values: list[str], name: str, content: str | None
 ) -> None:
-    assert request(*(("Prefer", value) for value in values)).prefers(name) == said
+    assert request(*(("Prefer", value) for value in values)).prefers(name) == content
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1", 1), ("20", 20), ("05", 5)])

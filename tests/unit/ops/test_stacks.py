@@ -19,7 +19,7 @@ AWS = {
 
 @pytest.fixture(autouse=True)
 def _another_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An account of the user's that must not be touched."""
+    """Provide an account of the user's that must not be touched."""
     config = tmp_path / "config"
     config.write_text("[profile work]\nendpoint_url = http://127.0.0.1:9\nregion = eu-west-1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))

@@ -219,7 +219,7 @@ def _never(*_: object) -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What is really resized, from now on."""
+    """Record the images that are resized from now on."""
     seen: list[tuple[Any, ...]] = []
 
     def count(start: Image, width: int, height: int) -> Image:
