@@ -218,7 +218,7 @@ def test_a_message_delivered_twenty_times_at_once_is_one_call(
     assert (response["status"], job.attempt, len(job.charges), paid) == ("succeeded", 1, 1, 1)
 
 
-def test_the_ledger_is_the_sum_of_the_jobs_whoever_has_died(
+def test_the_ledger_is_the_sum_of_the_jobs_after_any_crash(
     stack: Stack, outcomes: dict[tuple[str, str], Outcome]
 ) -> None:
     jobs = [outcome.job for outcome in outcomes.values()]

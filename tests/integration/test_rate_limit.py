@@ -125,7 +125,7 @@ def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) ->
     assert limiter.acquire(1, patience=20).is_troubled
 
 
-def test_then_one_call_probes_and_its_success_lets_everybody_in(limiters: Limiters) -> None:
+def test_one_call_probes_after_a_pause_and_its_success_ends_it(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS

@@ -26,8 +26,8 @@ class EchoingSd3(MisbehavingServer):
 
     def next_reply(self, received: Received) -> Reply:
         key, body = received.headers["authorization"], received.body.decode()
-        body_of = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
-        return http_reply(self.statuses.pop(0), json.dumps(body_of).encode())
+        error = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
+        return http_reply(self.statuses.pop(0), json.dumps(error).encode())
 
 
 class CanaryClient:
@@ -123,8 +123,8 @@ class CanaryClient:
             key = f"{self.client_id}/{name}.json"
             s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
             responses = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
-            body_of = wait_for(lambda at=responses: _object(s3, *at), what="result")  # type: ignore[misc]
-            yield body_of.get("id") or body_of["request_id"]
+            error = wait_for(lambda at=responses: _object(s3, *at), what="result")  # type: ignore[misc]
+            yield error.get("id") or body_of["request_id"]
 
     def _kept(self, where: str, response: dict[str, Any]) -> dict[str, Any]:
         """Remember the parts of a response that no log may contain: links and images."""

@@ -158,14 +158,14 @@ def test_every_wrong_parameter_of_a_query_is_a_fault(
     ]
 
 
-def authorized(**told: object) -> Request:
+def authorized(**values: object) -> Request:
     """Make the gateway's event of a client with this authorizer context."""
-    authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **told}
+    authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **values}
     return request(requestContext={"requestId": "r", "authorizer": authorizer})
 
 
 @pytest.mark.parametrize(
-    ("told", "scopes"),
+    ("values", "scopes"),
     [
         ({}, SCOPES),
         ({"scopes": ""}, set()),
@@ -173,14 +173,14 @@ def authorized(**told: object) -> Request:
         ({"scopes": "generate read"}, SCOPES),
     ],
 )
-def test_scopes_are_those_of_the_token(told: dict[str, str], scopes: set[str]) -> None:
-    assert authorized(**told).scopes == scopes
+def test_scopes_are_those_of_the_token(values: dict[str, str], scopes: set[str]) -> None:
+    assert authorized(**values).scopes == scopes
 
 
 def test_limits_are_numbers_where_there_are_some() -> None:
     assert authorized().limits == ClientLimits()
-    told = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
-    assert authorized(**told).limits == ClientLimits(5_000_000, 60, 4)
+    values = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
+    assert authorized(**values).limits == ClientLimits(5_000_000, 60, 4)
 
 
 @pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": {}}])

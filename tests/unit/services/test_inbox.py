@@ -166,7 +166,7 @@ def test_an_image_is_generated_over(world: World) -> None:
     assert world.result("acme/inbox/cat.json")["status"] == "queued"
 
 
-def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
+def test_a_single_seed_and_a_prompt_that_looks_like_a_number_have_their_types(
     world: World,
 ) -> None:
     world.drop("acme/cat.png", png(), {"prompt": "42", "seed": "4275432097"})

@@ -129,7 +129,7 @@ def test_jwts_are_looked_at_only_when_there_is_an_issuer(
         assert bool(pattern.fullmatch(header)) == matches
 
 
-def test_a_token_that_ends_is_let_in_for_a_minute_at_most() -> None:
+def test_a_token_that_ends_is_accepted_for_a_minute_at_most() -> None:
     schemes = api_body()["components"]["securitySchemes"]
     authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
     assert authorizer["authorizerResultTtlInSeconds"] == 60

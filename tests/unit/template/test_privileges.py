@@ -161,7 +161,7 @@ def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_erro
     assert len(list(deputies({"Permission": permission}))) == field_errors
 
 
-def test_the_policies_of_buckets_and_queues_allow_nobody_anything() -> None:
+def test_the_policies_of_buckets_and_queues_contain_no_allow() -> None:
     kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
     attached = [policy for kind in kinds for policy in of_type(translated(), kind).values()]
     assert len(attached) == 3
