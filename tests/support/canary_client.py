@@ -123,8 +123,8 @@ class CanaryClient:
             key = f"{self.client_id}/{name}.json"
             s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
             responses = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
-            error = wait_for(lambda at=responses: _object(s3, *at), what="result")  # type: ignore[misc]
-            yield error.get("id") or body_of["request_id"]
+            result = wait_for(lambda at=responses: _object(s3, *at), what="result")  # type: ignore[misc]
+            yield result.get("id") or result["request_id"]
 
     def _kept(self, where: str, response: dict[str, Any]) -> dict[str, Any]:
         """Remember the parts of a response that no log may contain: links and images."""
