@@ -22,7 +22,7 @@ OPTIONS: Final = (
 
 @pytest.fixture(scope="session", autouse=True)
 def chromium() -> str:
-    """The program: CHROMIUM, or the first of the usual names; looked for before all else starts."""
+    """Find the program before the stack starts: CHROMIUM, or the first of the usual names."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.fail(f"none of {', '.join(NAMES)} is installed; CHROMIUM=path names another")
@@ -31,7 +31,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The stack of `make run`, on ports and with state of its own."""
+    """Provide the stack of `make run`, on ports and with state of its own."""
     (ROOT / ".local").mkdir(exist_ok=True)
     state = tmp_path_factory.mktemp("stack")
     with running(state, edge_port=0, model_port=0, report=lambda _: None) as stack:
@@ -68,7 +68,7 @@ class Tab:
 
 @pytest.fixture
 def tab(chromium: str) -> Iterator[Tab]:
-    """A new tab of a browser that was never used."""
+    """Provide a new tab of a browser that was never used."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield Tab(browser.new_page())

@@ -21,7 +21,7 @@ def issuer() -> Iterator[LoopbackIssuer]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, issuer: LoopbackIssuer) -> Iterator[Stack]:
-    """The stack of `make run`, on ports and with state of its own."""
+    """Provide the stack of `make run`, on ports and with state of its own."""
     (ROOT / ".local").mkdir(exist_ok=True)
     state = tmp_path_factory.mktemp("stack")
     jwts = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE}
@@ -38,7 +38,7 @@ def new_token(stack: Stack) -> Callable[[], str]:
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    """A session that no proxy or .netrc of this machine takes part in."""
+    """Provide a session that no proxy or .netrc of this machine takes part in."""
     with requests.Session() as session:
         session.trust_env = False
         yield session
@@ -46,7 +46,7 @@ def http() -> Iterator[requests.Session]:
 
 @pytest.fixture
 def client(http: requests.Session, new_token: Callable[[], str]) -> requests.Session:
-    """A session that sends a new client's token."""
+    """Provide a session that sends a new client's token."""
     http.headers["Authorization"] = f"Bearer {new_token()}"
     return http
 
@@ -62,5 +62,5 @@ def api(stack: Stack, http: requests.Session) -> Api:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The logs are read last: all tests have written to them by then."""
+    """Read the logs last: all tests have written to them by then."""
     items.sort(key=lambda item: item.path.name == "test_logs.py")

@@ -74,7 +74,7 @@ class Scene:
         return [job for job in jobs if job.client_id == self._client_id]
 
     def images(self) -> set[str]:
-        """The keys of all images of this client."""
+        """Return the keys of all images of this client."""
         pages = self._stack.deployed.client("s3").get_paginator("list_objects_v2")
         where = {"Bucket": self._outputs["ImagesBucket"], "Prefix": f"{self._client_id}/"}
         return {

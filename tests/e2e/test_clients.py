@@ -105,7 +105,7 @@ def test_a_wrong_command_fails_and_changes_nothing(
     assert operator.make("clients") == before
 
 
-def test_whoever_signs_in_at_the_issuer_is_a_client(issuer: LoopbackIssuer, api: Api) -> None:
+def test_a_user_of_the_issuer_is_a_client(issuer: LoopbackIssuer, api: Api) -> None:
     generated = api.generate(issuer.token(sub="anna", scope="generate"))
     assert outcome(generated) == (200, None)
     path = f"/jobs/{generated.json()['id']}"

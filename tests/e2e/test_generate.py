@@ -51,7 +51,7 @@ def fetched(image: dict[str, Any]) -> Image.Image:
 
 
 def photograph(*, size: tuple[int, int] = (640, 480), file_format: str = "JPEG") -> bytes:
-    """An image with detail everywhere, as a camera's file would be."""
+    """Make an image with detail everywhere, like a camera's."""
     buffer = io.BytesIO()
     Image.effect_noise(size, 40).convert("RGB").save(buffer, file_format)
     return buffer.getvalue()

@@ -63,7 +63,7 @@ class Folder:
 
 @pytest.fixture
 def folder(stack: Stack) -> Folder:
-    """The folder of a new client."""
+    """Provide the folder of a new client."""
     client_id = f"inbox-{next(_clients)}"
     stack.deployed.issue_token(client_id)
     return Folder(stack, client_id)
@@ -73,7 +73,7 @@ NAMES: Final = ["fox", "a fox + hens", "für Oma 狐", "2026/11/fox", "100%25"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dropped_request_is_generated(folder: Folder, name: str) -> None:
+def test_an_inbox_request_is_generated(folder: Folder, name: str) -> None:
     folder.drop(f"{name}.json", {"prompt": "a fox", "seed": 7, "metadata": {"order": name}})
     result = folder.ended(name)
     assert (result["status"], result["client_id"]) == ("succeeded", folder.client_id)
@@ -83,7 +83,7 @@ def test_a_dropped_request_is_generated(folder: Folder, name: str) -> None:
     assert folder.image(image).format == "JPEG"
 
 
-def test_a_dropped_image_of_10_mb_is_generated_over(folder: Folder) -> None:
+def test_an_inbox_image_of_10_mb_is_used_as_init_image(folder: Folder) -> None:
     data = png(1900, 1800)
     assert len(data) > 10_000_000
     folder.drop("cat.png", data, prompt="a cat", num_images="2", width="1344", height="768")
@@ -97,8 +97,8 @@ def test_an_images_format_follows_from_its_bytes_and_not_its_name(folder: Folder
 
 
 def test_metadata_beyond_ascii_is_read(folder: Folder) -> None:
-    told = base64.b64encode("狐 sketch-unsafe".encode()).decode()
-    folder.drop("cat.png", jpeg(), prompt=f"=?UTF-8?B?{told}?=")
+    encoded = base64.b64encode("狐 sketch-unsafe".encode()).decode()
+    folder.drop("cat.png", jpeg(), prompt=f"=?UTF-8?B?{encoded}?=")
     [image] = folder.ended("cat")["images"]
     assert image["removed_for_safety"] is True  # so its prompt was read
 

@@ -50,7 +50,7 @@ class Client:
         return [(response.status_code, response.json()["code"]) for response in responses]
 
     def running(self) -> str:
-        """The id of its one running job, as soon as there is one."""
+        """Wait for the one running job, and return its id."""
         while True:
             listed = self.call("GET", "/jobs?status=running").json()["jobs"]
             if listed:
@@ -69,7 +69,7 @@ def bob(stack: Stack, new_token: Callable[[], str]) -> Client:
 
 @pytest.fixture
 def idle_worker(stack: Stack) -> Iterator[None]:
-    """Jobs stay queued."""
+    """Disable the worker, so that jobs stay queued."""
     functions = stack.deployed.client("lambda")
     worker = stack.deployed.resource("WorkerFunction")
     sources = functions.list_event_source_mappings(FunctionName=worker)["EventSourceMappings"]
@@ -95,7 +95,7 @@ def upstream_of_generate(stack: Stack, url: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def counted(stack: Stack) -> Iterator[CountingSd3]:
-    """The upstream of generate, which counts calls, and delays one seed until it is released."""
+    """Provide an upstream of generate that counts calls and delays one seed until release."""
     with counting(stack.upstream_url) as server, upstream_of_generate(stack, server.url):
         yield server
 

@@ -107,7 +107,7 @@ class Scene:
         return job_from(item)
 
     def messages(self) -> tuple[int, int]:
-        """How many messages wait, and how many were received and not deleted."""
+        """Count the waiting messages, and those received and not deleted."""
         names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         counts = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=list(names))
         waiting, received = (int(counts["Attributes"][name]) for name in names)
@@ -155,7 +155,7 @@ def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
 
 
 def zipped() -> bytes:
-    """The worker's code, and what kills it."""
+    """Zip the worker's code with the module that kills it."""
     app = (ROOT / "functions/worker/app.py").read_text()
     files = {
         "app.py": app,  # for the worker's own handler, afterwards
@@ -173,7 +173,7 @@ def zipped() -> bytes:
 def outcomes(
     stack: Stack, new_token: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[tuple[str, str], Outcome]]:
-    """What became of the jobs, all of which were in flight at the same time."""
+    """Run all jobs at the same time, and return what became of them."""
     deaths = tmp_path_factory.mktemp("deaths")
     with (
         counting(stack.upstream_url) as server,
@@ -218,7 +218,7 @@ def test_a_message_delivered_twenty_times_at_once_is_one_call(
     assert (response["status"], job.attempt, len(job.charges), paid) == ("succeeded", 1, 1, 1)
 
 
-def test_the_ledger_is_the_sum_of_the_jobs_whoever_has_died(
+def test_the_ledger_is_the_sum_of_the_jobs_after_any_crash(
     stack: Stack, outcomes: dict[tuple[str, str], Outcome]
 ) -> None:
     jobs = [outcome.job for outcome in outcomes.values()]

@@ -38,7 +38,7 @@ class Scene(NamedTuple):
 
 
 def messages(stack: Stack) -> dict[str, list[str]]:
-    """All that every log group holds."""
+    """Return everything that the log groups contain."""
     logs = stack.deployed.client("logs")
     groups = logs.get_paginator("describe_log_groups").paginate()
     names = [group["logGroupName"] for page in groups for group in page["logGroups"]]

@@ -32,7 +32,7 @@ class Listener:
         self._details: dict[str, Any] = {}
 
     def heard(self, client_id: str) -> dict[str, Any]:
-        """The details of a client's events so far, by their jobs."""
+        """Return the details of a client's events so far, by their jobs."""
         while True:
             reply = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
             for message in reply.get("Messages", []):
@@ -43,7 +43,7 @@ class Listener:
                 return {k: v for k, v in self._details.items() if v["client_id"] == client_id}
 
     def hear(self, job: Job) -> Any:
-        """The detail of a job's event, when it has come."""
+        """Wait for the event of a job, and return its detail."""
         look = lambda: self.heard(job.client_id).get(job.id)  # noqa: E731 - one expression
         return wait_for(look, what="event")
 
@@ -54,7 +54,7 @@ def listener(stack: Stack) -> Listener:
 
 
 def new_job(status: JobStatus) -> Job:
-    """A job that no function knows of."""
+    """Make a job that no function has stored."""
     now = datetime.now(UTC)
     return Job(
         id=uuid.uuid4().hex,

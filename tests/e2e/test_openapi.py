@@ -41,14 +41,14 @@ CHECKS: Final = [
 
 @pytest.fixture(scope="session")
 def cases(request: pytest.FixtureRequest) -> int | None:
-    """How many requests each route is to get; None to send the same few every time."""
+    """Return how many requests each route gets; None sends the same few every time."""
     wanted: int | None = request.config.getoption("cases")
     return wanted
 
 
 @pytest.fixture(scope="session")
 def schema(stack: Stack) -> BaseSchema:
-    """The document as it is served."""
+    """Load the document as it is served."""
     with requests.Session() as session:
         session.trust_env = False
         served = session.get(f"{stack.api_url}/openapi.json")
@@ -58,7 +58,7 @@ def schema(stack: Stack) -> BaseSchema:
 
 @pytest.fixture
 def job_ids(stack: Stack, client: requests.Session) -> list[str]:
-    """Two of the client's jobs: one has ended, and one waits, runs or has ended too."""
+    """Provide two of the client's jobs: one has ended, and one waits, runs or has ended too."""
     responses = [
         client.post(
             f"{stack.api_url}/generate/sd3", json={"prompt": "a fox", "steps": 1}, headers=headers

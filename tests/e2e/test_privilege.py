@@ -46,12 +46,12 @@ def names(stack: Stack) -> dict[str, str]:
         for resource in page["StackResourceSummaries"]
     }
     for function in GRANTS:
-        told = client("lambda").get_function_configuration(FunctionName=found[function])
-        found[f"{function}Role"] = told["Role"]
-    told = client("dynamodb").describe_table(TableName=found["JobsTable"])
-    found["JobsTable/stream"] = told["Table"]["LatestStreamArn"]
-    told = client("secretsmanager").describe_secret(SecretId="upstream")
-    return found | {"UpstreamSecretArn": told["ARN"]} | others(client)
+        expected = client("lambda").get_function_configuration(FunctionName=found[function])
+        found[f"{function}Role"] = expected["Role"]
+    expected = client("dynamodb").describe_table(TableName=found["JobsTable"])
+    found["JobsTable/stream"] = expected["Table"]["LatestStreamArn"]
+    expected = client("secretsmanager").describe_secret(SecretId="upstream")
+    return found | {"UpstreamSecretArn": expected["ARN"]} | others(client)
 
 
 def others(client: Clients) -> dict[str, str]:

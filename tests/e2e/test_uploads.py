@@ -63,7 +63,7 @@ class Uploader:
         )
 
     def generated(self, upload_id: str | None = None, **fields: Any) -> str:
-        """The SHA-256 of the image that was generated."""
+        """Return the SHA-256 of the image that was generated."""
         response = self.generate(upload_id, **fields)
         assert response.status_code == 200, response.text
         return str(response.json()["images"][0]["sha256"])
@@ -116,7 +116,7 @@ def code_of(response: requests.Response) -> tuple[int, str]:
 
 
 def photograph() -> bytes:
-    """An image beyond what a request takes: noise, which no file makes smaller."""
+    """Make an image too large for a request: noise, which does not compress."""
     data = png(1400, 1300)
     assert 5_000_000 < len(data) < 6_000_000
     return data
@@ -156,7 +156,7 @@ def test_a_queued_job_is_generated_over_its_upload_too(uploader: Uploader) -> No
     assert image.size == (1024, 1024)
 
 
-def test_a_dropped_request_may_name_an_upload(uploader: Uploader) -> None:
+def test_an_inbox_request_may_name_an_upload(uploader: Uploader) -> None:
     upload_id = uploader.send(png(300, 200))
     s3, outputs = uploader.stack.deployed.client("s3"), uploader.stack.deployed.outputs()
     for name, named in [("good", upload_id), ("bad", "f" * 32)]:
@@ -239,7 +239,7 @@ def test_a_form_takes_up_to_20_mb(uploader: Uploader) -> None:
     assert uploader.generated(uploader.send(data))
 
 
-def test_a_policy_cannot_be_written_anew(uploader: Uploader) -> None:
+def test_a_policy_cannot_be_replaced(uploader: Uploader) -> None:
     form = uploader.form()
     policy = json.loads(base64.b64decode(form["fields"]["policy"]))
     policy["expiration"] = "2099-01-01T00:00:00Z"
@@ -260,7 +260,9 @@ def test_a_form_is_not_taken_late(uploader: Uploader, signer: Any) -> None:
     assert "Policy expired" in wait_for(look, what="end of the form")
 
 
-def test_whoever_signs_forms_may_write_uploads_only(uploader: Uploader, signer: Any) -> None:
+def test_the_function_that_signs_forms_may_write_uploads_only(
+    uploader: Uploader, signer: Any
+) -> None:
     bucket = uploader.stack.deployed.outputs()["ImagesBucket"]
     signer.put_object(Bucket=bucket, Key=f"_uploads/{uploader.client_id}/x", Body=b"x")
     with pytest.raises(ClientError, match="AccessDenied"):

@@ -33,7 +33,7 @@ class Vendors(NamedTuple):
     openai: OpenaiServer
 
     def counts(self) -> tuple[int, ...]:
-        """How often each was called."""
+        """Count the calls to each."""
         return tuple(len(server.calls) for server in self)
 
 
@@ -78,7 +78,7 @@ def deployed(
 
 @pytest.fixture
 def vendors(deployed: tuple[Any, ...], stack: Stack) -> Vendors:
-    """The vendors, of whom nothing is remembered, by themselves or by the service."""
+    """Provide the vendors' servers, with no state left in them or in the service."""
     table = stack.deployed.resource("UpstreamsTable")
     for server, name in zip(deployed, ORDER.split(","), strict=True):
         server.forget()
@@ -93,7 +93,7 @@ def generate(client: requests.Session, stack: Stack, **fields: Any) -> requests.
 
 
 def succeeded(client: requests.Session, stack: Stack, job_id: str) -> dict[str, Any] | None:
-    """The job, once it has succeeded."""
+    """Return the job if it has succeeded."""
     job: dict[str, Any] = client.get(f"{stack.api_url}/jobs/{job_id}", timeout=60).json()
     return job if job["status"] == "succeeded" else None
 

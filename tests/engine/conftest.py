@@ -21,7 +21,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in the layout of a published pipeline."""
+    """Provide a folder in the layout of a published pipeline."""
     silence_libraries()
     folder = tmp_path_factory.mktemp("weights")
     build_pipeline(TINY, device="cpu", dtype=torch.float32).save_pretrained(folder)
@@ -30,7 +30,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_engine(weights: Path) -> Callable[..., DiffusersEngine]:
-    """A function that loads the folder into a new engine."""
+    """Provide a function that loads the folder into a new engine."""
 
     def make(dtype: str = "fp32", **options: Any) -> DiffusersEngine:
         engine = DiffusersEngine(partial(load_pipeline, str(weights), dtype), **options)
@@ -42,7 +42,7 @@ def make_engine(weights: Path) -> Callable[..., DiffusersEngine]:
 
 @pytest.fixture(scope="session")
 def engine(make_engine: Callable[..., DiffusersEngine]) -> Iterator[DiffusersEngine]:
-    """A loaded engine, for the tests that do not change it."""
+    """Provide a loaded engine, for the tests that do not change it."""
     engine = make_engine(max_batch=4)
     yield engine
     engine.close()

@@ -21,7 +21,7 @@ GRADIENT = Image.linear_gradient("L").convert("RGB").resize((1024, 1024))
 
 @pytest.fixture(scope="module")
 def plain(engine: DiffusersEngine) -> list[bytes]:
-    """The pixels of the default request."""
+    """Return the pixels of the default request."""
     return pixels(generate(engine))
 
 

@@ -45,7 +45,7 @@ def program(weights: str, log: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def client(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServerClient]:
-    """A client of the program; after the tests its log must not hold a prompt."""
+    """Provide a client of the program; after the tests its log must not hold a prompt."""
     log = tmp_path_factory.mktemp("program") / "log"
     with program(str(weights), log) as process:
         assert process.stdout

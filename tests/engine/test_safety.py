@@ -22,7 +22,7 @@ RED, BLUE = (Image.new("RGB", (64, 64), colour) for colour in ("red", "blue"))
 
 @pytest.fixture
 def save_checker(tmp_path: Path) -> Callable[[float], str]:
-    """A function that saves a checker with random weights, which removes above `threshold`."""
+    """Provide a function that saves a random checker, which removes images above `threshold`."""
 
     def save(threshold: float) -> str:
         with torch.random.fork_rng():

@@ -13,7 +13,7 @@ from model_server.engines.protocol import EngineLoadError
 
 @pytest.fixture
 def broken(weights: Path, tmp_path: Path) -> Path:
-    """A copy of the weights that a test can break."""
+    """Provide a copy of the weights that a test can break."""
     return shutil.copytree(weights, tmp_path / "broken")
 
 

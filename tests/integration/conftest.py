@@ -46,7 +46,7 @@ ENVIRONMENT = {
 
 
 def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
-    """An index of the jobs table, as the template has it."""
+    """Make an index of the jobs table, as the template has it."""
     return {
         "IndexName": name,
         "KeySchema": [
@@ -58,7 +58,7 @@ def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
 
 
 def make_jobs_tables(aws: Aws, number: str = "") -> None:
-    """The tables of jobs and of their clients' usage, as the template has them."""
+    """Return the tables of jobs and of their clients' usage, as the template has them."""
     aws.dynamodb.create_table(
         TableName=f"jobs{number}",
         BillingMode="PAY_PER_REQUEST",
@@ -93,7 +93,7 @@ def loader() -> Loader:
 
 
 def one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method, for one thread at a time.
+    """Wrap a method so that one thread at a time runs it.
 
     When a transaction fails, moto puts the whole table back, and so undoes what others wrote.
     """
@@ -115,7 +115,7 @@ def deployer() -> Aws:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Iterator[Aws]:
-    """What the template deploys, on moto, with clients to look at it."""
+    """Provide what the template deploys, on moto, and clients for it."""
     monkeypatch.setattr("botocore.session.create_loader", lambda _path: loader)
     monkeypatch.setattr(DynamoHandler, "call_action", one_at_a_time(DynamoHandler.call_action))
     for name, value in ENVIRONMENT.items():
@@ -141,7 +141,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
 
 @pytest.fixture
 def upstream(monkeypatch: pytest.MonkeyPatch) -> FakeUpstream:
-    """The upstream that the functions call."""
+    """Provide the upstream that the functions call."""
     fake = FakeUpstream()
     clock = bootstrap.clock()._replace(sleep=lambda _: None)
     monkeypatch.setattr(bootstrap, "clock", lambda: clock)
@@ -171,7 +171,7 @@ class Functions:
 
 
 def with_all_headers(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with each header of `headers` in `multiValueHeaders` too, as the gateway has it."""
+    """Add each header of `headers` to the event's `multiValueHeaders`, as the gateway does."""
     lists = event["multiValueHeaders"] or {}
     complete = {
         name: lists[name] if value in lists.get(name, []) else [value]
@@ -181,7 +181,7 @@ def with_all_headers(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def lambda_context(seconds: float) -> SimpleNamespace:
-    """What Lambda hands a function that has so many seconds left."""
+    """Make the context of a function that has so many seconds left."""
     return SimpleNamespace(
         function_name="sd3",
         memory_limit_in_mb=512,
@@ -209,7 +209,7 @@ def functions(aws: Aws, upstream: FakeUpstream) -> Iterator[Functions]:
 
 
 def load_event(name: str, **body: Any) -> dict[str, Any]:
-    """A sample event of events/, its JSON body updated by `body`."""
+    """Make a sample event of events/, its JSON body updated by `body`."""
     event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
     if body:
         event["body"] = json.dumps(json.loads(event["body"]) | body)

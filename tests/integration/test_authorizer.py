@@ -55,7 +55,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenStore]:
 
 @pytest.fixture
 def signing(store: TokenStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackIssuer]:
-    """An issuer whose JWTs are taken."""
+    """Provide an issuer whose JWTs are accepted."""
     with LoopbackIssuer() as server:
         monkeypatch.setenv("JWT_ISSUER", server.url)
         monkeypatch.setenv("JWT_AUDIENCE", AUDIENCE)

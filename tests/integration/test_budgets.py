@@ -16,15 +16,15 @@ from tests.support.fakes.ports import FakeUpstream
 def request_with_limits(
     *, job_id: str, budget: int | None = None, rate: int | None = None, **body: Any
 ) -> Any:
-    """A request of a client with these limits; its image takes 30 000 micro-dollars."""
+    """Make a request of a client with these limits; its image costs 30 000 micro-dollars."""
     return limited(load_event("generate", **body), budget, rate, job_id=job_id)
 
 
 def limited(event: dict[str, Any], budget: int | None, rate: int | None, *, job_id: str) -> Any:
-    told = {"client_id": "demo", "scopes": "generate read"}
+    values = {"client_id": "demo", "scopes": "generate read"}
     limits = {"daily_budget_micros": budget, "requests_per_minute": rate}
-    told |= {name: str(limit) for name, limit in limits.items() if limit is not None}
-    event["requestContext"] |= {"authorizer": told, "requestId": job_id}
+    values |= {name: str(limit) for name, limit in limits.items() if limit is not None}
+    event["requestContext"] |= {"authorizer": values, "requestId": job_id}
     return event
 
 
@@ -37,11 +37,11 @@ def today(functions: Functions, budget: int | None = None) -> dict[str, Any]:
 
 
 def messages(aws: Aws) -> int:
-    told: Any = aws.sqs.get_queue_attributes(
+    values: Any = aws.sqs.get_queue_attributes(
         QueueUrl=ENVIRONMENT["QUEUE_URL"], AttributeNames=["All"]
     )
     kinds = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
-    return sum(int(told["Attributes"][kind]) for kind in kinds)
+    return sum(int(values["Attributes"][kind]) for kind in kinds)
 
 
 def test_what_exceeds_the_budget_is_a_402_and_changes_nothing(

@@ -20,7 +20,7 @@ URL = "https://api.example.com/v1/generate/sd3"
 
 
 def event(request_id: str = "job-1", *, body: Any = None, **headers: str) -> dict[str, Any]:
-    """The sample request with other headers (`_` for `-`)."""
+    """Return the sample request with other headers (`_` for `-`)."""
     sample = load_event("generate", **(body or {}))
     sample["requestContext"]["requestId"] = request_id
     sample["headers"] |= {name.replace("_", "-"): text for name, text in headers.items()}
@@ -32,7 +32,7 @@ def job_event(job_id: str) -> dict[str, Any]:
 
 
 def messages(aws: Aws) -> list[str]:
-    """What a worker would get at once."""
+    """Return the messages that a worker would receive at once."""
     url = aws.sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
     received = aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [message["Body"] for message in received.get("Messages", [])]

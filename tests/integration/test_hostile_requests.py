@@ -173,7 +173,7 @@ def test_texts_of_any_characters_are_stored_and_returned(
 
 
 def lines(text: str) -> list[dict[str, Any]]:
-    """A log's lines, each of which has to be JSON."""
+    """Parse a log's lines, each of which must be JSON."""
     return [json.loads(line) for line in text.splitlines()]
 
 

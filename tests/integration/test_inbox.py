@@ -31,7 +31,7 @@ NAME: Final = "für Oma+Opa"
 
 @pytest.fixture
 def inbox(aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
-    """The inbox's bucket, the clients' table, and the client acme."""
+    """Provide the inbox's bucket, the clients' table, and the client acme."""
     monkeypatch.setenv("CLIENTS_TABLE", "clients")
     aws.s3.create_bucket(
         Bucket=INBOX, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
@@ -58,7 +58,7 @@ def inbox(aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def dropped(aws: Aws, data: bytes, *, ending: str = "json", **metadata: str) -> dict[str, Any]:
-    """The sample event, about a file that is there."""
+    """Make the sample event of an existing file."""
     event = load_event("inbox")
     put = aws.s3.put_object(Bucket=INBOX, Key=f"acme/{NAME}.{ending}", Body=data, Metadata=metadata)
     file = event["Records"][0]["s3"]["object"]
@@ -85,9 +85,9 @@ def messages(aws: Aws) -> list[Any]:
 def test_a_request_from_the_inbox_is_queued_and_gets_a_result(inbox: Aws) -> None:
     receive(dropped(inbox, b'{"prompt": "a fox"}'))
     [job_id] = messages(inbox)
-    told = result(inbox)
-    assert (told["id"], told["client_id"], told["status"]) == (job_id, "acme", "queued")
-    assert "fox" not in json.dumps(told)
+    content = result(inbox)
+    assert (content["id"], content["client_id"], content["status"]) == (job_id, "acme", "queued")
+    assert "fox" not in json.dumps(content)
 
 
 def test_the_same_event_twice_is_one_job(inbox: Aws) -> None:
@@ -107,8 +107,11 @@ def test_an_image_from_the_inbox_is_stored_for_its_job(inbox: Aws) -> None:
 
 def test_an_invalid_file_gets_its_error_as_result(inbox: Aws) -> None:
     receive(dropped(inbox, b'{"prompt": "a fox", "nonsense": 1}'))
-    told = result(inbox)
-    assert (told["code"], told["detail"][0]["loc"]) == ("validation_error", ["body", "nonsense"])
+    content = result(inbox)
+    assert (content["code"], content["detail"][0]["loc"]) == (
+        "validation_error",
+        ["body", "nonsense"],
+    )
     assert not messages(inbox)
 
 

@@ -34,7 +34,7 @@ def filled(store: JobStore) -> None:
 
 
 def paged(store: JobStore, **query: Any) -> list[str]:
-    """Each page's ids, until there are no more."""
+    """Return each page's ids, until there are no more."""
     pages, after = [], None
     while True:
         page = store.page("ann", **everything(after=after, **query))

@@ -111,7 +111,7 @@ def test_a_deleted_job_is_gone_for_a_day_for_its_client_only(store: JobStore) ->
 def take(
     store: JobStore, taker: Job, *, of: str = "hash", old: str | None = None
 ) -> IdempotencyRecord | None:
-    """The record of who has the key; None when the taker got it."""
+    """Store a job with a key; return the key's earlier record, or None."""
     found = store.create_once(taker, "key", fingerprint=of, instead_of=old)
     return found if isinstance(found, IdempotencyRecord) else None
 

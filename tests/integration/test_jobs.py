@@ -15,7 +15,7 @@ ROUTES = ["job", "cancel", "delete", "image"]
 
 
 def event(name: str, *, client_id: str = "demo", **headers: str) -> dict[str, Any]:
-    """A sample event with other headers (`_` for `-`), or of another client."""
+    """Make a sample event with other headers (`_` for `-`), or of another client."""
     sample = load_event(name)
     sample["requestContext"]["authorizer"]["client_id"] = client_id
     sample["headers"] |= {name.replace("_", "-"): text for name, text in headers.items()}

@@ -153,7 +153,7 @@ class Histories(RuleBasedStateMachine):
             self.deleted.append(stored)
 
     def read_by_somebody(self, data: Any, *, late: bool) -> Job:
-        """A job as it is, or as somebody who comes late has seen it."""
+        """Choose a job as it is, or as a stale reader has seen it."""
         versions = self.seen[data.draw(st.sampled_from(sorted(self.seen)))]
         return data.draw(st.sampled_from(versions)) if late else versions[-1]
 

@@ -19,7 +19,7 @@ from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import NOON
 
 DONE: Final[dict[str, Any]] = {"batchItemFailures": []}
-ANSWER: Final = "acme/inbox/für Oma+Opa.json"
+RESULT_KEY: Final = "acme/inbox/für Oma+Opa.json"
 
 Received = Callable[[], list[dict[str, Any]]]
 
@@ -52,7 +52,7 @@ def the_job() -> Job:
 def change(
     number: int, *, old: dict[str, Any] | None = None, new: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A record of the stream."""
+    """Make a record of the stream."""
     record: dict[str, Any] = deepcopy(load_event("notifications")["Records"][0])
     stream = record["dynamodb"]
     del stream["OldImage"], stream["NewImage"]
@@ -109,7 +109,7 @@ def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -
         "metadata": {"order": "7"},
         "error": None,
     }
-    response = json.loads(aws.s3.get_object(Bucket="images", Key=ANSWER)["Body"].read())
+    response = json.loads(aws.s3.get_object(Bucket="images", Key=RESULT_KEY)["Body"].read())
     assert response["images"][0].pop("url") == f"s3://images/{key}"
     assert response == detail
 

@@ -38,7 +38,7 @@ def limiters(aws: Aws) -> Limiters:
 
 @pytest.fixture
 def writes(aws: Aws) -> list[str]:
-    """The calls to DynamoDB, those that fail included."""
+    """Record the calls to DynamoDB, those that fail included."""
     seen: list[str] = []
 
     def note(event_name: str, **_: object) -> None:
@@ -84,14 +84,18 @@ def test_a_caller_without_time_for_all_slots_gets_those_left_and_then_none(
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"), [(30, 30), (None, 60), (2 * MAX_PAUSE_SECONDS, MAX_PAUSE_SECONDS)]
+    ("retry_after_seconds", "seconds"),
+    [(30, 30), (None, 60), (2 * MAX_PAUSE_SECONDS, MAX_PAUSE_SECONDS)],
 )
 @pytest.mark.parametrize("rate", [STABILITY, None])
 def test_a_429_to_one_holds_the_others_back(
-    limiters: Limiters, rate: Any, asked: float | None, seconds: float
+    limiters: Limiters, rate: Any, retry_after_seconds: float | None, seconds: float
 ) -> None:
     one, other = (limiters.make(rate, pause_seconds=60) for _ in range(2))
-    one.release(one.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=asked)])
+    one.release(
+        one.acquire(1, patience=20),
+        [UpstreamThrottledError("429", retry_after=retry_after_seconds)],
+    )
     assert seconds_until_retry(other, patience=0) == pytest.approx(seconds)
     assert seconds_until_retry(one, patience=0) == pytest.approx(seconds)
     assert other.acquire(1, patience=seconds).waits == pytest.approx((seconds,))
@@ -121,7 +125,7 @@ def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) ->
     assert limiter.acquire(1, patience=20).is_troubled
 
 
-def test_then_one_call_probes_and_its_success_lets_everybody_in(limiters: Limiters) -> None:
+def test_one_call_probes_after_a_pause_and_its_success_ends_it(limiters: Limiters) -> None:
     one, other = limiters.make(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS

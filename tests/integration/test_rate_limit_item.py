@@ -32,8 +32,8 @@ class Both:
 
     def update_item(self, **arguments: Any) -> dict[str, Any]:
         replies = [self._respond(one, arguments) for one in (self.client, self.simulated)]
-        told = [(isinstance(reply, ClientError), self._item(reply)) for reply in replies]
-        assert told[0] == told[1]
+        outcomes = [(isinstance(reply, ClientError), self._item(reply)) for reply in replies]
+        assert outcomes[0] == outcomes[1]
         if isinstance(replies[0], ClientError):
             raise replies[0]
         return replies[0]

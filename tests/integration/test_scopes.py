@@ -14,8 +14,8 @@ GENERATES = ("cancel", "delete")
 def event(name: str, **authorizer: str | None) -> dict[str, Any]:
     """Make a sample event with this authorizer context; None removes a value."""
     sample = load_event(name)
-    told = sample["requestContext"]["authorizer"] | authorizer
-    sample["requestContext"]["authorizer"] = {k: v for k, v in told.items() if v is not None}
+    context = sample["requestContext"]["authorizer"] | authorizer
+    sample["requestContext"]["authorizer"] = {k: v for k, v in context.items() if v is not None}
     return sample
 
 
@@ -43,7 +43,7 @@ def test_every_route_names_the_scope_that_it_needs(
         assert functions.jobs(event(name, scopes=needs))["statusCode"] != 403
 
 
-def test_a_client_whom_an_older_authorizer_let_in_may_do_all(functions: Functions) -> None:
+def test_a_client_of_an_older_authorizer_has_all_scopes(functions: Functions) -> None:
     assert functions.generate(event("generate", scopes=None, max_images=None))["statusCode"] == 200
     assert functions.jobs(event("job", scopes=None))["statusCode"] == 200
 

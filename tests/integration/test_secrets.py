@@ -48,7 +48,7 @@ def test_a_secret_is_read_once(secret: Secret) -> None:
     assert (key.read(), key.read(), secret.reads) == ("secret", "secret", 1)
 
 
-def test_a_plain_secret_is_nobody_elses(secret: Secret) -> None:
+def test_a_plain_secret_is_used_for_no_other_upstream(secret: Secret) -> None:
     keys = secret.keys(plain_for="stability")
     assert (keys.of("stability").read(), keys.of("bedrock").read()) == ("secret", "")
 

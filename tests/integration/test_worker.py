@@ -24,7 +24,7 @@ Receive = Callable[[], dict[str, Any]]
 
 @pytest.fixture
 def received(aws: Aws) -> Receive:
-    """The event of the queue's next message, as the sample has it."""
+    """Make the event of the queue's next message, like the sample."""
 
     def receive() -> dict[str, Any]:
         event = load_event("worker")
@@ -50,7 +50,7 @@ def left(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def queued(functions: Functions) -> str:
-    """The id of a new job that waits."""
+    """Store a new queued job and return its id."""
     event = load_event("generate")
     event["headers"]["Prefer"] = "respond-async"
     response = functions.generate(event)

@@ -26,8 +26,8 @@ class EchoingSd3(MisbehavingServer):
 
     def next_reply(self, received: Received) -> Reply:
         key, body = received.headers["authorization"], received.body.decode()
-        told = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
-        return http_reply(self.statuses.pop(0), json.dumps(told).encode())
+        error = {"name": key, "code": key.split()[-1], "message": body, "detail": body}
+        return http_reply(self.statuses.pop(0), json.dumps(error).encode())
 
 
 class CanaryClient:
@@ -54,11 +54,11 @@ class CanaryClient:
             "steps": 2,
         }
         key = {"Idempotency-Key": self.canaries.word(f"{where}'s Idempotency-Key")}
-        answered = self.call("POST", "/generate/sd3", json=body, headers=key | headers)
-        return self._kept(where, answered)
+        response = self.call("POST", "/generate/sd3", json=body, headers=key | headers)
+        return self._kept(where, response)
 
     def redirected(self, job_id: str) -> None:
-        """The stable address of an image, and the link that it leads to."""
+        """Follow the stable address of an image to its link."""
         url = self.call("GET", f"/jobs/{job_id}/images/0")["url"]
         self._keep_link("redirect", url)
         with requests.Session() as session:
@@ -67,12 +67,14 @@ class CanaryClient:
 
     def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Return the JSON of a response; a redirect is not followed, its address is in `url`."""
-        answered = self.http.request(
+        response = self.http.request(
             method, self.stack.api_url + path, timeout=60, allow_redirects=False, **options
         )
-        address = answered.headers.get("Location")
-        said: dict[str, Any] = {"url": address} if answered.status_code == 302 else answered.json()
-        return said
+        address = response.headers.get("Location")
+        content: dict[str, Any] = (
+            {"url": address} if response.status_code == 302 else response.json()
+        )
+        return content
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Requests that come to nothing."""
@@ -99,7 +101,7 @@ class CanaryClient:
             self.call("GET", "/jobs", headers={"Authorization": f"Bearer {token}"})
 
     def uploaded(self) -> None:
-        """A form for an image, and the image."""
+        """Get a form for an image, and upload the image."""
         form = self.call("POST", "/uploads", json={"content_type": "image/jpeg"})
         for name in ("policy", "x-amz-signature", "x-amz-security-token"):
             if name in form["fields"]:
@@ -121,15 +123,15 @@ class CanaryClient:
             key = f"{self.client_id}/{name}.json"
             s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
             responses = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
-            told = wait_for(lambda at=responses: _object(s3, *at), what="answer")  # type: ignore[misc]
-            yield told.get("id") or told["request_id"]
+            result = wait_for(lambda at=responses: _object(s3, *at), what="result")  # type: ignore[misc]
+            yield result.get("id") or result["request_id"]
 
-    def _kept(self, where: str, answered: dict[str, Any]) -> dict[str, Any]:
+    def _kept(self, where: str, response: dict[str, Any]) -> dict[str, Any]:
         """Remember the parts of a response that no log may contain: links and images."""
-        for image in answered.get("images", []):
+        for image in response.get("images", []):
             self._keep_link(where, image["url"])
             self.canaries.keep(f"{where}'s image", image["image_b64"][1000:1100])
-        return answered
+        return response
 
     def _keep_link(self, where: str, url: str) -> None:
         query = parse_qs(urlsplit(url).query)

@@ -16,14 +16,14 @@ class Operator:
     def __init__(self, stack: Stack) -> None:
         self._env = bare(os.environ) | stack.aws
 
-    def make(self, target: str, **said: str) -> list[str]:
-        """The lines that a command prints that works."""
-        done = self.run(target, **said)
+    def make(self, target: str, **options: str) -> list[str]:
+        """Run a command that must succeed, and return the lines that it prints."""
+        done = self.run(target, **options)
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
-    def run(self, target: str, **said: str) -> subprocess.CompletedProcess[str]:
-        arguments = [f"{name}={text}" for name, text in said.items()]
+    def run(self, target: str, **options: str) -> subprocess.CompletedProcess[str]:
+        arguments = [f"{name}={text}" for name, text in options.items()]
         return subprocess.run(  # noqa: S603 - as a user runs it
             ["make", "-s", target, "STACK=sd3", *arguments],  # noqa: S607
             cwd=ROOT,
@@ -33,8 +33,8 @@ class Operator:
             text=True,
         )
 
-    def token(self, client: str, **said: str) -> str:
-        return self.make("token", CLIENT=client, **said)[-1]
+    def token(self, client: str, **options: str) -> str:
+        return self.make("token", CLIENT=client, **options)[-1]
 
 
 class Api:
@@ -47,9 +47,9 @@ class Api:
         return self._http.get(f"{self._url}{path}", headers=_bearer(token))
 
     def generate(self, token: str, *, prefer: str | None = None, **body: Any) -> requests.Response:
-        said = {"prompt": "a fox", **body}
+        options = {"prompt": "a fox", **body}
         headers = _bearer(token) | ({"Prefer": prefer} if prefer else {})
-        return self._http.post(f"{self._url}/generate/sd3", json=said, headers=headers)
+        return self._http.post(f"{self._url}/generate/sd3", json=options, headers=headers)
 
     def post(self, token: str, path: str) -> requests.Response:
         return self._http.post(f"{self._url}{path}", headers=_bearer(token))

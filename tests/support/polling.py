@@ -11,7 +11,7 @@ _POLL_SECONDS: Final = 0.2
 
 
 def wait_for(look: Callable[[], Found | None], *, what: str) -> Found:
-    """What `look` finds, as soon as it finds something."""
+    """Poll `look`, and return the first result that is not empty."""
     until = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < until:
         if found := look():

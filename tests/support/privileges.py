@@ -81,6 +81,6 @@ GRANTS: Final[dict[str, Grants]] = {
 
 
 def may(function: str, action: str, resource: str) -> bool:
-    """Whether the table allows a function an action on one resource."""
+    """Return whether the table allows a function an action on one resource."""
     grants = LOGS | GRANTS[function]
     return any(action in grants[name] for name in grants if fnmatchcase(resource, name))

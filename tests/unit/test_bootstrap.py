@@ -37,7 +37,7 @@ def test_restored_processes_generate_different_numbers() -> None:
 
 
 def signature(client: Any) -> str:
-    """The Authorization header of a call that goes nowhere."""
+    """Return the Authorization header of a call that goes nowhere."""
     sent: list[AWSPreparedRequest] = []
 
     def response(request: AWSPreparedRequest, **_: Any) -> AWSResponse:

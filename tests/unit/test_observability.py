@@ -14,7 +14,7 @@ from tests.support.factories.lambda_context import lambda_context
 
 @pytest.fixture(autouse=True)
 def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process of a function, as the template makes it."""
+    """Set the environment of a function's process."""
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "sd3")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "sd3")
     logger.cache_clear()

@@ -28,11 +28,11 @@ class Canaries:
         return self.keep(where, f'fox {token_hex(12)}"}}\n{{"é": "{token_hex(12)}')
 
     def word(self, where: str) -> str:
-        """A text that a header, a URL or a name may have."""
+        """Make a text that is valid in a header, a URL or a name."""
         return self.keep(where, f"fox-{token_hex(12)}")
 
     def keep(self, where: str, text: str) -> str:
-        """A text that is what it is, such as a token."""
+        """Remember a given text, such as a token."""
         self.said[where] = text
         return text
 
@@ -44,7 +44,7 @@ class Canaries:
 
 
 def forms(text: str) -> Iterator[str]:
-    """The parts of a text by which it is known as it is, in JSON, in a URL and in base64.
+    """Return the text as it is, in JSON, in a URL and in base64, in searchable parts.
 
     JSON and URLs leave letters and digits alone, so that its long words are enough. In base64 a
     word looks in three ways, by where it begins, but for the letters that it shares.

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 
 def lambda_context(*, seconds: float = 300) -> SimpleNamespace:
-    """A context of a function that lives for so many seconds."""
+    """Make the context of a function that has so many seconds left."""
     return SimpleNamespace(
         function_name="sd3-Function",
         memory_limit_in_mb=512,

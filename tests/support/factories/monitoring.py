@@ -7,18 +7,18 @@ from tests.support.factories.template import Resources, of_type, references, sou
 
 
 def alarms() -> Resources:
-    """The alarms by their names."""
+    """Return the alarms by their names."""
     return of_type(source("monitoring.yaml")["Resources"], "AWS::CloudWatch::Alarm")
 
 
 def given() -> dict[str, Any]:
-    """What template.yaml gives to the parameters of monitoring.yaml."""
+    """Return what template.yaml gives to the parameters of monitoring.yaml."""
     parameters: dict[str, Any] = source()["Resources"]["Monitoring"]["Properties"]["Parameters"]
     return parameters
 
 
 def watched_resources() -> Iterator[str]:
-    """The resources of template.yaml that some alarm watches."""
+    """Yield the resources of template.yaml that some alarm watches."""
     for alarm in alarms().values():
         for parameter in references(alarm["Properties"]["Dimensions"]):
             yield from references(given()[parameter])

@@ -35,7 +35,7 @@ class Attempt(NamedTuple):
 
     @property
     def call(self) -> tuple[str, str]:
-        """The service and the operation."""
+        """Return the service and the operation."""
         service, _, operation = self.action.partition(":")
         return OWN_NAME.get(self.action, (service, operation))
 
@@ -155,7 +155,7 @@ def on_functions(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 
 def on_the_rest(names: Mapping[str, str]) -> Iterator[Attempt]:
-    """Events, logs, models, and the stack itself."""
+    """Make the calls to events, logs, models, and the stack itself."""
     for bus, name in (("event-bus/default", "default"), ("event-bus/another", "another")):
         entry = {"Source": "probe", "DetailType": "probe", "Detail": "{}", "EventBusName": name}
         yield Attempt("events:PutEvents", bus, {"Entries": [entry]})
@@ -177,6 +177,6 @@ def on_the_rest(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 
 def attempts(names: Mapping[str, str]) -> list[Attempt]:
-    """All of them; `names` has the physical names of the resources."""
+    """Make all calls; `names` has the physical names of the resources."""
     parts = (on_tables, on_buckets, on_queues, on_secrets, on_functions, on_the_rest)
     return [attempt for part in parts for attempt in part(names)]

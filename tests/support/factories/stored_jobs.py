@@ -8,7 +8,7 @@ from tests.support.fakes.ports import NOON
 
 
 def job(job_id: str = "j", **changes: Any) -> Job:
-    """A job whose second attempt runs, with a lease until noon."""
+    """Make a job whose second attempt runs, with a lease until noon."""
     return Job.model_validate(
         {
             "id": job_id,

@@ -97,7 +97,7 @@ def resolved(value: Any, holding: set[str]) -> Any:
 
 
 def references(value: Any) -> Iterator[str]:
-    """The logical ids and parameters that `value` refers to."""
+    """Yield the logical ids and parameters that `value` refers to."""
     if isinstance(value, list):
         for item in value:
             yield from references(item)

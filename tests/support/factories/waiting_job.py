@@ -57,7 +57,7 @@ class World:
 
 
 def taken(*, seconds: float = 60, **values: Any) -> dict[str, Any]:
-    """What a job is updated by to be in an attempt since noon."""
+    """Make the changes of a job that puts it in an attempt since noon."""
     lease = NOON + timedelta(seconds=seconds + 10)
     quote = Quote(upstream="fake", micros=30_000)
     return {

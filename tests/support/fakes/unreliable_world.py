@@ -84,7 +84,7 @@ class WatchedJobs(FakeJobs):
         return stored
 
     def sums(self) -> dict[tuple[str, str], UsageEntry]:
-        """What the ledger should have, by the jobs, those that were deleted included."""
+        """Compute the ledger from the jobs, deleted ones included."""
         sums: dict[tuple[str, str], UsageEntry] = {}
         for job in [*self.items.values(), *self.deleted.values()]:
             day = (job.client_id, day_of(job.created_at))

@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def counting(upstream_url: str) -> Iterator[CountingSd3]:
-    """The proxy, until the `with` block ends."""
+    """Run the proxy until the `with` block ends."""
     with CountingSd3(upstream_url) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         try:

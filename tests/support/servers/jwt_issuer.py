@@ -31,7 +31,7 @@ def ec_key() -> ec.EllipticCurvePrivateKey:
 
 
 def jwk(kid: str, key: Key, **more: Any) -> dict[str, Any]:
-    """The public half of a key, as it is published."""
+    """Return the public half of a key, as it is published."""
     if isinstance(key, rsa.RSAPrivateKey):
         return RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, **more}
     return ECAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": kid, **more}

@@ -24,7 +24,7 @@ class Received(NamedTuple):
 
     @property
     def json(self) -> Any:
-        """The body, read as JSON."""
+        """Parse the body as JSON."""
         return json.loads(self.body)
 
 
@@ -62,7 +62,7 @@ def http_reply(
 
 
 def head(status: int, **headers: str | None) -> bytes:
-    """A status line and headers, with the empty line that ends them."""
+    """Make a status line and headers, with the empty line that ends them."""
     usual: dict[str, str | None] = {
         "date": formatdate(0, usegmt=True),
         "content_type": "application/json",
@@ -86,7 +86,7 @@ def raw(data: bytes) -> Reply:
 
 
 def dripping(data: bytes, *, seconds: float = 0.05, at_once: int = 0) -> Reply:
-    """The first `at_once` bytes, and then one byte every so many seconds."""
+    """Send the first `at_once` bytes, and then one byte every so many seconds."""
 
     def reply(wire: Wire) -> bool:
         wire.send(data[:at_once])
@@ -106,7 +106,7 @@ def silent(wire: Wire) -> bool:
 
 
 def chunked(pieces: Iterable[bytes], *, whole: bool = True) -> Reply:
-    """A 200 of unknown length; if not `whole`, without its end."""
+    """Send a 200 of unknown length; without its end if not `whole`."""
     sent = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     return raw(head(200, transfer_encoding="chunked") + sent + (b"0\r\n\r\n" if whole else b""))
 

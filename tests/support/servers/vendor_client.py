@@ -27,7 +27,7 @@ class Facing:
 
     def __init__(self, vendor: Vendor, http: HttpSession, url: str, key: FakeKey) -> None:
         self.upstream = vendor.make(url, key, http)
-        self.paced = RateLimitedUpstream(
+        self.limited = RateLimitedUpstream(
             settings=UpstreamSettings(name=vendor.name),
             make=lambda: self.upstream,
             make_limiter=lambda _: UnlimitedRateLimiter(),
@@ -39,15 +39,15 @@ class Facing:
     def calls(self, *, seconds: float = 30, **options: Any) -> Calls:
         """Generate an image for each seed, so many seconds before the deadline."""
         task = make_task(prompt=PROMPT, deadline=time.monotonic() + seconds, **options)
-        return self.paced.generate(task, tries=1)
+        return self.limited.generate(task, tries=1)
 
     def generate(self, **options: Any) -> list[Result]:
-        """What became of each image, in order."""
+        """Return the result of each image, in order."""
         results = self.calls(**options).results
         return [results[index] for index in range(len(results))]
 
     def generated(self, **options: Any) -> GeneratedImage:
-        """The one image that is generated."""
+        """Return the one image that is generated."""
         (result,) = self.generate(**options)
         assert isinstance(result, GeneratedImage), result
         return result

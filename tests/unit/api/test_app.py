@@ -25,7 +25,7 @@ def _settings_read_anew() -> Iterator[None]:
 
 
 def job_event(**changes: Any) -> Event:
-    """The sample event of GET /jobs/{id}."""
+    """Return the sample event of GET /jobs/{id}."""
     event: Event = json.loads(JOB.read_text())
     return event | changes
 
@@ -102,7 +102,7 @@ def test_what_is_no_route_is_a_404_in_the_documented_shape(changes: Event) -> No
 
 
 @pytest.mark.parametrize(
-    ("allowed", "origin", "answered"),
+    ("allowed", "origin", "allowed_origin"),
     [
         ("*", "https://a.example.com", "*"),
         ("https://a.example.com", "https://a.example.com", "https://a.example.com"),
@@ -122,7 +122,11 @@ def test_what_is_no_route_is_a_404_in_the_documented_shape(changes: Event) -> No
 )
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_a_page_may_read_responses_if_its_origin_is_allowed(
-    monkeypatch: pytest.MonkeyPatch, method: str, allowed: str, origin: str, answered: str | None
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    allowed: str,
+    origin: str,
+    allowed_origin: str | None,
 ) -> None:
     monkeypatch.setenv("ALLOWED_ORIGINS", allowed)
     event = job_event(httpMethod=method)
@@ -131,11 +135,11 @@ def test_a_page_may_read_responses_if_its_origin_is_allowed(
     headers.pop("Content-Type", None)
     assert headers == (
         {
-            "Access-Control-Allow-Origin": [answered],
+            "Access-Control-Allow-Origin": [allowed_origin],
             "Access-Control-Expose-Headers": [EXPOSED],
             "Vary": ["Origin"],
         }
-        if answered
+        if allowed_origin
         else {}
     )
 

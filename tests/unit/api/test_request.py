@@ -17,7 +17,7 @@ from sd3.errors import InvalidJsonError, InvalidRequestError
 def request(
     *headers: tuple[str, str], query: tuple[tuple[str, str], ...] = (), **event: Any
 ) -> Request:
-    """An event as the gateway makes it: the last value of each name, and the lists of all."""
+    """Make an event as the gateway makes it: the last value of each name, and the lists of all."""
     lists: dict[str, list[str]] = {}
     for name, text in headers:
         lists.setdefault(name, []).append(text)
@@ -36,7 +36,7 @@ def request(
 
 
 @pytest.mark.parametrize(
-    ("values", "name", "said"),
+    ("values", "name", "content"),
     [
         ([], "wait", None),
         (["respond-async"], "respond-async", ""),
@@ -53,9 +53,9 @@ def request(
     ],
 )
 def test_prefer_is_read_over_all_its_headers(
-    values: list[str], name: str, said: str | None
+    values: list[str], name: str, content: str | None
 ) -> None:
-    assert request(*(("Prefer", value) for value in values)).prefers(name) == said
+    assert request(*(("Prefer", value) for value in values)).prefers(name) == content
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1", 1), ("20", 20), ("05", 5)])
@@ -158,14 +158,14 @@ def test_every_wrong_parameter_of_a_query_is_a_fault(
     ]
 
 
-def authorized(**told: object) -> Request:
+def authorized(**values: object) -> Request:
     """Make the gateway's event of a client with this authorizer context."""
-    authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **told}
+    authorizer = {"principalId": "demo", "client_id": "demo", "integrationLatency": 12, **values}
     return request(requestContext={"requestId": "r", "authorizer": authorizer})
 
 
 @pytest.mark.parametrize(
-    ("told", "scopes"),
+    ("values", "scopes"),
     [
         ({}, SCOPES),
         ({"scopes": ""}, set()),
@@ -173,14 +173,14 @@ def authorized(**told: object) -> Request:
         ({"scopes": "generate read"}, SCOPES),
     ],
 )
-def test_scopes_are_those_of_the_token(told: dict[str, str], scopes: set[str]) -> None:
-    assert authorized(**told).scopes == scopes
+def test_scopes_are_those_of_the_token(values: dict[str, str], scopes: set[str]) -> None:
+    assert authorized(**values).scopes == scopes
 
 
 def test_limits_are_numbers_where_there_are_some() -> None:
     assert authorized().limits == ClientLimits()
-    told = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
-    assert authorized(**told).limits == ClientLimits(5_000_000, 60, 4)
+    values = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
+    assert authorized(**values).limits == ClientLimits(5_000_000, 60, 4)
 
 
 @pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": {}}])

@@ -36,7 +36,7 @@ def issuer() -> Iterator[LoopbackIssuer]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
-    """A clock of ours and of PyJWT's cache."""
+    """Provide a clock of ours and of PyJWT's cache."""
     clock = FakeTime()
     for module in ("jwt.api_jwk", "jwt.jwk_set_cache"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=clock.clock))

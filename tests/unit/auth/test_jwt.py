@@ -31,12 +31,12 @@ def segment(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def test_an_rs256_token_is_let_in(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:
+def test_an_rs256_token_is_accepted(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:
     name = client_id_of(issuer.url, "user|7")
     assert verifier.find(issuer.token()) == Client(name, name, SCOPES, ClientLimits())
 
 
-def test_an_es256_token_is_let_in(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:
+def test_an_es256_token_is_accepted(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:
     assert verifier.find(issuer.token(ec_key(), algorithm="ES256", header={"kid": "e1"}))
 
 

@@ -78,9 +78,9 @@ def test_pipelined_requests_get_responses_in_order() -> None:
             sock.sendall(post % (b"/a", b"1") + post % (b"/b", b"2"))
             sock.shutdown(socket.SHUT_WR)
             with sock.makefile("rb") as stream:
-                said = stream.read()
-    assert said.endswith(b"/b2")
-    assert b"/a1HTTP/1.1 200 OK" in said
+                received = stream.read()
+    assert received.endswith(b"/b2")
+    assert b"/a1HTTP/1.1 200 OK" in received
 
 
 def test_a_body_is_passed_on_for_a_post_and_discarded_for_a_put() -> None:

@@ -15,7 +15,7 @@ def test_an_aim_is_the_largest_ratio_that_is_good_enough(
     assert Row("own time", ours, 100.0, "ms", aim).verdict == verdict
 
 
-def test_a_line_stands_under_the_head() -> None:
+def test_a_line_fits_under_the_head() -> None:
     text = line(Row("own time", 50.0, 100.0, "ms", 0.5))
     assert text.split() == ["own", "time", "50.0", "100.0", "ms", "0.50", "<=", "0.50", "met"]
     assert text.index("<= 0.50") + len("<= 0.50") == len(HEAD)

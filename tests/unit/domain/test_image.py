@@ -218,7 +218,7 @@ print(peak / before)
 
 
 def growth(*images: bytes) -> float:
-    """How often the first image's peak of memory the others need, in a process of their own."""
+    """Measure the peak of memory for the images in a process, as a multiple of the first's."""
     command = [sys.executable, "-c", MEASURE, *(str(len(data)) for data in images)]
     ran = subprocess.run(  # noqa: S603
         command, input=b"".join(images), cwd=PACKAGE, capture_output=True, check=True

@@ -38,7 +38,7 @@ LEADS_TO: Final = {
 
 
 def job(status: JobStatus) -> Job:
-    """A job in a state, as its own methods lead there."""
+    """Make a job in a state, by its own methods."""
     queued = Job(
         id="job-1",
         client_id="ann",
@@ -82,15 +82,15 @@ def test_a_change_leads_on_from_its_states_only(method: str, status: JobStatus) 
 
 def test_the_docstring_has_the_table_of_the_code() -> None:
     rows = [line.split() for line in (Job.__doc__ or "").splitlines()]
-    told = {
+    documented = {
         (words[0], JobStatus(word.strip(",")))
         for words in rows
         if words and words[0] in TRANSITIONS
         for word in words[1:-1]
         if word.strip(",") in set(JobStatus) and (words[0], JobStatus(word.strip(","))) in LEADS_TO
     }
-    assert told == set(LEADS_TO)
-    assert {(name, one) for name, states in TRANSITIONS.items() for one in states} == told
+    assert documented == set(LEADS_TO)
+    assert {(name, one) for name, states in TRANSITIONS.items() for one in states} == documented
 
 
 def test_an_attempt_has_a_number_a_lease_and_a_quote() -> None:

@@ -160,7 +160,7 @@ class FakeWorker:
             raise RuntimeError
 
     def start(self) -> list[Path]:
-        """The folders of its layers, in their order."""
+        """Start the worker, and return the folders of its layers, in their order."""
         self._spawn()
         assert self.started_with["Layers"] == []
         variables = self.started_with["Environment"]["Variables"]
@@ -182,7 +182,7 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[FakeWorker]:
 
 
 def zipped(name: str) -> bytes:
-    """A layer with one file."""
+    """Make a layer with one file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, "")

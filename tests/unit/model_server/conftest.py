@@ -11,14 +11,14 @@ from tests.support.servers.model_server import ModelServerClient, run_model_serv
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[ModelServerClient]:
-    """A client of a server with default settings."""
+    """Provide a client of a server with default settings."""
     with run_model_server() as client:
         yield client
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> PausableEngine:
-    """The engine that a server with the setting engine="pausable" runs."""
+    """Provide the engine that a server with the setting engine="pausable" runs."""
     engine = PausableEngine()
     monkeypatch.setitem(ENGINES, "pausable", lambda _: engine)
     return engine

@@ -140,7 +140,7 @@ def test_wrong_arguments_do_nothing(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["token", "x"], "no token was issued"),
         (["clients"], "not listed"),
@@ -152,10 +152,10 @@ def test_a_failure_is_reported(
     store: FakeStore,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    said: str,
+    message: str,
     error: Exception,
 ) -> None:
     store.error = error
     assert command.main([*arguments, "--stack", ""]) == 1
     printed = capsys.readouterr()
-    assert (printed.out, printed.err) == ("", f"{said}: {error}\n")
+    assert (printed.out, printed.err) == ("", f"{message}: {error}\n")

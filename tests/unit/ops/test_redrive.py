@@ -25,7 +25,7 @@ def test_an_invalid_time_is_rejected(times: list[str]) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def calls_to_redrive(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     calls: list[dict[str, Any]] = []
 
     def fake(_deployed: object, **times: Any) -> int:
@@ -38,11 +38,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def test_the_jobs_are_counted(
-    asked: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    calls_to_redrive: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert redrive.main(["2026-11-23", "2026-11-24T12:00", "--stack", ""]) == 0
     assert capsys.readouterr().out == "3 jobs put back\n"
-    [times] = asked
+    [times] = calls_to_redrive
     assert times["since"] == datetime(2026, 11, 23, tzinfo=UTC)
     assert times["until"] == datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ AWS = {
 
 @pytest.fixture(autouse=True)
 def _another_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An account of the user's that must not be touched."""
+    """Provide an account of the user's that must not be touched."""
     config = tmp_path / "config"
     config.write_text("[profile work]\nendpoint_url = http://127.0.0.1:9\nregion = eu-west-1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
@@ -36,7 +36,7 @@ def test_the_embedded_stack_is_free_of_the_users_account() -> None:
     assert client._request_signer._credentials.access_key == "local"
 
 
-def test_without_a_name_the_running_stack_is_meant(tmp_path: Path) -> None:
+def test_a_stack_without_a_name_is_the_running_one(tmp_path: Path) -> None:
     write_env(tmp_path / "env", AWS)
     client = find_stack("", env=tmp_path / "env").client("s3")
     assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
@@ -47,7 +47,7 @@ def test_without_a_running_stack_the_error_names_it(tmp_path: Path) -> None:
         find_stack(None, env=tmp_path / "env")
 
 
-def test_with_a_name_the_users_own_account_is_meant() -> None:
+def test_a_stack_with_a_name_is_in_the_users_own_account() -> None:
     assert find_stack("prod").client("s3").meta.region_name == "eu-west-1"
 
 

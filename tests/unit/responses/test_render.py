@@ -43,7 +43,7 @@ def forged(*values: Any) -> str:
 
 
 def mark(client_id: str) -> str:
-    """What a cursor of this client begins with; anybody can find it out."""
+    """Return the public start of a client's cursors."""
     cursor = cursor_from(POSITION, client_id=client_id) or ""
     return str(json.loads(base64.urlsafe_b64decode(cursor))[0])
 

@@ -61,7 +61,7 @@ class World:
         return self.jobs.items["job-1"]
 
     def generated(self) -> Job:
-        """The job with its images stored, and nothing written yet."""
+        """Return the job with its images stored, and nothing written yet."""
         return self.executor.execute(self.job, None, until=1060).job
 
 

@@ -166,7 +166,7 @@ def test_an_image_is_generated_over(world: World) -> None:
     assert world.result("acme/inbox/cat.json")["status"] == "queued"
 
 
-def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
+def test_a_single_seed_and_a_prompt_that_looks_like_a_number_have_their_types(
     world: World,
 ) -> None:
     world.drop("acme/cat.png", png(), {"prompt": "42", "seed": "4275432097"})
@@ -174,7 +174,7 @@ def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
 
 
 @pytest.mark.parametrize(
-    ("told", "meant"),
+    ("encoded", "meant"),
     [
         ("=?UTF-8?Q?ein_F=C3=BCchslein?=", "ein Füchslein"),
         ("=?UTF-8?B?54uQ?= =?UTF-8?B?54uQ?=", "狐狐"),
@@ -183,15 +183,15 @@ def test_one_seed_and_a_prompt_that_looks_like_a_number_are_what_they_should_be(
     ],
 )
 def test_metadata_that_is_not_ascii_is_decoded_as_s3_encodes_it(
-    world: World, told: str, meant: str
+    world: World, encoded: str, meant: str
 ) -> None:
-    world.drop("acme/cat.png", png(), {"prompt": told})
+    world.drop("acme/cat.png", png(), {"prompt": encoded})
     assert world.request().prompt == meant
 
 
-@pytest.mark.parametrize("told", ["=?UTF-8?Q?=FF?=", "=?martian?Q?x?=", "=?UTF-8?B?a?="])
-def test_metadata_of_no_encoding_is_a_fault(world: World, told: str) -> None:
-    world.drop("acme/cat.png", png(), {"prompt": told})
+@pytest.mark.parametrize("encoded", ["=?UTF-8?Q?=FF?=", "=?martian?Q?x?=", "=?UTF-8?B?a?="])
+def test_metadata_of_no_encoding_is_a_fault(world: World, encoded: str) -> None:
+    world.drop("acme/cat.png", png(), {"prompt": encoded})
     [field_error] = world.result("acme/inbox/cat.json")["detail"]
     assert (field_error["loc"], field_error["type"]) == (["body", "prompt"], "encoding")
 

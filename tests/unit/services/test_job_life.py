@@ -101,12 +101,12 @@ class JobLife(RuleBasedStateMachine):
         self.world.put_back(self.data.draw(st.sampled_from(failed)))
 
     def under_way(self, jobs: Container[str]) -> st.SearchStrategy[str]:
-        """The jobs that others are in the midst of: where it hurts."""
+        """Choose among the jobs that other actors are changing."""
         job_ids = [job_id for job_id in self.world.acting if job_id in jobs]
         return st.sampled_from(job_ids) if job_ids else st.nothing()
 
     def receive(self, event: str) -> None:
-        """A message, also one that another worker has: SQS delivers at least once."""
+        """Receive a message, possibly one that another worker has: SQS delivers at least once."""
         newest_first = self.world.messages[::-1]
         message = self.data.draw(st.just(newest_first[0]) | st.sampled_from(newest_first))
         if event == "deliver":
@@ -115,7 +115,7 @@ class JobLife(RuleBasedStateMachine):
             self.world.give_up(message)
 
     def is_timed_out(self, job_id: str) -> bool:
-        """Whether Lambda has ended the function that was to write this job."""
+        """Return whether Lambda has ended the function that was to write this job."""
         late = self.world.clock.slept > self.ends_at[job_id]
         return late and job_id not in self.world.jobs.items
 
@@ -170,7 +170,7 @@ class JobLife(RuleBasedStateMachine):
         assert self.world.jobs.ledger == self.world.jobs.sums()
 
     def teardown(self) -> None:
-        """From here on nothing fails: what is left in the queue brings every job to its end."""
+        """Run the queue without faults, which brings every job to its end."""
         self.data = None
         world = self.world
         deliveries: Counter[int] = Counter()
@@ -190,7 +190,7 @@ class JobLife(RuleBasedStateMachine):
         self.check_ends()
 
     def lacks_its_image(self, job_id: str) -> bool:
-        """Whether a job was put back of which a delete, before it failed, took the init image."""
+        """Return whether a failed delete removed the init image of a job that was redriven."""
         job = self.world.jobs.items[job_id]
         return job.redriven_at is not None and job.init_image_key not in self.world.images.objects
 

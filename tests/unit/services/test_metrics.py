@@ -113,7 +113,7 @@ def test_a_jobs_wait_in_the_queue_is_measured_at_its_first_attempt_only() -> Non
     assert world.metrics.of("QueueWaitMs") == [(7000, {})]
 
 
-def test_a_redriven_jobs_wait_is_measured_anew() -> None:
+def test_a_redriven_jobs_wait_is_measured_from_the_redrive() -> None:
     world = World(status=JobStatus.FAILED, attempt=3)
     world.clock.advance(3600)
     world.jobs.save(world.job.redrive(now=NOON + timedelta(seconds=3600)))

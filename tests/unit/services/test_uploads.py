@@ -23,14 +23,14 @@ def from_upload(**values: Any) -> Any:
 
 
 def world_with(data: bytes, *, client_id: str = "ann") -> World:
-    """A world in which a client has sent this at noon, which is now."""
+    """Make a world in which a client has uploaded this now."""
     world = World()
     world.uploads.sent[client_id, UPLOAD_ID] = data, NOON
     return world
 
 
 def rejected(world: World, *, key: str | None = None) -> FieldError:
-    """The one field_error of a request that starts from the upload; nothing was changed for it."""
+    """Return the one error of a request with the upload, and check that nothing was changed."""
     with pytest.raises(InvalidRequestError) as caught:
         world.submit(from_upload(), caller(key=key))
     assert not world.jobs.items

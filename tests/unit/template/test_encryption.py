@@ -11,7 +11,7 @@ KEYS = pytest.mark.parametrize("holding", [set(), {"HasKmsKey"}], ids=["no key",
 
 
 def resources_storing(kind: str, holding: set[str]) -> list[Any]:
-    """The properties of all resources of a kind, where these conditions hold."""
+    """Return the properties of all resources of a kind, where these conditions hold."""
     found = [resolved(r["Properties"], holding) for r in of_type(translated(), kind).values()]
     assert found
     return found

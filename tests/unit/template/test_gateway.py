@@ -35,7 +35,7 @@ GATEWAY_RESPONSES: Final = {
 
 
 def in_effect(kind: str) -> dict[str, Any]:
-    """The response of a type. One that is not set is that of its default, with its status."""
+    """Return the response of a type, or of its default with its status."""
     responses = api_body()["x-amazon-apigateway-gateway-responses"]
     own_status, _, _ = GATEWAY_RESPONSES[kind]
     response: dict[str, Any] = responses.get(kind, responses[f"DEFAULT_{own_status // 100}XX"])
@@ -97,7 +97,7 @@ def test_every_route_requires_a_token_but_those_that_describe_the_service() -> N
 
 
 def validation(expression: dict[str, Any], *, has_issuer: bool) -> re.Pattern[str]:
-    """What a token must look like, with an issuer of JWTs or without."""
+    """Return the pattern of a token, with an issuer of JWTs or without."""
     condition, with_issuer, without = expression["Fn::If"]
     assert condition == "HasJwtIssuer"
     return re.compile(with_issuer if has_issuer else without)
@@ -129,7 +129,7 @@ def test_jwts_are_looked_at_only_when_there_is_an_issuer(
         assert bool(pattern.fullmatch(header)) == matches
 
 
-def test_a_token_that_ends_is_let_in_for_a_minute_at_most() -> None:
+def test_a_token_that_ends_is_accepted_for_a_minute_at_most() -> None:
     schemes = api_body()["components"]["securitySchemes"]
     authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
     assert authorizer["authorizerResultTtlInSeconds"] == 60

@@ -38,8 +38,8 @@ def test_an_alarm_goes_to_the_topic_if_there_is_one() -> None:
     assert alarms()
     for alarm in alarms().values():
         properties = alarm["Properties"]
-        told = resolved(properties, {"HasAlarmTopic"})["AlarmActions"]
-        assert told == [{"Ref": "AlarmTopicArn"}]
+        actions = resolved(properties, {"HasAlarmTopic"})["AlarmActions"]
+        assert actions == [{"Ref": "AlarmTopicArn"}]
         assert "AlarmActions" not in resolved(properties, set())
 
 

@@ -28,14 +28,14 @@ def listed(value: Any) -> list[Any]:
 
 
 def policies(function: str, holding: set[str]) -> Iterator[dict[str, Any]]:
-    """The statements of a function's own policies, where these conditions hold."""
+    """Yield the statements of a function's own policies, where these conditions hold."""
     role = resolved(translated()[f"{function}Role"]["Properties"], holding)
     for policy in role["Policies"]:
         yield from policy["PolicyDocument"]["Statement"]
 
 
 def named(resource: Any) -> str:
-    """A policy's resource, as tests/support/privileges.py names it."""
+    """Make a policy's resource, as tests/support/privileges.py names it."""
     match resource:
         case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
             return str(name)
@@ -49,7 +49,7 @@ def named(resource: Any) -> str:
 
 
 def grants(function: str, holding: set[str]) -> Grants:
-    """All that a function's own policies allow it."""
+    """Return all that a function's own policies allow it."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for statement in policies(function, holding):
         if statement["Effect"] == "Allow":
@@ -161,7 +161,7 @@ def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_erro
     assert len(list(deputies({"Permission": permission}))) == field_errors
 
 
-def test_the_policies_of_buckets_and_queues_allow_nobody_anything() -> None:
+def test_the_policies_of_buckets_and_queues_contain_no_allow() -> None:
     kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
     attached = [policy for kind in kinds for policy in of_type(translated(), kind).values()]
     assert len(attached) == 3

@@ -8,7 +8,7 @@ from tests.support.factories.template import Resources, of_type, references, sou
 
 
 def mappings(resources: Resources, kind: str) -> Resources:
-    """The event sources that read a resource of `kind`."""
+    """Return the event sources that read a resource of `kind`."""
     return {
         name: mapping
         for name, mapping in of_type(resources, "AWS::Lambda::EventSourceMapping").items()

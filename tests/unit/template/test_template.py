@@ -34,7 +34,7 @@ OF_ONE_OWNER = re.compile(r"(\$\{\w+\.Arn\}|arn:\$\{AWS::Partition\}:s3:::[^*/]+
 
 
 def cycle_free(resources: Resources) -> list[str]:
-    """The resources in an order of creation; raises CycleError when there is none."""
+    """Return the resources in an order of creation; raises CycleError when there is none."""
     graph = {}
     for name, resource in resources.items():
         after = resource.get("DependsOn", [])
@@ -80,7 +80,7 @@ def test_layers_are_attached_for_all_functions_at_once() -> None:
 
 
 def too_wide(statement: dict[str, Any]) -> bool:
-    """Whether an Allow names all of a service's actions, or resources of no one in particular."""
+    """Return whether an Allow names all actions of a service, or no particular resource."""
     if statement["Effect"] != "Allow" or "sts:AssumeRole" in str(statement["Action"]):
         return False
     actions, resources = (

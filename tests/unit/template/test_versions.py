@@ -20,7 +20,7 @@ ALIASES: Final = {f"{name}Aliaslive" for name in CALLED}
 
 
 def uris(value: Any) -> Iterator[Any]:
-    """What the gateway calls, for routes and for tokens."""
+    """Return what the gateway calls, for routes and for tokens."""
     if isinstance(value, dict):
         yield from (value[key] for key in ("uri", "authorizerUri") if key in value)
         value = list(value.values())
@@ -30,7 +30,7 @@ def uris(value: Any) -> Iterator[Any]:
 
 
 def versions(resources: Resources) -> dict[str, str]:
-    """The logical id of the version that each alias stands for. A new id is a new version."""
+    """Return the logical id of each alias's version. A new id is a new version."""
     found = {}
     for name, alias in of_type(resources, "AWS::Lambda::Alias").items():
         [version] = set(references(alias["Properties"]["FunctionVersion"]))
@@ -39,7 +39,7 @@ def versions(resources: Resources) -> dict[str, str]:
 
 
 def used_parameters() -> set[str]:
-    """The parameters that reach the functions themselves, and not only their roles."""
+    """Return the parameters that reach the functions themselves, and not only their roles."""
     aliased = [translated()[name]["Properties"] for name in CALLED]
     return set(references(aliased)) & set(source()["Parameters"])
 
@@ -55,7 +55,7 @@ def listed(value: Any) -> list[Any]:
 
 
 def within(text: str, variables: list[Any]) -> set[str]:
-    """The resources in the text of an Fn::Sub and its variables, without these themselves."""
+    """Return the resources in an Fn::Sub's text and variables, without the variables."""
     own = {name for each in variables for name in each}
     found = set(references([{"Fn::Sub": text}, *variables])) - own
     return {name for name in found if name in translated()}

@@ -45,8 +45,8 @@ def test_a_vulnerability_fails_and_is_named(
     reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(reports, SAFE, VULNERABLE, options=("--unasked", "warn")) == 1
-    told = "vulnerable: dev.txt: requests 2.30.0: PYSEC-2023-74, fixed by 2.31.0\n"
-    assert capsys.readouterr().err == told
+    expected = "vulnerable: dev.txt: requests 2.30.0: PYSEC-2023-74, fixed by 2.31.0\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(("options", "status"), [((), 1), (("--unasked", "warn"), 0)])
@@ -77,7 +77,7 @@ NPM_ADVISORY = {"source": 1, "url": "https://example.com/advisories/GHSA-1"}
 
 
 @pytest.mark.parametrize(
-    ("report", "status", "told"),
+    ("report", "status", "expected"),
     [
         ({"vulnerabilities": {}}, 0, ""),
         (
@@ -103,7 +103,7 @@ def test_npms_packages_are_audited_too(
     capsys: pytest.CaptureFixture[str],
     report: dict[str, Any],
     status: int,
-    told: str,
+    expected: str,
 ) -> None:
     program, lock = reports / "npm", reports / "package-lock.json"
     program.write_text(f"#!/bin/sh\necho '{json.dumps(report)}'\nexit 1\n")
@@ -111,4 +111,4 @@ def test_npms_packages_are_audited_too(
     monkeypatch.setattr(audit, "NPM", program)
     lock.write_text(json.dumps(NPM_LOCK))
     assert main([str(lock)]) == status
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == expected

@@ -21,7 +21,7 @@ NPM_LOCK = {
 
 @pytest.fixture
 def layer(tmp_path: Path) -> Path:
-    """A layer with one package in it."""
+    """Provide a layer with one package in it."""
     installed = tmp_path / "layer/typing_extensions-4.16.0.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Name: typing_extensions\nVersion: 4.16.0\n")

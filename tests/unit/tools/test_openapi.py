@@ -125,7 +125,7 @@ def test_its_request_is_the_one_that_is_taken(
 
 
 def examples(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Every example of a body, with its schema."""
+    """Yield every example of a body, with its schema."""
     responses = [*document["components"]["responses"].values()]
     for _, _, operation in operations(document):
         responses += [

@@ -56,7 +56,7 @@ def server() -> Iterator[BedrockServer]:
 
 @pytest.fixture
 def facing(face: Face, server: BedrockServer) -> Facing:
-    """The upstream in front of it."""
+    """Provide the upstream in front of it."""
     return face(BEDROCK, server.url)
 
 
@@ -129,10 +129,10 @@ def sent_by_botocore(url: str, body: bytes, *, model_id: str = MODEL_ID) -> Any:
         config=Config(retries={"total_max_attempts": 1}),
     )
     with closing(client):
-        answered = client.invoke_model(
+        response = client.invoke_model(
             modelId=model_id, body=body, contentType="application/json", accept="application/json"
         )
-        with answered["body"] as stream:
+        with response["body"] as stream:
             return json.loads(stream.read())
 
 

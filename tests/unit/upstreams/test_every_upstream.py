@@ -56,14 +56,14 @@ result_from_images = pytest.mark.parametrize(
 
 @pytest.fixture(params=VENDORS, ids=NAMES)
 def vendor(request: pytest.FixtureRequest) -> Vendor:
-    """Each upstream in slot."""
+    """Provide each upstream in turn."""
     chosen: Vendor = request.param
     return chosen
 
 
 @pytest.fixture
 def server(vendor: Vendor) -> Iterator[VendorServer]:
-    """Its vendor's server."""
+    """Provide the server of the vendor."""
     with vendor.serve() as started:
         yield started
 
@@ -168,7 +168,7 @@ def test_images_that_are_all_filtered_are_no_error_and_are_paid(
     calls = facing.calls(seeds=[7, 8])
     assert [generated(result).image for result in calls.results.values()] == [None, None]
     request = GenerateRequest(prompt=PROMPT)
-    (charge,) = facing.paced.charges(calls, request)
+    (charge,) = facing.limited.charges(calls, request)
     assert charge.outcome is ChargeOutcome.CHARGED
     assert charge.micros == 2 * facing.upstream.price(request)
 
@@ -192,7 +192,7 @@ def test_slow_upstream_is_a_timeout_of_unknown_outcome(
     facing = face(vendor, server.url)
     calls = facing.calls(seconds=0.3)
     assert type(error(calls.results[0])) is UpstreamTimeoutError
-    (charge,) = facing.paced.charges(calls, GenerateRequest(prompt=PROMPT))
+    (charge,) = facing.limited.charges(calls, GenerateRequest(prompt=PROMPT))
     assert charge.outcome is ChargeOutcome.UNKNOWN
 
 

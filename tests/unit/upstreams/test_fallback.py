@@ -262,7 +262,7 @@ def test_upstream_that_can_never_generate_a_request_is_passed_over() -> None:
     assert chain.generate().images[0].upstream == "first"
 
 
-def test_last_that_can_is_tried_again_whoever_stands_behind_it() -> None:
+def test_the_last_upstream_that_supports_the_request_is_retried() -> None:
     chain = Chain(failing(BUSY), ScriptedUpstream("second", generates_from_images=False))
     chain.generate(init_image=sample_image())
     assert chain.calls == [[7, 7, 7], []]
@@ -275,7 +275,7 @@ def test_a_request_that_no_upstream_supports_any_more_is_rejected() -> None:
     assert (result.charges, result.images) == ((), ())
 
 
-def test_request_is_checked_only_for_what_nobody_can_generate() -> None:
+def test_a_request_is_rejected_only_if_no_upstream_supports_it() -> None:
     request = GenerateRequest(prompt="a fox", init_image=None)
     Chain(ScriptedUpstream("first", field_error="steps"), second()).fallback.check(request)
     with pytest.raises(InvalidRequestError) as caught:
@@ -307,7 +307,7 @@ def test_quote_is_the_dearest_upstream_that_can_for_every_image() -> None:
     assert priced.quote(request, has_image=False) == Quote(upstream="cheap", micros=200)
 
 
-def test_quote_of_what_nobody_can_generate_is_there_all_the_same() -> None:
+def test_a_request_that_no_upstream_supports_still_has_a_quote() -> None:
     fallback = Chain(ScriptedUpstream("only", micros=10, field_error="steps")).fallback
     request = GenerateRequest(prompt="a fox")
     assert fallback.quote(request, has_image=False) == Quote(upstream="only", micros=10)

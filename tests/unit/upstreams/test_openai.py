@@ -21,14 +21,14 @@ from tests.support.servers.vendors.server import TEXT, json_reply
 
 @pytest.fixture(params=get_args(Engine))
 def server(request: pytest.FixtureRequest) -> Iterator[OpenaiServer]:
-    """An engine on loopback."""
+    """Provide an engine on loopback."""
     with OpenaiServer(request.param) as started:
         yield started
 
 
 @pytest.fixture
 def facing(face: Face, server: OpenaiServer) -> Facing:
-    """The upstream in front of it."""
+    """Provide the upstream in front of it."""
     return face(OPENAI, server.url)
 
 

@@ -138,7 +138,7 @@ def test_image_with_damaged_exif_is_not_turned(kind: str, exif: bytes) -> None:
     assert near(created, (630, 10), BLUE)
 
 
-def test_image_is_turned_though_its_exif_could_not_be_written_anew() -> None:
+def test_an_image_is_rotated_although_its_exif_cannot_be_rewritten() -> None:
     exif = PillowImage.Exif()
     exif[0x0112], exif[0x0131] = 6, "cameras"
     text, ratio = b"\x01\x31\0\x02\0\0\0\x08", b"\x01\x31\0\x05\0\0\0\x01"
@@ -158,7 +158,7 @@ def test_what_else_a_file_holds_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_image_with_too_many_bytes_is_written_anew(
+def test_an_image_with_too_many_bytes_is_encoded_again(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     profile = jpeg(300, 300)  # noise, and no profile at all
@@ -219,7 +219,7 @@ def _never(*_: object) -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What is really resized, from now on."""
+    """Record the images that are resized from now on."""
     seen: list[tuple[Any, ...]] = []
 
     def count(start: Image, width: int, height: int) -> Image:
@@ -238,7 +238,7 @@ def test_image_of_one_job_is_resized_once(counted: list[tuple[Any, ...]]) -> Non
     assert all(one is created[0] for one in created)
 
 
-def test_another_image_and_another_size_are_resized_anew(
+def test_another_image_and_another_size_are_resized_again(
     counted: list[tuple[Any, ...]],
 ) -> None:
     start, other, resizer = read_image(png(100, 80)), read_image(png(80, 80)), Resizer()

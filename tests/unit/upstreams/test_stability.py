@@ -37,7 +37,7 @@ def server() -> Iterator[StabilityServer]:
 
 @pytest.fixture
 def facing(face: Face, server: StabilityServer) -> Facing:
-    """The upstream in front of it."""
+    """Provide the upstream in front of it."""
     return face(STABILITY, server.url)
 
 
@@ -185,13 +185,13 @@ def one(*, seed: str | None = None, finish_reason: str | None = None) -> Reply:
 
 
 @pytest.mark.parametrize(
-    ("said", "seed"),
+    ("header", "seed"),
     [("9", 9), (None, 7), ("0", 7), ("-1", 7), ("4294967295", 7), ("9" * 5000, 7), ("\u00b2", 7)],
 )
 def test_the_seed_is_the_one_in_the_response(
-    facing: Facing, server: StabilityServer, said: str | None, seed: int
+    facing: Facing, server: StabilityServer, header: str | None, seed: int
 ) -> None:
-    server.set_replies(one(seed=said))
+    server.set_replies(one(seed=header))
     result = facing.generated()
     assert result.seed == seed
     assert result.image == Image(flat(64, 64), "image/png", 64, 64)

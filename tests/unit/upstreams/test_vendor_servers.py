@@ -22,7 +22,7 @@ OF_IMAGE = {"mode": "image-to-image", "strength": "0.5"}
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    """A client of its own, which knows nothing of ours."""
+    """Provide a client of its own, which knows nothing of ours."""
     with requests.Session() as opened:
         yield opened
 
@@ -75,8 +75,8 @@ def test_stability_takes_what_its_document_allows(
     body, content_type = form(fields, image)
     with StabilityServer() as server:
         headers = AUTHORIZED | {"Content-Type": content_type}
-        answered = posted(session, server, stability.PATH, data=body, headers=headers)
-    assert answered.status_code == status, answered.text
+        response = posted(session, server, stability.PATH, data=body, headers=headers)
+    assert response.status_code == status, response.text
     assert len(server.calls) == (status == 200)
     if image and status == 200:
         assert server.calls[0].image == image
@@ -121,9 +121,9 @@ def test_bedrock_takes_what_its_schema_has(
         assert isinstance(request.body, bytes)
         signed = signer(KEY)(url, request.body, {"Content-Type": "application/json"})
         request.headers.update(signed)
-        answered = session.send(request, timeout=10)
-    assert answered.headers.get("x-amzn-errortype", "").partition(":")[0] == (error or "")
-    assert answered.ok == (error is None)
+        response = session.send(request, timeout=10)
+    assert response.headers.get("x-amzn-errortype", "").partition(":")[0] == (error or "")
+    assert response.ok == (error is None)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_bedrock_takes_what_is_signed_only(
     with BedrockServer() as server:
         url = f"{server.url}/model/stability.sd3-5-large-v1%3A0/invoke"
         signed = signer(KEY)(url, b'{"prompt":"a fox"}', {"Content-Type": "application/json"})
-        answered = session.post(
+        response = session.post(
             url, data=b'{"prompt":"a fox"}', headers={**signed, **change}, timeout=10
         )
         assert posted(session, server, "/model/other/converse").status_code == 404
-    assert answered.headers.get("x-amzn-errortype", "").partition(":")[0] == (error or "")
+    assert response.headers.get("x-amzn-errortype", "").partition(":")[0] == (error or "")
 
 
 @pytest.mark.parametrize(
@@ -165,17 +165,17 @@ def test_engine_takes_what_its_schema_has(
 ) -> None:
     sent = {"prompt": "a fox", "size": "64x64", "output_format": "png"} | fields
     with OpenaiServer(key="") as server:
-        answered = posted(session, server, "/v1/images/generations", json=sent)
+        response = posted(session, server, "/v1/images/generations", json=sent)
         assert posted(session, server, "/v1/images/edits").status_code == 404
-    assert answered.status_code == status
+    assert response.status_code == status
 
 
 def test_seed_that_is_left_out_is_always_the_same(session: requests.Session) -> None:
     sent = {"prompt": "a fox", "size": "64x64", "output_format": "png"}
     with OpenaiServer("sglang", key="") as server:
-        answered = posted(session, server, "/v1/images/generations", json=sent)
+        response = posted(session, server, "/v1/images/generations", json=sent)
     assert server.calls[0].seed == 42
-    assert answered.json()["data"][0]["b64_json"] is None
+    assert response.json()["data"][0]["b64_json"] is None
 
 
 def test_images_differ_by_their_seeds() -> None:

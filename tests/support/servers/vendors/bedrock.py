@@ -30,7 +30,7 @@ _AUTHORIZATION: Final = re.compile(
 
 
 def error(status: int, name: str, message: str = TEXT) -> Reply:
-    """An error in the shape of AWS's rest-json."""
+    """Make an error in the shape of AWS's rest-json."""
     return json_reply(status, {"message": message}, error_type=f"{name}:http://aws.test/")
 
 
@@ -88,7 +88,7 @@ class BedrockServer(VendorServer):
             return error(400, "ValidationException", str(failed))
 
     def generate(self, call: Call) -> Reply:
-        """The image, or why it was filtered."""
+        """Return the image, or why it was filtered."""
         if call.seed in self.filtered:
             reason = self.filtered[call.seed] or "Filter reason: output image"
             return json_reply(200, {"seeds": [call.seed], "finish_reasons": [reason]})
@@ -134,7 +134,7 @@ def signer(key: str) -> Sign:
 
 
 def _is_signed(received: Received, url: str, key: str) -> bool:
-    """Whether the signature is the one that botocore makes of what has arrived."""
+    """Return whether the signature is the one that botocore makes of the request."""
     said = _AUTHORIZATION.fullmatch(received.headers.get("authorization", ""))
     if not said:
         return False

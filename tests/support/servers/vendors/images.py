@@ -8,7 +8,7 @@ from PIL import Image
 
 @lru_cache(maxsize=256)
 def generated(seed: int, width: int = 1024, height: int = 1024, *, kind: str = "png") -> bytes:
-    """An image of this size, of eight by four grey fields that spell the seed in bits."""
+    """Make an image of this size, of eight by four grey fields that encode the seed in bits."""
     fields = bytes(64 + 128 * (seed >> bit & 1) for bit in range(32))
     image = Image.frombytes("L", (8, 4), fields).resize((width, height), Image.Resampling.NEAREST)
     file = BytesIO()

@@ -45,7 +45,7 @@ class OctoaiServer(VendorServer):
         return Call(fields, image, received.headers)
 
     def generate(self, call: Call) -> Reply:
-        """An image for each seed, or null for one that is filtered."""
+        """Make an image for each seed, or null for one that is filtered."""
         images = [self._image(call.fields, seed) for seed in _seeds(call.fields)]
         return json_reply(200, {"images": images, "prediction_time_ms": 3451.7})
 

@@ -15,7 +15,7 @@ Engine = Literal["sglang", "vllm-omni"]
 
 
 def error(status: int, detail: object) -> Reply:
-    """An error in FastAPI's shape."""
+    """Make an error in FastAPI's shape."""
     return json_reply(status, {"detail": detail})
 
 

@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
     @property
     def seed(self) -> int:
-        """The seed of its image, of the first one where it has several; 0 if it names none."""
+        """Return the seed of the first image; 0 if the call has no seed."""
         seed = self.fields.get("seed", 0)
         return int(seed[0] if isinstance(seed, list) else seed)
 
@@ -39,7 +39,7 @@ class VendorServer(MisbehavingServer):
     """Responds as its vendor documents, but for the replies that a test has set.
 
     `calls` are the requests that were well-formed, in the order in which they came; `key` is the
-    key that it takes. A subclass reads and answers a request.
+    key that it takes. A subclass parses a request and responds to it.
     """
 
     def __init__(self, *, key: str = KEY) -> None:
@@ -83,9 +83,9 @@ class VendorServer(MisbehavingServer):
             return read
         with self._telling:
             self.calls.append(read)
-            told = self._by_seed[read.seed] or self._next
-            if told:
-                return told.popleft()
+            scripted = self._by_seed[read.seed] or self._next
+            if scripted:
+                return scripted.popleft()
         return self._always or self.generate(read)
 
     def read(self, received: Received) -> Call | Reply:
@@ -97,7 +97,7 @@ class VendorServer(MisbehavingServer):
         raise NotImplementedError
 
     def has_key(self, received: Received) -> bool:
-        """Whether a request names the key of this server."""
+        """Return whether a request names the key of this server."""
         return received.headers.get("authorization") == f"Bearer {self.key}"
 
 

@@ -26,7 +26,7 @@ MAX_BYTES: Final = 10 * 1024 * 1024
 
 
 def error(status: int, name: str, *texts: str) -> Reply:
-    """An error in Stability's shape."""
+    """Make an error in Stability's shape."""
     errors = list(texts) or [TEXT]
     return json_reply(status, {"id": "4212a4b66fbe1ced", "name": name, "errors": errors})
 
@@ -71,7 +71,7 @@ class StabilityServer(VendorServer):
         )
 
     def generate(self, call: Call) -> Reply:
-        """The bytes of the image, blurred if it is filtered."""
+        """Return the bytes of the image, blurred if it is filtered."""
         is_filtered = call.seed in self.filtered
         kind = call.fields.get("output_format", "png")
         size = size_of(call.image) if call.image else SIZES[call.fields.get("aspect_ratio", "1:1")]
@@ -86,7 +86,7 @@ class StabilityServer(VendorServer):
 
 
 def _parts(received: Received) -> dict[str, bytes]:
-    """The parts of a multipart/form-data body by their names."""
+    """Return the parts of a multipart/form-data body by their names."""
     head = b"Content-Type: " + received.headers["content-type"].encode() + b"\r\n\r\n"
     form = email.message_from_bytes(head + received.body, policy=email.policy.HTTP)
     parts: dict[str, bytes] = {}
@@ -99,7 +99,7 @@ def _parts(received: Received) -> dict[str, bytes]:
 
 
 def _faults(fields: Mapping[str, str], image: bytes | None) -> Iterator[str]:
-    """What the document does not allow."""
+    """Yield what the document does not allow."""
     for name in fields.keys() - FIELDS:
         yield f"{name}: is not allowed"
     if not 1 <= len(fields.get("prompt", "")) <= 10_000:

@@ -64,13 +64,13 @@ def test_a_token_of_before_there_were_scopes_may_do_all() -> None:
     "ended",
     [{"revoked_at": NOW - SECOND}, {"expires_at": NOW}, {"expires_at": NOW - timedelta(days=9)}],
 )
-def test_a_token_that_has_ended_finds_nobody(ended: dict[str, Any]) -> None:
+def test_an_ended_token_has_no_client(ended: dict[str, Any]) -> None:
     store, _ = store_over(token(**ended))
     assert store.find(TOKEN) is None
     assert store.get("acme") is None
 
 
-def test_an_unknown_token_finds_nobody() -> None:
+def test_an_unknown_token_has_no_client() -> None:
     assert store_over()[0].find(TOKEN) is None
 
 

@@ -23,7 +23,7 @@ from tests.support.servers.model_server import (
 
 @pytest.fixture
 def loading(engine: PausableEngine) -> Iterator[tuple[ModelServerClient, queue.Queue[str]]]:
-    """A server that listens while its engine loads, and a queue for the URL that it reports."""
+    """Run a server whose engine loads; yield its client and the queue with its URL."""
     ready: queue.Queue[str] = queue.Queue()
     server = Server(Settings(token=TOKEN, port=0, engine="pausable"), on_ready=ready.put)
     with run_in_thread(server):

@@ -8,7 +8,7 @@ from tests.support.servers.model_server import TIMEOUT_S, ModelServerClient, run
 
 
 def in_server(client: ModelServerClient) -> tuple[float, float]:
-    """How many requests wait, and how many run."""
+    """Count the waiting and the running requests."""
     metrics = client.metrics()
     return metrics["model_server_requests_waiting"], metrics["model_server_requests_running"]
 

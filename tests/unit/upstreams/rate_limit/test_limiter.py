@@ -50,7 +50,9 @@ def test_a_wait_known_to_be_too_long_makes_no_call_to_the_table(
     assert item.writes == 1
 
 
-def test_what_was_heard_of_a_line_is_remembered(limiters: Limiters, item: RateLimitItem) -> None:
+def test_a_long_wait_is_remembered_without_another_call(
+    limiters: Limiters, item: RateLimitItem
+) -> None:
     one, other = limiters.make(), limiters.make()
     one.acquire(293, patience=20)
     seconds_until_retry(other, patience=10)
@@ -59,9 +61,7 @@ def test_what_was_heard_of_a_line_is_remembered(limiters: Limiters, item: RateLi
     assert item.writes == writes
 
 
-def test_waits_are_of_the_moment_when_the_write_is_done(
-    limiters: Limiters, item: RateLimitItem
-) -> None:
+def test_waits_count_from_the_end_of_the_write(limiters: Limiters, item: RateLimitItem) -> None:
     limiters.make().acquire(150, patience=20)
     write = item.update_item
 
@@ -93,7 +93,7 @@ def test_slots_that_others_take_early_end_with_the_idle_time(limiters: Limiters)
     seconds_until_retry(limiters.make(rate), patience=0)
 
 
-def test_a_moment_at_which_all_change_it_is_waited_out(
+def test_a_state_that_others_change_at_every_write_is_waited_out(
     limiters: Limiters, item: RateLimitItem
 ) -> None:
     write = item.update_item

@@ -166,7 +166,7 @@ def test_a_lease_that_another_took_meanwhile_is_not_acquired(
         ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, "UpdateItem"),
     ],
 )
-def test_a_table_out_of_order_is_an_error_on_the_way_in_and_a_line_in_the_log_on_the_way_out(
+def test_a_failing_table_is_an_error_when_acquiring_and_a_log_entry_when_releasing(
     limiters: Limiters, item: RateLimitItem, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def fails(**_: Any) -> dict[str, Any]:

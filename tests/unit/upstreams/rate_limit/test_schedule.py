@@ -101,7 +101,9 @@ def test_no_window_has_more_calls_than_it_allows_even_when_they_come_late(
 
 @settings(deadline=None)
 @given(rate=RATES, acquisitions=ACQUISITIONS)
-def test_nobody_waits_longer_than_his_patience(rate: Rate, acquisitions: list[Acquisition]) -> None:
+def test_no_caller_waits_longer_than_its_patience(
+    rate: Rate, acquisitions: list[Acquisition]
+) -> None:
     fleet = Fleet(rate)
     for acquisition in acquisitions:
         with suppress(UpstreamRateLimitedError):
