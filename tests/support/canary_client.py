@@ -122,8 +122,8 @@ class CanaryClient:
             name = self.canaries.word(f"{kind} file's name")
             key = f"{self.client_id}/{name}.json"
             s3.put_object(Bucket=outputs["InboxBucket"], Key=key, Body=json.dumps(body).encode())
-            responses = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
-            result = wait_for(lambda at=responses: _object(s3, *at), what="result")  # type: ignore[misc]
+            location = (outputs["ImagesBucket"], f"{self.client_id}/inbox/{name}.json")
+            result = wait_for(lambda at=location: _object(s3, *at), what="result")  # type: ignore[misc]
             yield result.get("id") or result["request_id"]
 
     def _kept(self, where: str, response: dict[str, Any]) -> dict[str, Any]:
