@@ -68,11 +68,7 @@ def running(
         model.wait_until(lambda: _LISTENING in model.log.read_text(), seconds=_READY_SECONDS)
         upstream_url = model.log.read_text().partition(_LISTENING)[2].split()[0]
         deployed = embedded(aws)
-        chosen = upstream or choose("")
-        secret = deployed.client("secretsmanager").create_secret(
-            Name="upstream", SecretString=chosen.secret(model_token)
-        )
-        values = chosen.parameters(upstream_url) | {"UpstreamSecretArn": str(secret["ARN"])}
+        values = _parameters(deployed, upstream or choose(""), upstream_url, token=model_token)
         values |= parameters or {}
         _deploy(state, deployed, aws=aws, parameters=values, report=report)
         api = urlsplit(deployed.outputs()["ApiUrl"])
@@ -84,6 +80,15 @@ def running(
             upstream_url=upstream_url,
             children=(edge, model),
         )
+
+
+def _parameters(
+    deployed: DeployedStack, upstream: Chosen, model_url: str, *, token: str
+) -> dict[str, str]:
+    secret = deployed.client("secretsmanager").create_secret(
+        Name="upstream", SecretString=upstream.secret(token)
+    )
+    return upstream.parameters(model_url) | {"UpstreamSecretArn": str(secret["ARN"])}
 
 
 def _deploy(

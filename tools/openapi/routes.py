@@ -88,7 +88,6 @@ _WITH_BODY: Final = (
 )  # fmt: skip
 _OF_A_JOB: Final = (NotFoundError, GoneError, *_WITH_TOKEN)
 
-
 OPERATIONS: Final = (
     Operation(
         method="post",

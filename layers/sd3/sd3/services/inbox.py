@@ -56,14 +56,7 @@ class Inbox:
             return self._reject(upload, origin, error, first=True)
         if request is None:
             return None
-        queued = JobEvent(
-            id=upload.job_id,
-            client_id=client_id,
-            status=JobStatus.QUEUED,
-            created_at=self.submission.clock.now(),
-            metadata=request.metadata,
-        )
-        self.results.write(origin, queued.model_dump_json(), first=True)
+        self._write_queued(upload, origin, client_id, request)
         context = RequestContext(
             client_id,
             upload.job_id,
@@ -79,6 +72,18 @@ class Inbox:
         except RequestError as error:
             return self._reject(upload, origin, error, first=False)
         return None
+
+    def _write_queued(
+        self, upload: InboxObject, origin: InboxOrigin, client_id: str, request: GenerateRequest
+    ) -> None:
+        queued = JobEvent(
+            id=upload.job_id,
+            client_id=client_id,
+            status=JobStatus.QUEUED,
+            created_at=self.submission.clock.now(),
+            metadata=request.metadata,
+        )
+        self.results.write(origin, queued.model_dump_json(), first=True)
 
     def _reject(
         self, upload: InboxObject, origin: InboxOrigin, error: RequestError, *, first: bool
