@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         key = f"{context.aws_request_id}/{index}.png"
         data = base64.b64decode(image["image_b64"])
         s3.put_object(Bucket=BUCKET, Key=key, Body=data, ContentType="image/png")
-        lease = {"Bucket": BUCKET, "Key": key}
-        urls.append(s3.generate_presigned_url("get_object", Params=lease, ExpiresIn=3600))
+        where = {"Bucket": BUCKET, "Key": key}
+        urls.append(s3.generate_presigned_url("get_object", Params=where, ExpiresIn=3600))
     body = json.dumps({"images": urls})
     return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": body}

@@ -37,7 +37,7 @@ def measure(rounds: int) -> Iterator[Row]:
 
 
 def _times(sides: Mapping[str, Side], images: int, rounds: int) -> dict[str, float]:
-    """Seconds of a request on each side: the median of rounds in which all take their slot.
+    """Seconds of a request on each side: the median of rounds in which each side takes its turn.
 
     The order changes from round to round: who comes next finds caches as the last one left them,
     which alone is worth a tenth.
