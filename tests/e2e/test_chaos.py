@@ -27,6 +27,8 @@ TIMEOUT_SECONDS: Final = 20
 SLOW_SECONDS: Final = 6.5
 REFUSING_SECONDS: Final = 2
 """At first nobody listens at the upstream's address."""
+END_SECONDS: Final = 300
+"""Usually 30 are enough. When probes fail by chance, the circuit breaker rests up to 120 s."""
 FUNCTIONS: Final = ("GenerateFunction", "WorkerFunction")
 TRIES: Final = 4
 MAX_WAIT_SECONDS: Final = 10
@@ -144,7 +146,7 @@ def ended(stack: Stack, scene: Scene) -> Ended:
         time.sleep(REFUSING_SECONDS)
         with misbehaving(port, stack.upstream_url, share=SHARE, slow_seconds=SLOW_SECONDS):
             statuses = list(responses)
-            jobs = wait_for_ends(scene, seconds=180)
+            jobs = wait_for_ends(scene, seconds=END_SECONDS)
             counts = counts_of(url)
     by_seed: dict[int, list[Job]] = defaultdict(list)
     for job in jobs:
