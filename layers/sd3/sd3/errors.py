@@ -51,7 +51,7 @@ class Sd3Error(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    may_have_charged: ClassVar[bool] = False
+    may_have_charged: bool = False
     """Whether a call that failed like this can be on the operator's bill."""
     job_id: str | None = None
     """The job that failed, once there is one."""
@@ -253,7 +253,10 @@ class StorageError(Sd3Error):
 class UnexpectedError(Sd3Error):
     """A bug: an exception that nobody expected, which is its cause. It would happen again."""
 
-    may_have_charged = True
+    def __init__(self, bug: Exception, *, may_have_charged: bool = False) -> None:
+        super().__init__("Something went wrong here.")
+        self.__cause__ = bug
+        self.may_have_charged = may_have_charged
 
 
 class IssuerError(Sd3Error):

@@ -1,6 +1,7 @@
 """The use cases of clients: generate images, and read, list, cancel and delete jobs."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Final, NamedTuple
@@ -24,6 +25,7 @@ from sd3.errors import (
     Sd3Error,
     StillRunningError,
     StorageError,
+    UnexpectedError,
     UpstreamTimeoutError,
 )
 from sd3.responses.models import (
@@ -86,17 +88,10 @@ class JobService:
         """
         since = self.clock.monotonic()
         job, is_new = self.submission.submit(request, context)
-        if not is_new or job.status is JobStatus.QUEUED:
-            return self.to_response(job)
-        try:
+        with _naming(job.id):
+            if not is_new or job.status is JobStatus.QUEUED:
+                return self.to_response(job)
             return self._execute(job, since=since, until=since + context.seconds)
-        except LeaseLostError as error:
-            lost = StillRunningError("Another attempt has taken the job over.")
-            lost.job_id = job.id
-            raise lost from error
-        except Sd3Error as error:
-            error.job_id = job.id
-            raise
 
     def quote(
         self, request: GenerateRequest, *, client_id: str, limits: ClientLimits
@@ -225,6 +220,10 @@ class JobService:
         execution = self.executor.execute(job, job.request.init_image, until=until)
         try:
             return self._finish(job, execution)
+        except Sd3Error:
+            raise
+        except Exception as bug:
+            raise self.executor.abandon(job, execution, bug) from bug
         finally:
             self.executor.measure(execution, since=since)
 
@@ -246,3 +245,21 @@ class JobService:
 
     def _sign(self, key: str) -> Link:
         return self.images.sign(key, now=self.clock.now())
+
+
+@contextmanager
+def _naming(job_id: str) -> Iterator[None]:
+    """Have every error and bug of the block name the job, so that its client can ask for it."""
+    try:
+        yield
+    except LeaseLostError as error:
+        lost = StillRunningError("Another attempt has taken the job over.")
+        lost.job_id = job_id
+        raise lost from error
+    except Sd3Error as error:
+        error.job_id = job_id
+        raise
+    except Exception as bug:
+        unexpected = UnexpectedError(bug)
+        unexpected.job_id = job_id
+        raise unexpected from bug
