@@ -212,6 +212,11 @@ class Job(Record):
         return ",".join(names) or None
 
     @property
+    def was_called_for(self) -> bool:
+        """Whether an upstream was called for it since it was created or last redriven."""
+        return any(charge.attempt > self.redriven_attempt for charge in self.charges)
+
+    @property
     def folder(self) -> str:
         """Where its images are kept in the bucket."""
         return f"{self.client_id}/{self.id}"

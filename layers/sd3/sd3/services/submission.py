@@ -28,6 +28,7 @@ from sd3.errors import (
     TooLargeError,
     UnexpectedError,
 )
+from sd3.services.execution import LONGEST_SECONDS
 from sd3.services.ports import (
     Clock,
     ImageGenerator,
@@ -120,7 +121,7 @@ class JobSubmission:
         generate, and StorageError.
         """
         request = self._with_upload(request, client_id)
-        self.generator.check(request)
+        self.generator.check(request, seconds=LONGEST_SECONDS)
         return request, self.generator.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
