@@ -112,8 +112,27 @@ def test_a_token_of_before_there_were_scopes_works_as_it_did(store: TokenStore) 
     assert http_reply["context"] == {"client_id": "old", "scopes": "generate read"}
 
 
-def test_the_scheme_may_be_written_in_lower_case(store: TokenStore) -> None:
-    assert effect(authorize(f"bearer {store.issue('demo')}")) == "Allow"
+@pytest.mark.parametrize("scheme", ["bearer ", "BEARER ", "bEaReR ", "Bearer    "])
+def test_the_scheme_may_be_in_any_case_and_before_any_number_of_spaces(
+    store: TokenStore, scheme: str
+) -> None:
+    assert effect(authorize(scheme + store.issue("demo"))) == "Allow"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}", "Bearer{}", " Bearer {}", "Bearer {} ", "Bearer {} {}", "Bearer {},", "Bearer {}\t",
+        "Bearer\t{}", "Bearer \t{}", "Bearer\u00a0{}", "Bearer\n{}", "Bearer {}\n", "Bearer: {}",
+        "Bearer Bearer {}", 'Bearer "{}"', "Bearer token={}", "Bearer {}=",
+        "\u0432earer {}", "Bearers {}", "Bear {}",
+    ],
+)  # fmt: skip
+def test_what_is_no_bearer_token_by_the_standard_is_denied(
+    signing: LoopbackIssuer, store: TokenStore, form: str
+) -> None:
+    for token in (store.issue("demo"), signing.token()):
+        assert effect(authorize(form.format(token, token))) == "Deny"
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "", "Bearer sd3_short", "x"])
