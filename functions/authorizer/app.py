@@ -40,4 +40,5 @@ def _find_client(token: str) -> Client | None:
 def _authorizer_context(client: Client) -> dict[str, str]:
     """Return what the functions need to know about a client. The gateway passes only strings."""
     scopes = " ".join(sorted(client.scopes))
-    return {"client_id": client.client_id, "scopes": scopes, **client.limits.to_context()}
+    name = {"client_name": client.display_name} if client.display_name else {}
+    return {"client_id": client.client_id, "scopes": scopes, **name, **client.limits.to_context()}

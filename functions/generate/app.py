@@ -27,6 +27,7 @@ def generate(request: Request) -> Response:
         idempotency_key=request.idempotency_key(),
         respond_async=respond_async,
         limits=request.limits,
+        client_name=request.client_name,
     )
     body = _parsed(request)
     if body.dry_run:

@@ -189,6 +189,39 @@ def test_our_own_tokens_work_beside_jwts(signing: LoopbackIssuer, store: TokenSt
     assert not signing.requests
 
 
+def test_the_functions_get_the_limits_of_clients_with_jwts(
+    signing: LoopbackIssuer, store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {
+        "JWT_DAILY_BUDGET": "0.50",
+        "JWT_TOTAL_DAILY_BUDGET": "20",
+        "JWT_REQUESTS_PER_MINUTE": "6",
+        "JWT_MAX_IMAGES": "2",
+        "JWT_NAME_CLAIM": "email",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    assert authorize(f"Bearer {signing.token(email='anna@example.com')}")["context"] == {
+        "client_id": client_id_of(signing.url, "user|7"),
+        "client_name": "anna@example.com",
+        "scopes": "generate read",
+        "daily_budget_micros": "500000",
+        "total_daily_budget_micros": "20000000",
+        "requests_per_minute": "6",
+        "max_images": "2",
+    }
+    own = authorize(f"Bearer {store.issue('demo')}")["context"]
+    assert own == {"client_id": "demo", "scopes": "generate read"}
+
+
+def test_a_setting_that_is_wrong_stops_jwts(
+    signing: LoopbackIssuer, store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_DAILY_BUDGET", "5 dollars")
+    with pytest.raises(ValueError, match="JWT_DAILY_BUDGET must be dollars"):
+        authorize(f"Bearer {signing.token()}")
+    assert effect(authorize(f"Bearer {store.issue('demo')}")) == "Allow"
+
+
 @pytest.mark.parametrize("wrong", [{"aud": "other"}, {"exp": 1}, {"header": {"kid": "x"}}])
 def test_a_bad_jwt_is_denied(signing: LoopbackIssuer, wrong: dict[str, Any]) -> None:
     http_reply = authorize(f"Bearer {signing.token(**wrong)}")

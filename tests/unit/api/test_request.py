@@ -183,6 +183,11 @@ def test_limits_are_numbers_where_there_are_some() -> None:
     assert authorized(**values).limits == ClientLimits(5_000_000, 60, 4)
 
 
+def test_a_client_has_a_name_if_the_authorizer_gave_one() -> None:
+    assert authorized().client_name is None
+    assert authorized(client_name="anna@example.com").client_name == "anna@example.com"
+
+
 @pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": {}}])
 def test_a_route_without_an_authorizer_is_open(context: dict[str, Any]) -> None:
     assert request(requestContext=context).is_open

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.factories.template import api_body
+from tests.support.factories.template import api_body, of_type, translated
 
 GATEWAY_RESPONSES: Final = {
     "DEFAULT_4XX": (400, 404, "not_found"),
@@ -136,7 +136,16 @@ def test_jwts_are_looked_at_only_when_there_is_an_issuer(
     expression = authorizer["identityValidationExpression"]
     for has_issuer, matches in ((False, alone), (True, with_issuer)):
         pattern = validation(expression, has_issuer=has_issuer)
-        assert bool(pattern.fullmatch(header)) == matches
+        # AWS does not say whether it looks for the whole text, so both are the same.
+        assert bool(pattern.fullmatch(header)) == bool(pattern.search(header)) == matches
+
+
+def test_the_access_log_names_the_client_and_no_token() -> None:
+    [stage] = of_type(translated(), "AWS::ApiGateway::Stage").values()
+    line = json.loads(stage["Properties"]["AccessLogSetting"]["Format"])
+    assert line["client_id"] == "$context.authorizer.client_id"
+    assert line["client_name"] == "$context.authorizer.client_name"
+    assert not re.search("header|token|query", json.dumps(line), re.IGNORECASE)
 
 
 def test_a_token_that_ends_is_accepted_for_a_minute_at_most() -> None:

@@ -60,6 +60,12 @@ class Request:
         return str(self.event.request_context.authorizer["client_id"])
 
     @property
+    def client_name(self) -> str | None:
+        """The client's display name, if the authorizer gave one."""
+        name: str | None = self.event.request_context.authorizer.get("client_name")
+        return name
+
+    @property
     def is_open(self) -> bool:
         """Whether the route needs no token."""
         return not self.event.request_context.authorizer

@@ -15,8 +15,9 @@ from sd3.domain.billing import (
     next_day,
     next_minute,
     rate_limited,
+    total_budget_exceeded,
 )
-from sd3.domain.client import ClientLimits
+from sd3.domain.client import JWT_CLIENTS, ClientLimits
 from sd3.domain.job import Job
 from sd3.errors import RequestError
 
@@ -39,17 +40,38 @@ def usage_from_item(item: Item) -> UsageEntry:
     return UsageEntry.model_validate(from_item(item))
 
 
-def record_usage(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
-    """Build the part of a transaction that adds a change of usage to the job's day."""
-    return {"Update": _recorded(table, job, change)}
+def record_usage(table: str, job: Job, change: UsageEntry) -> "list[TransactWriteItemTypeDef]":
+    """Build the parts of a transaction that add a change of usage to the job's day.
+
+    The day of the group that the job is recorded for has a part as well.
+    """
+    return [{"Update": _recorded(table, owner, job, change)} for owner in _owners(job)]
 
 
 def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItemTypeDef]":
-    """Build the parts of a transaction that reserve a new job's cost within its client's limits."""
+    """Build the parts of a transaction that reserve a new job's cost within its client's limits.
+
+    The first part is the client's day. The second is the group's, if the job is recorded for one.
+    """
+    budgets = (limits.daily_budget_micros, limits.total_daily_budget_micros)
+    parts: list[TransactWriteItemTypeDef] = [
+        {"Update": _reserved(table, owner, job, budget)}
+        for owner, budget in zip(_owners(job), budgets, strict=False)
+    ]
+    if limits.requests_per_minute is not None:
+        parts.append({"Update": _counted(table, job, limits.requests_per_minute)})
+    return parts
+
+
+def _owners(job: Job) -> list[str]:
+    return [job.client_id, *([job.recorded_for] if job.recorded_for else [])]
+
+
+def _reserved(table: str, owner: str, job: Job, budget: int | None) -> "UpdateTypeDef":
     change = job.usage
-    day = _recorded(table, job, change)
-    if limits.daily_budget_micros is not None:
-        room = limits.daily_budget_micros - change.committed
+    day = _recorded(table, owner, job, change)
+    if budget is not None:
+        room = budget - change.committed
         # A day without usage has room for a job that fits the whole budget.
         first = "attribute_not_exists(committed) OR " if room >= 0 else ""
         day["ConditionExpression"] = f"{first}committed <= :room"
@@ -58,30 +80,27 @@ def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteIt
             **to_item({":room": room}),
         }
         day["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    parts: list[TransactWriteItemTypeDef] = [{"Update": day}]
-    if limits.requests_per_minute is not None:
-        parts.append({"Update": _counted(table, job, limits.requests_per_minute)})
-    return parts
+    return day
 
 
-def _recorded(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
+def _recorded(table: str, owner: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
     numbers = {
         "reserved": change.reserved,
         "spent": change.spent,
         "committed": change.committed,  # stored beside its parts, since conditions cannot add
         "images": change.images,
     }
+    values: dict[str, object] = {"ttl": epoch_seconds(midnight(job.created_at) + KEEP_DAY)}
+    if job.client_name and owner == job.client_id:
+        values["client_name"] = job.client_name  # for people who read the table
     added = ", ".join(f"{name} :{name}" for name in numbers)
     return {
         "TableName": table,
-        "Key": _key(job.client_id, day_of(job.created_at)),
-        "UpdateExpression": f"ADD {added} SET #ttl = :ttl",
-        "ExpressionAttributeNames": {"#ttl": "ttl"},
+        "Key": _key(owner, day_of(job.created_at)),
+        "UpdateExpression": f"ADD {added} SET {', '.join(f'#{name} = :{name}' for name in values)}",
+        "ExpressionAttributeNames": {f"#{name}": name for name in values},
         "ExpressionAttributeValues": to_item(
-            {
-                **{f":{name}": number for name, number in numbers.items()},
-                ":ttl": epoch_seconds(midnight(job.created_at) + KEEP_DAY),
-            }
+            {f":{name}": value for name, value in (numbers | values).items()}
         ),
     }
 
@@ -125,6 +144,11 @@ class RejectionCache:
         """Record that a budget had `left` micro-dollars left, too few for `micros`."""
         self._note(client_id, _Rejection(min(now + KEEP_BUDGET, next_day(now)), micros, left), now)
 
+    def note_total(self, micros: int, *, now: datetime) -> None:
+        """Record that the budget which clients share had no room for `micros`."""
+        until = min(now + KEEP_BUDGET, next_day(now))
+        self._note(JWT_CLIENTS, _Rejection(until, micros), now)
+
     def note_rate(self, client_id: str, *, now: datetime) -> None:
         """Record that the rate limit of the current minute was reached."""
         self._note(client_id, _Rejection(next_minute(now)), now)
@@ -133,6 +157,10 @@ class RejectionCache:
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> RequestError | None:
         """Return the error for a request that costs `micros`, or None if none is cached."""
+        if limits.total_daily_budget_micros is not None:
+            total = self._last.get(JWT_CLIENTS)
+            if total and now < total.until and micros >= total.micros:
+                return total_budget_exceeded(now=now)
         last = self._last.get(client_id)
         if last is None or now >= last.until:
             return None
