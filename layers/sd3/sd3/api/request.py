@@ -60,12 +60,6 @@ class Request:
         return str(self.event.request_context.authorizer["client_id"])
 
     @property
-    def client_name(self) -> str | None:
-        """The client's display name, if the authorizer gave one."""
-        name: str | None = self.event.request_context.authorizer.get("client_name")
-        return name
-
-    @property
     def is_open(self) -> bool:
         """Whether the route needs no token."""
         return not self.event.request_context.authorizer
@@ -75,6 +69,12 @@ class Request:
         """The scopes of the token. A context without scopes, of an older authorizer, has all."""
         named = self.event.request_context.authorizer.get("scopes")
         return SCOPES if named is None else frozenset(named.split())
+
+    @property
+    def client_name(self) -> str | None:
+        """The client's display name, if the authorizer gave one."""
+        name: str | None = self.event.request_context.authorizer.get("client_name")
+        return name
 
     @property
     def limits(self) -> ClientLimits:

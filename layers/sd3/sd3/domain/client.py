@@ -102,7 +102,7 @@ class RequestContext(NamedTuple):
     """How long the caller's function still runs."""
     idempotency_key: str | None = None
     respond_async: bool = False
-    inbox: "InboxOrigin | None" = None
-    limits: ClientLimits = NO_LIMITS
     client_name: str | None = None
     """The client's display name, if it has one."""
+    inbox: "InboxOrigin | None" = None
+    limits: ClientLimits = NO_LIMITS
