@@ -43,9 +43,15 @@ def usage_from_item(item: Item) -> UsageEntry:
 def record_usage(table: str, job: Job, change: UsageEntry) -> "list[TransactWriteItemTypeDef]":
     """Build the parts of a transaction that add a change of usage to the job's day.
 
-    The day of the group that the job is recorded for has a part as well.
+    The day of the group that the job is recorded for has a part as well, if its budget changes. It
+    does not when a job costs what was reserved. So most jobs wait once for the item of their group.
     """
-    return [{"Update": _recorded(table, owner, job, change)} for owner in _owners(job)]
+    parts: list[TransactWriteItemTypeDef] = [
+        {"Update": _recorded(table, job.client_id, job, change)}
+    ]
+    if job.recorded_for and change.committed:
+        parts.append({"Update": _recorded(table, job.recorded_for, job, _of_group(change))})
+    return parts
 
 
 def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItemTypeDef]":
@@ -53,23 +59,25 @@ def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteIt
 
     The first part is the client's day. The second is the group's, if the job is recorded for one.
     """
-    budgets = (limits.daily_budget_micros, limits.total_daily_budget_micros)
+    day = _recorded(table, job.client_id, job, job.usage)
     parts: list[TransactWriteItemTypeDef] = [
-        {"Update": _reserved(table, owner, job, budget)}
-        for owner, budget in zip(_owners(job), budgets, strict=False)
+        {"Update": _within(limits.daily_budget_micros, day, job.usage)}
     ]
+    if job.recorded_for:
+        group_day = _recorded(table, job.recorded_for, job, _of_group(job.usage))
+        parts.append({"Update": _within(limits.total_daily_budget_micros, group_day, job.usage)})
     if limits.requests_per_minute is not None:
         parts.append({"Update": _counted(table, job, limits.requests_per_minute)})
     return parts
 
 
-def _owners(job: Job) -> list[str]:
-    return [job.client_id, *([job.recorded_for] if job.recorded_for else [])]
+def _of_group(change: UsageEntry) -> UsageEntry:
+    """Return what a group's day has of a change: only what counts against its budget."""
+    return UsageEntry(reserved=change.committed)
 
 
-def _reserved(table: str, owner: str, job: Job, budget: int | None) -> "UpdateTypeDef":
-    change = job.usage
-    day = _recorded(table, owner, job, change)
+def _within(budget: int | None, day: "UpdateTypeDef", change: UsageEntry) -> "UpdateTypeDef":
+    """Add the condition that a day's budget, if there is one, has room for a change."""
     if budget is not None:
         room = budget - change.committed
         # A day without usage has room for a job that fits the whole budget.
