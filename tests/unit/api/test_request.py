@@ -177,6 +177,11 @@ def test_scopes_are_those_of_the_token(values: dict[str, str], scopes: set[str])
     assert authorized(**values).scopes == scopes
 
 
+def test_a_client_has_a_name_if_the_authorizer_gave_one() -> None:
+    assert authorized().client_name is None
+    assert authorized(client_name="anna@example.com").client_name == "anna@example.com"
+
+
 def test_limits_are_numbers_where_there_are_some() -> None:
     assert authorized().limits == ClientLimits()
     values = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}

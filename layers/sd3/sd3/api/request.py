@@ -71,6 +71,12 @@ class Request:
         return SCOPES if named is None else frozenset(named.split())
 
     @property
+    def client_name(self) -> str | None:
+        """The client's display name, if the authorizer gave one."""
+        name: str | None = self.event.request_context.authorizer.get("client_name")
+        return name
+
+    @property
     def limits(self) -> ClientLimits:
         """The client's limits."""
         return ClientLimits.from_context(self.event.request_context.authorizer)

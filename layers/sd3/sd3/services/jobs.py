@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from secrets import token_hex
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import (
     MICROS_PER_DOLLAR,
-    NO_USAGE,
     budget_exceeded,
     day_of,
     first_day,
-    left_of,
+    total_budget_exceeded,
 )
-from sd3.domain.client import ClientLimits, RequestContext
+from sd3.domain.client import JWT_CLIENTS, ClientLimits, RequestContext
 from sd3.domain.image import MAX_UPLOAD_BYTES, Link
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest, UploadRequest
@@ -101,14 +101,13 @@ class JobService:
         Raises InvalidRequestError, BudgetExceededError and StorageError.
         """
         request, quote = self.submission.prepare(request, client_id=client_id)
-        left = None
-        if limits.daily_budget_micros is not None:
-            now = self.clock.now()
-            today = day_of(now)
-            days = self.usage.days(client_id, since=today, until=today)
-            left = left_of(limits, days[0].usage if days else NO_USAGE) or 0
-            if quote.micros > left:
-                raise budget_exceeded(quote.micros, limits, left=left, now=now)
+        now = self.clock.now()
+        left = self._left_today(client_id, limits.daily_budget_micros, now=now)
+        if left is not None and quote.micros > left:
+            raise budget_exceeded(quote.micros, limits, left=left, now=now)
+        total_left = self._left_today(JWT_CLIENTS, limits.total_daily_budget_micros, now=now)
+        if total_left is not None and quote.micros > total_left:
+            raise total_budget_exceeded(now=now)
         has_image = request.init_image is not None
         return QuoteResponse(
             cost_usd=quote.micros / MICROS_PER_DOLLAR,
@@ -116,6 +115,13 @@ class JobService:
             ignored=list(self.generator.ignored(request, has_image=has_image)),
             budget_left_usd=in_dollars(left),
         )
+
+    def _left_today(self, client_id: str, budget: int | None, *, now: datetime) -> int | None:
+        """Read the micro-dollars that are left of a budget; None without one."""
+        if budget is None:
+            return None
+        days = self.usage.days(client_id, since=day_of(now), until=day_of(now))
+        return max(budget - (days[0].usage.committed if days else 0), 0)
 
     def get_usage(self, client_id: str, limits: ClientLimits) -> UsageResponse:
         """Read what a client has used and what is left for today. Raises StorageError."""

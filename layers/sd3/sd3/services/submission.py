@@ -165,6 +165,7 @@ class JobSubmission:
         job = Job(
             id=context.job_id,
             client_id=context.client_id,
+            client_name=context.client_name,
             status=JobStatus.QUEUED,
             created_at=now,
             expires_at=now + self.retention,
