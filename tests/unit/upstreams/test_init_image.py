@@ -1,4 +1,4 @@
-"""Init images in the requested size."""
+"""Init images as they are sent to upstreams."""
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -7,26 +7,33 @@ from typing import Any
 
 import pytest
 from PIL import Image as PillowImage
+from PIL import ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
 from sd3.domain.image import MAX_SIDE, Image, read_image
 from sd3.errors import InvalidRequestError
-from sd3.upstreams import resize as resizing
-from sd3.upstreams.resize import Resizer, resized
+from sd3.upstreams import init_image as preparing
+from sd3.upstreams.init_image import InitImagePreparer, prepare_init_image
 from tests.support.factories.images import (
+    BLUE,
+    RED,
+    SECRET,
+    WHITE,
     black_png,
     chunk,
     flat,
     ihdr,
     image,
     jpeg,
+    phone_photo,
     png,
     png_of,
     saved,
+    two_colored,
     webp,
 )
 
-RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def opened(created: Image) -> PillowImage.Image:
@@ -43,17 +50,10 @@ def near(image: PillowImage.Image, at: tuple[int, int], color: tuple[int, int, i
     return all(abs(one - other) <= 4 for one, other in zip(found, color, strict=True))
 
 
-def two_colored(mode: str = "RGB", size: tuple[int, int] = (100, 80)) -> PillowImage.Image:
-    """Red on its left, blue on its right."""
-    image = PillowImage.new("RGB", size, RED)
-    image.paste(BLUE, (size[0] // 2, 0, *size))
-    return image.convert(mode)
-
-
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_image_that_has_the_size_is_left_as_it_is(kind: str) -> None:
     start = read_image(image(640, 1536, kind=kind))
-    assert resized(start, 640, 1536) is start
+    assert prepare_init_image(start, 640, 1536) is start
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_image_that_has_the_size_is_left_as_it_is(kind: str) -> None:
     ],
 )
 def test_an_image_has_the_requested_size(data: bytes, content_type: str) -> None:
-    image = resized(read_image(data), 1152, 896)
+    image = prepare_init_image(read_image(data), 1152, 896)
     assert image.content_type == content_type
     assert opened(image).size == (1152, 896)
 
@@ -78,8 +78,8 @@ def test_an_image_has_the_requested_size(data: bytes, content_type: str) -> None
     [("RGB", "png"), ("P", "png"), ("RGB", "jpeg"), ("CMYK", "jpeg"), ("RGB", "webp")],
 )
 def test_an_image_is_stretched_and_its_colors_stay(mode: str, kind: str) -> None:
-    start = read_image(saved(two_colored(mode), kind=kind))
-    image = opened(resized(start, 640, 1536))
+    start = read_image(saved(two_colored(mode=mode), kind=kind))
+    image = opened(prepare_init_image(start, 640, 1536))
     assert image.mode == "RGB"
     assert near(image, (10, 10), RED)
     assert near(image, (200, 1500), RED)
@@ -92,7 +92,7 @@ def test_grey_stays_grey(mode: str) -> None:
     grey = {"L": 128, "I;16": 128 * 256, "1": 255}[mode]
     start = read_image(saved(PillowImage.new(mode, (100, 80), grey), kind="png"))
     expected = 255 if mode == "1" else 128
-    assert near(opened(resized(start, 64, 64)), (30, 30), (expected,) * 3)
+    assert near(opened(prepare_init_image(start, 64, 64)), (30, 30), (expected,) * 3)
 
 
 @pytest.mark.parametrize("kind", ["png", "webp"])
@@ -101,7 +101,7 @@ def test_what_is_transparent_becomes_white(mode: str, kind: str) -> None:
     image = PillowImage.new("RGBA", (100, 80), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (50, 0, 100, 80))
     start = read_image(saved(image.convert(mode), kind=kind))
-    created = opened(resized(start, 640, 640))
+    created = opened(prepare_init_image(start, 640, 640))
     assert near(created, (10, 10), WHITE)
     assert near(created, (630, 630), (0, 0, 0))
 
@@ -109,21 +109,104 @@ def test_what_is_transparent_becomes_white(mode: str, kind: str) -> None:
 def test_transparent_color_of_a_png_becomes_white() -> None:
     image = two_colored()
     image.info["transparency"] = RED
-    created = opened(resized(read_image(saved(image, kind="png", transparency=RED)), 640, 640))
+    created = opened(
+        prepare_init_image(read_image(saved(image, kind="png", transparency=RED)), 640, 640)
+    )
     assert near(created, (10, 10), WHITE)
     assert near(created, (630, 630), BLUE)
 
 
+CORNERS = {"top left": (8, 8), "top right": (56, 8), "down left": (8, 56), "down right": (56, 56)}
+
+
+def four_colored() -> PillowImage.Image:
+    made = PillowImage.new("RGB", (96, 64), RED)
+    made.paste(BLUE, (48, 0, 96, 32))
+    made.paste(WHITE, (0, 32, 48, 64))
+    return made
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
-def test_an_image_is_rotated_by_its_exif_orientation(kind: str) -> None:
+@pytest.mark.parametrize("same_size", [True, False])
+@pytest.mark.parametrize(
+    ("orientation", "blue", "white"),
+    [
+        (1, "top right", "down left"),
+        (2, "top left", "down right"),
+        (3, "down left", "top right"),
+        (4, "down right", "top left"),
+        (5, "down left", "top right"),
+        (6, "down right", "top left"),
+        (7, "top right", "down left"),
+        (8, "top left", "down right"),
+    ],
+)
+def test_an_image_is_rotated_by_its_exif_orientation(
+    kind: str, orientation: int, blue: str, white: str, *, same_size: bool
+) -> None:
     exif = PillowImage.Exif()
-    exif[0x0112] = 6  # to be turned to the right by a quarter
-    start = read_image(saved(two_colored(), kind=kind, exif=exif))
-    created = opened(resized(start, 640, 640))
-    assert near(created, (10, 10), RED)
-    assert near(created, (630, 10), RED)
-    assert near(created, (10, 630), BLUE)
-    assert not created.getexif()
+    exif[0x0112] = orientation
+    made = four_colored().resize((64, 64), PillowImage.Resampling.NEAREST)
+    made = made if same_size else made.resize((640, 300), PillowImage.Resampling.NEAREST)
+    start = read_image(saved(made, kind=kind, quality=95, exif=exif))
+    sent = opened(prepare_init_image(start, 64, 64))
+    assert sent.size == (64, 64)
+    assert not sent.getexif()
+    expected = dict.fromkeys(CORNERS, RED) | {blue: BLUE, white: WHITE}
+    for corner, color in expected.items():
+        assert near(sent, CORNERS[corner], color), corner
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9, 300])
+@pytest.mark.parametrize("any_size", [True, False])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "mpo", "webp"])
+def test_an_upright_image_loses_its_metadata_and_no_pixel(
+    kind: str, orientation: int, *, any_size: bool
+) -> None:
+    start = read_image(phone_photo((80, 64), kind=kind, orientation=orientation))
+    size = (1024, 1024) if any_size else (80, 64)
+    prepared = prepare_init_image(start, *size, any_size=any_size)
+    assert SECRET.encode() in start.data
+    assert SECRET.encode() not in prepared.data
+    assert not opened(prepared).getexif()
+    assert opened(prepared).tobytes() == PillowImage.open(BytesIO(start.data)).tobytes()
+
+
+@pytest.mark.parametrize("size", [(80, 64), (1024, 1024)])
+def test_an_image_that_has_to_be_turned_gets_the_requested_size_from_every_upstream(
+    size: tuple[int, int],
+) -> None:
+    """So it is encoded once, and is never larger than what was sent in."""
+    start = read_image(phone_photo((64, 80), kind="jpeg", orientation=6))
+    prepared = prepare_init_image(start, *size, any_size=True)
+    assert opened(prepared).size == size
+    assert SECRET.encode() not in prepared.data
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_profile_of_the_colours_stays(kind: str, mode: str) -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    data = saved(two_colored(mode=mode), kind=kind, exif=exif, icc_profile=PROFILE)
+    expected = None if mode == "L" and kind != "webp" else PROFILE
+    assert opened(prepare_init_image(read_image(data), 64, 64)).info.get("icc_profile") == expected
+    upright = saved(two_colored(mode=mode), kind=kind, icc_profile=PROFILE)
+    assert opened(prepare_init_image(read_image(upright), 100, 80)).info["icc_profile"] == PROFILE
+
+
+@pytest.mark.parametrize("any_size", [True, False])
+@pytest.mark.parametrize(
+    ("mode", "kind", "value", "expected"),
+    [("CMYK", "jpeg", (0, 255, 255, 0), RED), ("I;16", "png", 128 * 256, (128, 128, 128))],
+)
+def test_what_few_decoders_know_is_sent_as_rgb_of_8_bits(
+    mode: str, kind: str, value: Any, expected: tuple[int, int, int], *, any_size: bool
+) -> None:
+    start = read_image(saved(PillowImage.new(mode, (64, 64), value), kind=kind))
+    sent = opened(prepare_init_image(start, 64, 64, any_size=any_size))
+    assert sent.mode == "RGB"
+    assert near(sent, (30, 30), expected)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -133,7 +216,9 @@ def test_an_image_is_rotated_by_its_exif_orientation(kind: str) -> None:
     ids=["nonsense", "cut off in its head", "cut off"],
 )
 def test_image_with_damaged_exif_is_not_turned(kind: str, exif: bytes) -> None:
-    created = opened(resized(read_image(saved(two_colored(), kind=kind, exif=exif)), 640, 640))
+    created = opened(
+        prepare_init_image(read_image(saved(two_colored(), kind=kind, exif=exif)), 640, 640)
+    )
     assert near(created, (10, 630), RED)
     assert near(created, (630, 10), BLUE)
 
@@ -144,7 +229,7 @@ def test_an_image_is_rotated_although_its_exif_cannot_be_rewritten() -> None:
     text, ratio = b"\x01\x31\0\x02\0\0\0\x08", b"\x01\x31\0\x05\0\0\0\x01"
     data = saved(two_colored(), kind="jpeg", exif=exif.tobytes().replace(text, ratio))
     assert ratio in data
-    created = opened(resized(read_image(data), 640, 640))
+    created = opened(prepare_init_image(read_image(data), 640, 640))
     assert near(created, (10, 10), RED)
     assert near(created, (10, 630), BLUE)
 
@@ -152,7 +237,7 @@ def test_an_image_is_rotated_although_its_exif_cannot_be_rewritten() -> None:
 def test_what_else_a_file_holds_is_left_out() -> None:
     start = read_image(png(100, 80, icc_profile=b"profile" * 1000))
     assert b"iCCP" in start.data
-    created = resized(start, 64, 64)
+    created = prepare_init_image(start, 64, 64)
     assert b"iCCP" not in created.data
     assert opened(created).info == {}
 
@@ -163,16 +248,16 @@ def test_an_image_with_too_many_bytes_is_encoded_again(
 ) -> None:
     profile = jpeg(300, 300)  # noise, and no profile at all
     data = saved(PillowImage.new("RGB", (1024, 1024)), kind=kind, icc_profile=profile)
-    monkeypatch.setattr(resizing, "MAX_BYTES", len(data) - 1)
-    created = resized(read_image(data), 1024, 1024)
+    monkeypatch.setattr(preparing, "MAX_BYTES", len(data) - 1)
+    created = prepare_init_image(read_image(data), 1024, 1024)
     assert len(created.data) < len(data) - len(profile) / 2
     assert opened(created).size == (1024, 1024)
 
 
 def test_no_image_of_the_contract_has_too_many_bytes() -> None:
     """A PNG of noise is the largest: its bytes are its pixels'."""
-    created = resized(read_image(png(1100, 1100)), 1024, 1024)
-    assert len(created.data) < 1024 * 1024 * 3.1 < resizing.MAX_BYTES
+    created = prepare_init_image(read_image(png(1100, 1100)), 1024, 1024)
+    assert len(created.data) < 1024 * 1024 * 3.1 < preparing.MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -187,7 +272,7 @@ def test_no_image_of_the_contract_has_too_many_bytes() -> None:
 )
 def test_image_that_cannot_be_decoded_is_the_clients_error(data: bytes) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        resized(read_image(data), 1024, 1024)
+        prepare_init_image(read_image(data), 1024, 1024)
     (field_error,) = caught.value.field_errors
     assert field_error == (("body", "init_image"), "the image cannot be decoded", "picture")
     assert caught.value.message == "The init image cannot be decoded."
@@ -196,7 +281,7 @@ def test_image_that_cannot_be_decoded_is_the_clients_error(data: bytes) -> None:
 @pytest.mark.parametrize("data", [b"", b"text", flat(64, 64, kind="bmp"), flat(64, 64, kind="gif")])
 def test_what_is_no_image_is_the_clients_error(data: bytes) -> None:
     with pytest.raises(InvalidRequestError):
-        resized(Image(data, "image/png", 64, 64), 1024, 1024)
+        prepare_init_image(Image(data, "image/png", 64, 64), 1024, 1024)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +295,7 @@ def test_image_that_is_larger_than_was_checked_is_not_decoded(
     bomb = png_of(ihdr(*size), chunk(b"IDAT", zlib.compress(bytes(100))), chunk(b"IEND"))
     for said in ((64, 64), size if max(size) > MAX_SIDE else (64, 66)):
         with pytest.raises(InvalidRequestError):
-            resized(Image(bomb, "image/png", *said), 1024, 1024)
+            prepare_init_image(Image(bomb, "image/png", *said), 1024, 1024)
 
 
 def _never(*_: object) -> None:
@@ -222,18 +307,18 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Record the images that are resized from now on."""
     seen: list[tuple[Any, ...]] = []
 
-    def count(start: Image, width: int, height: int) -> Image:
+    def count(start: Image, width: int, height: int, **options: bool) -> Image:
         seen.append((start, width, height))
-        return resized(start, width, height)
+        return prepare_init_image(start, width, height, **options)
 
-    monkeypatch.setattr(resizing, "resized", count)
+    monkeypatch.setattr(preparing, "prepare_init_image", count)
     return seen
 
 
 def test_image_of_one_job_is_resized_once(counted: list[tuple[Any, ...]]) -> None:
-    start, resizer = read_image(png(100, 80)), Resizer()
+    start, preparer = read_image(png(100, 80)), InitImagePreparer()
     with ThreadPoolExecutor(8) as threads:
-        created = list(threads.map(lambda _: resizer.resized(start, 64, 80), range(16)))
+        created = list(threads.map(lambda _: preparer.prepare(start, 64, 80), range(16)))
     assert counted == [(start, 64, 80)]
     assert all(one is created[0] for one in created)
 
@@ -241,17 +326,17 @@ def test_image_of_one_job_is_resized_once(counted: list[tuple[Any, ...]]) -> Non
 def test_another_image_and_another_size_are_resized_again(
     counted: list[tuple[Any, ...]],
 ) -> None:
-    start, other, resizer = read_image(png(100, 80)), read_image(png(80, 80)), Resizer()
+    start, other, preparer = read_image(png(100, 80)), read_image(png(80, 80)), InitImagePreparer()
     for image_, width in ((start, 64), (start, 65), (other, 65), (start, 65)):
-        assert resizer.resized(image_, width, 70).width == width
+        assert preparer.prepare(image_, width, 70).width == width
     assert len(counted) == 4
 
 
 def test_image_that_cannot_be_decoded_is_not_remembered(
     counted: list[tuple[Any, ...]],
 ) -> None:
-    resizer = Resizer()
+    preparer = InitImagePreparer()
     for _ in range(2):
         with pytest.raises(InvalidRequestError):
-            resizer.resized(Image(b"", "image/png", 64, 64), 70, 70)
+            preparer.prepare(Image(b"", "image/png", 64, 64), 70, 70)
     assert len(counted) == 2
