@@ -173,7 +173,7 @@ def test_an_image_of_wrong_sides_is_told_its_size_and_what_to_do(
     size: tuple[int, int], reason: str
 ) -> None:
     with pytest.raises(InvalidImageError, match=reason):
-        check_init_image(flat(*size))
+        check_init_image(png_of(ihdr(*size), IDAT, IEND))
 
 
 def test_the_largest_init_image_is_taken() -> None:
@@ -245,12 +245,13 @@ def test_what_decoders_make_an_image_of_is_an_init_image(data: bytes) -> None:
         png_of(ihdr(64, 64), ihdr(30_000, 30_000), IDAT, IEND),
         png_of(ihdr(64, 64, color=1), IDAT, IEND),
         png_of(ihdr(64, 64, depth=4), IDAT, IEND),
+        png_of(ihdr(64, 64, color=3), IDAT, IEND),
         jpeg().replace(b"\xff\xdb", b"\xff\xfe"),
         LOSSLESS[:60] + b"\xff" * (len(LOSSLESS) - 60),
         LOSSLESS[:21] + b"\x50" + LOSSLESS[22:],
     ],
     ids=["PNG with too few rows", "no pixels", "empty pixels", "no deflate", "wrong CRC",
-         "two headers", "huge second header", "unknown color", "unknown depth",
+         "two headers", "huge second header", "unknown color", "unknown depth", "no palette",
          "JPEG without tables", "WebP of nonsense", "WebP of two sizes"],
 )  # fmt: skip
 def test_what_cannot_be_decoded_is_no_init_image(data: bytes) -> None:

@@ -2,15 +2,19 @@
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL import ImageCms
 from PIL.PngImagePlugin import PngImageFile
 
-from sd3.domain.image import MAX_SIDE, Image, read_image
+from sd3.domain.image import MAX_SIDE, Image, check_init_image, read_image
+from sd3.domain.image_formats import InvalidImageError
 from sd3.errors import InvalidRequestError
 from sd3.upstreams import init_image as preparing
 from sd3.upstreams.init_image import InitImagePreparer, prepare_init_image
@@ -234,8 +238,9 @@ def test_an_image_is_rotated_although_its_exif_cannot_be_rewritten() -> None:
     assert near(created, (10, 630), BLUE)
 
 
-def test_what_else_a_file_holds_is_left_out() -> None:
-    start = read_image(png(100, 80, icc_profile=b"profile" * 1000))
+@pytest.mark.parametrize("profile", [b"profile" * 1000, PROFILE.replace(b"RGB ", b"CMYK", 1)])
+def test_what_is_no_profile_of_rgb_is_left_out(profile: bytes) -> None:
+    start = read_image(png(100, 80, icc_profile=profile))
     assert b"iCCP" in start.data
     created = prepare_init_image(start, 64, 64)
     assert b"iCCP" not in created.data
@@ -282,6 +287,28 @@ def test_image_that_cannot_be_decoded_is_the_clients_error(data: bytes) -> None:
 def test_what_is_no_image_is_the_clients_error(data: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         prepare_init_image(Image(data, "image/png", 64, 64), 1024, 1024)
+
+
+PHOTOS = [
+    *(phone_photo((64, 80), kind=kind, orientation=6) for kind in ("png", "jpeg", "webp")),
+    jpeg(mode="CMYK", exif=b"Exif\0\0" + SECRET.encode()),
+    png(mode="P", exif=b"Exif\0\0" + SECRET.encode()),
+]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_every_image_that_is_accepted_can_be_sent(draw: st.DataObject) -> None:
+    """Damage files in a few bytes, often in their EXIF."""
+    data = draw.draw(st.sampled_from(PHOTOS))
+    exif = data.index(SECRET.encode())
+    position = draw.draw(st.integers(max(exif - 200, 0), exif + 200) | st.integers(0, 2000))
+    new = draw.draw(st.binary(min_size=1, max_size=4))
+    with suppress(InvalidImageError):
+        accepted = check_init_image(data[:position] + new + data[position + len(new) :])
+        for any_size in (True, False):
+            sent = prepare_init_image(accepted, 64, 80, any_size=any_size)
+            assert check_init_image(sent.data) == sent
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,8 @@ def open_image(image: Image) -> Iterator["ImageFile"]:
             with PillowImage.open(BytesIO(image.data), formats=(kind,)) as opened:
                 if opened.size != (image.width, image.height) or max(opened.size) > MAX_SIDE:
                     raise ValueError  # Pillow read another header than the one that was checked
+                if opened.mode == "P" and opened.palette is None:
+                    raise ValueError  # Pillow opens such a PNG, and fails later
                 yield opened
         except (*_DAMAGED, PillowImage.DecompressionBombError) as error:
             raise InvalidImageError("the image is damaged") from error

@@ -18,6 +18,13 @@ _PNG_MAX_CHUNKS: Final = 16_384  # 20 MB have about 5,000 of the smallest IDATs 
 
 _PNG_MAX_OTHERS: Final = 256  # other than IDAT; one of 1 kB can hold a profile of 1 MB
 
+_OTHER_FORMATS: Final = (
+    (4, b"ftyp", "HEIC, AVIF or a video"), (0, b"GIF8", "a GIF"), (0, b"BM", "a BMP"),
+    (0, b"II*\0", "a TIFF or a raw photo"), (0, b"MM\0*", "a TIFF or a raw photo"),
+    (0, b"<", "XML such as SVG"), (0, b"%PDF", "a PDF"),
+)  # fmt: skip
+"""What clients send by mistake: where its signature is, the signature and its name."""
+
 _JPEG_MARKER: Final = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
 """A marker that begins a segment or ends the image. Scan data and restart markers do not match."""
 
@@ -67,7 +74,10 @@ def _format_and_size(data: bytes) -> tuple[str, tuple[int, int]]:
         return "image/jpeg", _jpeg_size(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp", _webp_size(data)
-    raise InvalidImageError("not a PNG, JPEG or WebP image")
+    other = next(
+        (name for position, start, name in _OTHER_FORMATS if data.startswith(start, position)), None
+    )
+    raise InvalidImageError("not a PNG, JPEG or WebP image" + (f" but {other}" if other else ""))
 
 
 def _png_size(data: bytes) -> tuple[int, int]:
