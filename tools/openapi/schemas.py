@@ -51,7 +51,7 @@ def _as_accepted(schema: Mapping[str, Any]) -> Json:
     for name, field in schema["properties"].items():
         fields[name] = _nullable(field) if name in OCTOAI_OPTIONAL else field
     whole = {"pattern": f"^[^{LOST}]*$"}
-    fields["prompt"] |= {"allOf": [whole, {"pattern": VISIBLE.pattern}]}
+    fields["prompt"] |= {"allOf": [whole, {"pattern": VISIBLE}]}
     fields["negative_prompt"] |= {"allOf": [whole]}
     for name in sorted(OTHER_MODELS_FIELDS):
         fields[name] = NULL | {"description": "Of OctoAI's other models: null only."}

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sd3.api import app as api
 from sd3.api.app import Response, RestApi
@@ -232,3 +234,20 @@ def test_an_event_that_is_not_the_gateways_is_a_quiet_404(event: object) -> None
     response = resolve(event)
     body = json.loads(response["body"])
     assert (response["statusCode"], body["code"], body["request_id"]) == (404, "not_found", "1")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+NAMES = st.sampled_from([*job_event(), *job_event()["requestContext"]])
+
+
+@settings(deadline=None)
+@given(st.dictionaries(NAMES, ANYTHING), st.dictionaries(NAMES, ANYTHING), st.booleans())
+def test_no_event_makes_a_function_fail(changes: Event, context: Event, of_health: bool) -> None:
+    event = health_event() if of_health else job_event()
+    event["requestContext"] |= context
+    response = resolve(event | changes)
+    assert response["statusCode"] in {200, 401, 403, 404, 422}

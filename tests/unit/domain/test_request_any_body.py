@@ -1,6 +1,7 @@
 """Any body is a valid request, or it is rejected with one of two errors."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -38,7 +39,9 @@ def valid_requests(draw: st.DrawFn) -> dict[str, Any]:
         "metadata": st.dictionaries(TEXT.filter(bool), TEXT, max_size=16),
     }
     sizes = {"num_images": count, "width": width, "height": height}
-    prompt = draw(TEXT.filter(lambda text: LOST not in text and VISIBLE.search(text) is not None))
+    prompt = draw(
+        TEXT.filter(lambda text: LOST not in text and re.search(VISIBLE, text) is not None)
+    )
     return {"prompt": prompt, **sizes, **draw(st.fixed_dictionaries({}, optional=optional))}
 
 

@@ -47,10 +47,8 @@ _PARAMETER: Final = re.compile("{([a-z]+)}")
 """A parameter in the gateway's name of a route."""
 
 _TEXTS: Final = ("httpMethod", "resource", "path")
-_MAPS: Final = (
-    "headers", "multiValueHeaders", "pathParameters",
-    "queryStringParameters", "multiValueQueryStringParameters",
-)  # fmt: skip
+_MAPS: Final = ("headers", "pathParameters", "queryStringParameters")
+_MAPS_OF_LISTS: Final = ("multiValueHeaders", "multiValueQueryStringParameters")
 """What is read of an event beside its context and its body."""
 
 
@@ -179,16 +177,29 @@ def _proxy_event(event: object, request_id: str) -> dict[str, Any]:
     send events of their own. A request without an id gets Lambda's.
     """
     given = event if isinstance(event, dict) else {}
-    texts = {name: _of_type(str, given.get(name)) or "" for name in _TEXTS}
-    maps = {name: _of_type(dict, given.get(name)) for name in _MAPS}
+    texts = {name: _text(given.get(name)) for name in _TEXTS}
+    maps = {name: _map_of(_text, given.get(name)) for name in _MAPS}
+    lists = {name: _map_of(_texts, given.get(name)) for name in _MAPS_OF_LISTS}
     context = _of_type(dict, given.get("requestContext")) or {}
     context = context | {"requestId": _of_type(str, context.get("requestId"), request_id)}
     body = _of_type(str, given.get("body"))
-    return {**given, **texts, **maps, "body": body, "requestContext": context}
+    return {**given, **texts, **maps, **lists, "body": body, "requestContext": context}
 
 
 def _of_type(kind: type, value: object, default: object = None) -> Any:
     return value if isinstance(value, kind) else default
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [_text(each) for each in value] if isinstance(value, list) else []
+
+
+def _map_of(read: Callable[[object], object], value: object) -> dict[str, object] | None:
+    return {name: read(each) for name, each in value.items()} if isinstance(value, dict) else None
 
 
 class _ResponseBuilder(api_gateway.ResponseBuilder["BaseProxyEvent"]):

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -94,8 +95,6 @@ def _is_plain(data: bytes) -> bool:
 
 
 def _inflated(data: bytes, coding: str) -> bytes:
-    import zlib  # noqa: PLC0415 - few bodies are compressed
-
     is_zlib = data[0] & 15 == 8 and int.from_bytes(data[:2]) % 31 == 0
     # Some clients take deflate for what is inside of its zlib format (RFC 9110, 8.4.1.2).
     window = {"gzip": 31, "deflate": 15 if is_zlib else -15}[coding]

@@ -48,14 +48,13 @@ OCTOAI_OPTIONAL: Final = frozenset(
 )  # fmt: skip
 """Null means the default here: OctoAI's documentation says so, and its SDK sends it."""
 
-VISIBLE: Final = re.compile(
+VISIBLE: Final = (
     "[^\\s\0-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffd"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""A character that shows something: no white space, no control character, none of those that
-Unicode calls ignorable by default, and no blank letter. Every engine of regular expressions takes
-it, so that it can stand in a schema."""
+"""A pattern of a character that shows something: no white space, no control character, none of
+those that Unicode calls ignorable by default, and no blank letter. A schema can hold it."""
 
 LOST: Final = "\ufffd"
 """What decoders write in place of bytes that are not UTF-8."""
@@ -227,7 +226,7 @@ def _errors_of_texts(values: Mapping[str, Any], wrong: set[str | int]) -> Iterat
         if text and LOST in text:
             msg = "has U+FFFD in place of characters that were lost: the body was not UTF-8"
             yield _field_error((name,), msg, "not_utf8")
-        elif text and name == "prompt" and not VISIBLE.search(text):
+        elif text and name == "prompt" and not re.search(VISIBLE, text):
             yield _field_error((name,), "should have a visible character", "blank")
 
 
