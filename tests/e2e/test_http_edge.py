@@ -153,9 +153,6 @@ def times_in(value: Any) -> Iterator[str]:
     "event",
     [
         {"source": "serverless-plugin-warmup"},
-        {},
-        None,
-        "warm-up",
         {
             "resource": "/generate/sd3",
             "path": "/generate/sd3",

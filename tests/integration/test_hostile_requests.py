@@ -158,7 +158,23 @@ def test_a_path_is_no_way_to_another_item(functions: Functions, name: str, job_i
 
 @pytest.mark.parametrize(
     "index",
-    ["", "00", "+0", "-0", " 0", "0.0", "\u0660", "0\x00", "../0", "%30", "init", "9" * 5000],
+    [
+        "",
+        "00",
+        "+0",
+        "-0",
+        " 0",
+        "0.0",
+        "0_0",
+        "0x0",
+        "0e0",
+        "\u0660",
+        "0\x00",
+        "../0",
+        "%30",
+        "init",
+        "9" * 5000,
+    ],
 )
 def test_only_the_index_itself_leads_to_an_image(functions: Functions, index: str) -> None:
     functions.generate(load_event("generate"))
