@@ -83,8 +83,8 @@ def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -
         "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
         "client_id": "acme",
         "status": "succeeded",
-        "created_at": "2026-11-23T12:00:00Z",
-        "completed_at": "2026-11-23T12:00:04Z",
+        "created_at": "2026-11-23T12:00:00.000000Z",
+        "completed_at": "2026-11-23T12:00:04.000000Z",
         "images": [
             {
                 "index": 0,

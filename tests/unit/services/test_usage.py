@@ -32,7 +32,7 @@ def test_usage_is_of_today_and_of_thirty_days() -> None:
             "reserved_usd": 0.03,
             "budget_usd": 0.1,
             "left_usd": 0.01,
-            "resets_at": "2026-11-24T00:00:00Z",
+            "resets_at": "2026-11-24T00:00:00.000000Z",
         },
         "last_30_days": {
             "pictures": 52,

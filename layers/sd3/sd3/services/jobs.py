@@ -176,7 +176,7 @@ class JobService:
         )
 
     def cancel(self, job_id: str, *, client_id: str) -> JobResponse:
-        """Cancel a job.
+        """Cancel a job. The init image of a queued one is removed.
 
         A running job's call to the upstream goes on and is paid, and its images are removed. Raises
         NotFoundError, GoneError, NotCancelableError and StorageError.
@@ -187,7 +187,10 @@ class JobService:
             if job.status.is_terminal:
                 raise NotCancelableError(f"The job has ended: it is {job.status}.")
             with suppress(LeaseLostError):  # it changed after it was read: read it again
-                return self.to_response(self.jobs.save(job.cancel(now=now)))
+                canceled = self.jobs.save(job.cancel(now=now))
+                if job.status is JobStatus.QUEUED:  # else its attempt removes all images
+                    self._remove_init_image(job)
+                return self.to_response(canceled)
         raise StorageError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
@@ -221,6 +224,11 @@ class JobService:
             client_id, upload_id, content_type=request.content_type, now=self.clock.now()
         )
         return UploadResponse(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
+
+    def _remove_init_image(self, job: Job) -> None:
+        if job.init_image_key:
+            with suppress(StorageError):  # then S3 removes it after the retention
+                self.images.delete_all(job.folder, count=0)
 
     def _execute(self, job: Job, *, since: float, until: float) -> JobResponse:
         execution = self.executor.execute(job, job.request.init_image, until=until)
