@@ -1,6 +1,7 @@
 """Files of the inbox: the names of their results, and requests that are metadata."""
 
 import base64
+import re
 import string
 from typing import Final
 
@@ -51,7 +52,7 @@ def read(**metadata: str) -> InboxRequest:
         ("acme//fox.json", "acme/inbox/fox.json"),
         ("acme/a//b///fox.json", "acme/inbox/a/b/fox.json"),
         ("acme/...", "acme/inbox/...json"),
-        ("acme/\x01\n.json", "acme/inbox/\x01\n.json"),
+        ("acme/%2e%2e/&?#.json", "acme/inbox/%2e%2e/&?#.json"),
         ("fox.json", "_/inbox/fox.json"),
         ("acme", "_/inbox/acme.json"),
         ("/acme/fox.json", "_/inbox/acme/fox.json"),
@@ -73,6 +74,9 @@ def test_a_result_has_the_name_of_its_file(key: str, result: str) -> None:
         ("acme/../bob/fox.json", "acme/inbox"),
         ("acme/./fox.json", "acme/inbox"),
         ("../fox.json", "_/inbox"),
+        ("acme/a\nb.json", "acme/inbox"),
+        ("acme/\0/fox.json", "acme/inbox"),
+        ("\x7f.json", "_/inbox"),
     ],
 )
 def test_a_result_whose_name_s3_would_refuse_is_named_by_the_job(key: str, folder: str) -> None:
@@ -91,6 +95,7 @@ def test_a_result_stays_in_its_folder_and_can_be_written(name: str) -> None:
         result = result_key(InboxObject("drop", key, "", ""))
         assert result.startswith(folder)
         assert not {"", ".", ".."} & {*result.split("/")}
+        assert not re.search(r"[\x00-\x1f\x7f]", result)
         assert len(result.encode()) <= 1024
 
 

@@ -109,18 +109,22 @@ _MAIL_CHARSET: Final = re.compile(
 """Python knows more codecs. Some of them yield no text, or half a character."""
 
 
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def result_key(source: InboxObject) -> str:
     """Name the result file: `{client}/inbox/{name}.json` for `{client}/{name}.{extension}`.
 
     For a file in no client's folder it is `_/inbox/{name}.json`. Empty parts of a name are left
-    out. The job's id replaces a name that would be too long, or that has a part `.` or `..`, which
-    S3 allows in no request.
+    out. The job's id replaces a name that would be too long, one with control characters, and one
+    with a part `.` or `..`, which S3 allows in no request.
     """
     parts = [part for part in source.key.split("/") if part]
     *folders, name = parts[1:] if source.client_id else parts
     folder = f"{source.client_id or NO_CLIENT}/inbox"
     key = "/".join((folder, *folders, f"{name.rpartition('.')[0] or name}.json"))
-    if len(key.encode()) > MAX_KEY_BYTES or {".", ".."} & {*folders}:
+    is_odd = {".", ".."} & {*folders} or _CONTROL_CHARACTER.search(key)
+    if is_odd or len(key.encode()) > MAX_KEY_BYTES:
         return f"{folder}/{source.job_id}.json"
     return key
 
