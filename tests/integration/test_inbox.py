@@ -452,12 +452,21 @@ def test_a_result_that_always_changes_is_an_error(inbox: Aws) -> None:
         InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 
 
-@pytest.mark.parametrize("failing", ["head_object", "put_object"])
-def test_a_result_that_cannot_be_written_is_an_error(inbox: Aws, failing: str) -> None:
+@pytest.mark.parametrize(
+    ("failing", "code"),
+    [
+        ("head_object", "SlowDown"),
+        ("head_object", "400"),
+        ("put_object", "SlowDown"),
+        ("put_object", "AccessDenied"),
+        ("put_object", "KMS.DisabledException"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_an_error(inbox: Aws, failing: str, code: str) -> None:
     s3 = Stubber(inbox.s3)
     if failing == "put_object":
         s3.add_client_error("head_object", "404", http_status_code=404)
-    s3.add_client_error(failing, "SlowDown", http_status_code=400)
+    s3.add_client_error(failing, code, http_status_code=400)
     with s3, pytest.raises(StorageError):
         InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 

@@ -116,8 +116,8 @@ def result_key(source: InboxObject) -> str:
     """Name the result file: `{client}/inbox/{name}.json` for `{client}/{name}.{extension}`.
 
     For a file in no client's folder it is `_/inbox/{name}.json`. Empty parts of a name are left
-    out. The job's id replaces a name that would be too long, one with control characters, and one
-    with a part `.` or `..`, which S3 allows in no request.
+    out. The job's id replaces a name that would be too long, and one that a request to S3 may not
+    keep as it is: with control characters, or with a part `.` or `..`.
     """
     parts = [part for part in source.key.split("/") if part]
     *folders, name = parts[1:] if source.client_id else parts

@@ -30,7 +30,7 @@ def _unreadable(why: str) -> Callable[[ClientError], RequestError]:
 
 
 _KEY: Final = _unreadable("the KMS key that it is encrypted with cannot be used")
-_NAME: Final = _unreadable("a part of its name is . or .., which S3 allows in no request")
+_NAME: Final = _unreadable("S3 takes no request for its name. A name has no parts . and ..")
 
 _FINAL: Final[Mapping[str, Callable[[ClientError], RequestError]]] = {
     "NoSuchKey": lambda _: NotFoundError("The file was removed before it was read."),
