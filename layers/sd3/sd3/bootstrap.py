@@ -111,6 +111,7 @@ def inbox() -> "Inbox":
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
         results=InboxResultStore(aws.s3, settings.images_bucket),
+        images_bucket=settings.images_bucket,
     )
 
 
