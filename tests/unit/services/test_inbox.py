@@ -476,7 +476,7 @@ def received_despite(
     interrupt(world, fault)
     try:
         world.receive(key)
-    except type(error):
+    except (type(error), UnexpectedError):
         world.inbox = whole
         world.receive(key)
     assert whole is world.inbox or fault.points_left > 0, "a fault was swallowed"
