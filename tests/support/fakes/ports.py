@@ -13,12 +13,19 @@ from sd3.domain.billing import (
     rate_limited,
 )
 from sd3.domain.client import NO_LIMITS, ClientLimits
-from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
+from sd3.domain.generation import (
+    NO_ORIGIN,
+    GeneratedImage,
+    GenerationTask,
+    TaskOrigin,
+    UpstreamResult,
+)
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, GoneError, LeaseLostError, NotFoundError, Sd3Error
+from sd3.observability import METRICS
 from sd3.services.execution import JobExecutor
 from sd3.services.jobs import JobService
 from sd3.services.ports import (
@@ -89,12 +96,19 @@ class UnlimitedRateLimiter:
 
     def __init__(self) -> None:
         self.outcomes: list[Sequence[Sd3Error | None]] = []
+        self.step_seconds: float | None = None
 
-    def acquire(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         return Permit((0.0,) * calls)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         self.outcomes.append(errors)
+
+    def seconds_per_step(self) -> float | None:
+        return self.step_seconds
+
+    def note_step(self, seconds: float, *, is_least: bool) -> None:
+        self.step_seconds = seconds
 
 
 def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallback:
@@ -238,6 +252,7 @@ class FakeMetrics:
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
     ) -> None:
+        assert tuple(dimensions) == tuple(filter(None, [METRICS[name].dimension]))
         self.added.append((name, value, dimensions))
         self.ids.add((client_id, job_id))
 

@@ -80,7 +80,7 @@ class UploadStorage(Protocol):
 class ImageGenerator(Protocol):
     """Generates images; see upstreams.fallback.Fallback for what each method does."""
 
-    def check(self, request: GenerateRequest) -> None: ...
+    def check(self, request: GenerateRequest, *, seconds: float) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]: ...
     def generate(self, task: GenerationTask) -> GenerationResult: ...
@@ -117,7 +117,10 @@ class EventPublisher(Protocol):
 
 
 class Metrics(Protocol):
-    """Records metrics; observability.METRICS has their names, units and dimensions."""
+    """Records metrics, and raises nothing.
+
+    observability.METRICS has their names, units and dimensions.
+    """
 
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str

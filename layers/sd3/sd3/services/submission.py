@@ -23,9 +23,12 @@ from sd3.errors import (
     InvalidRequestError,
     NotFoundError,
     RequestError,
+    Sd3Error,
     StorageError,
     TooLargeError,
+    UnexpectedError,
 )
+from sd3.services.execution import LONGEST_SECONDS
 from sd3.services.ports import (
     Clock,
     ImageGenerator,
@@ -98,6 +101,13 @@ class JobSubmission:
         except RequestError:
             self._discard(job)
             raise
+        except Sd3Error as error:
+            error.job_id = job.id  # perhaps it is stored; then its message ends it
+            raise
+        except Exception as bug:
+            unexpected = UnexpectedError(bug)
+            unexpected.job_id = job.id
+            raise unexpected from bug
         if submission.job.id != job.id:
             self._discard(job)
         elif not submission.is_new:
@@ -111,7 +121,7 @@ class JobSubmission:
         generate, and StorageError.
         """
         request = self._with_upload(request, client_id)
-        self.generator.check(request)
+        self.generator.check(request, seconds=LONGEST_SECONDS)
         return request, self.generator.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
@@ -155,6 +165,7 @@ class JobSubmission:
         job = Job(
             id=context.job_id,
             client_id=context.client_id,
+            client_name=context.client_name,
             status=JobStatus.QUEUED,
             created_at=now,
             expires_at=now + self.retention,

@@ -1,29 +1,48 @@
 """The calls to one upstream, in parallel and within its rate, with one result for each image."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sd3.domain.billing import Charge, ChargeOutcome
-from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
+from sd3.domain.generation import (
+    NO_ORIGIN,
+    GeneratedImage,
+    GenerationTask,
+    TaskOrigin,
+    UpstreamResult,
+)
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     Sd3Error,
+    UnexpectedError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.base import Upstream
 
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
 BACKOFF_SECONDS: Final = 1.0
 
 MIN_CALL_SECONDS: Final = 10.0
 """The time reserved for the call while a caller that already has some images waits for a slot."""
+
+LONG_STEPS: Final = 480
+"""16 images of 30 steps. A call of more steps can take longer than a worker lives."""
+
+TIMEOUT_FACTOR: Final = 1.1
+"""How much longer a long call is taken to last than the time after which it was given up."""
 
 PATIENCE_SECONDS: Final = 20.0
 """How long a caller waits for a slot. The wait and the call should end before the gateway's 29 s
@@ -42,23 +61,34 @@ class Permit(NamedTuple):
     waits: tuple[float, ...]
     lease_holder: str = ""
     """Prefix of the names of its leases, where concurrency is bounded."""
-    is_troubled: bool = False
-    """Whether calls failed before, so that a success must be recorded."""
-    is_probe: bool = False
-    """Whether the circuit breaker is open, and this caller is the probe."""
+    origin: TaskOrigin = NO_ORIGIN
+    troubles: tuple[str, ...] = ()
+    """What is recorded of calls that failed before, and is removed after a success."""
+    probed: tuple[str, ...] = ()
+    """The circuit breakers that are open, and that this caller probes."""
 
 
 class RateLimiter(Protocol):
     """A limit on the rate at which all functions together call one upstream."""
 
-    def acquire(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         """Reserve slots for up to `calls` calls, at least one, the first within `patience` seconds.
 
-        Raises UpstreamRateLimitedError when no slot begins in time, and StorageError.
+        `origin` is the job that is called for. Raises UpstreamRateLimitedError when no slot begins
+        in time, and StorageError.
         """
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         """Record how the calls ended; raises nothing."""
+
+    def seconds_per_step(self) -> float | None:
+        """Return the time of one step of one image, if it was measured of late.
+
+        Raises StorageError.
+        """
+
+    def note_step(self, seconds: float, *, is_least: bool) -> None:
+        """Record the measured time of one step, or the least that it takes; raises nothing."""
 
 
 @dataclass
@@ -116,6 +146,21 @@ class RateLimitedUpstream:
             return self.settings.price_micros
         return self.upstream.price(request)
 
+    def is_too_long(self, request: GenerateRequest, *, seconds: float) -> bool:
+        """Whether one call for a request takes longer than `seconds`, as long calls of late show.
+
+        Raises StorageError.
+        """
+        steps = self._long_steps(request, min(request.num_images, self.upstream.images_per_call))
+        per_step = self.limiter.seconds_per_step() if steps else None
+        return per_step is not None and per_step * steps > seconds
+
+    def _long_steps(self, request: GenerateRequest, images: int) -> int:
+        """Return the steps of a long call: 0 for a short one, and where steps are ignored."""
+        steps = request.steps * images
+        is_long = steps > LONG_STEPS and "steps" not in self.upstream.ignored(request)
+        return steps if is_long else 0
+
     def generate(self, task: GenerationTask, *, tries: int) -> Calls:
         """Generate the images of a task; each call to a busy upstream is tried `tries` times."""
         calls, failed = Calls(), 0
@@ -123,11 +168,10 @@ class RateLimitedUpstream:
         while waiting:
             # A job that already has images goes before new jobs when this upstream is the last.
             is_patient = calls.has_generated and tries > 1
-            try:
-                permit = self._acquire(len(waiting), task, is_patient=is_patient)
-            except Sd3Error as error:
+            permit = self._acquire(len(waiting), task, is_patient=is_patient)
+            if isinstance(permit, Sd3Error):
                 for batch in waiting:
-                    calls.add(batch, error)
+                    calls.add(batch, permit)
                 break
             now, waiting = waiting[: len(permit.waits)], waiting[len(permit.waits) :]
             busy = self._call_all(task, now, permit, calls)
@@ -154,16 +198,22 @@ class RateLimitedUpstream:
         if calls.were_made and not paid:
             yield Charge(upstream=name, outcome=ChargeOutcome.FREE, micros=0)
 
-    def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit:
-        """Reserve slots; a patient caller waits for them as long as its task allows."""
+    def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit | Sd3Error:
+        """Reserve slots, or return the error that says why there are none.
+
+        A patient caller waits for them as long as its task allows.
+        """
         while True:
             patience = self._patience(task, is_patient=is_patient)
-            try:
-                return self.limiter.acquire(calls, patience=patience)
-            except UpstreamRateLimitedError as error:
-                wait = (error.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
-                if not is_patient or wait > patience:
-                    raise
+            permit = _result_of(
+                partial(self.limiter.acquire, calls, patience=patience, origin=task.origin),
+                was_sent=False,
+            )
+            if not isinstance(permit, UpstreamRateLimitedError):
+                return permit
+            wait = (permit.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
+            if not is_patient or wait > patience:
+                return permit
             self.sleep(wait)
 
     def _patience(self, task: GenerationTask, *, is_patient: bool) -> float:
@@ -181,10 +231,10 @@ class RateLimitedUpstream:
         def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:
                 self.sleep(wait)
-            try:
-                return self._call(task, batch)
-            except Sd3Error as error:
-                return error
+            began = self.clock()
+            result = _result_of(partial(self._call, task, batch), was_sent=True)
+            self._note_time(task.request, len(batch), result, self.clock() - began)
+            return result
 
         calls.were_made = True
         if len(batches) == 1:
@@ -199,6 +249,16 @@ class RateLimitedUpstream:
         busy = zip(batches, errors, strict=True)
         return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
 
+    def _note_time(
+        self, request: GenerateRequest, images: int, result: UpstreamResult | Sd3Error, took: float
+    ) -> None:
+        """Record how long a long call took, or that it takes longer than it was given."""
+        steps = self._long_steps(request, images)
+        is_least = isinstance(result, UpstreamTimeoutError)
+        if steps and (is_least or isinstance(result, UpstreamResult)):
+            seconds = took * TIMEOUT_FACTOR if is_least else took
+            self.limiter.note_step(seconds / steps, is_least=is_least)
+
     def _call(self, task: GenerationTask, batch: Batch) -> UpstreamResult:
         started = self.clock()
         result = self.upstream.generate(task.only(batch))
@@ -207,6 +267,20 @@ class RateLimitedUpstream:
             tuple(image._replace(upstream=name) for image in result.images),
             result.prediction_time_ms or (self.clock() - started) * 1000,
         )
+
+
+def _result_of(do: Callable[[], T], *, was_sent: bool) -> T | Sd3Error:
+    """Return what `do` returns, or its error; a bug costs no other image of the job.
+
+    `was_sent` is whether a bug can come after a call that is charged.
+    """
+    try:
+        return do()
+    except Sd3Error as error:
+        return error
+    except Exception as bug:
+        _logger.exception("unexpected exception")
+        return UnexpectedError(bug, may_have_charged=was_sent)
 
 
 def _batches(indexes: Mapping[int, int], size: int) -> list[Batch]:
