@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from io import BytesIO
 from typing import Any, Final, NamedTuple
@@ -94,6 +94,12 @@ def generate(client: requests.Session, stack: Stack, **fields: Any) -> requests.
     return client.post(f"{stack.api_url}/generate/sd3", json=body, headers=headers, timeout=60)
 
 
+def ended(client: requests.Session, stack: Stack, job_id: str) -> dict[str, Any] | None:
+    """Return the job if it has ended."""
+    job: dict[str, Any] = client.get(f"{stack.api_url}/jobs/{job_id}", timeout=60).json()
+    return job if job["completed_at"] else None
+
+
 def succeeded(client: requests.Session, stack: Stack, job_id: str) -> dict[str, Any] | None:
     """Return the job if it has succeeded."""
     job: dict[str, Any] = client.get(f"{stack.api_url}/jobs/{job_id}", timeout=60).json()
@@ -161,6 +167,48 @@ def test_an_upstream_that_always_fails_is_paused(
     upstreams = [generate(client, stack).json()["upstream"] for _ in range(6)]
     assert upstreams == ["bedrock"] * 6
     assert vendors.counts() == (5, 6, 0)
+
+
+def test_a_client_whose_jobs_always_fail_costs_the_others_nothing(
+    client: requests.Session,
+    stack: Stack,
+    vendors: Vendors,
+    new_token: Callable[[], str],
+) -> None:
+    bad = range(100, 106)
+    for seed in bad:
+        vendors.stability.set_replies(hung_up, seed=seed)
+    for seed in bad[:5]:
+        assert generate(client, stack, seed=seed).status_code == 502
+    assert generate(client, stack, seed=bad[5]).json()["upstream"] == "bedrock"
+    client.headers["Authorization"] = f"Bearer {new_token()}"
+    assert generate(client, stack, seed=7).json()["upstream"] == "stability"
+
+
+def test_an_answer_that_would_be_the_same_is_paid_once_by_the_worker_too(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    vendors.stability.set_every_reply(html(200))
+    job_id = generate(client, stack, queued=True).json()["id"]
+    job = wait_for(lambda: ended(client, stack, job_id), what="end of the job")
+    assert (job["status"], job["error"]["code"]) == ("failed", "upstream_error")
+    assert (job["cost_usd"], vendors.counts()) == (0.065, (1, 0, 0))
+
+
+def test_a_retry_after_that_is_no_time_hangs_no_job(
+    client: requests.Session, stack: Stack, vendors: Vendors
+) -> None:
+    times: dict[str, Any] = {
+        "date": "Thu, 26 Nov 2026 22:00:00 GMT",
+        "retry_after": "Thu, 99999999999999999999 Nov 2026 22:00:30 GMT",
+    }
+    for server in vendors:
+        server.set_every_reply(http_reply(503, **times))
+    failed = generate(client, stack)
+    assert (failed.status_code, failed.json()["code"]) == (503, "upstream_unavailable")
+    job = ended(client, stack, failed.json()["job_id"])
+    assert job
+    assert (job["status"], job["cost_usd"]) == ("failed", 0)
 
 
 def test_a_throttled_upstream_is_left_alone_by_all(
