@@ -89,9 +89,10 @@ def test_b64_json_returns_the_images_themselves_too(functions: Functions) -> Non
     assert image["url"]
 
 
-def test_octoais_own_client_gets_the_images_that_it_reads(functions: Functions) -> None:
+@pytest.mark.parametrize("sdk", ["octoai", "@octoai/sdk"])
+def test_octoais_own_clients_get_the_images_that_they_read(functions: Functions, sdk: str) -> None:
     event = load_event("generate")
-    event["headers"]["X-Fern-SDK-Name"] = "octoai"
+    event["headers"]["X-Fern-SDK-Name"] = sdk
     assert functions.generate(event)["json"]["images"][0]["image_b64"]
     event["body"] = '{"prompt": "a fox", "response_format": "url"}'
     event["requestContext"]["requestId"] = "second"
