@@ -14,6 +14,9 @@ from sd3.errors import FieldError, InvalidRequestError
 OCTOAI_SDKS: Final = frozenset(("octoai", "@octoai/sdk"))
 """What the SDKs for Python and TypeScript send as X-Fern-SDK-Name."""
 
+_OLD_OCTOAI_SDKS: Final = "octoai-"
+"""What the User-Agent of `octoai-sdk` of PyPI and `@octoai/client` of npm begins with."""
+
 HOLD: Final = timedelta(seconds=26)
 """How long the gateway's caller is held: after 29 s it is gone, and 4.5 MB take their time."""
 
@@ -63,7 +66,9 @@ def _job_id(request: Request) -> str:
 
 def _knows_no_202(request: Request) -> bool:
     """Whether one of OctoAI's SDKs calls: they take every 2xx for the images."""
-    return (request.header("X-Fern-SDK-Name") or "").strip().lower() in OCTOAI_SDKS
+    agent = (request.header("User-Agent") or "").lower()
+    name = (request.header("X-Fern-SDK-Name") or "").strip().lower()
+    return name in OCTOAI_SDKS or agent.startswith(_OLD_OCTOAI_SDKS)
 
 
 def _hold_until(request: Request) -> datetime:

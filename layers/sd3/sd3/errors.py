@@ -100,7 +100,7 @@ class NotFoundError(RequestError):
 
 
 class GoneError(RequestError):
-    """The job was deleted up to a day ago."""
+    """The job was deleted up to a day ago, or canceled while its caller was held."""
 
     code = "gone"
     status = 410
