@@ -19,7 +19,7 @@ from sd3.domain.request import GenerateRequest
 from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
 from sd3.responses.models import JobResponse
 from tests.integration.conftest import Functions, load_event
-from tests.support.fakes.ports import NOON, FakeTime, FakeUpstream
+from tests.support.fakes.ports import NOON, FakeTime, FakeUpstream, sample_image
 
 URL = "https://api.example.com/v1/generate/sd3"
 
@@ -216,9 +216,14 @@ def test_a_gateway_whose_clock_is_wrong_holds_nobody_too_long(
     assert 20 <= time.slept <= 26
 
 
-def test_an_octoai_sdk_that_asks_for_it_gets_a_202(functions: Functions) -> None:
+def test_an_octoai_sdk_that_asks_for_it_gets_a_202_and_polls_for_its_images(
+    functions: Functions,
+) -> None:
     response = functions.generate(event(Prefer="respond-async", X_Fern_SDK_Name="octoai"))
     assert (response["statusCode"], response["json"]["status"]) == (202, "queued")
+    bootstrap.worker().process("job-1", seconds=300, sent_at=NOON, receives=1)
+    [image] = functions.jobs(job_event("job-1"))["json"]["images"]
+    assert base64.b64decode(image["image_b64"]) == sample_image().data
 
 
 def test_another_client_is_told_of_the_queue_at_once(functions: Functions) -> None:

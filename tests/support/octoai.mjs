@@ -1,7 +1,6 @@
 // node octoai.mjs FOLDER < calls.json: call generateSd3 of OctoAI's SDK for TypeScript, once for each call.
 // The SDK is in FOLDER/node_modules. A call is {url, token, request, options}. Prints a list with the
 // response or the error of each.
-import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { text } from "node:stream/consumers";
 
@@ -19,5 +18,5 @@ async function outcome({ url, token, request, options }) {
 
 const outcomes = [];
 for (const call of JSON.parse(await text(process.stdin))) outcomes.push(await outcome(call));
-writeFileSync(process.stdout.fd, JSON.stringify(outcomes));
-process.exit(); // the SDK's timers of 60 s would keep the process
+// The SDK's timers of 60 s would keep the process.
+process.stdout.write(JSON.stringify(outcomes), () => process.exit());
