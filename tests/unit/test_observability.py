@@ -60,20 +60,21 @@ def test_each_metric_of_a_batch_keeps_its_own_properties(
     ]
 
 
-def test_a_metric_that_is_not_known_is_a_bug() -> None:
-    with pytest.raises(KeyError):
-        EmbeddedMetrics().add("Nonsense", 1, client_id="acme", job_id="job-1")
-
-
 @pytest.mark.parametrize(
-    ("name", "dimensions"), [("JobsEnded", {}), ("OwnMs", {"client": "acme"}), ("CostMicros", {})]
+    ("name", "dimensions"),
+    [("Nonsense", {}), ("JobsEnded", {}), ("OwnMs", {"client": "acme"}), ("CostMicros", {})],
 )
-def test_a_metric_has_its_own_dimension_and_no_other(
-    name: str, dimensions: dict[str, str], capsys: pytest.CaptureFixture[str]
+def test_a_wrong_metric_is_logged_and_harms_no_job(
+    name: str,
+    dimensions: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with pytest.raises(ValueError, match=name):
-        EmbeddedMetrics().add(name, 1, client_id="acme", job_id="job-1", **dimensions)
+    EmbeddedMetrics().add(name, 1, client_id="acme", job_id="job-1", **dimensions)
     assert written(capsys) == []
+    assert [(one.message, vars(one)["metric"]) for one in caplog.records] == [
+        ("metric not written", name)
+    ]
 
 
 def test_log_lines_name_their_invocation_and_nothing_of_the_one_before(

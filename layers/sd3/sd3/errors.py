@@ -18,7 +18,7 @@ Sd3Error                             500 internal_error
 │   ├── ContentPolicyError           400 content_policy: it refuses the prompt or image, final
 │   ├── UpstreamRefusedError         502 upstream_error: it refuses our call (credit, model), final
 │   │   └── UpstreamKeyError         502 upstream_error: there is no key, or it is not known
-│   ├── UpstreamResponseError        502 upstream_error: a response that cannot be used
+│   ├── UpstreamResponseError        502 upstream_error: a response that cannot be used, final
 │   ├── UpstreamTimeoutError         502 upstream_error: no response in time, outcome unknown
 │   ├── UpstreamFailedError          502 upstream_error: it broke during the call, outcome unknown
 │   │   └── UpstreamUnchargedError   502 upstream_error: it broke, and does not charge for that
@@ -27,6 +27,7 @@ Sd3Error                             500 internal_error
 │       └── UpstreamRateLimitedError 503 upstream_unavailable: our rate limiter allows no call
 ├── StillRunningError                504 still_running: the job goes on without its caller
 ├── StorageError                     500 internal_error: DynamoDB or S3 failed
+├── UnexpectedError                  500 internal_error: a bug while a job was worked on, final
 ├── IssuerError                      500 internal_error: the issuer of JWTs cannot be reached
 ├── InvalidTransitionError           500 internal_error: a bug, the job's state forbids the change
 └── LeaseLostError                   500 internal_error: another attempt owns the job now
@@ -50,7 +51,7 @@ class Sd3Error(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
-    may_have_charged: ClassVar[bool] = False
+    may_have_charged: bool = False
     """Whether a call that failed like this can be on the operator's bill."""
     job_id: str | None = None
     """The job that failed, once there is one."""
@@ -190,8 +191,9 @@ class UpstreamKeyError(UpstreamRefusedError):
 
 
 class UpstreamResponseError(UpstreamError):
-    """The response, which is perhaps paid, cannot be used."""
+    """The response, which is perhaps paid, cannot be used. The next one would be the same."""
 
+    retryable = False
     may_have_charged = True
 
 
@@ -202,7 +204,10 @@ class UpstreamTimeoutError(UpstreamError):
 
 
 class UpstreamFailedError(UpstreamError):
-    """A 5xx, or a connection lost after sending: the outcome and the charge are unknown."""
+    """A 5xx, or a connection lost after sending: the outcome and the charge are unknown.
+
+    A response that is cut off is such a lost connection too.
+    """
 
     may_have_charged = True
 
@@ -243,6 +248,15 @@ class StorageError(Sd3Error):
     """DynamoDB or S3 failed after their own retries."""
 
     retryable = True
+
+
+class UnexpectedError(Sd3Error):
+    """A bug: an exception that nobody expected, which is its cause. It would happen again."""
+
+    def __init__(self, bug: Exception, *, may_have_charged: bool = False) -> None:
+        super().__init__("Something went wrong here.")
+        self.__cause__ = bug
+        self.may_have_charged = may_have_charged
 
 
 class IssuerError(Sd3Error):

@@ -1,5 +1,6 @@
 """The structured log and the metrics. No other module of the package imports Powertools' core."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any, Final, NamedTuple, TypeVar
@@ -8,6 +9,8 @@ from aws_lambda_powertools import Logger, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 Result = TypeVar("Result")
+
+_logger = logging.getLogger(__name__)
 
 
 @cache
@@ -70,8 +73,16 @@ class EmbeddedMetrics:
         """Write one value of a metric. The ids are properties, by which the log can be searched.
 
         As dimensions, they would create a metric with its own price for each client and each job.
-        Raises KeyError for an unknown metric, and ValueError for dimensions that it does not have.
+        Raises nothing, since no job should be lost for a metric: a bug is logged.
         """
+        try:
+            self._add(name, value, client_id, job_id, dimensions)
+        except Exception:
+            _logger.exception("metric not written", extra={"metric": name})
+
+    def _add(
+        self, name: str, value: float, client_id: str, job_id: str, dimensions: Mapping[str, str]
+    ) -> None:
         definition = METRICS[name]
         if tuple(dimensions) != tuple(filter(None, [definition.dimension])):
             msg = f"{name} has the dimension {definition.dimension}, not {', '.join(dimensions)}"

@@ -19,6 +19,7 @@ from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, GoneError, LeaseLostError, NotFoundError, Sd3Error
+from sd3.observability import METRICS
 from sd3.services.execution import JobExecutor
 from sd3.services.jobs import JobService
 from sd3.services.ports import (
@@ -245,6 +246,7 @@ class FakeMetrics:
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str
     ) -> None:
+        assert tuple(dimensions) == tuple(filter(None, [METRICS[name].dimension]))
         self.added.append((name, value, dimensions))
         self.ids.add((client_id, job_id))
 

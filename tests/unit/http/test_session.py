@@ -34,9 +34,9 @@ def test_a_request_with_body_headers_and_path_gets_its_response(serve: Serve) ->
 
 
 @pytest.mark.parametrize("body", [b"", b"half"])
-def test_a_truncated_body_is_an_unusable_response(serve: Serve, body: bytes) -> None:
+def test_a_truncated_body_is_a_lost_connection(serve: Serve, body: bytes) -> None:
     client = serve(raw(head(200, content_length="8") + body))
-    with pytest.raises(UpstreamResponseError, match="cut off") as caught:
+    with pytest.raises(UpstreamFailedError, match="cut off") as caught:
         client.post()
     assert caught.value.may_have_charged
     assert len(client.server.requests) == 1
@@ -46,8 +46,8 @@ def test_chunked_body_is_read_whole(serve: Serve) -> None:
     assert serve(chunked([b"one", b"two" * 1_000_000])).post().body == b"one" + b"two" * 1_000_000
 
 
-def test_a_truncated_chunked_body_is_an_unusable_response(serve: Serve) -> None:
-    with pytest.raises(UpstreamResponseError, match="cut off"):
+def test_a_truncated_chunked_body_is_a_lost_connection(serve: Serve) -> None:
+    with pytest.raises(UpstreamFailedError, match="cut off"):
         serve(chunked([b"half"], whole=False)).post()
 
 
@@ -82,7 +82,7 @@ def test_an_unrequested_gzip_response_is_read(serve: Serve) -> None:
 
 
 def test_a_response_in_broken_gzip_is_unusable(serve: Serve) -> None:
-    with pytest.raises(UpstreamResponseError):
+    with pytest.raises(UpstreamResponseError, match="not in its encoding"):
         serve(http_reply(200, b"not gzip", content_encoding="gzip")).post()
 
 
@@ -115,6 +115,12 @@ def test_a_busy_upstream_is_unavailable_and_not_retried(
         ("-3", None),
         ("nan", None),
         ("1x", None),
+        ("1_0", None),
+        ("\xb2", None),
+        ("Thu, 99999999999999999999 Nov 2026 22:00:30 GMT", None),
+        ("Thu, 26 Nov 99999999999999999999 22:00:30 GMT", None),
+        ("Thu, 26 Nov 2026 22:00:30 +99999999999999999999", None),
+        ("Thu, 26 Nov 2026 22:00:30", None),
     ],
 )
 def test_retry_after_is_read(serve: Serve, status: int, text: str, seconds: float | None) -> None:
@@ -139,8 +145,8 @@ def test_no_call_starts_without_time_for_it(serve: Serve, seconds: float) -> Non
     assert client.server.connections == 0
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 409, 413, 415, 422])
-def test_other_client_errors_are_final(serve: Serve, status: int) -> None:
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 409, 413, 415, 422, 501, 505])
+def test_a_rejected_call_is_final(serve: Serve, status: int) -> None:
     client = serve(http_reply(status, b"a body with sk-secret"))
     with pytest.raises(UpstreamRefusedError) as caught:
         client.post()
@@ -149,7 +155,7 @@ def test_other_client_errors_are_final(serve: Serve, status: int) -> None:
     assert len(client.server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [408, 500, 501, 502, 504, 520])
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 504, 520])
 def test_failures_are_unknown_and_not_sent_again(serve: Serve, status: int) -> None:
     client = serve(http_reply(status))
     with pytest.raises(UpstreamFailedError, match=f"answered {status}") as caught:
@@ -159,7 +165,20 @@ def test_failures_are_unknown_and_not_sent_again(serve: Serve, status: int) -> N
     assert len(client.server.requests) == 1
 
 
-@pytest.mark.parametrize("status", [202, 204])
+@pytest.mark.parametrize("before", [[103], [102, 103, 103], [100, 102, 199]])
+def test_informational_responses_are_read_past(serve: Serve, before: list[int]) -> None:
+    early = b"".join(head(status, link="</a.css>") for status in before)
+    client = serve(raw(early + head(200, content_length="5") + b"image"))
+    assert client.post().body == b"image"
+    assert len(client.server.requests) == 1
+
+
+def test_endless_informational_responses_are_a_lost_connection(serve: Serve) -> None:
+    with pytest.raises(UpstreamFailedError):
+        serve(raw(head(103) * 1000)).post()
+
+
+@pytest.mark.parametrize("status", [101, 202, 204])
 def test_a_success_without_images_is_an_unusable_response(serve: Serve, status: int) -> None:
     with pytest.raises(UpstreamResponseError, match=f"answered {status}"):
         serve(http_reply(status)).post()

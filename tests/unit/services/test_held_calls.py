@@ -48,10 +48,12 @@ class World(FakeTime):
     `call` is the call of an OctoAI SDK that gets here now.
     """
 
-    def __init__(self, *, upstream: FakeUpstream | None = None) -> None:
+    def __init__(
+        self, *, upstream: FakeUpstream | None = None, jobs: FakeJobs | None = None
+    ) -> None:
         super().__init__()
         self.upstream = upstream or FakeUpstream()
-        self.jobs, self.images = FakeJobs(), FakeImages()
+        self.jobs, self.images = jobs or FakeJobs(), FakeImages()
         self.service = make_service(
             upstream=self.upstream, jobs=self.jobs, images=self.images, clock=self
         )
@@ -216,9 +218,21 @@ def test_the_gateways_own_504_leads_to_the_job_that_still_runs() -> None:
 def test_a_slow_upstreams_job_is_adopted_while_the_queue_has_it() -> None:
     world = World(upstream=FakeUpstream(errors=[UpstreamTimeoutError("slow")]))
     assert world.failing(num_images=1).status == 504
-    world.advance(GATEWAY)
+    assert world.slept == HOLD  # no sooner, since the SDK repeats the call at once
     world.at(GATEWAY + 5, world.work)
     assert world.call(num_images=1).id == "job-1"
+
+
+def test_a_table_that_fails_for_a_moment_ends_no_held_call() -> None:
+    class Failing(FakeJobs):
+        def get(self, *args: Any, **kwargs: Any) -> Any:
+            if world.slept == 1:
+                raise StorageError("for a moment")
+            return super().get(*args, **kwargs)
+
+    world = World(jobs=Failing())
+    world.at(3, world.work)
+    assert world.call().id == "job-1"
 
 
 def test_a_job_that_has_been_answered_is_not_answered_again() -> None:

@@ -130,7 +130,6 @@ def test_a_job_whose_functions_died_five_times_is_given_up() -> None:
     [
         (UpstreamTimeoutError("slow"), UNKNOWN),
         (UpstreamFailedError("500"), UNKNOWN),
-        (UpstreamResponseError("cut off"), UNKNOWN),
         (StorageError("no secret"), FREE),
     ],
 )
@@ -211,12 +210,21 @@ def test_a_job_fails_on_time_however_long_the_upstreams_retry_after_is() -> None
     assert code(world.job) == "upstream_unavailable"
 
 
-@pytest.mark.parametrize("error", [ContentPolicyError("no"), UpstreamRefusedError("no key")])
-def test_an_upstreams_no_is_final(error: Sd3Error) -> None:
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ContentPolicyError("no"), FREE),
+        (UpstreamRefusedError("no key"), FREE),
+        (UpstreamResponseError("no image"), UNKNOWN),
+    ],
+)
+def test_an_answer_that_would_be_the_same_again_is_final(
+    error: Sd3Error, outcome: ChargeOutcome
+) -> None:
     world = World(FakeUpstream(errors=[error]))
     assert world.work() is None
     assert (world.job.status, code(world.job)) == (JobStatus.FAILED, error.code)
-    assert world.charges == [(1, FREE)]
+    assert world.charges == [(1, outcome)]
 
 
 def test_images_that_cannot_be_stored_are_generated_and_paid_again() -> None:

@@ -17,6 +17,7 @@ from sd3.domain.request import MAX_SEED, GenerateRequest
 from sd3.errors import (
     Sd3Error,
     StorageError,
+    UpstreamError,
     UpstreamFailedError,
     UpstreamKeyError,
     UpstreamRefusedError,
@@ -255,14 +256,21 @@ def test_filtered_image_is_marked(facing: Facing, server: BedrockServer, reason:
     assert (result.seed, result.image, result.safety_score) == (7, None, None)
 
 
-@pytest.mark.parametrize("reason", ["Inference error", TEXT, ""])
-def test_inference_error_is_a_failure_of_unknown_outcome(
-    facing: Facing, server: BedrockServer, reason: str
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Inference error", UpstreamFailedError),
+        (TEXT, UpstreamResponseError),
+        ("", UpstreamResponseError),
+    ],
+)
+def test_a_reason_why_there_is_no_image_is_an_error_of_unknown_outcome(
+    facing: Facing, server: BedrockServer, reason: str, kind: type[UpstreamError]
 ) -> None:
     server.set_replies(json_reply(200, {"finish_reasons": [reason]}))
     error = facing.error()
-    assert type(error) is UpstreamFailedError
-    assert error.message == "bedrock says that the inference failed."
+    assert type(error) is kind
+    assert error.may_have_charged
 
 
 IMAGE = b64(flat(64, 64))
@@ -278,6 +286,10 @@ IMAGE = b64(flat(64, 64))
         ({"images": [IMAGE], "seeds": ["9"], "finish_reasons": [None]}, 9),
         ({"images": [IMAGE], "seeds": ["none"]}, 7),
         ({"images": [IMAGE], "seeds": [0]}, 7),
+        ({"images": [IMAGE], "seeds": 9, "finish_reasons": "none"}, 7),
+        ({"images": [IMAGE], "seeds": [[9]], "finish_reasons": [""]}, 7),
+        ({"images": [IMAGE], "seeds": [9.5], "finish_reasons": ["SUCCESS"]}, 7),
+        ({"images": ["data:image/png;base64," + IMAGE]}, 7),
     ],
 )
 def test_a_response_is_parsed_tolerantly(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.generation import UpstreamResult
-from sd3.errors import UpstreamResponseError
+from sd3.errors import UpstreamFailedError, UpstreamResponseError
 from sd3.upstreams.octoai import read_response
 from tests.support.factories.images import png
 from tests.support.factories.octoai_responses import b64, image, images
@@ -47,12 +47,50 @@ def test_more_images_than_seeds_are_left_out() -> None:
     assert len(generated_from(images(image(), image(image_b64="broken")), [5]).images) == 1
 
 
+@pytest.mark.parametrize("body", [b"", images(image())[:-5], images(image())[:9000]])
+def test_a_response_that_is_cut_off_may_be_whole_the_next_time(body: bytes) -> None:
+    with pytest.raises(UpstreamFailedError, match="is cut off") as caught:
+        generated_from(body, [1])
+    assert caught.value.retryable
+    assert caught.value.may_have_charged
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        image(seed="secret"),
+        image(seed=True),
+        image(seed=-1),
+        image(seed=2**32),
+        image(safety_score=float("nan")),
+        image(safety_score="0.1"),
+        image(removed_for_safety="perhaps"),
+        image(image_b64="data:image/png;base64," + b64(png())),
+        image(image_b64=b64(png(4, 4)).replace("IDAT", "ID\nAT") + "\n"),
+        image(prediction_time_ms="long"),
+    ],
+)
+def test_an_image_that_is_there_is_used_whatever_is_beside_it(odd: dict[str, Any]) -> None:
+    body = images(odd, image(), prediction_time_ms="3451.7")
+    first, second = generated_from(body, [5, 6]).images
+    assert first.image
+    assert second.image
+    assert first.seed in {5, 7}
+
+
+def test_images_beside_one_that_cannot_be_read_are_used() -> None:
+    body = images(image(), image(image_b64="secret!"), image())
+    results = generated_from(body, [1, 2, 3, 4]).images
+    assert [one.image is None for one in results] == [False, True, False, True]
+    errors = [one.error for one in results if one.error]
+    assert [error.code for error in errors] == ["upstream_error"] * 2
+    assert "not one for each seed" in errors[1].message
+    assert not any("secret" in error.message for error in errors)
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "is cut off"),
-        (images(image())[:-5], "is cut off"),
-        (images(image())[:9000], "is cut off"),
         (b"<html>" + b'"' * 99, "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
         (b'{"images": []} {}', "is not JSON"),
@@ -62,13 +100,7 @@ def test_more_images_than_seeds_are_left_out() -> None:
         (b'{"images": null}', "images: Input should be a valid array"),
         (b'{"images": ["secret"]}', "images.0: Input should be an object"),
         (images(image(image_b64=5)), "images.0.image_b64: Input should be a valid string"),
-        (images(image(seed="secret")), "images.0.seed: Input should be a valid integer"),
-        (images(image(seed=True)), "images.0.seed: Input should be a valid integer"),
-        (images(image(seed=-1)), "images.0.seed: Input should be greater"),
-        (images(image(seed=2**32)), "images.0.seed: Input should be less"),
-        (images(image(safety_score=float("nan"))), "safety_score: Input should be a finite"),
-        (images(image(), prediction_time_ms=float("inf")), "time_ms: Input should be a finite"),
-        (images(), "answered 0 images, not 1"),
+        (images(), "answered 0 images, not one for each seed"),
         (images(image(image_b64="")), "image 0: "),
         (images(image(image_b64="secret!")), "image 0: not valid base64"),
         (images(image(image_b64="secret!" * 999)), "image 0: not valid base64"),
@@ -82,6 +114,7 @@ def test_an_unusable_response_is_described_and_not_quoted(body: bytes, message: 
     assert message in caught.value.message
     assert "secret" not in caught.value.message
     assert caught.value.may_have_charged
+    assert not caught.value.retryable
 
 
 @pytest.mark.parametrize("escaped", [False, True])

@@ -1,5 +1,6 @@
 """What is sent to servers of OpenAI's images API, and what their responses mean."""
 
+from base64 import b64decode, encodebytes
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -10,7 +11,7 @@ from sd3.errors import Sd3Error, UpstreamRefusedError, UpstreamResponseError
 from sd3.http.session import HttpSession
 from sd3.upstreams.openai import OpenaiUpstream
 from tests.support.factories.http_caller import FakeKey
-from tests.support.factories.images import flat
+from tests.support.factories.images import flat, png
 from tests.support.factories.octoai_responses import b64
 from tests.support.servers.vendor_client import PROMPT, Face, Facing
 from tests.support.servers.vendors import images
@@ -112,23 +113,50 @@ def test_time_is_reported_where_the_engine_reports_it(face: Face) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "message"),
     [
-        {"created": 1},
-        {"data": []},
-        {"data": [{}]},
-        {"data": [{"b64_json": None, "url": "https://elsewhere.example"}]},
-        {"data": [{"b64_json": "AAAA"}]},
-        {"data": [{"b64_json": b64(flat(64, 64))}], "inference_time_s": -1},
+        ({"created": 1}, "data: Field required"),
+        ({"data": []}, "no image in b64_json"),
+        ({"data": [{}]}, "no image in b64_json"),
+        ({"data": [{"b64_json": None, "url": "https://elsewhere.example"}]}, "a url, not an image"),
+        ({"data": [{"b64_json": "", "url": "http://127.0.0.1/x.png"}]}, "a url, not an image"),
+        ({"data": [{"b64_json": "AAAA"}]}, "not a PNG"),
+        ({"data": [{"url": "data:image/png;base64,AAAA"}]}, "not a PNG"),
     ],
 )
 def test_a_response_without_an_image_is_unusable(
-    facing: Facing, server: OpenaiServer, fields: object
+    facing: Facing, server: OpenaiServer, fields: object, message: str
 ) -> None:
     server.set_replies(json_reply(200, fields))
     error = facing.error()
     assert type(error) is UpstreamResponseError
+    assert message in error.message
     assert "elsewhere" not in error.message
+
+
+IMAGE = b64(flat(64, 64))
+NOISE = b64(png())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data": [{"b64_json": f"data:image/png;base64,{IMAGE}"}]},
+        {"data": [{"b64_json": f"data:image/png;base64,{NOISE}"}]},
+        {"data": [{"b64_json": encodebytes(b64decode(NOISE)).decode()}]},
+        {"data": [{"b64_json": IMAGE.rstrip("=")}]},
+        {"data": [{"url": f"data:image/png;base64,{IMAGE}"}]},
+        {"data": [{"b64_json": "", "url": f"data:image/png;base64,{NOISE}"}]},
+        {"data": [{"b64_json": IMAGE, "url": 5}]},
+        {"data": [{"b64_json": IMAGE}], "inference_time_s": "3.2"},
+        {"data": [{"b64_json": IMAGE}], "inference_time_s": -1},
+    ],
+)
+def test_an_image_that_is_there_is_used(
+    facing: Facing, server: OpenaiServer, fields: object
+) -> None:
+    server.set_replies(json_reply(200, fields))
+    assert facing.generated().image
 
 
 def test_an_unrequested_format_is_recorded(facing: Facing, server: OpenaiServer) -> None:

@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, Fai
 from aws_lambda_powertools.utilities.batch.exceptions import ExceptionInfo
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-from sd3.errors import Sd3Error
+from sd3.errors import Sd3Error, UnexpectedError
 from sd3.observability import logger
 
 
@@ -17,7 +17,8 @@ class RetryLaterError(Exception):
 class RecordProcessor(BatchProcessor):
     """Reports the records that are to come again, and fails the invocation for a bug.
 
-    An Sd3Error is logged here, once. Every other exception is a bug. BatchProcessor would report
+    An Sd3Error is logged here, once. Every other exception is a bug, and so is an UnexpectedError.
+    BatchProcessor would report
     its record as well, and Lambda's metric Errors would never count it. So it is raised, after all
     other records are done. A stream is processed up to its first record that failed: Lambda repeats
     it from there, and the order stays.
@@ -45,9 +46,13 @@ class RecordProcessor(BatchProcessor):
     def response(self) -> PartialItemFailureResponse:
         """Report the records that are to come again. Raises the first bug; others are logged."""
         errors = [error for _, error, _ in self.exceptions if error]
-        bugs = [error for error in errors if not isinstance(error, (Sd3Error, RetryLaterError))]
+        bugs = [error for error in errors if _is_bug(error)]
         for bug in bugs[1:]:
             logger().error("another bug in the same batch", exc_info=bug)
         if bugs:
             raise bugs[0]
         return super().response()
+
+
+def _is_bug(error: BaseException) -> bool:
+    return isinstance(error, UnexpectedError) or not isinstance(error, Sd3Error | RetryLaterError)

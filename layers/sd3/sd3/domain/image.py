@@ -1,5 +1,6 @@
 """Images with their base64, their checks and their decoding; links and upload forms."""
 
+import string
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,23 @@ EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "web
 
 _MAX_DATA_URI_HEAD: Final = 128
 
+_WHITE_SPACE: Final = b" \t\r\n"
+
+_BASE64_LETTERS: Final = (string.ascii_letters + string.digits + "+/").encode()
+
+_OTHER_CHARACTERS: Final = "there are characters other than A-Z, a-z, 0-9, + and /"
+
+_PADDING: Final = "its length is wrong, so it may be cut off"
+
+_SPACES: Final = "each + may have become a space, since its length is wrong without the spaces"
+
+_FOREIGN_SIGNS: Final = (
+    (b"%", "it is percent-encoded"),
+    (b"\\", "there are backslashes"),
+    (b'"', "there are quotes"),
+)
+"""Signs that say what was done to the base64, of which the first that is found counts."""
+
 _DAMAGED: Final = (OSError, SyntaxError, ValueError, IndexError)
 """The exceptions that Pillow raises for unreadable files, besides DecompressionBombError."""
 
@@ -58,14 +76,45 @@ class Image(NamedTuple):
 
 
 def decode_base64(text: str | bytes | memoryview) -> bytes:
-    """Decode strict standard base64, which is padded and has no white space or URL-safe letters.
+    """Decode standard base64. White space is passed over, and the padding may be missing.
 
-    Surplus bits of the last letter are ignored, as in most decoders. Raises InvalidImageError.
+    Surplus bits of the last letter are ignored, as in most decoders. Raises InvalidImageError,
+    which says what is wrong.
     """
     try:
         return pybase64.b64decode(text, validate=True)
+    except ValueError:
+        return _decode_loose_base64(text)
+
+
+def _decode_loose_base64(text: str | bytes | memoryview) -> bytes:
+    """Decode base64 as tools write it. What is strict is decoded before, without these copies."""
+    try:
+        data = text.encode("ascii") if isinstance(text, str) else bytes(text)
+    except UnicodeEncodeError as error:
+        raise InvalidImageError(_not_base64(_OTHER_CHARACTERS)) from error
+    letters = data.translate(None, _WHITE_SPACE)
+    missing = -len(letters) % 4
+    if missing and b" " in data.strip(_WHITE_SPACE):
+        raise InvalidImageError(_not_base64(_base64_error(letters) or _SPACES))
+    try:
+        return pybase64.b64decode(letters + b"=" * missing if missing else letters, validate=True)
     except ValueError as error:
-        raise InvalidImageError("not valid base64") from error
+        raise InvalidImageError(_not_base64(_base64_error(letters) or _PADDING)) from error
+
+
+def _base64_error(letters: bytes) -> str | None:
+    """Return which characters are wrong in what is not base64; None where its length is wrong."""
+    others = letters.translate(None, _BASE64_LETTERS).rstrip(b"=")
+    if not others.strip(b"="):
+        return "there is a = before its end" if b"=" in letters.rstrip(b"=") else None
+    if not others.strip(b"-_="):
+        return "- and _ are of the URL-safe alphabet; + and / take their place"
+    return next((error for sign, error in _FOREIGN_SIGNS if sign in others), _OTHER_CHARACTERS)
+
+
+def _not_base64(reason: str) -> str:
+    return f"not valid base64: {reason}"
 
 
 def encode_base64(data: bytes | memoryview) -> str:

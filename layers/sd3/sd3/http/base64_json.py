@@ -1,16 +1,20 @@
 """Reading and writing of JSON with images, without copying their base64 more than once."""
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from sd3.domain.image import Image, decode_base64, encode_base64, read_image
 from sd3.domain.image_formats import InvalidImageError
-from sd3.errors import UpstreamResponseError
+from sd3.errors import UpstreamError, UpstreamFailedError, UpstreamResponseError
 
 _LONG: Final = 1024
+
+_DATA_URI: Final = re.compile(rb"data:[^,]{0,100},", re.IGNORECASE)
+"""What some servers put before the base64 of an image."""
 
 _MAX_STRINGS: Final = 1024  # 16 images with their keys are some 80
 
@@ -25,32 +29,51 @@ def with_image(body: bytes, name: str, image: Image) -> bytes:
     return b"".join((body[:-1], b',"', name.encode("ascii"), b'":"', encoded, b'"}'))
 
 
+def _none_if_invalid(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return validate(value)
+    except ValidationError:
+        return None
+
+
+NoneIfInvalid: Final = WrapValidator(_none_if_invalid)
+"""Reads an invalid value as None: for fields beside an image, which is paid and usable all the
+same."""
+
+
 def parse_response(body: bytearray, kind: type[_Response]) -> tuple[_Response, Positions]:
     """Parse the body of a 200 as JSON of the model `kind`.
 
     The result has a placeholder for each long string, which `read_image_at` resolves. Raises
-    UpstreamResponseError.
+    UpstreamFailedError for a body that is cut off, and UpstreamResponseError.
     """
     skeleton, positions = split_long_strings(body)
     try:
         return kind.model_validate_json(skeleton), positions
     except ValidationError as error:
-        raise UpstreamResponseError(_field_error(error)) from None  # its text quotes the response
+        raise _unusable(error) from None  # its text quotes the response
 
 
 def read_image_at(text: str, body: bytearray, positions: Positions, *, index: int = 0) -> Image:
     """Decode the image of a string or placeholder that `parse_response` has returned.
 
-    This cuts `body` off at the image, so that memory never holds all images and all of their
-    base64. So the last image must be read first. `index` is for the error's message. Raises
-    UpstreamResponseError.
+    The string is base64, or a data: URI of base64. This cuts `body` off at the image, so that
+    memory never holds all images and all of their base64. So the last image must be read first.
+    `index` is for the error's message. Raises UpstreamResponseError.
     """
     try:
         return read_image(
-            _cut_off(body, positions[text]) if text in positions else decode_base64(text)
+            _cut_off(body, positions[text]) if text in positions else _decode(text.encode())
         )
     except InvalidImageError as error:
         raise UpstreamResponseError(f"The upstream's image {index}: {error}.") from error
+
+
+def is_data_uri(text: str, body: bytearray, positions: Positions) -> bool:
+    """Return whether a string or placeholder of `parse_response` is a data: URI."""
+    if text not in positions:
+        return _DATA_URI.match(text.encode()) is not None
+    return _DATA_URI.match(body, positions[text].start) is not None
 
 
 def split_long_strings(body: bytearray) -> tuple[bytes, Positions]:
@@ -106,15 +129,22 @@ def _is_escaped(body: bytearray, at: int) -> bool:
 def _cut_off(body: bytearray, position: slice) -> bytes:
     """Decode the string at `position`, and cut `body` off at its start."""
     with memoryview(body) as whole, whole[position] as text:
-        data = decode_base64(text)
+        data = _decode(text)
     del body[position.start :]
     return data
 
 
-def _field_error(error: ValidationError) -> str:
+def _decode(text: bytes | memoryview) -> bytes:
+    head = _DATA_URI.match(text)
+    return decode_base64(text[head.end() :] if head else text)
+
+
+def _unusable(error: ValidationError) -> UpstreamError:
     field_error = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if field_error["type"] == "json_invalid":
-        cut_off = "EOF" in field_error["msg"]
-        return f"The upstream's answer is {'cut off' if cut_off else 'not JSON'}."
+        if "EOF" in field_error["msg"]:
+            return UpstreamFailedError("The upstream's answer is cut off.")
+        return UpstreamResponseError("The upstream's answer is not JSON.")
     where = ".".join(map(str, field_error["loc"])) or "body"
-    return f"The upstream's answer is not as agreed: {where}: {field_error['msg']}."
+    message = f"The upstream's answer is not as agreed: {where}: {field_error['msg']}."
+    return UpstreamResponseError(message)

@@ -19,6 +19,14 @@ from sd3.errors import (
 
 _MAX_RETRY_AFTER: Final = 86_400.0
 
+_SAME_AGAIN: Final = frozenset((501, 505))
+"""The 5xx that reject the call itself: not implemented, and another version of HTTP."""
+
+_MAY_PASS: Final = frozenset((408, 425))
+"""The 4xx that are not about the call itself: it took too long, or came too early."""
+
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 """The form of an error's name. Neither a sentence nor a quotation matches it."""
 
@@ -57,7 +65,7 @@ class ErrorResponse(NamedTuple):
             return UpstreamUnavailableError(message, retry_after=self.retry_after)
         if self.status == 401:
             return UpstreamKeyError(message)
-        if self.status >= 500 or self.status == 408:
+        if (self.status >= 500 or self.status in _MAY_PASS) and self.status not in _SAME_AGAIN:
             # After a gateway's 502 or 504, the engine behind the gateway may still be generating.
             return UpstreamFailedError(message)
         if self.status < 300:
@@ -68,9 +76,11 @@ class ErrorResponse(NamedTuple):
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After as seconds or as an HTTP date, relative to the response's own Date."""
     text = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(float(text), _MAX_RETRY_AFTER)
     try:
-        seconds = float(text) if text[:1].isdigit() else _seconds_between(headers["Date"], text)
-    except (ValueError, KeyError, TypeError):
+        seconds = _seconds_between(headers["Date"], text)
+    except (ValueError, KeyError, TypeError, OverflowError):  # a year or an offset of many digits
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER)
 

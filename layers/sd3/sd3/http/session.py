@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    MaxRetryError,
+    ReadTimeoutError,
+)
 from urllib3.response import HTTPResponse
 
 from sd3.errors import (
@@ -159,8 +165,10 @@ def _read(raw: HTTPResponse, max_bytes: int) -> bytearray:
                 )
     except ReadTimeoutError as error:
         raise UpstreamTimeoutError("The upstream's answer did not end in time.") from error
+    except DecodeError as error:
+        raise UpstreamResponseError("The upstream's answer is not in its encoding.") from error
     except HTTPError as error:
-        raise UpstreamResponseError("The upstream's answer was cut off.") from error
+        raise UpstreamFailedError("The upstream's answer was cut off.") from error
     del body[at:]
     return body
 

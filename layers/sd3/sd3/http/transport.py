@@ -9,6 +9,8 @@ anything was sent. It is not used again after it was idle so long that the serve
 import io
 import socket
 import time
+from http import HTTPStatus
+from http.client import HTTPException, parse_headers
 from http.client import HTTPResponse as RawResponse
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
@@ -23,6 +25,8 @@ from urllib3.util import Timeout
 CONNECT_SECONDS: Final = 3.0
 """The time to connect to each address of the host. A lost SYN is sent again after 1 s, and once
 more after 3 s."""
+
+_MAX_INFORMATIONAL: Final = 100
 
 MAX_IDLE_SECONDS: Final = 4.0
 """The longest idle time of a connection. uvicorn and Node close idle connections after 5 s, earlier
@@ -83,6 +87,18 @@ class _Response(RawResponse):
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
         self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read past informational responses (1xx), of which http.client knows 100 only.
+
+        Raises HTTPException after too many of them.
+        """
+        for _ in range(_MAX_INFORMATIONAL):
+            version, status, reason = super()._read_status()  # type: ignore[misc] # not in typeshed
+            if status >= HTTPStatus.OK or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise HTTPException("too many informational responses")
 
 
 class _Connection(HTTPConnection):

@@ -1,5 +1,6 @@
 """The execution of one attempt at a job: generate images, store them, save the result."""
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from sd3.errors import (
     NotFoundError,
     Sd3Error,
     StorageError,
+    UnexpectedError,
 )
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
+
+_logger = logging.getLogger(__name__)
 
 STORE_SECONDS: Final = 15
 """The time reserved for storing the images and saving the job after the last call."""
@@ -54,12 +58,18 @@ class JobExecutor:
             job.request, dict(enumerate(job.seeds)), init_image, until - STORE_SECONDS
         )
         began = self.clock.monotonic()
-        result = self.generator.generate(task)
+        try:
+            result = self.generator.generate(task)
+        except Exception as bug:
+            _logger.exception("unexpected exception")
+            # Which calls were made is not known: the quote counts as perhaps charged.
+            job = job.charge_unknown()
+            result = GenerationResult(error=UnexpectedError(bug, may_have_charged=True))
         seconds = self.clock.monotonic() - began
         job = job.charge(result.charges)
         for name in result.refused_by:
             self._add("UpstreamRefused", 1, job, upstream=name)
-        self.count_unknown(job, result.charges)
+        self.count_unknown(job, [one for one in job.charges if one.attempt == job.attempt])
         return self._store(job, result)._replace(upstream_seconds=seconds)
 
     def _store(self, job: Job, result: GenerationResult) -> Execution:
@@ -69,6 +79,9 @@ class JobExecutor:
             records = self.images.save_all(job.folder, result.images)
         except StorageError as error:
             return Execution(job, error=error)
+        except Exception as bug:
+            _logger.exception("unexpected exception")
+            return Execution(job, error=UnexpectedError(bug))
         job = job.note_images(
             records, prediction_time_ms=result.prediction_time_ms, ignored=result.ignored
         )
@@ -113,6 +126,20 @@ class JobExecutor:
                     self.jobs.save(stored.settle(job.charges))
             self.images.delete_all(job.folder, count=job.request.num_images)
             return None
+
+    def abandon(self, started: Job, execution: Execution, bug: Exception) -> UnexpectedError:
+        """End a job whose result could not be saved for a bug, with the charges of its attempt.
+
+        `started` is the job as it was before the attempt. Returns the error to raise, and raises
+        nothing: if the job cannot be ended either, its message ends it later.
+        """
+        error = UnexpectedError(bug)
+        charges = execution.job.charges[len(started.charges) :]
+        try:
+            self.jobs.save(started.charge(charges).fail(error, now=self.clock.now()))
+        except Exception:
+            _logger.exception("a job could not be ended")
+        return error
 
     def _add(self, name: str, value: float, job: Job, **dimensions: str) -> None:
         self.metrics.add(name, value, client_id=job.client_id, job_id=job.id, **dimensions)

@@ -1,7 +1,7 @@
 """The use cases of clients: generate images, and read, list, cancel and delete jobs."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
@@ -28,6 +28,7 @@ from sd3.errors import (
     Sd3Error,
     StillRunningError,
     StorageError,
+    UnexpectedError,
     UpstreamTimeoutError,
     error_of_job,
 )
@@ -99,20 +100,17 @@ class JobService:
         """
         since = self.clock.monotonic()
         job, is_new = self.submission.submit(request, context)
-        if not is_new or job.status is JobStatus.QUEUED:
+        with _naming(job.id):
+            if is_new and job.status is not JobStatus.QUEUED:
+                try:
+                    response = self._execute(job, since=since, until=since + context.seconds)
+                except (LeaseLostError, StillRunningError):
+                    if context.hold_until is None:
+                        raise
+                else:
+                    if context.hold_until is None or response.status is not JobStatus.CANCELED:
+                        return response
             return self.to_response(self._held(job, context.hold_until))
-        try:
-            response = self._execute(job, since=since, until=since + context.seconds)
-        except LeaseLostError as error:
-            lost = StillRunningError("Another attempt has taken the job over.")
-            lost.job_id = job.id
-            raise lost from error
-        except Sd3Error as error:
-            error.job_id = job.id
-            raise
-        if context.hold_until and response.status is JobStatus.CANCELED:
-            raise _canceled(job)
-        return response
 
     def quote(
         self, request: GenerateRequest, *, client_id: str, limits: ClientLimits
@@ -250,6 +248,10 @@ class JobService:
         execution = self.executor.execute(job, job.request.init_image, until=until)
         try:
             return self._finish(job, execution)
+        except Sd3Error:
+            raise
+        except Exception as bug:
+            raise self.executor.abandon(job, execution, bug) from bug
         finally:
             self.executor.measure(execution, since=since)
 
@@ -281,34 +283,40 @@ class JobService:
         """Hold the caller until the job has ended with images; `until` is None for 202.
 
         Raises what the job ended with instead of images, StillRunningError, GoneError and
-        StorageError. Each names the job.
+        StorageError.
         """
         if until is None:
             return job
-        try:
-            while not job.status.is_terminal:
-                left = (until - self.clock.now()).total_seconds()
-                if left <= 0:
-                    raise StillRunningError(
-                        "The job goes on: repeat the call, or ask GET /jobs/{id}."
-                    )
-                self.clock.sleep(min(POLL_SECONDS, left))
+        while not job.status.is_terminal:
+            left = (until - self.clock.now()).total_seconds()
+            if left <= 0:
+                raise StillRunningError("The job goes on: repeat the call, or ask GET /jobs/{id}.")
+            self.clock.sleep(min(POLL_SECONDS, left))
+            with suppress(StorageError):  # an SDK would repeat a 500 at once, as a new job
                 job = self.jobs.get(job.id, client_id=job.client_id, now=self.clock.now())
-            if job.status is JobStatus.CANCELED:
-                raise _canceled(job)
-            if job.error and not job.images:
-                raise error_of_job(job.error.code, job.error.message)
-        except Sd3Error as error:
-            error.job_id = job.id
-            raise
+        if job.status is JobStatus.CANCELED:
+            raise GoneError("The job was canceled.")
+        if job.error and not job.images:
+            raise error_of_job(job.error.code, job.error.message)
         return job
 
     def _sign(self, key: str) -> Link:
         return self.images.sign(key, now=self.clock.now())
 
 
-def _canceled(job: Job) -> GoneError:
-    """Build the error for a caller that takes every 2xx for the images."""
-    error = GoneError("The job was canceled.")
-    error.job_id = job.id
-    return error
+@contextmanager
+def _naming(job_id: str) -> Iterator[None]:
+    """Have every error and bug of the block name the job, so that its client can ask for it."""
+    try:
+        yield
+    except LeaseLostError as error:
+        lost = StillRunningError("Another attempt has taken the job over.")
+        lost.job_id = job_id
+        raise lost from error
+    except Sd3Error as error:
+        error.job_id = job_id
+        raise
+    except Exception as bug:
+        unexpected = UnexpectedError(bug)
+        unexpected.job_id = job_id
+        raise unexpected from bug

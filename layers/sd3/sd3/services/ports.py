@@ -120,7 +120,10 @@ class EventPublisher(Protocol):
 
 
 class Metrics(Protocol):
-    """Records metrics; observability.METRICS has their names, units and dimensions."""
+    """Records metrics, and raises nothing.
+
+    observability.METRICS has their names, units and dimensions.
+    """
 
     def add(
         self, name: str, value: float, *, client_id: str, job_id: str, **dimensions: str

@@ -23,8 +23,10 @@ from sd3.errors import (
     InvalidRequestError,
     NotFoundError,
     RequestError,
+    Sd3Error,
     StorageError,
     TooLargeError,
+    UnexpectedError,
 )
 from sd3.services.adoption import JobAdoption, Place
 from sd3.services.ports import (
@@ -102,6 +104,13 @@ class JobSubmission:
         except RequestError:
             self._discard(job)
             raise
+        except Sd3Error as error:
+            error.job_id = job.id  # perhaps it is stored; then its message ends it
+            raise
+        except Exception as bug:
+            unexpected = UnexpectedError(bug)
+            unexpected.job_id = job.id
+            raise unexpected from bug
         if submission.job.id != job.id:
             self._discard(job)
         elif not submission.is_new:

@@ -9,13 +9,15 @@ from sd3.errors import (
     GoneError,
     LeaseLostError,
     NotFoundError,
+    RequestError,
     Sd3Error,
     StorageError,
+    UnexpectedError,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamUnavailableError,
 )
-from sd3.services.execution import JobExecutor
+from sd3.services.execution import Execution, JobExecutor
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
 
 MAX_FAILURES: Final = 5
@@ -59,7 +61,8 @@ class Worker:
         """Work on a job for at most `seconds`; `receives` counts the receives of its message.
 
         Returns None when nothing is left to do, and otherwise the seconds until the message must
-        be received again. Raises StorageError.
+        be received again. Raises StorageError, and UnexpectedError for a bug, after which the job
+        has ended.
         """
         since = self.clock.monotonic()
         try:
@@ -114,14 +117,19 @@ class Worker:
             self._save(job.fail(reason, now=now), read)
             return None
         # Read before the job starts, so that no read can fail between the lease and the paid call.
-        init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
+        try:
+            init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
+        except RequestError as error:
+            self._save(job.fail(error, now=now), read)
+            return None
         started = self._start(job, read, until=until, has_image=init_image is not None)
         execution = self.executor.execute(started, init_image or None, until=until)
         try:
-            if execution.error:
-                return self._failed(execution.job, execution.error, receives=receives)
-            self.executor.finish(execution.job)
-            return None
+            return self._finish(execution, receives=receives)
+        except Sd3Error:
+            raise
+        except Exception as bug:
+            raise self.executor.abandon(started, execution, bug) from bug
         finally:
             self.executor.measure(execution, since=since)
 
@@ -140,10 +148,16 @@ class Worker:
         self.executor.count_unknown(job, job.charges[len(read.charges) :])
         return stored
 
-    def _failed(self, job: Job, error: Sd3Error, *, receives: int) -> int | None:
+    def _finish(self, execution: Execution, *, receives: int) -> int | None:
+        job, error = execution.job, execution.error
+        if error is None:
+            self.executor.finish(job)
+            return None
         is_busy = isinstance(error, UpstreamUnavailableError)
         if not error.retryable or (not is_busy and job.failures + 1 >= MAX_FAILURES):
             self.executor.finish(job.fail(error, now=self.clock.now()))
+            if isinstance(error, UnexpectedError):
+                raise error  # the job has ended; the bug is to be counted and seen
             return None
         queued = self.executor.finish(job.requeue(counted=not is_busy))
         return min(self._wait(queued, error, receives), self._left(queued)) if queued else None

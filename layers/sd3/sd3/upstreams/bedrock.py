@@ -6,7 +6,7 @@ of the Bedrock client is not loaded.
 """
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Annotated, Final, cast
 from urllib.parse import quote
 
 import pydantic_core
@@ -27,7 +27,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.http.auth import ApiKey, BearerAuth, Sign
-from sd3.http.base64_json import parse_response, read_image_at, with_image
+from sd3.http.base64_json import NoneIfInvalid, parse_response, read_image_at, with_image
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
@@ -40,6 +40,10 @@ budget."""
 
 _FILTERED: Final = "Filter reason"
 
+_INFERENCE: Final = "Inference"
+
+_SUCCESS: Final = "SUCCESS"  # Stability's own word for it
+
 _THROTTLED: Final = frozenset(("ThrottlingException", "ServiceQuotaExceededException"))
 
 _UNAVAILABLE: Final = frozenset(("ServiceUnavailableException", "ModelNotReadyException"))
@@ -50,9 +54,9 @@ _FAILED: Final = frozenset(("ModelErrorException", "ModelTimeoutException"))
 class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    seeds: list[int | str] | None = None
+    seeds: Annotated[list[object] | None, NoneIfInvalid] = None
     """Bedrock's examples have numbers, and its reference says that they are strings."""
-    finish_reasons: list[str | None] | None = None
+    finish_reasons: Annotated[list[str | None] | None, NoneIfInvalid] = None
     images: list[str | None] | None = None
 
 
@@ -139,14 +143,15 @@ def _image(body: bytearray, seed: int) -> GeneratedImage:
     response, positions = parse_response(body, _Body)
     seed = returned_seed(response.seeds[0] if response.seeds else None, sent=seed)
     reason = response.finish_reasons[0] if response.finish_reasons else None
-    if reason is not None and reason.startswith(_FILTERED):
+    if reason and reason.startswith(_FILTERED):
         return GeneratedImage(seed, None)
-    if reason is not None:
-        # "Inference error", or a reason that is not known yet. Bedrock does not document whether
-        # an inference error is charged.
+    if reason and reason.startswith(_INFERENCE):
+        # Bedrock does not document whether that is charged.
         raise UpstreamFailedError("bedrock says that the inference failed.")
+    if reason and reason != _SUCCESS:
+        raise UpstreamResponseError("bedrock gives a reason that is not known.")
     text = response.images[0] if response.images else None
-    if text is None:
+    if not text:
         raise UpstreamResponseError("bedrock answered no image, and no reason why.")
     return GeneratedImage(seed, read_image_at(text, body, positions))
 

@@ -1,24 +1,30 @@
 """The calls to one upstream, in parallel and within its rate, with one result for each image."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     Sd3Error,
+    UnexpectedError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
     UpstreamUnavailableError,
 )
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.base import Upstream
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS: Final = 1.0
 
@@ -123,11 +129,10 @@ class RateLimitedUpstream:
         while waiting:
             # A job that already has images goes before new jobs when this upstream is the last.
             is_patient = calls.has_generated and tries > 1
-            try:
-                permit = self._acquire(len(waiting), task, is_patient=is_patient)
-            except Sd3Error as error:
+            permit = self._acquire(len(waiting), task, is_patient=is_patient)
+            if isinstance(permit, Sd3Error):
                 for batch in waiting:
-                    calls.add(batch, error)
+                    calls.add(batch, permit)
                 break
             now, waiting = waiting[: len(permit.waits)], waiting[len(permit.waits) :]
             busy = self._call_all(task, now, permit, calls)
@@ -154,16 +159,21 @@ class RateLimitedUpstream:
         if calls.were_made and not paid:
             yield Charge(upstream=name, outcome=ChargeOutcome.FREE, micros=0)
 
-    def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit:
-        """Reserve slots; a patient caller waits for them as long as its task allows."""
+    def _acquire(self, calls: int, task: GenerationTask, *, is_patient: bool) -> Permit | Sd3Error:
+        """Reserve slots, or return the error that says why there are none.
+
+        A patient caller waits for them as long as its task allows.
+        """
         while True:
             patience = self._patience(task, is_patient=is_patient)
-            try:
-                return self.limiter.acquire(calls, patience=patience)
-            except UpstreamRateLimitedError as error:
-                wait = (error.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
-                if not is_patient or wait > patience:
-                    raise
+            permit = _result_of(
+                partial(self.limiter.acquire, calls, patience=patience), was_sent=False
+            )
+            if not isinstance(permit, UpstreamRateLimitedError):
+                return permit
+            wait = (permit.retry_after or 0.0) + self.jitter() * BACKOFF_SECONDS
+            if not is_patient or wait > patience:
+                return permit
             self.sleep(wait)
 
     def _patience(self, task: GenerationTask, *, is_patient: bool) -> float:
@@ -181,10 +191,7 @@ class RateLimitedUpstream:
         def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:
                 self.sleep(wait)
-            try:
-                return self._call(task, batch)
-            except Sd3Error as error:
-                return error
+            return _result_of(partial(self._call, task, batch), was_sent=True)
 
         calls.were_made = True
         if len(batches) == 1:
@@ -207,6 +214,20 @@ class RateLimitedUpstream:
             tuple(image._replace(upstream=name) for image in result.images),
             result.prediction_time_ms or (self.clock() - started) * 1000,
         )
+
+
+def _result_of(do: Callable[[], T], *, was_sent: bool) -> T | Sd3Error:
+    """Return what `do` returns, or its error; a bug costs no other image of the job.
+
+    `was_sent` is whether a bug can come after a call that is charged.
+    """
+    try:
+        return do()
+    except Sd3Error as error:
+        return error
+    except Exception as bug:
+        _logger.exception("unexpected exception")
+        return UnexpectedError(bug, may_have_charged=was_sent)
 
 
 def _batches(indexes: Mapping[int, int], size: int) -> list[Batch]:

@@ -9,10 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
+from sd3.domain.job import JobError
 from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
 from sd3.http.auth import ApiKey, BearerAuth
-from sd3.http.base64_json import Positions, parse_response, read_image_at, with_image
+from sd3.http.base64_json import (
+    NoneIfInvalid,
+    Positions,
+    parse_response,
+    read_image_at,
+    with_image,
+)
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
@@ -26,23 +33,23 @@ _POLICY: Final = b"Acceptable Use Policy"
 
 _NULL: Final = "null"  # what an old page of OctoAI's documentation has in place of null
 
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Finite = Annotated[float | None, Field(allow_inf_nan=False), NoneIfInvalid]
 
 
 class _Image(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     image_b64: str | None = None
-    removed_for_safety: bool | None = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
-    safety_score: _Finite | None = None
+    removed_for_safety: Annotated[bool | None, Field(strict=False), NoneIfInvalid] = None
+    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), NoneIfInvalid] = None
+    safety_score: _Finite = None
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     images: list[_Image]
-    prediction_time_ms: _Finite | None = None
+    prediction_time_ms: _Finite = None
 
 
 class OctoaiUpstream:
@@ -107,29 +114,41 @@ def request_body(request: GenerateRequest, seeds: Sequence[int], init_image: Ima
 def read_response(body: bytearray, seeds: Sequence[int]) -> UpstreamResult:
     """Read one image for each seed from the body of a 200. Images beyond the seeds are ignored.
 
-    This consumes `body`: the last image is decoded first and cut off, so that memory never holds
-    all images and all of their base64. Raises UpstreamResponseError.
+    An image that is missing or cannot be read has an error, and the others are used. This consumes
+    `body`: the last image is decoded first and cut off, so that memory never holds all images and
+    all of their base64. Raises UpstreamFailedError for a body that is cut off, and
+    UpstreamResponseError when no image can be used.
     """
     response, positions = parse_response(body, _Body)
-    if len(response.images) < len(seeds):
-        raise UpstreamResponseError(
-            f"The upstream answered {len(response.images)} images, not {len(seeds)}."
-        )
     images = deque[GeneratedImage]()
     for index, seed in reversed(list(enumerate(seeds))):
-        images.appendleft(_image(index, response.images[index], seed, body, positions))
+        images.appendleft(_image(index, response.images, seed, body, positions))
+    errors = [image.error for image in images if image.error]
+    if errors and len(errors) == len(images):
+        raise UpstreamResponseError(errors[0].message)
     return UpstreamResult(tuple(images), response.prediction_time_ms or 0.0)
 
 
 def _image(
-    index: int, image: _Image, seed: int, body: bytearray, positions: Positions
+    index: int, images: Sequence[_Image], seed: int, body: bytearray, positions: Positions
 ) -> GeneratedImage:
+    if index >= len(images):
+        return _failed(seed, f"The upstream answered {len(images)} images, not one for each seed.")
+    image = images[index]
     seed = seed if image.seed is None else image.seed
     text = image.image_b64
     if image.removed_for_safety or text is None or text == _NULL:
         return GeneratedImage(seed, None, image.safety_score)
-    decoded = read_image_at(text, body, positions, index=index)
+    try:
+        decoded = read_image_at(text, body, positions, index=index)
+    except UpstreamResponseError as error:
+        return _failed(seed, error.message)
     return GeneratedImage(seed, decoded, image.safety_score)
+
+
+def _failed(seed: int, message: str) -> GeneratedImage:
+    error = JobError(code=UpstreamResponseError.code, message=message)
+    return GeneratedImage(seed, None, error=error)
 
 
 def _explain(response: ErrorResponse) -> UpstreamError | None:

@@ -14,7 +14,7 @@ from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.request import GenerateRequest
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
 from sd3.http.auth import ApiKey, BearerAuth, no_auth
-from sd3.http.base64_json import parse_response, read_image_at
+from sd3.http.base64_json import NoneIfInvalid, is_data_uri, parse_response, read_image_at
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
@@ -31,13 +31,16 @@ class _Image(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     b64_json: str | None = None
+    url: Annotated[str | None, NoneIfInvalid] = None
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     data: list[_Image]
-    inference_time_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    inference_time_s: Annotated[float | None, Field(ge=0, allow_inf_nan=False), NoneIfInvalid] = (
+        None
+    )
     """Only SGLang has it."""
 
 
@@ -112,9 +115,14 @@ class OpenaiUpstream:
 
 def _result(body: bytearray, seed: int) -> UpstreamResult:
     response, positions = parse_response(body, _Body)
-    text = response.data[0].b64_json if response.data else None
-    if text is None:
-        raise UpstreamResponseError("openai answered no image in b64_json.")
+    one = response.data[0] if response.data else _Image()
+    text = one.b64_json
+    if not text and one.url and is_data_uri(one.url, body, positions):
+        text = one.url
+    if not text:
+        # An address that an answer names is not followed: it can be any host of this network.
+        found = "a url, not an image" if one.url else "no image in b64_json"
+        raise UpstreamResponseError(f"openai answered {found}.")
     image = read_image_at(text, body, positions)
     return UpstreamResult((GeneratedImage(seed, image),), (response.inference_time_s or 0.0) * 1000)
 

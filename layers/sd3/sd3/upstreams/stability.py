@@ -14,6 +14,7 @@ from sd3.errors import (
     ContentPolicyError,
     FieldError,
     UpstreamError,
+    UpstreamFailedError,
     UpstreamResponseError,
     UpstreamUnchargedError,
 )
@@ -117,12 +118,15 @@ def _cfg_scale(request: GenerateRequest) -> float:
 
 def _image(response: HttpResponse, seed: int) -> GeneratedImage:
     seed = returned_seed(response.headers.get("seed"), sent=seed)
-    if response.headers.get("finish-reason", "SUCCESS") != "SUCCESS":
+    if response.headers.get("finish-reason", "SUCCESS").upper() != "SUCCESS":
         return GeneratedImage(seed, None)  # the returned image is blurred
     try:
         return GeneratedImage(seed, read_image(bytes(response.body)))
     except InvalidImageError as error:
-        raise UpstreamResponseError(f"stability's image: {error}.") from error
+        # Without a length, a body that is cut off looks like a whole one.
+        is_whole = {"content-length", "transfer-encoding"} & {*map(str.lower, response.headers)}
+        kind = UpstreamResponseError if is_whole else UpstreamFailedError
+        raise kind(f"stability's image: {error}.") from error
 
 
 def _explain(response: ErrorResponse) -> UpstreamError:

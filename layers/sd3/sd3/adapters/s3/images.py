@@ -6,18 +6,28 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sd3.adapters.aws import storage_errors
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import EXTENSIONS, Image, Link, extension, read_image
+from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.job import ImageRecord
-from sd3.errors import StorageError
+from sd3.errors import FieldError, InvalidRequestError, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _logger = logging.getLogger(__name__)
+
+
+def _no_init_image(_error: Exception) -> InvalidRequestError:
+    field_error = FieldError(("body", "init_image"), "is no longer stored", "picture")
+    return InvalidRequestError([field_error], message="The init image is no longer stored.")
+
+
+_NO_INIT_IMAGE: Final = dict.fromkeys(("AccessDenied", "NoSuchKey"), _no_init_image)
+"""The error codes of a missing key. S3 returns the first one where ListBucket is denied."""
 
 
 class ImageStore:
@@ -45,10 +55,16 @@ class ImageStore:
         return key
 
     def get_init_image(self, key: str) -> Image:
-        """Read a job's init image. Raises StorageError."""
-        with storage_errors("The init image could not be read."):
+        """Read a job's init image. Raises StorageError.
+
+        Raises InvalidRequestError for one that is no longer there or can never be read.
+        """
+        with storage_errors("The init image could not be read.", instead=_NO_INIT_IMAGE):
             data = self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        return read_image(data)
+        try:
+            return read_image(data)
+        except InvalidImageError as error:
+            raise _no_init_image(error) from error
 
     def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]:
         """Read stored images in parallel; return the bytes of each by its index.

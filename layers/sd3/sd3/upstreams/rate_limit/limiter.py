@@ -20,6 +20,7 @@ from sd3.errors import (
     RequestError,
     Sd3Error,
     StorageError,
+    UnexpectedError,
     UpstreamFailedError,
     UpstreamRateLimitedError,
     UpstreamResponseError,
@@ -112,7 +113,7 @@ class SharedRateLimiter:
         raise UpstreamRateLimitedError("Too many calls are to be made at once.", retry_after=1)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Record how the calls ended. An error of the table is logged, not raised."""
+        """Record how the calls ended. Raises nothing: an error or a bug is logged."""
         pause = max(map(self._pause, errors), default=0)
         try:
             if pause:
@@ -126,7 +127,7 @@ class SharedRateLimiter:
                     f"leases.{permit.lease_holder}{number}" for number in range(len(permit.waits))
                 ]
                 self._table.update(Update(removes=names))
-        except StorageError as error:
+        except Exception as error:
             _logger.warning(
                 "rate limiter not updated", exc_info=error, extra={"upstream": self._table.name}
             )
@@ -226,4 +227,5 @@ def _is_throttled(error: Sd3Error | None) -> bool:
 
 
 def _is_ours(error: Sd3Error | None) -> bool:
-    return isinstance(error, UpstreamRateLimitedError | StorageError | RequestError)
+    ours = UpstreamRateLimitedError | StorageError | RequestError | UnexpectedError
+    return isinstance(error, ours)
