@@ -27,9 +27,13 @@ class RateLimitItem:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        """Integers, and maps of integers."""
+        """Integers, maps of integers, and sets of text."""
         self.writes = 0
         """Writes whose condition failed count too: DynamoDB charges the same for them."""
+
+    def get_item(self, **_: object) -> dict[str, Any]:
+        """Return the item."""
+        return {"Item": {name: _typed(value) for name, value in self.values.items()}}
 
     def update_item(
         self,
@@ -58,7 +62,7 @@ class RateLimitItem:
                 if verb == "REMOVE":
                     parent.pop(name, None)
                 elif verb == "ADD":
-                    parent[name] = parent.get(name, 0) + given[action.split(" ")[1]]
+                    parent[name] = _added(parent.get(name), given[action.split(" ")[1]])
                 else:
                     parent[name] = self._computed(action.partition(" = ")[2], given)
         self.values = after
@@ -95,13 +99,19 @@ def _parent(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
     return (values.get(first, {}), name) if name else (values, first)
 
 
+def _added(before: Any, more: Any) -> Any:
+    if isinstance(more, set):
+        return (before or set()) | more
+    return (before or 0) + more
+
+
 def _plain(value: Mapping[str, Any]) -> Any:
     if "M" in value:
         return {name: _plain(one) for name, one in value["M"].items()}
-    return int(value["N"])
+    return set(value["SS"]) if "SS" in value else int(value["N"])
 
 
 def _typed(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return {"M": {name: _typed(one) for name, one in value.items()}}
-    return {"N": str(value)}
+    return {"SS": sorted(value)} if isinstance(value, set) else {"N": str(value)}

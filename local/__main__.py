@@ -78,7 +78,7 @@ def _published(stack: Stack, token: str) -> dict[str, str]:
         "SD3_API_URL": stack.api_url,
         "SD3_API_TOKEN": token,
         **{name: stack.aws[name] for name in _PUBLISHED},
-        "SD3_UPSTREAM_URL": stack.upstream_url,
+        **({"SD3_UPSTREAM_URL": stack.upstream_url} if stack.upstream_url else {}),
         "SD3_CLIENT": _CLIENT,
     }
 

@@ -30,6 +30,7 @@ class Stack:
     """AWS_* variables of the embedded AWS, for its root user."""
     deployed: DeployedStack
     upstream_url: str
+    """The model server's address; empty if it was not started."""
     children: tuple[Child, ...]
 
     def check(self) -> None:
@@ -50,25 +51,32 @@ def running(
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
 
-    Without an `upstream` the model server generates. `parameters` are added to the template's.
-    A port that is taken, or 0, is replaced by a free one. Raises StackError.
+    Without an `upstream` the model server generates. It is started only if an upstream asks it.
+    `parameters` are added to the template's. A port that is taken, or 0, is replaced by a free one.
+    Raises StackError.
     """
     state.mkdir(parents=True, exist_ok=True)
     port = free_port(edge_port)
     aws = _aws(port)
+    chosen = upstream or choose("")
     model_token = secrets.token_urlsafe()
     with ExitStack() as cleanup:
-        report("starting the embedded AWS and the model server")
+        report(
+            "starting the embedded AWS"
+            + (" and the model server" if chosen.asks_model_server else "")
+        )
         scratch = cleanup.enter_context(
             TemporaryDirectory(prefix="tmp-", dir=state, ignore_cleanup_errors=True)
         )
         edge = cleanup.enter_context(_embedded_aws(state, port, aws=aws, scratch=scratch))
-        model = cleanup.enter_context(_model_server(state, model_port, token=model_token))
+        models = [
+            cleanup.enter_context(_model_server(state, model_port, token=model_token))
+            for _ in range(chosen.asks_model_server)
+        ]
         edge.wait_until(lambda: _is_ready(f"{_url(port)}/_ministack/ready"), seconds=_READY_SECONDS)
-        model.wait_until(lambda: _LISTENING in model.log.read_text(), seconds=_READY_SECONDS)
-        upstream_url = model.log.read_text().partition(_LISTENING)[2].split()[0]
+        upstream_url = "".join(map(_address, models))
         deployed = embedded(aws)
-        values = _parameters(deployed, upstream or choose(""), upstream_url, token=model_token)
+        values = _parameters(deployed, chosen, upstream_url, token=model_token)
         values |= parameters or {}
         _deploy(state, deployed, aws=aws, parameters=values, report=report)
         api = urlsplit(deployed.outputs()["ApiUrl"])
@@ -78,7 +86,7 @@ def running(
             aws=aws,
             deployed=deployed,
             upstream_url=upstream_url,
-            children=(edge, model),
+            children=(edge, *models),
         )
 
 
@@ -132,6 +140,12 @@ def _model_server(state: Path, port: int, *, token: str) -> Child:
     python = ROOT / ".venv/bin/python"
     command = (python, "-m", "model_server", *address)
     return Child("the model server", command, env=env, log=state / "model-server.log")
+
+
+def _address(model: Child) -> str:
+    """Wait until the model server listens, and read its address in its log."""
+    model.wait_until(lambda: _LISTENING in model.log.read_text(), seconds=_READY_SECONDS)
+    return model.log.read_text().partition(_LISTENING)[2].split()[0]
 
 
 def _aws(port: int) -> dict[str, str]:

@@ -40,6 +40,11 @@ class Chosen:
         """Return whether an upstream that may cost money is called, not the model server alone."""
         return any(one.name != OCTOAI or one.url for one in self.upstreams)
 
+    @property
+    def asks_model_server(self) -> bool:
+        """Return whether the model server of this machine is one of the upstreams."""
+        return any(one.name == OCTOAI and not one.url for one in self.upstreams)
+
     def parameters(self, model_url: str) -> dict[str, str]:
         """Return the template's parameters for these upstreams."""
         urls = [one.url or (model_url if one.name == OCTOAI else "") for one in self.upstreams]

@@ -170,7 +170,7 @@ def table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _row(token: Token) -> tuple[str, ...]:
-    budget, per_minute, max_images = token.limits
+    budget, per_minute, max_images = token.limits[:3]
     return (
         token.client_id,
         token.sha256[:ID_DIGITS],

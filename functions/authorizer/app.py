@@ -1,9 +1,13 @@
 """The Lambda authorizer: API Gateway calls it for every route that needs a bearer token."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from sd3.bootstrap import clients, jwt_verifier
 from sd3.domain.client import Client
+
+_BEARER: Final = re.compile(r"bearer +([\w.-]+)", re.IGNORECASE | re.ASCII)
+"""RFC 9110: a scheme in any case, one or more spaces (no tabs), and the token."""
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
@@ -11,8 +15,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
 
     StorageError and IssuerError are not caught: the gateway responds 500 and caches nothing.
     """
-    scheme, _, token = event["authorizationToken"].partition(" ")
-    client = _find_client(token) if scheme.lower() == "bearer" else None
+    credentials = _BEARER.fullmatch(event["authorizationToken"])
+    client = _find_client(credentials[1]) if credentials else None
     # All routes share the cache, so the policy is for the whole stage of this API.
     stage = "/".join(event["methodArn"].split("/", 2)[:2])
     statement = {
@@ -36,4 +40,5 @@ def _find_client(token: str) -> Client | None:
 def _authorizer_context(client: Client) -> dict[str, str]:
     """Return what the functions need to know about a client. The gateway passes only strings."""
     scopes = " ".join(sorted(client.scopes))
-    return {"client_id": client.client_id, "scopes": scopes, **client.limits.to_context()}
+    name = {"client_name": client.display_name} if client.display_name else {}
+    return {"client_id": client.client_id, "scopes": scopes, **name, **client.limits.to_context()}

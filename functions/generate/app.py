@@ -35,6 +35,7 @@ def generate(request: Request) -> Response:
     respond_async = request.prefers("respond-async") is not None
     context = RequestContext(
         client_id=request.client_id,
+        client_name=request.client_name,
         job_id=_job_id(request),
         seconds=request.seconds,
         idempotency_key=request.idempotency_key(),

@@ -8,7 +8,8 @@ from sd3.api.request import Request
 from sd3.bootstrap import job_service
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
-from sd3.responses.models import HealthResponse
+from sd3.errors import MethodNotAllowedError
+from sd3.responses.models import HealthResponse, ImageLinkResponse
 
 _RESPONSE_SECONDS: Final = 3.0
 """The part of the function's time that is reserved for the response after a wait for a job."""
@@ -16,10 +17,14 @@ _RESPONSE_SECONDS: Final = 3.0
 _NO_CACHE: Final = {"Cache-Control": "private, no-cache"}
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
-app = RestApi()
-app.get("/openapi.json")(openapi)
-app.get("/docs")(docs)
-app.get("/docs/<file>")(docs_file)
+app = RestApi(
+    open_routes=frozenset(("/health", "/openapi.json", "/docs", "/docs/{file}")),
+    queries={"/jobs": JobsQuery},
+)
+for _method in (app.get, app.head):
+    _method("/openapi.json")(openapi)
+    _method("/docs")(docs)
+    _method("/docs/<file>")(docs_file)
 
 
 @app.get("/jobs")
@@ -70,9 +75,21 @@ def delete(request: Request, id: str) -> Response:
 
 @app.get("/jobs/<id>/images/<index>")
 def image(request: Request, id: str, index: str) -> Response:
-    """Redirect to a link signed now. The route's own URL is valid as long as the image."""
+    """Redirect to a link signed now, or respond 200 with it if the client prefers JSON.
+
+    The route's own URL is valid as long as the image.
+    """
     link = job_service().get_image(id, index, client_id=request.client_id)
-    return Response(302, headers={"Location": link.url, **_NO_STORE})
+    headers = {**_NO_STORE, "Vary": "Accept"}
+    if request.prefers_json():
+        return Response(200, ImageLinkResponse(url=link.url, expires_at=link.expires_at), headers)
+    return Response(302, headers={"Location": link.url, **headers})
+
+
+@app.head("/jobs/<id>/images/<index>")
+def image_head(request: Request, id: str, index: str) -> Response:  # noqa: ARG001 - as for GET
+    """Refuse HEAD. The link that GET leads to is signed for GET alone."""
+    raise MethodNotAllowedError("Use GET: a link to an image is not for HEAD.", allowed="GET")
 
 
 @app.post("/uploads")
@@ -89,6 +106,7 @@ def usage(request: Request) -> Response:
 
 
 @app.get("/health")
+@app.head("/health")
 def health(request: Request) -> Response:  # noqa: ARG001 - every route gets a request
     """Respond 200 without calling anything."""
     return Response(200, HealthResponse())

@@ -10,8 +10,9 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 )
 from pydantic import ValidationError
 
+from sd3.adapters.sqs import message_body
 from sd3.api.batch import RecordProcessor
-from sd3.bootstrap import job_event_publisher
+from sd3.bootstrap import job_event_publisher, queue
 from sd3.domain.job import Job, JobStatus
 from sd3.observability import inject_lambda_context, logger
 
@@ -36,7 +37,8 @@ def publish_end(record: DynamoDBRecord) -> None:
     try:
         job = Job.model_validate_json(change.new_image.get("document", ""))
     except ValidationError:  # a retry would block the stream; the error's text quotes the prompt
-        logger().error("an ended job cannot be read")
+        queue().send_unprocessable(message_body(change.new_image["id"]))
+        logger().error("end set aside: the job cannot be read")
         return
     job_event_publisher().publish(job)
     logger().info("job ended", extra={"status": job.status})

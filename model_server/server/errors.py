@@ -57,7 +57,7 @@ async def _engine_closed(_: Request, __: Exception) -> Response:
 
 async def _engine_memory(_: Request, error: Exception) -> Response:
     _LOG.error("%s", error)
-    return JSONResponse({"message": "An image of this size does not fit in memory."}, 500)
+    return JSONResponse({"message": "An image of this size does not fit in memory."}, 413)
 
 
 async def _client_disconnect(_: Request, __: Exception) -> Response:

@@ -9,7 +9,7 @@ import requests
 from local.environment import ROOT
 from local.stack import Stack, running
 from tests.support.operator import Api, Operator
-from tests.support.servers.jwt_issuer import AUDIENCE, LoopbackIssuer
+from tests.support.servers.jwt_issuer import AUDIENCE, MOBILE_APP, LoopbackIssuer
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory, issuer: LoopbackIssuer) -> I
     """Provide the stack of `make run`, on ports and with state of its own."""
     (ROOT / ".local").mkdir(exist_ok=True)
     state = tmp_path_factory.mktemp("stack")
-    jwts = {"JwtIssuer": issuer.url, "JwtAudience": AUDIENCE}
+    jwts = {
+        "JwtIssuer": issuer.url,
+        "JwtAudience": f"{AUDIENCE},{MOBILE_APP}",
+        "JwtNameClaim": "username",
+        "JwtDailyBudget": "0.05",
+        "JwtTotalDailyBudget": "5.00",
+        "JwtMaxImages": "2",
+    }
     with running(state, edge_port=0, model_port=0, report=lambda _: None, parameters=jwts) as stack:
         yield stack
 

@@ -57,7 +57,7 @@ def test_a_budget_is_enforced_and_reports_what_is_left_and_when_it_resets(
         "reserved_usd": 0,
         "budget_usd": 0.05,
         "left_usd": 0,
-        "resets_at": f"{midnight:%Y-%m-%dT%H:%M:%SZ}",
+        "resets_at": f"{midnight:%Y-%m-%d}T00:00:00.000000Z",
     }
 
 

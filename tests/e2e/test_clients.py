@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import requests
 
 from local.stack import Stack
+from sd3.domain.client import JWT_CLIENTS
 from tests.support.operator import Api, Operator, outcome
 from tests.support.polling import wait_for
-from tests.support.servers.jwt_issuer import LoopbackIssuer, rsa_key
+from tests.support.servers.jwt_issuer import AUDIENCE, MOBILE_APP, LoopbackIssuer, rsa_key
 
 CACHE_SECONDS: Final = 1
 
@@ -116,3 +118,35 @@ def test_a_user_of_the_issuer_is_a_client(issuer: LoopbackIssuer, api: Api) -> N
         assert outcome(api.get(wrong)) == (403, "forbidden")
     unsigned = issuer.token().rpartition(".")[0] + "."
     assert outcome(api.get(unsigned)) == (401, "unauthorized")
+
+
+def test_a_mobile_app_signs_in_with_its_access_token_and_has_its_budget(
+    issuer: LoopbackIssuer, stack: Stack, http: requests.Session
+) -> None:
+    scope = f"{AUDIENCE}/generate {AUDIENCE}/read openid"
+    user: dict[str, Any] = {
+        "client_id": MOBILE_APP,
+        "token_use": "access",
+        "sub": "carl",
+        "username": "carl",
+    }
+    token = issuer.token(without="aud", scope=scope, **user)
+    http.headers["Authorization"] = f"BEARER   {token}"
+
+    def generate(**fields: int) -> requests.Response:
+        body = {"prompt": "a fox", **fields}
+        return http.post(f"{stack.api_url}/generate/sd3", json=body, timeout=60)
+
+    assert outcome(generate(num_images=3)) == (422, "validation_error")
+    assert outcome(generate()) == (200, None)
+    assert outcome(generate()) == (402, "budget_exceeded")
+    usage = http.get(f"{stack.api_url}/usage", timeout=60).json()
+    assert (usage["today"]["budget_usd"], usage["today"]["left_usd"]) == (0.05, 0.02)
+    pages = stack.deployed.client("dynamodb").get_paginator("scan")
+    pages = pages.paginate(TableName=stack.deployed.outputs()["UsageTable"])
+    days = {item["client_id"]["S"]: item for page in pages for item in page["Items"]}
+    assert days[usage["client_id"]]["client_name"] == {"S": "carl"}
+    assert int(days[JWT_CLIENTS]["committed"]["N"]) >= 30_000
+    other = issuer.token(without="aud", scope=scope, **(user | {"client_id": "other"}))
+    http.headers["Authorization"] = f"Bearer {other}"
+    assert outcome(generate()) == (403, "forbidden")

@@ -88,8 +88,15 @@ def test_sixteen_images_fit_in_one_response(generate: Generate) -> None:
 
 
 def test_a_photograph_is_generated_over(generate: Generate) -> None:
-    job = generate(init_image=encoded(photograph()), strength=0.3, width=1344, height=768).json()
-    assert fetched(job["images"][0]).size == (1344, 768)
+    photo = photograph()
+    wrapped = "data:;base64," + base64.encodebytes(photo).decode()
+    options = {"strength": 0.3, "width": 1344, "height": 768, "seed": 7}
+    images = [
+        generate(init_image=text, **options).json()["images"][0]
+        for text in (encoded(photo), wrapped)
+    ]
+    assert fetched(images[0]).size == (1344, 768)
+    assert images[0]["sha256"] == images[1]["sha256"]
 
 
 def test_b64_json_carries_the_image_itself_also_when_it_is_read_again(

@@ -4,16 +4,18 @@ import base64
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import pytest
 import requests
+from PIL import Image
 
 from local import sam
 from local.environment import ROOT
 from local.processes import locked
 from local.stack import Stack
-from tests.support.factories.images import jpeg
+from tests.support.factories.images import BLUE, RED, SECRET, phone_photo
 from tests.support.polling import wait_for
 from tests.support.servers.scripted_server import http_reply
 from tests.support.servers.vendors import stability
@@ -174,7 +176,7 @@ def test_a_queued_job_is_generated_from_an_image_and_its_filtered_image_is_dropp
     client: requests.Session, stack: Stack, vendors: Vendors
 ) -> None:
     vendors.stability.filter(4)
-    image = base64.b64encode(jpeg(200, 100)).decode()
+    image = base64.encodebytes(phone_photo((200, 100), kind="jpeg", orientation=6)).decode()
     queued = generate(
         client, stack, num_images=16, seed=1, init_image=image, strength=0.5, queued=True
     )
@@ -183,6 +185,11 @@ def test_a_queued_job_is_generated_from_an_image_and_its_filtered_image_is_dropp
     removed = [image["seed"] for image in job["images"] if image["removed_for_safety"]]
     assert (removed, len(vendors.stability.calls)) == ([4], 16)
     assert {call.fields["mode"] for call in vendors.stability.calls} == {"image-to-image"}
+    (sent,) = {call.image for call in vendors.stability.calls}
+    upright = Image.open(BytesIO(sent or b""))
+    assert upright.getpixel((1015, 9)) == pytest.approx(RED, abs=4)
+    assert upright.getpixel((9, 1015)) == pytest.approx(BLUE, abs=4)
+    assert SECRET.encode() not in (sent or b"")
     # The size follows the init image, so that it is sent in the requested size.
     assert {(image["width"], image["height"]) for image in job["images"] if image["url"]} == {
         (1024, 1024)

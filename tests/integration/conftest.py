@@ -166,7 +166,7 @@ class Functions:
         is_json = headers.get("Content-Type") == "application/json"
         return response | {
             "headers": headers,
-            "json": json.loads(response["body"]) if is_json else None,
+            "json": json.loads(response["body"]) if is_json and response["body"] else None,
         }
 
 

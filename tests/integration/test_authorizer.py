@@ -112,8 +112,27 @@ def test_a_token_of_before_there_were_scopes_works_as_it_did(store: TokenStore) 
     assert http_reply["context"] == {"client_id": "old", "scopes": "generate read"}
 
 
-def test_the_scheme_may_be_written_in_lower_case(store: TokenStore) -> None:
-    assert effect(authorize(f"bearer {store.issue('demo')}")) == "Allow"
+@pytest.mark.parametrize("scheme", ["bearer ", "BEARER ", "bEaReR ", "Bearer    "])
+def test_the_scheme_may_be_in_any_case_and_before_any_number_of_spaces(
+    store: TokenStore, scheme: str
+) -> None:
+    assert effect(authorize(scheme + store.issue("demo"))) == "Allow"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}", "Bearer{}", " Bearer {}", "Bearer {} ", "Bearer {} {}", "Bearer {},", "Bearer {}\t",
+        "Bearer\t{}", "Bearer \t{}", "Bearer\u00a0{}", "Bearer\n{}", "Bearer {}\n", "Bearer: {}",
+        "Bearer Bearer {}", 'Bearer "{}"', "Bearer token={}", "Bearer {}=",
+        "\u0432earer {}", "Bearers {}", "Bear {}",
+    ],
+)  # fmt: skip
+def test_what_is_no_bearer_token_by_the_standard_is_denied(
+    signing: LoopbackIssuer, store: TokenStore, form: str
+) -> None:
+    for token in (store.issue("demo"), signing.token()):
+        assert effect(authorize(form.format(token, token))) == "Deny"
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "", "Bearer sd3_short", "x"])
@@ -168,6 +187,39 @@ def test_a_token_of_the_issuer_is_accepted(signing: LoopbackIssuer) -> None:
 def test_our_own_tokens_work_beside_jwts(signing: LoopbackIssuer, store: TokenStore) -> None:
     assert authorize(f"Bearer {store.issue('demo')}")["context"]["client_id"] == "demo"
     assert not signing.requests
+
+
+def test_the_functions_get_the_limits_of_clients_with_jwts(
+    signing: LoopbackIssuer, store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in {
+        "JWT_DAILY_BUDGET": "0.50",
+        "JWT_TOTAL_DAILY_BUDGET": "20",
+        "JWT_REQUESTS_PER_MINUTE": "6",
+        "JWT_MAX_IMAGES": "2",
+        "JWT_NAME_CLAIM": "email",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    assert authorize(f"Bearer {signing.token(email='anna@example.com')}")["context"] == {
+        "client_id": client_id_of(signing.url, "user|7"),
+        "client_name": "anna@example.com",
+        "scopes": "generate read",
+        "daily_budget_micros": "500000",
+        "total_daily_budget_micros": "20000000",
+        "requests_per_minute": "6",
+        "max_images": "2",
+    }
+    own = authorize(f"Bearer {store.issue('demo')}")["context"]
+    assert own == {"client_id": "demo", "scopes": "generate read"}
+
+
+def test_a_setting_that_is_wrong_stops_jwts(
+    signing: LoopbackIssuer, store: TokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_DAILY_BUDGET", "5 dollars")
+    with pytest.raises(ValueError, match="JWT_DAILY_BUDGET must be dollars"):
+        authorize(f"Bearer {signing.token()}")
+    assert effect(authorize(f"Bearer {store.issue('demo')}")) == "Allow"
 
 
 @pytest.mark.parametrize("wrong", [{"aud": "other"}, {"exp": 1}, {"header": {"kid": "x"}}])

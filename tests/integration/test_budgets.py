@@ -157,7 +157,7 @@ def test_usage_is_recorded_with_and_without_limits(functions: Functions) -> None
             "reserved_usd": 0,
             "budget_usd": None,
             "left_usd": None,
-            "resets_at": f"{date + timedelta(days=1)}T00:00:00Z",
+            "resets_at": f"{date + timedelta(days=1)}T00:00:00.000000Z",
         },
         "last_30_days": {
             "pictures": 2,

@@ -1,8 +1,10 @@
 """POST /generate/sd3: the function on moto."""
 
 import base64
+import gzip
 import hashlib
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -29,6 +31,30 @@ def stored_keys(aws: Aws) -> list[str]:
 
 def job_items(aws: Aws) -> list[dict[str, Any]]:
     return [dict(item) for item in aws.dynamodb.scan(TableName="jobs")["Items"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (gzip.compress(b'\xef\xbb\xbf{"prompt": "a fox", "seed": 7.0}'), "gzip", 200),
+        (zlib.compress(b'{"prompt": "a fox", "seed": 7}'), "deflate", 200),
+        (gzip.compress(bytes(7_000_000)), "gzip", 413),
+        (gzip.compress(b'{"prompt": "a fox"}')[:-3], "gzip", 400),
+        (b'{"prompt": "a fox"}', "zstd", 415),
+    ],
+)
+def test_a_compressed_body_is_read_where_the_gateway_hands_it_on(
+    functions: Functions, body: bytes, encoding: str, status: int
+) -> None:
+    event = load_event("generate")
+    event["headers"]["Content-Encoding"] = encoding
+    event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+    response = functions.generate(event)
+    assert response["statusCode"] == status
+    if status == 200:
+        assert [image["seed"] for image in response["json"]["images"]] == [7]
+    else:
+        assert response["json"]["code"] in {"too_large", "invalid_json", "unsupported_media_type"}
 
 
 def test_the_sample_request_is_generated_stored_and_returned(

@@ -59,6 +59,11 @@ def of_depth(depth: int) -> str:
         (encoded(b"{}"), True, 422),
         (encoded(b'{"prompt": "x"}'), False, 400),
         ('{"prompt": "x"}', True, 400),
+        ('{"prompt": " "}', False, 422),
+        ('{"prompt": "F\ufffdchslein"}', False, 422),
+        ('{"prompt": "x"}'.encode("utf-16").decode(errors="replace"), False, 400),
+        (encoded('{"prompt": "x"}'.encode("utf-16")), True, 400),
+        (encoded('{"prompt": "Füchslein"}'.encode("latin-1")), True, 400),
     ],
 )
 def test_a_hostile_body_is_rejected_and_leaves_nothing(
@@ -94,8 +99,8 @@ def test_a_hostile_image_is_rejected_and_leaves_nothing(
 
 def test_no_length_or_coding_that_a_client_claims_is_believed(functions: Functions) -> None:
     event = load_event("generate")
-    claims = {"Content-Length": "0", "Transfer-Encoding": "chunked", "Content-Encoding": "gzip"}
-    event["headers"] |= claims
+    claims = {"Content-Length": "0", "Transfer-Encoding": "chunked"}
+    event["headers"] |= {**claims, "Content-Encoding": "gzip"}
     event["multiValueHeaders"] |= {name: [text, "7"] for name, text in claims.items()}
     assert functions.generate(event)["statusCode"] == 200
 
@@ -153,7 +158,23 @@ def test_a_path_is_no_way_to_another_item(functions: Functions, name: str, job_i
 
 @pytest.mark.parametrize(
     "index",
-    ["", "00", "+0", "-0", " 0", "0.0", "\u0660", "0\x00", "../0", "%30", "init", "9" * 5000],
+    [
+        "",
+        "00",
+        "+0",
+        "-0",
+        " 0",
+        "0.0",
+        "0_0",
+        "0x0",
+        "0e0",
+        "\u0660",
+        "0\x00",
+        "../0",
+        "%30",
+        "init",
+        "9" * 5000,
+    ],
 )
 def test_only_the_index_itself_leads_to_an_image(functions: Functions, index: str) -> None:
     functions.generate(load_event("generate"))

@@ -18,7 +18,7 @@ from sd3.adapters.dynamodb.tokens import ClientStore
 from sd3.adapters.s3.inbox import InboxFileStore, InboxResultStore
 from sd3.domain.client import READ, SCOPES, Client, ClientLimits
 from sd3.domain.inbox import InboxObject, InboxOrigin
-from sd3.errors import NotFoundError, StorageError, TooLargeError
+from sd3.errors import InvalidRequestError, NotFoundError, StorageError, TooLargeError
 from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
 from tests.support.factories.images import jpeg
 from tests.support.factories.lambda_context import lambda_context
@@ -57,17 +57,25 @@ def inbox(aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch) -> 
     forget_process()
 
 
-def dropped(aws: Aws, data: bytes, *, ending: str = "json", **metadata: str) -> dict[str, Any]:
+def dropped(
+    aws: Aws, data: bytes, *, ending: str = "json", storage_class: Any = "STANDARD", **metadata: str
+) -> dict[str, Any]:
     """Make the sample event of an existing file."""
     event = load_event("inbox")
-    put = aws.s3.put_object(Bucket=INBOX, Key=f"acme/{NAME}.{ending}", Body=data, Metadata=metadata)
+    put = aws.s3.put_object(
+        Bucket=INBOX,
+        Key=f"acme/{NAME}.{ending}",
+        Body=data,
+        Metadata=metadata,
+        StorageClass=storage_class,
+    )
     file = event["Records"][0]["s3"]["object"]
     file["key"] = file["key"].replace("json", ending)
     file["eTag"] = put["ETag"].strip('"')
     return event
 
 
-def receive(event: dict[str, Any]) -> None:
+def receive(event: Any) -> None:
     app.handler(event, lambda_context(seconds=60))
 
 
@@ -133,8 +141,115 @@ def test_what_a_client_may_do_is_found_with_it(inbox: Aws) -> None:
     assert result(inbox)["detail"][0]["loc"] == ["body", "num_images"]
 
 
-def test_the_test_event_is_ignored() -> None:
-    receive({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": INBOX})
+TEST_EVENT: Final = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": INBOX}
+
+
+def set_aside(event: Any) -> dict[str, Any]:
+    """Make what Lambda sends to UnprocessableQueue of an event that failed."""
+    return {
+        "version": "1.0",
+        "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestPayload": event,
+        "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
+    }
+
+
+def by_event_bridge(event: dict[str, Any]) -> dict[str, Any]:
+    """Make EventBridge's event of S3's. Its key is not encoded."""
+    s3 = event["Records"][0]["s3"]
+    return {
+        "version": "0",
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "detail": {
+            "bucket": {"name": s3["bucket"]["name"]},
+            "object": {
+                "key": f"acme/{NAME}.json",
+                "etag": s3["object"]["eTag"],
+                "sequencer": s3["object"]["sequencer"],
+            },
+            "reason": "PutObject",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        set_aside,
+        lambda event: set_aside(set_aside(event)),
+        by_event_bridge,
+        lambda event: set_aside(by_event_bridge(event)),
+    ],
+)
+def test_an_event_in_an_envelope_is_the_same_job(inbox: Aws, wrapped: Any) -> None:
+    event = dropped(inbox, b'{"prompt": "a fox"}')
+    receive(wrapped(event))
+    [job_id] = messages(inbox)
+    assert result(inbox)["id"] == job_id
+    receive(event)
+    assert messages(inbox) == [job_id]
+    assert inbox.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 1
+
+
+@pytest.mark.parametrize("event", [TEST_EVENT, set_aside(TEST_EVENT)])
+def test_the_test_event_is_ignored(event: dict[str, Any]) -> None:
+    receive(event)
+
+
+RECORD: Final = load_event("inbox")["Records"][0]
+BODY: Final = json.dumps({"Records": [RECORD]})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        [],
+        None,
+        "text",
+        {"Records": []},
+        {"Records": None},
+        {"Records": [{}]},
+        {"Records": [None]},
+        {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": BODY}}]},
+        {"Records": [{"eventSource": "aws:sqs", "body": BODY}]},
+        {"Messages": [{"MessageId": "1", "Body": json.dumps(set_aside(json.loads(BODY)))}]},
+        {"Records": [RECORD | {"eventName": "ObjectRemoved:Delete"}]},
+        {"Records": [RECORD | {"eventSource": "aws:sqs"}]},
+        {"Records": [RECORD | {"s3": {"bucket": {"name": INBOX}, "object": {"key": "a/b"}}}]},
+        by_event_bridge({"Records": [RECORD]}) | {"detail-type": "Object Deleted"},
+        by_event_bridge({"Records": [RECORD]}) | {"source": "ours"},
+        {"source": "serverless-plugin-warmup"},
+        set_aside({}),
+        set_aside(None),
+    ],
+)
+def test_any_other_event_is_an_error_that_says_where_to_look(event: Any) -> None:
+    with pytest.raises(app.UnknownEventError, match=r"docs/inbox\.md"):
+        receive(event)
+
+
+def test_a_record_that_fails_keeps_no_other_from_its_job(
+    inbox: Aws, functions: Functions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = dropped(inbox, b'{"prompt": "a fox"}')
+    foreign = json.loads(json.dumps(RECORD))
+    foreign["s3"]["bucket"]["name"] = "nowhere"
+    event["Records"] = [{"eventSource": "aws:sqs"}, foreign, *event["Records"], {}]
+    with pytest.raises(app.UnknownEventError):
+        receive(event)
+    assert messages(inbox) == [result(inbox)["id"]]
+    assert capsys.readouterr().out.count("another file failed") == 2
+
+
+def test_a_result_is_never_read_as_a_request(inbox: Aws) -> None:
+    receive(dropped(inbox, b"no request"))
+    event = dropped(inbox, b"")
+    event["Records"][0]["s3"]["bucket"]["name"] = "images"
+    with pytest.raises(ValueError, match="images bucket"):
+        receive(event)
+    assert inbox.s3.list_objects_v2(Bucket="images")["KeyCount"] == 1
 
 
 def test_a_failing_table_has_the_event_come_again(
@@ -198,6 +313,76 @@ def test_a_file_that_was_replaced_is_none(inbox: Aws) -> None:
 def test_a_file_that_was_removed_is_not_found(inbox: Aws) -> None:
     with pytest.raises(NotFoundError):
         InboxFileStore(inbox.s3).read(upload(inbox, b"")._replace(key="acme/y"), max_bytes=4)
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_an_archived_file_gets_its_error_as_result(inbox: Aws, storage_class: Any) -> None:
+    receive(dropped(inbox, b'{"prompt": "a fox"}', storage_class=storage_class))
+    content = result(inbox)
+    assert (content["code"], content["detail"][0]["type"]) == ("validation_error", "unreadable")
+    assert "archive" in content["message"]
+    assert not messages(inbox)
+
+
+def test_a_file_in_an_archive_that_is_read_at_once_becomes_a_job(inbox: Aws) -> None:
+    receive(dropped(inbox, b'{"prompt": "a fox"}', storage_class="GLACIER_IR"))
+    assert messages(inbox) == [result(inbox)["id"]]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("InvalidObjectState", 403, "archive"),
+        ("AccessDenied", 403, "may not read"),
+        ("InvalidRequest", 400, "SSE-C"),
+        ("KMS.AccessDeniedException", 400, "KMS"),
+        ("KMS.DisabledException", 400, "KMS"),
+        ("KMS.InvalidKeyUsageException", 400, "KMS"),
+        ("KMS.KMSInvalidStateException", 400, "KMS"),
+        ("KMS.NotFoundException", 400, "KMS"),
+        ("InvalidURI", 400, "name"),
+        ("400", 400, "name"),
+    ],
+)
+def test_a_file_that_can_never_be_read_is_an_error_of_the_file(
+    inbox: Aws, code: str, status: int, said: str
+) -> None:
+    s3 = Stubber(inbox.s3)
+    s3.add_client_error("get_object", code, http_status_code=status)
+    with s3, pytest.raises(InvalidRequestError, match=said):
+        InboxFileStore(inbox.s3).read(InboxObject(INBOX, "acme/x", "e", "01"), max_bytes=4)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("InternalError", 500),
+        ("SlowDown", 503),
+        ("503", 503),
+        ("ServiceUnavailable", 503),
+        ("RequestTimeout", 400),
+        ("ExpiredToken", 400),
+        ("RequestTimeTooSkewed", 403),
+        ("KMS.ThrottlingException", 400),
+        ("KMS.KMSInternalException", 500),
+        ("KMS.DependencyTimeoutException", 503),
+        ("NoSuchBucket", 404),
+    ],
+)
+def test_a_failure_that_may_pass_is_a_storage_error(inbox: Aws, code: str, status: int) -> None:
+    s3 = Stubber(inbox.s3)
+    s3.add_client_error("get_object", code, http_status_code=status)
+    with s3, pytest.raises(StorageError):
+        InboxFileStore(inbox.s3).read(InboxObject(INBOX, "acme/x", "e", "01"), max_bytes=4)
+
+
+def test_a_lost_connection_is_a_storage_error(inbox: Aws) -> None:
+    def fail(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://nowhere.test")
+
+    inbox.s3.meta.events.register("before-call.s3.GetObject", fail)
+    with pytest.raises(StorageError):
+        InboxFileStore(inbox.s3).read(InboxObject(INBOX, "acme/x", "e", "01"), max_bytes=4)
 
 
 def test_a_failing_bucket_is_a_storage_error(inbox: Aws) -> None:
@@ -267,12 +452,21 @@ def test_a_result_that_always_changes_is_an_error(inbox: Aws) -> None:
         InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 
 
-@pytest.mark.parametrize("failing", ["head_object", "put_object"])
-def test_a_result_that_cannot_be_written_is_an_error(inbox: Aws, failing: str) -> None:
+@pytest.mark.parametrize(
+    ("failing", "code"),
+    [
+        ("head_object", "SlowDown"),
+        ("head_object", "400"),
+        ("put_object", "SlowDown"),
+        ("put_object", "AccessDenied"),
+        ("put_object", "KMS.DisabledException"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_an_error(inbox: Aws, failing: str, code: str) -> None:
     s3 = Stubber(inbox.s3)
     if failing == "put_object":
         s3.add_client_error("head_object", "404", http_status_code=404)
-    s3.add_client_error(failing, "SlowDown", http_status_code=400)
+    s3.add_client_error(failing, code, http_status_code=400)
     with s3, pytest.raises(StorageError):
         InboxResultStore(inbox.s3, "images").write(origin("0B"), "x", first=False)
 

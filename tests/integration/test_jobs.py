@@ -1,16 +1,22 @@
 """The jobs API: the function on moto, called through the sample events."""
 
+import base64
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 
+from sd3 import bootstrap
 from sd3.adapters.aws import Aws
 from sd3.adapters.s3.images import ImageStore
+from sd3.responses.models import TIME_PATTERN
 from tests.integration.conftest import Functions, load_event
+from tests.support.factories.images import png
 from tests.support.fakes.ports import FakeUpstream
 
+LIKE_A_TIME: Final = re.compile(r'"(\d{4}-\d\d-\d\d[T ][^"]*)"')
 ROUTES = ["job", "cancel", "delete", "image"]
 
 
@@ -210,6 +216,7 @@ def test_the_address_of_an_image_leads_to_a_link_signed_now(
     functions.generate(load_event("generate", num_images=2))
     response = functions.jobs(event("image", Origin="https://app.example.com"))
     assert (response["statusCode"], response["body"]) == (302, "")
+    assert response["headers"]["Vary"] == "Origin, Accept"
     address = urlsplit(response["headers"]["Location"])
     assert address.path.endswith(f"/{event('image')['pathParameters']['id']}/0.jpg")
     assert "X-Amz-Signature" in address.query
@@ -220,6 +227,72 @@ def test_the_address_of_an_image_leads_to_a_link_signed_now(
         missing = event("image")
         missing["pathParameters"]["index"] = index
         assert functions.jobs(missing)["statusCode"] == 404
+
+
+def test_an_image_is_had_without_a_redirect_by_a_client_that_prefers_json(
+    functions: Functions,
+) -> None:
+    functions.generate(load_event("generate"))
+    response = functions.jobs(event("image", Accept="application/json"))
+    link = response["json"]
+    assert (response["statusCode"], link.keys()) == (200, {"url", "expires_at"})
+    assert urlsplit(link["url"]).path.endswith("/0.jpg")
+    assert datetime.fromisoformat(link["expires_at"]) > datetime.now(UTC)
+    headers = response["headers"]
+    assert (headers["Vary"], headers["Cache-Control"]) == ("Accept", "no-store")
+
+
+def test_head_of_an_image_is_refused_and_not_sent_to_a_link_for_get(functions: Functions) -> None:
+    functions.generate(load_event("generate"))
+    response = functions.jobs(event("image") | {"httpMethod": "HEAD"})
+    assert (response["statusCode"], response["body"]) == (405, "")
+    assert response["headers"]["Allow"] == "GET"
+
+
+@pytest.mark.parametrize("name", [*ROUTES, "list_jobs", "upload", "usage", "health", "docs",
+                                  "docs_file", "openapi", "generate"])  # fmt: skip
+def test_no_route_passes_over_a_parameter_that_it_does_not_have(
+    functions: Functions, aws: Aws, name: str
+) -> None:
+    queued(functions)
+    sample = event(name) if name in ROUTES else load_event(name)
+    call = functions.generate if name == "generate" else functions.jobs
+    sample["requestContext"]["requestId"] = "another"
+    response = call(sample | {"queryStringParameters": {"dry_run": "true"}})
+    assert (response["statusCode"], response["json"]["code"]) == (422, "validation_error")
+    assert response["json"]["detail"][0]["loc"] == ["query", "dry_run"]
+    items = aws.dynamodb.scan(TableName="jobs")["Items"]
+    assert [item["status"]["S"] for item in items] == ["queued"]
+
+
+def test_a_canceled_job_that_waited_leaves_no_init_image(functions: Functions, aws: Aws) -> None:
+    sample = load_event("generate", init_image=base64.b64encode(png()).decode())
+    sample["headers"]["Prefer"] = "respond-async"
+    assert functions.generate(sample)["statusCode"] == 202
+    assert len(aws.s3.list_objects_v2(Bucket="images")["Contents"]) == 1
+    assert functions.jobs(event("cancel"))["json"]["status"] == "canceled"
+    assert "Contents" not in aws.s3.list_objects_v2(Bucket="images")
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 500_000])
+def test_every_time_of_every_response_has_one_form(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, microsecond: int
+) -> None:
+    now = datetime.now(UTC).replace(microsecond=microsecond)
+    clock = bootstrap.clock()._replace(now=lambda: now)
+    monkeypatch.setattr(bootstrap, "clock", lambda: clock)
+    json_of = {"Accept": "application/json"}
+    bodies = [functions.generate(load_event("generate"))["body"]]
+    for name in ("job", "list_jobs", "upload", "usage", "image"):
+        sample = event(name, **json_of) if name in ROUTES else load_event(name)
+        bodies.append(functions.jobs(sample)["body"])
+    queued(functions, "another")
+    cancel = event("cancel") | {"pathParameters": {"id": "another"}}
+    bodies.append(functions.jobs(cancel)["body"])
+    for body in bodies:
+        times = LIKE_A_TIME.findall(body)
+        assert times
+        assert all(re.fullmatch(TIME_PATTERN, time) for time in times), times
 
 
 def test_a_job_that_waits_has_no_image(functions: Functions) -> None:

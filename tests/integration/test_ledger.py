@@ -22,7 +22,7 @@ from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.ledger import UsageStore
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
-from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.client import JWT_CLIENTS, NO_LIMITS, ClientLimits
 from sd3.domain.job import (
     IdempotencyRecord,
     ImageRecord,
@@ -37,6 +37,7 @@ from tests.support.fakes.ports import NOON
 
 DAY: Final = NOON.date().isoformat()
 BUDGET: Final = ClientLimits(daily_budget_micros=100_000)
+SHARED: Final = ClientLimits(total_daily_budget_micros=100_000)
 QUOTE: Final = Quote(upstream="fake", micros=30_000)
 LATE: Final = NOON + timedelta(hours=1)
 JOBS: Final = 3
@@ -104,7 +105,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.seen) < JOBS)
     @rule(
         key=st.sampled_from([None, "k", "l"]),
-        limits=st.sampled_from([NO_LIMITS, BUDGET, BUDGET]),
+        limits=st.sampled_from([NO_LIMITS, BUDGET, BUDGET, SHARED]),
         micros=st.sampled_from([30_000, 60_000, 110_000]),
         fate=FATES,
     )
@@ -112,7 +113,7 @@ class Histories(RuleBasedStateMachine):
         quote = Quote(upstream="fake", micros=micros)
         job = queued(f"j-{len(self.ids)}", quote=quote)
         self.ids.append(job.id)
-        before = self.recorded().committed
+        before = self.recorded(JWT_CLIENTS if limits is SHARED else "ann").committed
         self.connection.fate = fate
         try:
             done = self.created(job, key, limits)
@@ -121,7 +122,7 @@ class Histories(RuleBasedStateMachine):
         except StorageError:
             pass
         else:
-            assert not (done and limits is BUDGET and before + micros > 100_000)
+            assert not (done and limits is not NO_LIMITS and before + micros > 100_000)
 
     def created(self, job: Job, key: str | None, limits: ClientLimits) -> bool:
         if key is None:
@@ -163,8 +164,8 @@ class Histories(RuleBasedStateMachine):
         except Sd3Error:
             return None
 
-    def recorded(self) -> UsageEntry:
-        days = self.usages.days("ann", since=DAY, until=DAY)
+    def recorded(self, client_id: str = "ann") -> UsageEntry:
+        days = self.usages.days(client_id, since=DAY, until=DAY)
         return days[0].usage if days else NO_USAGE
 
     @invariant()
@@ -176,10 +177,12 @@ class Histories(RuleBasedStateMachine):
             if job not in versions:
                 versions.append(job)
         assert all(job.recorded == job.usage for job in jobs)
-        total = NO_USAGE
+        total = shared = NO_USAGE
         for job in [*jobs, *self.deleted]:
             total += job.usage
+            shared += job.usage if job.recorded_for else NO_USAGE
         assert self.recorded() == total
+        assert self.recorded(JWT_CLIENTS).committed == shared.committed
 
 
 def test_the_ledger_is_the_sum_of_the_jobs_after_every_history(aws: Aws) -> None:
@@ -206,8 +209,8 @@ def store(aws: Aws) -> JobStore:
     return JobStore(aws.dynamodb, "jobs", usage_table="usage")
 
 
-def recorded(aws: Aws, day: str = DAY) -> UsageEntry:
-    days = UsageStore(aws.dynamodb, "usage").days("ann", since=day, until=day)
+def recorded(aws: Aws, day: str = DAY, *, client_id: str = "ann") -> UsageEntry:
+    days = UsageStore(aws.dynamodb, "usage").days(client_id, since=day, until=day)
     return days[0].usage if days else NO_USAGE
 
 
@@ -262,6 +265,66 @@ def test_a_minute_has_its_requests_and_the_next_one_has_them_again(
     assert store.create(queued("d", client_id="bob"), limits=limits)
 
 
+def test_clients_with_jwts_share_a_budget_to_the_last_micro_dollar(
+    aws: Aws, store: JobStore
+) -> None:
+    limits = ClientLimits(total_daily_budget_micros=90_000)
+    for job_id, client_id in (("a", "ann"), ("b", "bob"), ("c", "cid")):
+        assert store.create(queued(job_id, client_id=client_id), limits=limits)
+    with pytest.raises(BudgetExceededError, match=r"share is used up .* 2026-11-24T00:00:00Z"):
+        store.create(queued("d", client_id="dan"), limits=limits)
+    with pytest.raises(BudgetExceededError):
+        store.repeat_rejection("eve", 30_000, limits=limits, now=NOON)
+    assert store.create(queued("e", client_id="acme"), limits=NO_LIMITS)
+    store.save(store.get("b", now=NOON).cancel(now=NOON))
+    assert recorded(aws, client_id=JWT_CLIENTS) == UsageEntry(reserved=60_000)
+    assert store.create(queued("d", client_id="dan"), limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (ClientLimits(20_000, None, None, 20_000), r"of \$0\.02 a day"),
+        (ClientLimits(30_000, None, None, 20_000), "share"),
+        (ClientLimits(total_daily_budget_micros=0), "share"),
+    ],
+)
+def test_a_job_over_one_of_two_budgets_is_recorded_in_neither(
+    aws: Aws, store: JobStore, limits: ClientLimits, message: str
+) -> None:
+    with pytest.raises(BudgetExceededError, match=message):
+        store.create(queued(), limits=limits)
+    assert (recorded(aws), recorded(aws, client_id=JWT_CLIENTS)) == (NO_USAGE, NO_USAGE)
+
+
+def test_a_job_that_costs_what_was_reserved_waits_once_for_what_clients_share(
+    aws: Aws, store: JobStore
+) -> None:
+    store.create(queued(), limits=SHARED)
+    group_day: Any = {"client_id": {"S": JWT_CLIENTS}, "day": {"S": DAY}}
+    aws.dynamodb.delete_item(TableName="usage", Key=group_day)
+    job = store.save(started(store.get("a", now=NOON)))
+    store.save(generated(job))
+    assert "Item" not in aws.dynamodb.get_item(TableName="usage", Key=group_day)
+    assert recorded(aws) == UsageEntry(spent=30_000, images=1)
+
+
+def test_a_rate_is_told_from_the_budgets_beside_it(store: JobStore) -> None:
+    limits = ClientLimits(90_000, 1, None, 90_000)
+    assert store.create(queued("a"), limits=limits)
+    with pytest.raises(RateLimitedError):
+        store.create(queued("b"), limits=limits)
+
+
+def test_the_usage_table_has_a_clients_name_for_people(aws: Aws, store: JobStore) -> None:
+    store.create(queued("a", client_name="anna@example.com"), limits=SHARED)
+    store.save(started(store.get("a", now=NOON)))
+    items = aws.dynamodb.scan(TableName="usage")["Items"]
+    names = {item["client_id"]["S"]: item.get("client_name", {}).get("S") for item in items}
+    assert names == {"ann": "anna@example.com", JWT_CLIENTS: None}
+    assert recorded(aws) == UsageEntry(reserved=30_000)
+
+
 def test_what_does_not_fit_the_budget_does_not_count_for_the_minute(store: JobStore) -> None:
     limits = ClientLimits(daily_budget_micros=50_000, requests_per_minute=2)
     store.create(queued("a"), limits=limits)
@@ -310,3 +373,18 @@ def test_twenty_concurrent_jobs_are_all_recorded(aws: Aws) -> None:
         list(threads.map(live, range(20)))
     assert contended.conflicts > 0
     assert recorded(aws) == UsageEntry(spent=600_000, images=20)
+
+
+def test_clients_at_once_never_exceed_the_budget_that_they_share(aws: Aws) -> None:
+    store = JobStore(cast("Any", Contended(aws.dynamodb)), "jobs", usage_table="usage")
+    limits = ClientLimits(total_daily_budget_micros=130_000)
+
+    def ask(n: int) -> bool:
+        with suppress(BudgetExceededError):
+            return bool(store.create(queued(f"j-{n}", client_id=f"jwt-{n}"), limits=limits))
+        return False
+
+    with ThreadPoolExecutor(8) as threads:
+        created = list(threads.map(ask, range(8)))
+    assert created.count(True) == 4
+    assert recorded(aws, client_id=JWT_CLIENTS) == UsageEntry(reserved=120_000)

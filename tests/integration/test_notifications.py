@@ -14,7 +14,7 @@ from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.job_items import deleted_item_from, item_from, job_from, key_item_from
 from sd3.adapters.eventbridge import EventBridgeBus
 from sd3.domain.job import Job, JobStatus
-from tests.integration.conftest import Functions, forget_process, load_event
+from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
 from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import NOON
 
@@ -83,8 +83,8 @@ def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -
         "id": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
         "client_id": "acme",
         "status": "succeeded",
-        "created_at": "2026-11-23T12:00:00Z",
-        "completed_at": "2026-11-23T12:00:04Z",
+        "created_at": "2026-11-23T12:00:00.000000Z",
+        "completed_at": "2026-11-23T12:00:04.000000Z",
         "images": [
             {
                 "index": 0,
@@ -151,7 +151,7 @@ def test_no_other_change_publishes_an_event(received: Received) -> None:
 
 
 def test_an_end_that_cannot_be_read_holds_nothing_up(
-    received: Received, functions: Functions, capsys: pytest.CaptureFixture[str]
+    received: Received, aws: Aws, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = item() | {"document": {"S": '{"request": {"prompt": "secret"}}'}}
     records = [change(1, new=broken), change(2, new=item(id="good"))]
@@ -160,6 +160,9 @@ def test_an_end_that_cannot_be_read_holds_nothing_up(
     log = capsys.readouterr().out
     assert "cannot be read" in log
     assert "secret" not in log
+    url = ENVIRONMENT["UNPROCESSABLE_QUEUE_URL"]
+    (message,) = aws.sqs.receive_message(QueueUrl=url)["Messages"]
+    assert json.loads(message["Body"]) == {"job_id": broken["id"]["S"]}
 
 
 def test_a_bus_that_is_not_there_has_all_come_again(

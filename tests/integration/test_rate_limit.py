@@ -14,16 +14,11 @@ from sd3.errors import (
     UpstreamFailedError,
     UpstreamThrottledError,
 )
-from sd3.upstreams.rate_limit.limiter import (
-    FAILURES,
-    FULL_SECONDS,
-    MAX_PAUSE_SECONDS,
-    OPEN_SECONDS,
-    SharedRateLimiter,
-)
+from sd3.upstreams.rate_limit.breaker import FAILURES, OPEN_SECONDS
+from sd3.upstreams.rate_limit.limiter import FULL_SECONDS, MAX_PAUSE_SECONDS, SharedRateLimiter
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS, PROBE_SECONDS
-from tests.support.factories.limiters import STABILITY, Limiters, seconds_until_retry
+from tests.support.factories.limiters import STABILITY, Limiters, fail, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -50,11 +45,6 @@ def writes(aws: Aws) -> list[str]:
 
 def item(aws: Aws) -> dict[str, Any]:
     return dict(aws.dynamodb.get_item(TableName="upstreams", Key={"id": {"S": "fake"}})["Item"])
-
-
-def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
-    for _ in range(times):
-        limiter.release(limiter.acquire(1, patience=20), [UpstreamFailedError("It broke.")])
 
 
 def test_two_processes_share_the_slots(limiters: Limiters) -> None:
@@ -122,7 +112,7 @@ def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) ->
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(1, patience=20), [None])
     fail(limiter, FAILURES - 1)
-    assert limiter.acquire(1, patience=20).is_troubled
+    assert limiter.acquire(1, patience=20).troubles
 
 
 def test_one_call_probes_after_a_pause_and_its_success_ends_it(limiters: Limiters) -> None:

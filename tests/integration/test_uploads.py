@@ -95,6 +95,12 @@ def test_another_body_is_rejected(functions: Functions, body: str, status: int, 
     assert (result["statusCode"], result["json"]["code"]) == (status, code)
 
 
+def test_a_type_by_its_short_name_is_told_the_three_that_are_taken(functions: Functions) -> None:
+    result = functions.jobs(load_event("upload") | {"body": '{"content_type": "image/jpg"}'})
+    (field_error,) = result["json"]["detail"]
+    assert field_error["msg"] == "Input should be 'image/png', 'image/jpeg' or 'image/webp'"
+
+
 def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
     now = datetime.now(UTC)
     soon = now + timedelta(minutes=5)

@@ -20,7 +20,7 @@ GRANTS: Final[dict[str, Grants]] = {
     "GenerateFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
-        "UpstreamsTable": {"dynamodb:UpdateItem"},
+        "UpstreamsTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "ImagesBucket/*": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},
         "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
@@ -35,7 +35,7 @@ GRANTS: Final[dict[str, Grants]] = {
     "WorkerFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:UpdateItem"},
-        "UpstreamsTable": {"dynamodb:UpdateItem"},
+        "UpstreamsTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "ImagesBucket/*": {"s3:PutObject", "s3:DeleteObject"},
         "ImagesBucket/*/init.*": {"s3:GetObject"},
         "JobsQueue": {
@@ -56,6 +56,7 @@ GRANTS: Final[dict[str, Grants]] = {
     "InboxFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:UpdateItem"},
+        "UpstreamsTable": {"dynamodb:GetItem"},
         "ClientsTable/index/by_client_id": {"dynamodb:Query"},
         "InboxBucket": {"s3:ListBucket"},
         "InboxBucket/*": {"s3:GetObject"},

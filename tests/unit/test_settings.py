@@ -1,8 +1,12 @@
 """Settings: the upstreams in the environment, and which values are rejected."""
 
+import re
+
 import pytest
 
-from sd3.settings import Rate, Settings, UpstreamSettings
+from sd3.domain.request import MAX_IMAGES
+from sd3.settings import JwtScopes, JwtSettings, Rate, Settings, UpstreamSettings
+from tests.support.factories.template import source
 
 
 def test_one_upstream_without_more_has_its_own_defaults() -> None:
@@ -54,3 +58,80 @@ def test_prices_are_exact(text: str, micros: int) -> None:
 def test_an_invalid_value_is_rejected_by_its_name(variable: str, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings.from_env({variable: text}).upstreams()
+
+
+ISSUER = {"JWT_ISSUER": "https://issuer.example/", "JWT_AUDIENCE": "sd3"}
+
+
+def test_without_an_issuer_there_are_no_jwts() -> None:
+    assert Settings.from_env({"JWT_AUDIENCE": "sd3", "JWT_DAILY_BUDGET": "nonsense"}).jwts() is None
+
+
+def test_an_issuer_needs_an_audience() -> None:
+    with pytest.raises(ValueError, match="JWT_AUDIENCE must name an audience"):
+        Settings.from_env({"JWT_ISSUER": "https://issuer.example/"}).jwts()
+
+
+def test_clients_with_jwts_have_no_limits_but_those_that_are_set() -> None:
+    assert Settings.from_env(ISSUER).jwts() == JwtSettings(
+        issuer="https://issuer.example/", audiences=("sd3",)
+    )
+    limited = {
+        "JWT_AUDIENCE": "1h57kf5cpq17m0eml12EXAMPLE, https://sd3.example",
+        "JWT_SCOPES": "required",
+        "JWT_NAME_CLAIM": "email",
+        "JWT_DAILY_BUDGET": "0.000001",
+        "JWT_TOTAL_DAILY_BUDGET": "999999999.999999",
+        "JWT_REQUESTS_PER_MINUTE": "6000",
+        "JWT_MAX_IMAGES": str(MAX_IMAGES),
+    }
+    assert Settings.from_env(ISSUER | limited).jwts() == JwtSettings(
+        issuer="https://issuer.example/",
+        audiences=("1h57kf5cpq17m0eml12EXAMPLE", "https://sd3.example"),
+        scopes=JwtScopes.REQUIRED,
+        name_claim="email",
+        daily_budget_micros=1,
+        total_daily_budget_micros=999_999_999_999_999,
+        requests_per_minute=6000,
+        max_images=16,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "wrong", "message"),
+    [
+        ("JwtAudience", [",sd3", "sd3,", "sd3,,other"], "must name an audience"),
+        ("JwtScopes", ["", "none", "Required", "read"], "must be one of optional, required, igno"),
+        ("JwtDailyBudget", ["-1", "5 USD", "1e3", "0.0000001", ".5", "5.", "٣"], "dollars"),
+        ("JwtTotalDailyBudget", ["-1", "1,000", "1000000000"], "dollars"),
+        ("JwtRequestsPerMinute", ["0", "6001", "1.5", "060", "-1", "99999"], "from 1 to 6000"),
+        ("JwtMaxImages", ["0", "17", "02", "4.0", "99"], "from 1 to 16"),
+    ],
+)
+def test_a_wrong_setting_of_jwts_is_refused_at_deploy_and_by_the_code(
+    parameter: str, wrong: list[str], message: str
+) -> None:
+    variable = re.sub("(?<!^)(?=[A-Z])", "_", parameter).upper()
+    rules = source()["Parameters"][parameter]
+    allowed = rules.get("AllowedPattern") or "|".join(rules["AllowedValues"])
+    for text in wrong:
+        assert not re.fullmatch(allowed, text)
+        with pytest.raises(ValueError, match=f"{variable} .*{message}"):
+            Settings.from_env(ISSUER | {variable: text}).jwts()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "right"),
+    [
+        ("JwtAudience", ["", "sd3", "api://7c1e,https://sd3.example/"]),
+        ("JwtScopes", list(JwtScopes)),
+        ("JwtDailyBudget", ["", "0", "5.00", "123456789.123456"]),
+        ("JwtRequestsPerMinute", ["", *map(str, range(1, 6001))]),
+        ("JwtMaxImages", ["", *map(str, range(1, MAX_IMAGES + 1))]),
+        ("JwtNameClaim", ["", "email", "cognito:username", "https://sd3.example/name"]),
+    ],
+)
+def test_every_right_setting_of_jwts_can_be_deployed(parameter: str, right: list[str]) -> None:
+    rules = source()["Parameters"][parameter]
+    allowed = rules.get("AllowedPattern") or "|".join(rules["AllowedValues"])
+    assert all(re.fullmatch(allowed, text) for text in right)

@@ -24,7 +24,14 @@ and press *Execute*: the response links to the image. Such requests are real, an
 cost from a program.
 
 **From a program:** send `Authorization: Bearer <token>`; only the routes under *service* are \
-open. `GET` needs a token with the scope `read`, every other method one with the scope `generate`.
+open. `GET` and `HEAD` need a token with the scope `read`, every other method one with the scope \
+`generate`.
+
+**Query parameters** that a route does not have are a 422: the fields of a request go into its \
+body. A parameter that is empty counts as not given. `_`, which some clients add to `GET` so that \
+no cache answers, is ignored.
+
+**Times** are UTC, always with six digits of the second and `Z`.
 
 A short request is answered with its images. A long one, or one with `Prefer: respond-async`, is \
 answered with a job that waits: read `GET /jobs/{id}` until its `status` is `succeeded`, `failed` \
@@ -53,12 +60,14 @@ _WHEN: Final = {
     "unauthorized": "No token, or nothing that looks like one.",
     "budget_exceeded": "It costs more than what is left of the client's budget for the day.",
     "forbidden": "The token is unknown, has expired or was revoked, or lacks the scope.",
+    "method_not_allowed": "The address is there for another method, which `Allow` names.",
     "not_found": "It does not exist, or belongs to another client.",
     "idempotency_mismatch": "The Idempotency-Key was used for another request.",
     "not_cancelable": "The job has ended.",
     "gone": "The job was deleted, up to a day ago, or canceled while its caller was held.",
     "too_large": "The body is larger than the service takes.",
-    "unsupported_media_type": "The body is not application/json.",
+    "unsupported_media_type": "The body is not JSON in UTF-8, or its Content-Encoding cannot be "
+    "read.",
     "validation_error": "The request is not valid: `detail` lists every fault.",
     "rate_limited": "Too many requests.",
     "internal_error": "The service failed.",
@@ -67,8 +76,10 @@ _WHEN: Final = {
     "still_running": "The job `job_id` runs on.",
 }
 _CHALLENGE: Final = Header("WWW-Authenticate", "What to send.", {"const": "Bearer"})
+_ALLOW: Final = Header("Allow", "The methods of this address.", {"const": "GET"})
 _ERROR_HEADERS: Final = {
     401: (_CHALLENGE,),
+    405: (_ALLOW,),
     429: (RETRY_AFTER,),
     503: (RETRY_AFTER,),
     504: (RETRY_AFTER,),
@@ -160,7 +171,7 @@ def _response(response: Response) -> Json:
         if response.example is not None:
             content["example"] = response.example
         result["content"] = {response.media_type: content}
-    elif response.status == HTTPStatus.OK:
+    elif response.status == HTTPStatus.OK and response.media_type:
         kind = "object" if response.media_type == "application/json" else "string"
         result["content"] = {response.media_type: {"schema": {"type": kind}}}
     return result

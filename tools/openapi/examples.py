@@ -69,6 +69,9 @@ SUCCEEDED_JOB: Final[Example] = {
     "cost_usd": 0.03,
     "upstream": "octoai",
 }
+IMAGE_LINK: Final[Example] = {
+    name: SUCCEEDED_JOB["images"][0][name] for name in ("url", "expires_at")
+}
 JOBS: Final[Example] = {"jobs": [SUCCEEDED_JOB], "next_cursor": None}
 
 VALIDATION_DETAIL: Final = [

@@ -31,7 +31,10 @@ class Header(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A response that is no error: one of `models`, or text of another type, or no body."""
+    """A response that is no error: one of `models`, or text of another type, or no body.
+
+    A 200 without models and with an empty `media_type` has no body.
+    """
 
     status: int
     description: str

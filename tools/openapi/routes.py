@@ -1,5 +1,7 @@
 """The HTTP API, operation by operation: what each accepts, what it returns, how it can fail."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
@@ -14,6 +16,7 @@ from sd3.errors import (
     IdempotencyMismatchError,
     InvalidJsonError,
     InvalidRequestError,
+    MethodNotAllowedError,
     NotCancelableError,
     NotFoundError,
     RateLimitedError,
@@ -27,6 +30,7 @@ from sd3.errors import (
 )
 from sd3.responses.models import (
     HealthResponse,
+    ImageLinkResponse,
     JobListResponse,
     JobResponse,
     QuoteResponse,
@@ -81,14 +85,14 @@ _WAIT: Final = Parameter(
     {"anyOf": [TEXT | {"pattern": f"^wait=(1?[0-9]|{MAX_WAIT_SECONDS})$"}, TEXT]},
 )
 
-_ALWAYS: Final = (RateLimitedError, Sd3Error)
+_VARY: Final = Header("Vary", "That the answer depends on Accept.", TEXT)
+
+_ALWAYS: Final = (InvalidRequestError, RateLimitedError, Sd3Error)
 _WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *_ALWAYS)
-_WITH_BODY: Final = (
-    InvalidJsonError, TooLargeError, UnsupportedMediaTypeError, InvalidRequestError,
-)  # fmt: skip
+_WITH_BODY: Final = (InvalidJsonError, TooLargeError, UnsupportedMediaTypeError)
 _OF_A_JOB: Final = (NotFoundError, GoneError, *_WITH_TOKEN)
 
-OPERATIONS: Final = (
+_OPERATIONS: Final = (
     Operation(
         method="post",
         path="/generate/sd3",
@@ -152,7 +156,7 @@ OPERATIONS: Final = (
         responses=(
             Response(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
         ),
-        errors=(InvalidRequestError, *_WITH_TOKEN),
+        errors=_WITH_TOKEN,
     ),
     Operation(
         method="get",
@@ -171,7 +175,7 @@ OPERATIONS: Final = (
             ),
             Response(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
         ),
-        errors=(InvalidRequestError, *_OF_A_JOB),
+        errors=_OF_A_JOB,
     ),
     Operation(
         method="delete",
@@ -201,11 +205,37 @@ OPERATIONS: Final = (
         id="getImage",
         tag="jobs",
         summary="Follow a permanent address to an image",
-        description="The link in `Location` expires, this address does not. The page at `/docs` "
-        "cannot follow it to another host, as on AWS: open the image's `url` from the job instead.",
+        description="The link expires, this address does not. Without a redirect, send "
+        "`Accept: application/json`: the answer is a 200 with the link. The page at `/docs` sends "
+        "it. Fetch the link without the token: S3 refuses a request with a signature and a token.",
         parameters=(_JOB, _INDEX),
-        responses=(Response(302, "The image is there.", (), (_LINK, _CACHE)),),
+        responses=(
+            Response(
+                200,
+                "The link, for a client that prefers `application/json`.",
+                (ImageLinkResponse,),
+                (_CACHE, _VARY),
+                example=examples.IMAGE_LINK,
+            ),
+            Response(
+                302,
+                "The image is there. Do not send the token on to it.",
+                (),
+                (_LINK, _CACHE, _VARY),
+            ),
+        ),
         errors=_OF_A_JOB,
+    ),
+    Operation(
+        method="head",
+        path="/jobs/{id}/images/{index}",
+        id="headImage",
+        tag="jobs",
+        summary="Refused: the link is for GET alone",
+        description="The job has the type and the length of each image.",
+        parameters=(_JOB, _INDEX),
+        responses=(),
+        errors=(MethodNotAllowedError, *_WITH_TOKEN),
     ),
     Operation(
         method="get",
@@ -249,3 +279,21 @@ OPERATIONS: Final = (
         )
     ),
 )
+
+
+def _with_head() -> Iterator[Operation]:
+    """Yield every operation, and HEAD for each open one: the headers of GET without a body."""
+    for operation in _OPERATIONS:
+        yield operation
+        if operation.is_open:
+            name = operation.id[0].upper() + operation.id[1:]
+            responses = tuple(
+                each._replace(models=(), media_type="") for each in operation.responses
+            )
+            summary = "The same headers as GET, without a body"
+            yield replace(
+                operation, method="head", id=f"head{name}", summary=summary, responses=responses
+            )
+
+
+OPERATIONS: Final = tuple(_with_head())

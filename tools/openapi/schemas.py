@@ -8,11 +8,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from sd3.domain.request import (
+    LOST,
     MAX_FIELDS,
     OCTOAI_OPTIONAL,
     OTHER_MODELS_FIELDS,
     OTHER_MODELS_PREFIXES,
     SIZES,
+    VISIBLE,
     GenerateRequest,
 )
 from sd3.responses.models import ErrorBody
@@ -48,6 +50,9 @@ def _as_accepted(schema: Mapping[str, Any]) -> Json:
     fields: Json = {}
     for name, field in schema["properties"].items():
         fields[name] = _nullable(field) if name in OCTOAI_OPTIONAL else field
+    whole = {"pattern": f"^[^{LOST}]*$"}
+    fields["prompt"] |= {"allOf": [whole, {"pattern": VISIBLE}]}
+    fields["negative_prompt"] |= {"allOf": [whole]}
     for name in sorted(OTHER_MODELS_FIELDS):
         fields[name] = NULL | {"description": "Of OctoAI's other models: null only."}
     prefixes = "|".join(map(re.escape, OTHER_MODELS_PREFIXES))

@@ -44,12 +44,12 @@ def clients() -> "ClientStore":
 @cache
 def jwt_verifier() -> "JwtVerifier | None":
     """Build the verifier of JWTs, or return None if this deployment accepts none."""
-    settings = _settings()
-    if not settings.jwt_issuer:
+    settings = _settings().jwts()
+    if settings is None:
         return None
     from sd3.auth.jwt import JwtVerifier
 
-    return JwtVerifier(settings.jwt_issuer, audience=settings.jwt_audience)
+    return JwtVerifier(settings)
 
 
 @cache
@@ -111,6 +111,7 @@ def inbox() -> "Inbox":
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
         results=InboxResultStore(aws.s3, settings.images_bucket),
+        images_bucket=settings.images_bucket,
     )
 
 

@@ -7,6 +7,7 @@ Sd3Error                             500 internal_error
 │   ├── BudgetExceededError          402 budget_exceeded
 │   ├── ForbiddenError               403 forbidden
 │   ├── NotFoundError                404 not_found
+│   ├── MethodNotAllowedError        405 method_not_allowed
 │   ├── GoneError                    410 gone
 │   ├── IdempotencyMismatchError     409 idempotency_mismatch
 │   ├── NotCancelableError           409 not_cancelable
@@ -100,6 +101,18 @@ class NotFoundError(RequestError):
     status = 404
 
 
+class MethodNotAllowedError(RequestError):
+    """The address is there, but not for this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        """`allowed` is the value of the header Allow."""
+        super().__init__(message)
+        self.allowed = allowed
+
+
 class GoneError(RequestError):
     """The job was deleted up to a day ago, or canceled while its caller was held."""
 
@@ -122,14 +135,14 @@ class NotCancelableError(RequestError):
 
 
 class TooLargeError(RequestError):
-    """The body is larger than the service takes."""
+    """The body is larger than the service takes, as it came or inflated."""
 
     code = "too_large"
     status = 413
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """The body's Content-Type is not JSON."""
+    """The body's Content-Type is not JSON in UTF-8, or its Content-Encoding cannot be read."""
 
     code = "unsupported_media_type"
     status = 415

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 _RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,4})")
@@ -10,6 +11,14 @@ _RATE: Final = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,4})")
 _PRICE: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
+
+_BUDGET: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+
+_MAX_PER_MINUTE: Final = 6000
+"""The stage's throttle for all clients together."""
+
+_MAX_IMAGES: Final = 16
+"""The most images that a request can ask for."""
 
 
 class Rate(NamedTuple):
@@ -32,6 +41,34 @@ class UpstreamSettings:
     rate: Rate | None = None
     concurrency: int | None = None
     """The most concurrent calls; None for no limit."""
+
+
+class JwtScopes(StrEnum):
+    """What the scopes of a JWT decide."""
+
+    OPTIONAL = "optional"
+    """A JWT without any claim of scopes has all of ours. Another one has those that it names."""
+    REQUIRED = "required"
+    """A JWT has those of our scopes that it names."""
+    IGNORED = "ignored"
+    """Every JWT has all of our scopes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JwtSettings:
+    """Whose JWTs are accepted, and what their clients may do."""
+
+    issuer: str
+    audiences: tuple[str, ...]
+    scopes: JwtScopes = JwtScopes.OPTIONAL
+    name_claim: str = ""
+    """The claim with a name for people; empty for none."""
+    daily_budget_micros: int | None = None
+    """Micro-dollars a day of each client."""
+    total_daily_budget_micros: int | None = None
+    """Micro-dollars a day of all of them together."""
+    requests_per_minute: int | None = None
+    max_images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +109,16 @@ class Settings:
     jwt_issuer: str = ""
     """The `iss` of the JWTs that are accepted. If it is empty, no JWT is accepted."""
     jwt_audience: str = ""
+    """The `aud` that these JWTs may have, comma-separated."""
+    jwt_scopes: str = "optional"
+    jwt_name_claim: str = ""
+    """The claim whose text is shown beside the client id."""
+    jwt_daily_budget: str = ""
+    """Dollars a day of each client with a JWT."""
+    jwt_total_daily_budget: str = ""
+    """Dollars a day of all of them together."""
+    jwt_requests_per_minute: str = ""
+    jwt_max_images: str = ""
     allowed_origins: str = ""
     """The origins of web pages that may call the service, comma-separated; * for all."""
 
@@ -116,6 +163,35 @@ class Settings:
             )
         )
 
+    def jwts(self) -> JwtSettings | None:
+        """Return the settings of JWTs, or None if no JWT is accepted.
+
+        Raises ValueError for an issuer without an audience, and for an invalid value. The message
+        names the variable.
+        """
+        if not self.jwt_issuer:
+            return None
+        audiences = _listed(self.jwt_audience)
+        if not all(audiences):
+            raise ValueError("JWT_AUDIENCE must name an audience, or several with commas between")
+        if self.jwt_scopes not in list(JwtScopes):
+            msg = f"JWT_SCOPES must be one of {', '.join(JwtScopes)}, not {self.jwt_scopes!r}"
+            raise ValueError(msg)
+        return JwtSettings(
+            issuer=self.jwt_issuer,
+            audiences=tuple(audiences),
+            scopes=JwtScopes(self.jwt_scopes),
+            name_claim=self.jwt_name_claim,
+            daily_budget_micros=_budget("JWT_DAILY_BUDGET", self.jwt_daily_budget),
+            total_daily_budget_micros=_budget(
+                "JWT_TOTAL_DAILY_BUDGET", self.jwt_total_daily_budget
+            ),
+            requests_per_minute=_up_to(
+                _MAX_PER_MINUTE, "JWT_REQUESTS_PER_MINUTE", self.jwt_requests_per_minute
+            ),
+            max_images=_up_to(_MAX_IMAGES, "JWT_MAX_IMAGES", self.jwt_max_images),
+        )
+
 
 def _typed(name: str, text: str, whole_number: bool) -> str | int:
     if not whole_number:
@@ -144,8 +220,26 @@ def _price(text: str) -> int | None:
     if text and not _PRICE.fullmatch(text):
         msg = f"UPSTREAM_PRICE must have dollars with up to 6 decimals, not {text!r}"
         raise ValueError(msg)
-    whole, _, part = text.partition(".")
-    return int(whole) * 1_000_000 + int(part.ljust(6, "0")) if text else None
+    return _micros(text) if text else None
+
+
+def _budget(variable: str, text: str) -> int | None:
+    if text and not _BUDGET.fullmatch(text):
+        msg = f"{variable} must be dollars with up to 6 decimals, as 5.00, not {text!r}"
+        raise ValueError(msg)
+    return _micros(text) if text else None
+
+
+def _micros(dollars: str) -> int:
+    whole, _, part = dollars.partition(".")
+    return int(whole) * 1_000_000 + int(part.ljust(6, "0"))
+
+
+def _up_to(largest: int, variable: str, text: str) -> int | None:
+    if text and not (_NUMBER.fullmatch(text) and int(text) <= largest):
+        msg = f"{variable} must be a whole number from 1 to {largest}, not {text!r}"
+        raise ValueError(msg)
+    return int(text) if text else None
 
 
 def _rate(text: str) -> Rate | None:

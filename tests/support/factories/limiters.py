@@ -1,10 +1,12 @@
 """Rate limiters of several processes for one upstream, with a clock that a test sets."""
 
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sd3.errors import UpstreamRateLimitedError
+from sd3.domain.generation import NO_ORIGIN, TaskOrigin
+from sd3.errors import UpstreamFailedError, UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 STABILITY = Rate(150, 10)
+_NUMBERS = count()
 
 
 class Limiters:
@@ -45,11 +48,23 @@ class Limiters:
         return [self.now + wait for wait in permit.waits]
 
 
+def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
+    """Make calls that fail, each for another job of another client."""
+    for number in islice(_NUMBERS, times):
+        origin = TaskOrigin(f"client-{number}", f"job-{number}")
+        permit = limiter.acquire(1, patience=20, origin=origin)
+        limiter.release(permit, [UpstreamFailedError("It broke.")])
+
+
 def seconds_until_retry(
-    limiter: SharedRateLimiter, calls: int = 16, *, patience: float = 20
+    limiter: SharedRateLimiter,
+    calls: int = 16,
+    *,
+    patience: float = 20,
+    origin: TaskOrigin = NO_ORIGIN,
 ) -> float:
     """Return the seconds after which a limiter without free slots allows a retry."""
     with pytest.raises(UpstreamRateLimitedError) as caught:
-        limiter.acquire(calls, patience=patience)
+        limiter.acquire(calls, patience=patience, origin=origin)
     assert caught.value.retry_after is not None
     return caught.value.retry_after

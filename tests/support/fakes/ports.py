@@ -13,7 +13,13 @@ from sd3.domain.billing import (
     rate_limited,
 )
 from sd3.domain.client import NO_LIMITS, ClientLimits
-from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
+from sd3.domain.generation import (
+    NO_ORIGIN,
+    GeneratedImage,
+    GenerationTask,
+    TaskOrigin,
+    UpstreamResult,
+)
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
@@ -90,12 +96,19 @@ class UnlimitedRateLimiter:
 
     def __init__(self) -> None:
         self.outcomes: list[Sequence[Sd3Error | None]] = []
+        self.step_seconds: float | None = None
 
-    def acquire(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         return Permit((0.0,) * calls)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         self.outcomes.append(errors)
+
+    def seconds_per_step(self) -> float | None:
+        return self.step_seconds
+
+    def note_step(self, seconds: float, *, is_least: bool) -> None:
+        self.step_seconds = seconds
 
 
 def fallback(*upstreams: FakeUpstream, clock: "FakeTime | None" = None) -> Fallback:

@@ -4,7 +4,13 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
+from sd3.domain.generation import (
+    NO_ORIGIN,
+    GeneratedImage,
+    GenerationTask,
+    TaskOrigin,
+    UpstreamResult,
+)
 from sd3.domain.image import Image
 from sd3.domain.request import GenerateRequest
 from sd3.errors import FieldError, Sd3Error
@@ -86,8 +92,9 @@ class ScriptedRateLimiter:
         self._permits, self._error, self._waits = deque(permits), error, waits
         self.requested: list[tuple[int, float]] = []
         self.outcomes: list[Sequence[Sd3Error | None]] = []
+        self.step_seconds: float | None = None
 
-    def acquire(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         self.requested.append((calls, patience))
         count = self._permits.popleft() if self._permits else 0
         if not count and self._error:
@@ -96,3 +103,9 @@ class ScriptedRateLimiter:
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         self.outcomes.append(errors)
+
+    def seconds_per_step(self) -> float | None:
+        return self.step_seconds
+
+    def note_step(self, seconds: float, *, is_least: bool) -> None:
+        self.step_seconds = seconds

@@ -13,7 +13,13 @@ from sd3.domain.client import ClientLimits
 from sd3.domain.generation import GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus
-from sd3.errors import Sd3Error, StorageError
+from sd3.errors import (
+    FieldError,
+    InvalidRequestError,
+    Sd3Error,
+    StorageError,
+    UnexpectedError,
+)
 from tests.support.fakes.ports import (
     NOON,
     FakeImages,
@@ -40,6 +46,10 @@ class Happen(Protocol):
     """Has anything happen; a `fault` is a StorageError."""
 
     def __call__(self, *, fault: bool = True) -> None: ...
+
+
+class Bug(Exception):  # noqa: N818 - no error of anybody's
+    """What nobody expects."""
 
 
 class Crash(BaseException):
@@ -93,11 +103,12 @@ class WatchedJobs(FakeJobs):
 
 
 class WatchedImages(FakeImages):
-    """The bucket; what is not there is a StorageError, as in S3."""
+    """The bucket; an init image that is not there cannot be generated from."""
 
     def get_init_image(self, key: str) -> Image:
         if key not in self.objects:
-            raise StorageError("no such key")
+            field_error = FieldError(("body", "init_image"), "is no longer stored", "picture")
+            raise InvalidRequestError([field_error])
         return super().get_init_image(key)
 
 
@@ -184,7 +195,7 @@ class World:
             return self.worker.process(
                 message.job_id, seconds=300, sent_at=sent_at, receives=message.receives
             )
-        except StorageError:
+        except (StorageError, UnexpectedError, Bug):
             return FAILED_SECONDS
 
     def give_up(self, message: Message) -> None:
@@ -209,7 +220,7 @@ class World:
             yield
         except Crash:
             self.disturbed.add(job_id)
-        except Sd3Error:
+        except (Sd3Error, Bug):
             pass  # a client's response, or a message that is redelivered
         finally:
             self.acting.pop()

@@ -9,9 +9,12 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from sd3.settings import JwtSettings
 from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
 AUDIENCE: Final = "sd3"
+MOBILE_APP: Final = "1h57kf5cpq17m0eml12EXAMPLE"
+"""An app client of Cognito's, whose access tokens have its id in place of `aud`."""
 DISCOVERY: Final = "/.well-known/openid-configuration"
 JWKS: Final = "/.well-known/jwks.json"
 ELSEWHERE: Final = "/keys?policy=1"
@@ -39,6 +42,11 @@ def jwk(kid: str, key: Key, **more: Any) -> dict[str, Any]:
 
 def page(value: object) -> Reply:
     return http_reply(200, json.dumps(value).encode())
+
+
+def jwts_of(issuer: str, *audiences: str, **settings: Any) -> JwtSettings:
+    """Make the settings of a deployment that accepts an issuer's JWTs."""
+    return JwtSettings(issuer=issuer, audiences=audiences or (AUDIENCE,), **settings)
 
 
 class LoopbackIssuer(MisbehavingServer):

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sd3.api import app as api
 from sd3.api.app import Response, RestApi
 from sd3.api.request import Request
+from sd3.domain.job_list import JobsQuery
 
 JOB = Path(__file__).parents[3] / "events" / "job.json"
 EXPOSED = "Location, Retry-After, ETag, Preference-Applied"
@@ -30,13 +33,18 @@ def job_event(**changes: Any) -> Event:
     return event | changes
 
 
-def resolve(event: Event) -> Event:
-    """Call an API that echoes the id of its only route."""
-    echo = RestApi()
+def resolve(event: object) -> Event:
+    """Call an API that echoes the id of its only route, but for an open one."""
+    echo = RestApi(open_routes=frozenset(["/health"]), queries={"/health": JobsQuery})
 
     @echo.get("/jobs/<id>")
     def job(request: Request, id: str) -> Response:
-        return Response(200, f"{id} in {request.seconds} s")
+        return Response(200, f"{id} in {request.seconds} s", {"Vary": "Accept"})
+
+    @echo.get("/health")
+    @echo.head("/health")
+    def health(request: Request) -> Response:
+        return Response(200, f"{request.query(JobsQuery).limit}", {"Content-Type": "text/plain"})
 
     context = SimpleNamespace(
         function_name="sd3",
@@ -46,6 +54,17 @@ def resolve(event: Event) -> Event:
         get_remaining_time_in_millis=lambda: 29_000,
     )
     return echo.resolve(event, context)  # type: ignore[arg-type] # as much of it as is read
+
+
+def health_event(**changes: Any) -> Event:
+    return job_event(resource="/health", pathParameters=None, **changes)
+
+
+def without_authorizer(**changes: Any) -> Event:
+    """Return the event of the gateway's console, which asks no authorizer."""
+    event = job_event(headers=None, multiValueHeaders=None, body=None, **changes)
+    del event["requestContext"]["authorizer"]
+    return event
 
 
 @pytest.mark.parametrize("path", ["/jobs/7", "/v1/jobs/7", "/images/api/jobs/7", "/jobs/7/", "/"])
@@ -85,8 +104,9 @@ def test_a_route_is_given_its_parameter_as_the_gateway_read_it(job_id: str) -> N
         {"resource": "/jobs/{other}"},
         {"resource": "/jobs/{id}/"},
         {"resource": "/{proxy+}"},
-        {"httpMethod": "HEAD"},
+        {"httpMethod": "PUT"},
         {"httpMethod": "POST"},
+        {"pathParameters": None},
     ],
 )
 def test_what_is_no_route_is_a_404_in_the_documented_shape(changes: Event) -> None:
@@ -137,12 +157,97 @@ def test_a_page_may_read_responses_if_its_origin_is_allowed(
         {
             "Access-Control-Allow-Origin": [allowed_origin],
             "Access-Control-Expose-Headers": [EXPOSED],
-            "Vary": ["Origin"],
+            "Vary": ["Origin, Accept" if method == "GET" else "Origin"],
         }
         if allowed_origin
+        else {"Vary": ["Accept"]}
+        if method == "GET"
         else {}
     )
 
 
 def test_a_response_to_no_page_has_no_cors_headers() -> None:
-    assert resolve(job_event())["multiValueHeaders"] == {}
+    assert resolve(job_event())["multiValueHeaders"] == {"Vary": ["Accept"]}
+
+
+def test_head_is_get_without_the_body() -> None:
+    answers = [resolve(health_event(httpMethod=method)) for method in ("GET", "HEAD")]
+    assert [answer.pop("body") for answer in answers] == ["20", ""]
+    assert answers[0] == answers[1]
+    assert resolve(job_event(httpMethod="HEAD"))["statusCode"] == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "limit"),
+    [
+        (None, 200, "20"),
+        ({"limit": "3"}, 200, "3"),
+        ({"limit": "", "status": ""}, 200, "20"),
+        ({"_": "1764150000"}, 200, "20"),
+        ({"": ""}, 200, "20"),
+        ({"dry_run": "true"}, 422, None),
+        ({"dry_run": ""}, 422, None),
+        ({"__": "1"}, 422, None),
+        ({"": "x"}, 422, None),
+    ],
+)
+def test_a_query_parameter_that_a_route_does_not_have_is_refused(
+    query: dict[str, str] | None, status: int, limit: str | None
+) -> None:
+    response = resolve(health_event(queryStringParameters=query))
+    assert response["statusCode"] == status
+    if limit:
+        assert response["body"] == limit
+        query = {name: text for name, text in (query or {}).items() if name != "limit"}
+        other = resolve(job_event(pathParameters={"id": "7"}, queryStringParameters=query))
+        assert (other["statusCode"] == 200) == ("status" not in query)
+
+
+@pytest.mark.parametrize(
+    "context", [{}, {"authorizer": None}, {"authorizer": {}}, {"authorizer": {"principalId": "x"}}]
+)
+def test_without_an_authorizer_only_open_routes_answer(context: Event) -> None:
+    event = without_authorizer()
+    event["requestContext"] |= context
+    response = resolve(event)
+    assert (response["statusCode"], json.loads(response["body"])["code"]) == (401, "unauthorized")
+    assert response["multiValueHeaders"]["WWW-Authenticate"] == ["Bearer"]
+    assert resolve(event | {"resource": "/health", "pathParameters": {}})["statusCode"] == 200
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"source": "serverless-plugin-warmup"},
+        {"warmer": True, "concurrency": 1},
+        {},
+        None,
+        [],
+        "warm-up",
+        7,
+        {"resource": None, "httpMethod": None, "requestContext": None},
+        {"resource": "/jobs/{id}", "httpMethod": "GET", "requestContext": "x", "headers": "y"},
+        {"version": "2.0", "routeKey": "$default", "requestContext": {"http": {"method": "GET"}}},
+    ],
+)
+def test_an_event_that_is_not_the_gateways_is_a_quiet_404(event: object) -> None:
+    response = resolve(event)
+    body = json.loads(response["body"])
+    assert (response["statusCode"], body["code"], body["request_id"]) == (404, "not_found", "1")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+NAMES = st.sampled_from([*job_event(), *job_event()["requestContext"]])
+
+
+@settings(deadline=None)
+@given(st.dictionaries(NAMES, ANYTHING), st.dictionaries(NAMES, ANYTHING), st.booleans())
+def test_no_event_makes_a_function_fail(changes: Event, context: Event, of_health: bool) -> None:
+    event = health_event() if of_health else job_event()
+    event["requestContext"] |= context
+    response = resolve(event | changes)
+    assert response["statusCode"] in {200, 401, 403, 404, 422}

@@ -6,12 +6,17 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
-from sd3.api.request import Request
+from sd3.api.request import NoQuery, Request
 from sd3.domain.client import SCOPES, ClientLimits
 from sd3.domain.job import JobStatus
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.errors import InvalidJsonError, InvalidRequestError
+
+NOT_DIGITS = (
+    "5_0", "+5", " 5", "5 ", "\u0665", "\uff15", "5.0", "0x5", "1e1", "5\n", "5\0", "0b1", "\u00b2"
+)  # fmt: skip
+"""What Python, or pydantic, takes for a whole number."""
 
 
 def request(
@@ -29,6 +34,7 @@ def request(
         "multiValueHeaders": lists or None,
         "queryStringParameters": dict(query) or None,
         "multiValueQueryStringParameters": queries or None,
+        "httpMethod": "GET",
         "pathParameters": None,
         **event,
     }
@@ -64,7 +70,8 @@ def test_a_wait_is_whole_seconds(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "abc", "1000", "21", "", "1.5", "1e1", "+5", "\u0665", "9" * 5000]
+    "text",
+    ["-1", "abc", "1000", "21", "", "1.5", "9" * 5000, *(f'"{text}"' for text in NOT_DIGITS)],
 )
 def test_another_wait_is_a_fault_of_the_header(text: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
@@ -129,6 +136,50 @@ def test_a_query_that_came_once_only_is_read_too() -> None:
     assert sent.query(JobsQuery).limit == 3
 
 
+def test_an_empty_parameter_counts_as_not_given() -> None:
+    sent = request(query=(("status", ""), ("limit", "7"), ("cursor", "")))
+    assert sent.query(JobsQuery) == JobsQuery(limit=7)
+
+
+@pytest.mark.parametrize(("method", "is_ignored"), [("GET", True), ("HEAD", True), ("POST", False)])
+def test_the_parameter_that_passes_by_caches_means_nothing_to_reads(
+    method: str, is_ignored: bool
+) -> None:
+    sent = request(httpMethod=method, query=(("_", "1764150000"), ("_", "1764150001")))
+    if is_ignored:
+        assert sent.query(NoQuery) == NoQuery()
+    else:
+        with pytest.raises(InvalidRequestError):
+            sent.query(NoQuery)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "prefers"),
+    [
+        ([], False),
+        (["*/*"], False),
+        (["application/json"], True),
+        (["Application/JSON; charset=utf-8"], True),
+        (["application/json;q=0.9"], True),
+        (["application/json, text/plain, */*"], False),
+        (["application/json, text/javascript, */*; q=0.01"], True),
+        (["text/html", "application/json"], True),
+        (["image/avif,image/webp,*/*;q=0.8"], False),
+        (["image/png;q=0.5, application/json"], True),
+        (["application/json;q=0.5, image/jpeg"], False),
+        (["application/json;q=0"], False),
+        (["application/json;q=2"], False),
+        (["application/json;q=\u0661"], False),
+        (["application/*"], False),
+        ([",;,"], False),
+    ],
+)
+def test_a_client_prefers_json_if_it_ranks_it_above_images(
+    accepted: list[str], prefers: bool
+) -> None:
+    assert request(*(("Accept", text) for text in accepted)).prefers_json() == prefers
+
+
 @pytest.mark.parametrize(
     ("query", "wrong"),
     [
@@ -137,7 +188,8 @@ def test_a_query_that_came_once_only_is_read_too() -> None:
         ((("limit", "-1"),), ["limit"]),
         ((("limit", "abc"),), ["limit"]),
         ((("limit", "1.5"),), ["limit"]),
-        ((("limit", ""),), ["limit"]),
+        *(((("limit", text),), ["limit"]) for text in NOT_DIGITS),
+        ((("limit", ""), ("limit", "")), ["limit"]),
         ((("limit", "9" * 5000),), ["limit"]),
         ((("limit", "5"), ("limit", "5")), ["limit"]),
         ((("cursor", "a"), ("cursor", "b")), ["cursor"]),
@@ -177,16 +229,21 @@ def test_scopes_are_those_of_the_token(values: dict[str, str], scopes: set[str])
     assert authorized(**values).scopes == scopes
 
 
+def test_a_client_has_a_name_if_the_authorizer_gave_one() -> None:
+    assert authorized().client_name is None
+    assert authorized(client_name="anna@example.com").client_name == "anna@example.com"
+
+
 def test_limits_are_numbers_where_there_are_some() -> None:
     assert authorized().limits == ClientLimits()
     values = {"daily_budget_micros": "5000000", "requests_per_minute": "60", "max_images": "4"}
     assert authorized(**values).limits == ClientLimits(5_000_000, 60, 4)
 
 
-@pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": {}}])
-def test_a_route_without_an_authorizer_is_open(context: dict[str, Any]) -> None:
-    assert request(requestContext=context).is_open
-    assert not authorized().is_open
+@pytest.mark.parametrize("context", [{}, {"authorizer": None}, {"authorizer": "x"}])
+def test_without_an_authorizer_there_is_no_client(context: dict[str, Any]) -> None:
+    assert request(requestContext=context).client_id == ""
+    assert authorized().client_id == "demo"
 
 
 def test_a_body_is_read_as_its_model() -> None:

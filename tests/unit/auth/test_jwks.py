@@ -13,13 +13,13 @@ from sd3.auth.jwt import JwtVerifier
 from sd3.errors import IssuerError
 from tests.support.factories.http_caller import FakeTime
 from tests.support.servers.jwt_issuer import (
-    AUDIENCE,
     DISCOVERY,
     ELSEWHERE,
     JWKS,
     LoopbackIssuer,
     ec_key,
     jwk,
+    jwts_of,
     page,
     rsa_key,
 )
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 @pytest.fixture
 def verifier(issuer: LoopbackIssuer, clock: FakeTime) -> JwtVerifier:
     jwks = JwksClient(issuer.url, clock=clock.clock)
-    return JwtVerifier(issuer.url, audience=AUDIENCE, jwks=jwks)
+    return JwtVerifier(jwts_of(issuer.url), jwks=jwks)
 
 
 def paths(issuer: LoopbackIssuer) -> list[str]:
@@ -116,9 +116,31 @@ def test_without_discovery_the_keys_have_the_usual_path(
 def test_an_issuer_may_end_with_a_slash(issuer: LoopbackIssuer) -> None:
     url = issuer.url + "/"
     issuer.pages[DISCOVERY] = page({"issuer": url, "jwks_uri": issuer.url + ELSEWHERE})
-    assert JwtVerifier(url, audience=AUDIENCE).find(issuer.token(iss=url))
-    assert JwtVerifier(url, audience=AUDIENCE).find(issuer.token()) is None
+    assert JwtVerifier(jwts_of(url)).find(issuer.token(iss=url))
+    assert JwtVerifier(jwts_of(url)).find(issuer.token()) is None
     assert paths(issuer) == [DISCOVERY, ELSEWHERE] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "keys"),
+    [
+        pytest.param(
+            "/us-east-1_EXAMPLE", "/us-east-1_EXAMPLE/.well-known/jwks.json", id="Cognito"
+        ),
+        pytest.param("/72f988bf/v2.0", "/72f988bf/discovery/v2.0/keys", id="Entra ID"),
+        pytest.param("/realms/demo", "/realms/demo/protocol/openid-connect/certs", id="Keycloak"),
+        pytest.param("/oauth2/default", "/oauth2/default/v1/keys", id="Okta"),
+        pytest.param("/my-project", "/jwk/securetoken@system.gserviceaccount.com", id="Firebase"),
+    ],
+)
+def test_an_issuer_may_have_a_path(issuer: LoopbackIssuer, path: str, keys: str) -> None:
+    url = issuer.url + path
+    discovered = {"issuer": url, "jwks_uri": issuer.url + keys}
+    issuer.pages = {
+        path + DISCOVERY: page(discovered),
+        keys: page({"keys": [jwk("r1", rsa_key())]}),
+    }
+    assert JwtVerifier(jwts_of(url)).find(issuer.token(iss=url))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +184,7 @@ def test_an_issuer_that_responds_without_end_is_no_verdict(
 
 def test_an_issuer_that_is_not_there_is_no_verdict() -> None:
     with LoopbackIssuer() as issuer:
-        token, verifier = issuer.token(), JwtVerifier(issuer.url, audience=AUDIENCE)
+        token, verifier = issuer.token(), JwtVerifier(jwts_of(issuer.url))
     with pytest.raises(IssuerError):
         verifier.find(token)
 
@@ -243,4 +265,4 @@ def test_weak_keys_and_other_curves_are_rejected(
 @pytest.mark.parametrize("url", ["", "issuer", "http://issuer.example", "https://x.example/?a=1"])
 def test_an_issuer_that_cannot_be_called_safely_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="the issuer of JWTs"):
-        JwtVerifier(url, audience=AUDIENCE)
+        JwtVerifier(jwts_of(url))

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sd3.auth.jwt import JwtVerifier, client_id_of
 from sd3.domain.client import CLIENT_ID, GENERATE, READ, SCOPES, Client, ClientLimits
-from tests.support.servers.jwt_issuer import AUDIENCE, LoopbackIssuer, ec_key, rsa_key
+from sd3.settings import JwtScopes
+from tests.support.servers.jwt_issuer import AUDIENCE, LoopbackIssuer, ec_key, jwts_of, rsa_key
 
 
 @pytest.fixture
@@ -24,7 +25,11 @@ def issuer() -> Iterator[LoopbackIssuer]:
 
 @pytest.fixture
 def verifier(issuer: LoopbackIssuer) -> JwtVerifier:
-    return JwtVerifier(issuer.url, audience=AUDIENCE)
+    return verifying(issuer)
+
+
+def verifying(issuer: LoopbackIssuer, *audiences: str, **settings: Any) -> JwtVerifier:
+    return JwtVerifier(jwts_of(issuer.url, *audiences, **settings))
 
 
 def segment(value: object) -> str:
@@ -38,6 +43,11 @@ def test_an_rs256_token_is_accepted(issuer: LoopbackIssuer, verifier: JwtVerifie
 
 def test_an_es256_token_is_accepted(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:
     assert verifier.find(issuer.token(ec_key(), algorithm="ES256", header={"kid": "e1"}))
+
+
+def test_without_more_settings_the_client_of_a_subject_is_what_it_always_was() -> None:
+    """Its jobs and images are under this id."""
+    assert client_id_of("https://i.example/", "user|7") == "jwt-71e870fb9dec819e1edf11b6af76e0a2"
 
 
 def test_a_token_may_be_for_others_too(issuer: LoopbackIssuer, verifier: JwtVerifier) -> None:
@@ -77,6 +87,17 @@ def test_any_subject_has_a_name_that_is_safe_in_keys(
         ({"scope": None, "scp": "read"}, {READ}),
         ({"scope": 7}, set()),
         ({"scope": {"read": 1}}, set()),
+        ({"permissions": ["generate", "read"]}, SCOPES),
+        ({"permissions": []}, set()),
+        ({"roles": ["read"]}, {READ}),
+        ({"roles": ["admin"]}, set()),
+        ({"permissions": ["read"], "roles": ["generate"]}, SCOPES),
+        ({"scope": "openid", "permissions": ["read"]}, {READ}),
+        ({"scope": "read", "permissions": ["generate", "read"]}, {READ}),
+        ({"scp": "access_as_user", "roles": ["generate"]}, {GENERATE}),
+        ({"scope": f"{AUDIENCE}/generate {AUDIENCE}/read"}, SCOPES),
+        ({"scope": f"{AUDIENCE}/generated other/read other/sd3/read /read {AUDIENCE}:read"}, set()),
+        ({"permissions": {"generate": 1}, "roles": [["read"], None]}, set()),
     ],
 )
 def test_scopes_are_those_that_the_issuer_granted(
@@ -85,6 +106,14 @@ def test_scopes_are_those_that_the_issuer_granted(
     client = verifier.find(issuer.token(**claims))
     assert client
     assert client.scopes == scopes
+
+
+def test_an_operator_sees_that_a_token_may_do_nothing(
+    issuer: LoopbackIssuer, verifier: JwtVerifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = verifier.find(issuer.token(scope="openid"))
+    assert client
+    assert caplog.messages == [f"JWT without a scope of this service: {client.client_id}"]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +137,26 @@ def test_scopes_are_those_that_the_issuer_granted(
         ({"algorithm": "RS512"}, "InvalidAlgorithmError"),
         ({"algorithm": "PS256"}, "InvalidAlgorithmError"),
         ({"header": {"crit": ["x"], "x": 1}}, "InvalidTokenError"),
+        ({"aud": None}, "MissingRequiredClaimError"),
+        ({"aud": []}, "InvalidAudienceError"),
+        ({"aud": {AUDIENCE: 1}}, "InvalidAudienceError"),
+        ({"header": {"typ": "logout+jwt"}}, "InvalidTokenError"),
+        ({"header": {"typ": "dpop+jwt"}}, "InvalidTokenError"),
+        ({"header": {"typ": ["JWT"]}}, "InvalidTokenError"),
+        ({"typ": "Refresh"}, "InvalidTokenError"),
+        ({"typ": "Logout"}, "InvalidTokenError"),
+        ({"token_use": "refresh"}, "InvalidTokenError"),
+        ({"token_use": ["access"]}, "InvalidTokenError"),
+        ({"token_use": None}, "InvalidTokenError"),
+        ({"cnf": {"jkt": "x"}}, "InvalidTokenError"),
+        ({"events": {}}, "InvalidTokenError"),
+        # client_id is an audience only in an access token of Cognito's, and only without aud
+        ({"without": "aud", "client_id": AUDIENCE}, "MissingRequiredClaimError"),
+        ({"without": "aud", "client_id": AUDIENCE, "token_use": "id"}, "MissingRequiredClaimError"),
+        ({"without": "aud", "azp": AUDIENCE, "token_use": "access"}, "MissingRequiredClaimError"),
+        ({"without": "aud", "client_id": "other", "token_use": "access"}, "InvalidAudienceError"),
+        ({"aud": "other", "client_id": AUDIENCE, "token_use": "access"}, "InvalidAudienceError"),
+        ({"aud": None, "client_id": AUDIENCE, "token_use": "access"}, "MissingRequiredClaimError"),
     ],
 )
 def test_an_invalid_token_is_rejected_and_its_reason_logged(
@@ -169,6 +218,60 @@ def test_garbage_is_rejected(verifier: JwtVerifier, token: str) -> None:
     assert verifier.find(token) is None
 
 
-def test_an_issuer_needs_an_audience(issuer: LoopbackIssuer) -> None:
-    with pytest.raises(ValueError, match="audience"):
-        JwtVerifier(issuer.url, audience="")
+@pytest.mark.parametrize(
+    ("claims", "required", "ignored"),
+    [
+        ({}, set(), SCOPES),
+        ({"scope": "openid email"}, set(), SCOPES),
+        ({"scope": "openid read"}, {READ}, SCOPES),
+    ],
+)
+def test_an_operator_decides_what_scopes_count(
+    issuer: LoopbackIssuer, claims: dict[str, Any], required: set[str], ignored: set[str]
+) -> None:
+    for use, scopes in ((JwtScopes.REQUIRED, required), (JwtScopes.IGNORED, ignored)):
+        client = verifying(issuer, scopes=use).find(issuer.token(**claims))
+        assert client
+        assert client.scopes == scopes
+
+
+@pytest.mark.parametrize(
+    ("audience", "scope"),
+    [("sd3", "sd3/read"), ("https://sd3.example", "https://sd3.example/read"),
+     ("https://sd3.example/", "https://sd3.example/read"), ("api://7c1e", "api://7c1e/read")],
+)  # fmt: skip
+def test_a_scope_may_have_any_audience_in_front_of_it(
+    issuer: LoopbackIssuer, audience: str, scope: str
+) -> None:
+    client = verifying(issuer, AUDIENCE, audience).find(issuer.token(scope=scope))
+    assert client
+    assert client.scopes == {READ}
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({}, None),
+        ({"email": "anna.b+1@example.com"}, "anna.b+1@example.com"),
+        ({"email": 'a"}\n{"client_id":"acme\\'}, "a-client_id-acme"),
+        ({"email": "Zoë 狐"}, "Zo"),
+        ({"email": "狐"}, None),
+        ({"email": "x" * 100}, "x" * 64),
+        ({"email": ["a@b.example"]}, None),
+        ({"email": None}, None),
+    ],
+)
+def test_a_name_is_shown_in_letters_that_logs_can_hold(
+    issuer: LoopbackIssuer, claims: dict[str, Any], name: str | None
+) -> None:
+    client = verifying(issuer, name_claim="email").find(issuer.token(**claims))
+    assert client
+    assert client.display_name == name
+    assert client.client_id == client_id_of(issuer.url, "user|7")
+
+
+def test_every_client_with_a_jwt_has_the_limits_of_them_all(issuer: LoopbackIssuer) -> None:
+    limits = ClientLimits(1, 2, 3, 4)
+    client = verifying(issuer, **limits._asdict()).find(issuer.token())
+    assert client
+    assert client.limits == limits

@@ -7,7 +7,7 @@ from sd3.errors import ForbiddenError
 
 
 @pytest.mark.parametrize(
-    "limits", [ClientLimits(), ClientLimits(1, 2, 3), ClientLimits(daily_budget_micros=0)]
+    "limits", [ClientLimits(), ClientLimits(1, 2, 3, 4), ClientLimits(daily_budget_micros=0)]
 )
 def test_limits_round_trip_through_the_context(limits: ClientLimits) -> None:
     assert ClientLimits.from_context(limits.to_context()) == limits

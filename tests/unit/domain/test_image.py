@@ -4,9 +4,11 @@ import base64
 import subprocess
 import sys
 import zlib
+from base64 import encodebytes
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +44,11 @@ from tests.support.factories.images import (
 PACKAGE = Path(sys.modules[check_init_image.__module__].__file__ or "").parents[2]
 FILES = {"image/png": png(), "image/jpeg": jpeg(), "image/webp": webp()}
 PNG_TEXT = encode_base64(FILES["image/png"])
+ROWS = zlib.compress(bytes(64 * 193))
+IDAT = chunk(b"IDAT", ROWS)
+TEXT = chunk(b"tEXt", b"Comment\0ours")
+IEND = chunk(b"IEND")
+LOSSLESS = webp(lossless=True)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +161,21 @@ def test_an_init_image_has_64_to_4096_pixels_a_side(
             check_init_image(data)
 
 
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ((8064, 6048), "the image has 8064 x 6048 pixels, and .* pixels a side: scale it down"),
+        ((63, 5000), "the image has 63 x 5000 pixels, and .* pixels a side: scale it down"),
+        ((640, 8), "the image has 640 x 8 pixels, and .* pixels a side: scale it up"),
+    ],
+)
+def test_an_image_of_wrong_sides_is_told_its_size_and_what_to_do(
+    size: tuple[int, int], reason: str
+) -> None:
+    with pytest.raises(InvalidImageError, match=reason):
+        check_init_image(png_of(ihdr(*size), IDAT, IEND))
+
+
 def test_the_largest_init_image_is_taken() -> None:
     assert check_init_image(flat(4096, 4096))[2:] == (4096, 4096)
 
@@ -198,20 +220,17 @@ def test_every_kind_of_png_is_an_init_image(color: int, depth: int, interlaced: 
         png(mode="P", transparency=b"\0" * 300),
         webp(lossless=True),
         webp(mode="RGBA"),
+        png_of(ihdr(64, 64), chunk(b"IDAT", ROWS[:9]), TEXT, chunk(b"IDAT", ROWS[9:]), IEND),
+        png_of(ihdr(64, 64), IDAT, TEXT.replace(b"ours", b"hers"), IEND),
+        png_of(ihdr(64, 64), chunk(b"iCCP", b"\0\0" + zlib.compress(bytes(2_000_000))), IDAT, IEND),
     ],
     ids=["grey JPEG", "CMYK", "progressive", "MPO", "MPO of nonsense", "JPEG with odd EXIF",
-         "PNG with odd EXIF", "odd transparency", "lossless WebP", "WebP with alpha"],
+         "PNG with odd EXIF", "odd transparency", "lossless WebP", "WebP with alpha",
+         "a text between the pixels", "wrong CRC of a text", "huge profile"],
 )  # fmt: skip
 def test_what_decoders_make_an_image_of_is_an_init_image(data: bytes) -> None:
     """Pillow warns of some of it, which would fail this test, were it let through."""
     assert check_init_image(data)[2:] == (64, 64)
-
-
-ROWS = zlib.compress(bytes(64 * 193))
-IDAT = chunk(b"IDAT", ROWS)
-TEXT = chunk(b"tEXt", b"Comment\0ours")
-IEND = chunk(b"IEND")
-LOSSLESS = webp(lossless=True)
 
 
 @pytest.mark.parametrize(
@@ -221,22 +240,19 @@ LOSSLESS = webp(lossless=True)
         png_of(ihdr(64, 64), IEND),
         png_of(ihdr(64, 64), chunk(b"IDAT"), IEND),
         png_of(ihdr(64, 64), chunk(b"IDAT", b"no deflate"), IEND),
-        png_of(ihdr(64, 64), chunk(b"IDAT", ROWS[:9]), TEXT, chunk(b"IDAT", ROWS[9:]), IEND),
         png_of(ihdr(64, 64), IDAT.replace(ROWS[-5:], b"wrong"), IEND),
-        png_of(ihdr(64, 64), IDAT, TEXT.replace(b"ours", b"hers"), IEND),
         png_of(ihdr(64, 64), ihdr(65, 64), IDAT, IEND),
         png_of(ihdr(64, 64), ihdr(30_000, 30_000), IDAT, IEND),
-        png_of(ihdr(64, 64), chunk(b"iCCP", b"\0\0" + zlib.compress(bytes(2_000_000))), IDAT, IEND),
         png_of(ihdr(64, 64, color=1), IDAT, IEND),
         png_of(ihdr(64, 64, depth=4), IDAT, IEND),
+        png_of(ihdr(64, 64, color=3), IDAT, IEND),
         jpeg().replace(b"\xff\xdb", b"\xff\xfe"),
         LOSSLESS[:60] + b"\xff" * (len(LOSSLESS) - 60),
         LOSSLESS[:21] + b"\x50" + LOSSLESS[22:],
     ],
-    ids=["PNG with too few rows", "no pixels", "empty pixels", "no deflate", "pixels in two places",
-         "wrong CRC", "wrong CRC of a text", "two headers", "huge second header", "huge profile",
-         "unknown color", "unknown depth", "JPEG without tables", "WebP of nonsense",
-         "WebP of two sizes"],
+    ids=["PNG with too few rows", "no pixels", "empty pixels", "no deflate", "wrong CRC",
+         "two headers", "huge second header", "unknown color", "unknown depth", "no palette",
+         "JPEG without tables", "WebP of nonsense", "WebP of two sizes"],
 )  # fmt: skip
 def test_what_cannot_be_decoded_is_no_init_image(data: bytes) -> None:
     read_image(data)
@@ -289,7 +305,7 @@ def test_a_png_bomb_is_stopped_early_and_never_held() -> None:
 def test_pillow_is_imported_for_a_clients_image_only() -> None:
     """It takes longer to import than most requests take."""
     code = (
-        "import sys, sd3.domain.request, sd3.upstreams.resize;"
+        "import sys, sd3.domain.request, sd3.upstreams.init_image;"
         "from sd3.domain.image import read_image;"
         "read_image(sys.stdin.buffer.read()); print('PIL' in sys.modules)"
     )
@@ -303,12 +319,17 @@ def test_pillow_is_imported_for_a_clients_image_only() -> None:
 @pytest.mark.parametrize("content_type", FILES)
 @pytest.mark.parametrize(
     "head",
-    ["", "data:image/png;base64,", "DATA:Image/JPEG;charset=utf-8;Base64,",
-     "data:image/svg+xml;base64,"],
+    ["", "\n ", "data:image/png;base64,", "DATA:Image/JPEG;charset=utf-8;Base64,",
+     "data:image/svg+xml;base64,", "data:image/jpg;base64,", "data:;base64,",
+     "data:application/octet-stream;base64,", "data:*/*;base64,", "data:text/plain;base64,",
+     "data:image/png;base64, ",
+     " data:image/png; base64,\r\n", f"data:image/png;name={'x' * 255}.png;base64,"],
 )  # fmt: skip
 def test_an_init_images_format_follows_from_its_bytes(head: str, content_type: str) -> None:
-    found = decode_init_image(head + encode_base64(FILES[content_type]))
-    assert found == Image(FILES[content_type], content_type, 64, 64)
+    text = encode_base64(FILES[content_type])
+    for body in (text, text + "\n", text.rstrip("="), encodebytes(FILES[content_type]).decode()):
+        found = decode_init_image(head + body)
+        assert found == Image(FILES[content_type], content_type, 64, 64)
 
 
 def test_init_image_has_at_most_4_500_000_bytes() -> None:
@@ -319,9 +340,19 @@ def test_init_image_has_at_most_4_500_000_bytes() -> None:
             decode_init_image(head + encode_base64(data + b"\0"))
 
 
-def test_what_is_too_long_is_not_decoded() -> None:
+def test_line_breaks_do_not_count_as_bytes_of_the_image() -> None:
+    data = jpeg() + bytes(MAX_INIT_BYTES - len(jpeg()))
+    wrapped = encodebytes(data).decode().replace("\n", "\r\n")
+    assert decode_init_image(wrapped).data == data
     with pytest.raises(PydanticCustomError, match="more than 4500000 bytes"):
-        decode_init_image("?" * 6_000_001)
+        decode_init_image(encodebytes(data + b"\0").decode())
+
+
+@pytest.mark.parametrize("text", ["?" * 6_000_001, "? \n" * 6_000_001])
+def test_what_is_too_long_is_not_decoded(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sd3.domain.image.decode_base64", _never)
+    with pytest.raises(PydanticCustomError, match="more than 4500000 bytes"):
+        decode_init_image(text)
 
 
 @pytest.mark.parametrize(
@@ -331,15 +362,25 @@ def test_what_is_too_long_is_not_decoded() -> None:
         (True, "string_type", "Input should be a string of base64"),
         ([PNG_TEXT], "string_type", "Input should be a string of base64"),
         (FILES["image/png"], "string_type", "Input should be a string of base64"),
-        ("", "picture", "not a PNG, JPEG or WebP image"),
+        ("", "picture", "the image is empty"),
+        (" \n", "picture", "the image is empty"),
+        ("data:image/png;base64,", "picture", "the image is empty"),
         ("c2VjcmV0", "picture", "not a PNG, JPEG or WebP image"),
-        ("secrets15", "picture", "not valid base64"),
-        ("{secret}", "picture", "not valid base64"),
-        ("https://secret.test/a.png", "picture", "not valid base64"),
+        ("secrets15", "picture", "not valid base64: its length is wrong"),
+        ("{secret}", "picture", "not valid base64: there are characters other than"),
+        (f'"{PNG_TEXT}"', "picture", "not valid base64: there are quotes"),
+        (PNG_TEXT.replace("+", "-").replace("/", "_"), "picture", "URL-safe alphabet"),
+        ("https://secret.test/a.png", "picture", "this is a URL; it should be base64"),
+        ("blob:https://secret.test/7", "picture", "this is a URL; it should be base64"),
+        ("0753aed38dd16ef96528d89cf0af37ce", "picture", "the id of an upload; .* init_image_id"),
+        (FILES["image/png"].hex(), "picture", "this is hex; it should be base64"),
+        (FILES["image/jpeg"].hex().upper(), "picture", "this is hex; it should be base64"),
+        (encode_base64(PNG_TEXT.encode()), "picture", "this is base64 of base64"),
+        (f"data:image/png,{quote(FILES['image/png'])}", "picture", "a data: URI should begin with"),
+        (f"data:image/png;base64,{quote(PNG_TEXT, safe='')}", "picture", "is percent-encoded"),
         (f"data:image/png,{PNG_TEXT}", "picture", "a data: URI should begin with"),
-        (f"data:text/plain;base64,{PNG_TEXT}", "picture", "a data: URI should begin with"),
         (f"data:image/png;base64{PNG_TEXT}", "picture", "a data: URI should begin with"),
-        (f"data:image/png;{'x' * 128};base64,{PNG_TEXT}", "picture", "a data: URI should begin"),
+        (f"data:image/png;{'x' * 1024};base64,{PNG_TEXT}", "picture", "a data: URI should begin"),
         (encode_base64(flat(63, 64)), "picture", "64 to 4096 pixels a side"),
         (encode_base64(image(kind="gif")), "picture", "not a PNG, JPEG or WebP image"),
     ],

@@ -9,7 +9,7 @@ import pytest
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.image import encode_base64
 from sd3.domain.job import Job, JobStatus
-from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest, fingerprint_of
 from sd3.errors import FieldError, InvalidRequestError
 from tests.support.factories.images import flat, png
 
@@ -47,7 +47,7 @@ def test_only_a_prompt_is_needed() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("prompt", "x"), ("prompt", "x" * 10_000), ("prompt", ASTRAL * 10_000), ("prompt", "\0"),
+        ("prompt", "x"), ("prompt", "x" * 10_000), ("prompt", ASTRAL * 10_000), ("prompt", "\0x"),
         ("negative_prompt", None), ("negative_prompt", ""), ("negative_prompt", ASTRAL * 10_000),
         ("cfg_scale", 5e-324), ("cfg_scale", 1), ("cfg_scale", 50), ("cfg_scale", 50.0),
         ("steps", 1), ("steps", 200), ("num_images", 1), ("num_images", 16),
@@ -111,6 +111,81 @@ def test_a_value_outside_the_limits_is_one_fault_at_its_field(
 ) -> None:
     (field_error,) = field_errors({"prompt": "a fox", field: value})
     assert (field_error.loc, field_error.type) == (("body", field), kind)
+
+
+@pytest.mark.parametrize(
+    ("body", "same"),
+    [
+        ({"steps": 30.0}, {"steps": 30}),
+        ({"steps": 3e1, "num_images": 2.0}, {"num_images": 2}),
+        ({"width": 1024.0, "height": 1024.0}, {}),
+        ({"width": 1344.0, "height": 768.0}, {"width": 1344, "height": 768}),
+        ({"seed": 7.0}, {"seed": 7}),
+        ({"seed": 4294967295.0}, {"seed": MAX_SEED}),
+        ({"seed": [7.0, None], "num_images": 2.0}, {"seed": [7, None], "num_images": 2}),
+        ({"cfg_scale": 12, "strength": 0.8e0}, {}),
+    ],
+)
+def test_a_number_without_a_fraction_is_an_integer_and_the_same_request(
+    body: dict[str, Any], same: dict[str, Any]
+) -> None:
+    assert parse(**body).model_dump_json() == parse(**same).model_dump_json()
+    assert fingerprint_of(parse(**body)) == fingerprint_of(parse(**same))
+
+
+@pytest.mark.parametrize("field", ["steps", "num_images", "seed", "width", "height"])
+@pytest.mark.parametrize("number", ["30.5", '"30"', "true", "1e400", "-0.0", "1e308", "1e-9"])
+def test_a_number_that_is_no_integer_in_its_range_is_one_fault(field: str, number: str) -> None:
+    for value, loc in ((number, (field,)), (f"[{number}]", ("seed", 0))):
+        body = f'{{"prompt": "a fox", "{loc[0]}": {value}}}'
+        with pytest.raises(InvalidRequestError) as caught:
+            GenerateRequest.parse(body)
+        assert [error.loc for error in caught.value.field_errors] == [("body", *loc)]
+
+
+def test_a_list_of_seeds_that_is_too_short_counts_whole_images() -> None:
+    (error,) = field_errors({"prompt": "a fox", "num_images": 3.0, "seed": [1]})
+    assert error.msg == "a list should have num_images (3) entries"
+
+
+BLANK = (
+    " ", "\t\n\r\v\f", "\0", "\x1b\x7f\x85", "\u00a0\u1680\u2003\u202f\u205f\u3000", "\u2028\u2029",
+    "\ufeff", "\u200b\u200c\u200d\u2060", "\u00ad", "\u180e", "\u2062", "\u202a\u202e\u2066\u2069",
+    "\u3164\u115f\u1160\uffa0", "\u2800", "\ufe0f", "\ufffc", "\U000e0041\U000e007f",
+    " \u200b\n" * 9,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("prompt", BLANK)
+def test_a_prompt_that_shows_nothing_is_a_fault(prompt: str) -> None:
+    (error,) = field_errors({"prompt": prompt})
+    assert (error.loc, error.type) == (("body", "prompt"), "blank")
+    assert parse(negative_prompt=prompt).negative_prompt == prompt
+    assert parse(prompt=f"{prompt}x{prompt}").prompt == f"{prompt}x{prompt}"
+
+
+@pytest.mark.parametrize(
+    "prompt", [".", "\u00e9", "\u5b57", "\U0001faea", "\ue000", "\u0301", "\u061b"]
+)
+def test_a_prompt_of_one_character_that_shows_is_taken(prompt: str) -> None:
+    assert parse(prompt=prompt).prompt == prompt
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+@pytest.mark.parametrize("text", ["\ufffd", "ein F\ufffdchslein", "x" * 9999 + "\ufffd"])
+def test_a_text_that_was_not_utf_8_is_a_fault_that_says_so(field: str, text: str) -> None:
+    (error,) = field_errors({"prompt": "a fox", field: text})
+    assert (error.loc, error.type) == (("body", field), "not_utf8")
+    assert "the body was not UTF-8" in error.msg
+
+
+def test_metadata_is_echoed_whatever_it_holds() -> None:
+    assert parse(metadata={"\ufffd": " \ufffd"}).metadata == {"\ufffd": " \ufffd"}
+
+
+def test_a_stored_job_is_read_whatever_its_prompt() -> None:
+    for prompt in (" ", "\ufffd"):
+        assert GenerateRequest.model_validate({"prompt": prompt}).prompt == prompt
 
 
 @pytest.mark.parametrize(

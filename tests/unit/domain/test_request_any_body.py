@@ -1,13 +1,14 @@
 """Any body is a valid request, or it is rejected with one of two errors."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.request import LOST, MAX_SEED, SIZES, VISIBLE, GenerateRequest
 from sd3.errors import FieldError, InvalidJsonError, InvalidRequestError, RequestError
 
 SEEDS = st.integers(1, MAX_SEED)
@@ -27,7 +28,7 @@ def valid_requests(draw: st.DrawFn) -> dict[str, Any]:
     width, height = draw(st.sampled_from(SIZES))
     lists = st.lists(SEEDS | st.none(), min_size=count, max_size=count)
     optional = {
-        "negative_prompt": TEXT | st.none(),
+        "negative_prompt": TEXT.filter(lambda text: LOST not in text) | st.none(),
         "cfg_scale": st.integers(1, 50) | st.floats(0, 50, exclude_min=True),
         "steps": st.integers(1, 200),
         "seed": st.none() | SEEDS | lists,
@@ -38,7 +39,9 @@ def valid_requests(draw: st.DrawFn) -> dict[str, Any]:
         "metadata": st.dictionaries(TEXT.filter(bool), TEXT, max_size=16),
     }
     sizes = {"num_images": count, "width": width, "height": height}
-    prompt = draw(TEXT.filter(bool))
+    prompt = draw(
+        TEXT.filter(lambda text: LOST not in text and re.search(VISIBLE, text) is not None)
+    )
     return {"prompt": prompt, **sizes, **draw(st.fixed_dictionaries({}, optional=optional))}
 
 
@@ -80,12 +83,31 @@ def test_anything_else_is_accepted_or_rejected(body: bytes | str) -> None:
     "body",
     [b"", b" ", b"hello", b"{", b'{"prompt": "x"} {}', b"{'prompt': 'x'}", b'{"prompt": NaN}',
      b'{"cfg_scale": Infinity}', b'{"cfg_scale": -Infinity}', b'{"prompt": "\xff"}', b"\xff\xfe{}",
-     b"\xef\xbb\xbf{}", b'{"prompt": "\\ud800"}', b"[" * 10_000, b'{"a":' * 10_000,
+     b'{"prompt": "\\ud800"}', b"[" * 10_000, b'{"a":' * 10_000,
      b"[" * 10_000 + b"]" * 10_000, b'{"steps": ' + b"1" * 5000 + b"}", "", '{"prompt": "\ud800"}'],
 )  # fmt: skip
 def test_a_body_that_is_not_json_is_an_invalid_json_error(body: bytes | str) -> None:
     with pytest.raises(InvalidJsonError, match=r"^The body is not JSON: "):
         GenerateRequest.parse(body)
+
+
+@pytest.mark.parametrize("body", ['{"prompt": "x"}', '\n{"prompt": "x"} '])
+def test_a_byte_order_mark_is_passed_over(body: str) -> None:
+    for sent in (f"\ufeff{body}", f"\ufeff{body}".encode()):
+        assert GenerateRequest.parse(sent) == GenerateRequest.parse(body)
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1"]
+)
+def test_a_body_in_another_charset_is_named_as_such(charset: str) -> None:
+    data = '{"prompt": "Füchslein"}'.encode(charset)
+    bodies: list[bytes | str] = [data]
+    if charset != "latin-1":  # what a gateway makes of Latin-1 is JSON, with a prompt that is lost
+        bodies.append(data.decode(errors="replace"))
+    for body in bodies:
+        with pytest.raises(InvalidJsonError, match="it is not in UTF-8"):
+            GenerateRequest.parse(body)
 
 
 @pytest.mark.parametrize("body", ["[]", "null", "7", '"x"', "true", "[" * 100 + "]" * 100])

@@ -28,6 +28,7 @@ def test_without_a_name_the_model_server_generates() -> None:
     assert chosen.parameters(MODEL) == {"Upstream": "octoai", "UpstreamUrl": MODEL}
     assert json.loads(chosen.secret("token")) == {"octoai": "token"}
     assert not chosen.is_real
+    assert chosen.asks_model_server
 
 
 def test_a_vendor_gets_the_key_of_the_file(key_file: Path) -> None:
@@ -35,6 +36,7 @@ def test_a_vendor_gets_the_key_of_the_file(key_file: Path) -> None:
     assert chosen.parameters(MODEL) == {"Upstream": "stability", "UpstreamUrl": ""}
     assert json.loads(chosen.secret("token")) == {"octoai": "token", "stability": "sk-1"}
     assert chosen.is_real
+    assert not chosen.asks_model_server
 
 
 def test_several_upstreams_have_keys_by_name(key_file: Path) -> None:
@@ -42,11 +44,13 @@ def test_several_upstreams_have_keys_by_name(key_file: Path) -> None:
     chosen = choose("stability,octoai,openai", url=",,http://10.0.0.5:30000", key_file=key_file)
     assert chosen.parameters(MODEL)["UpstreamUrl"] == f",{MODEL},http://10.0.0.5:30000"
     assert chosen.keys == {"stability": "sk-1", "bedrock": "br-2"}
+    assert chosen.asks_model_server
 
 
 def test_a_host_of_the_contract_may_be_elsewhere(key_file: Path) -> None:
     chosen = choose("octoai", url="https://sd3.example.com/", key_file=key_file)
     assert chosen.is_real
+    assert not chosen.asks_model_server
     assert json.loads(chosen.secret("token")) == {"octoai": "sk-1"}
 
 

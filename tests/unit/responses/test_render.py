@@ -2,16 +2,26 @@
 
 import base64
 import json
-from datetime import timedelta
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import InvalidRequestError
+from sd3.responses import models
 from sd3.responses.pagination import cursor_from, position_in
-from sd3.responses.render import MAX_INLINE_BYTES, entity_tag, fitting, job_response
+from sd3.responses.render import (
+    MAX_INLINE_BYTES,
+    entity_tag,
+    fitting,
+    job_event,
+    job_response,
+)
 from tests.support.fakes.ports import NOON, FakeImages
 
 POSITION = (NOON.isoformat(), "job-1")
@@ -45,6 +55,40 @@ def mark(client_id: str) -> str:
     """Return the public start of a client's cursors."""
     cursor = cursor_from(POSITION, client_id=client_id) or ""
     return str(json.loads(base64.urlsafe_b64decode(cursor))[0])
+
+
+@pytest.mark.parametrize(
+    ("time", "written"),
+    [
+        (NOON, "2026-11-23T12:00:00.000000Z"),
+        (NOON.replace(microsecond=7), "2026-11-23T12:00:00.000007Z"),
+        (NOON.astimezone(timezone(timedelta(hours=5.5))), "2026-11-23T12:00:00.000000Z"),
+    ],
+)
+def test_a_time_has_six_digits_of_its_second_and_is_utc(time: datetime, written: str) -> None:
+    event = job_event(job(created_at=time), bucket="images")
+    assert json.loads(event.model_dump_json())["created_at"] == written
+    assert re.fullmatch(models.TIME_PATTERN, written)
+
+
+def test_no_model_of_a_response_writes_a_time_in_another_form() -> None:
+    found = 0
+    for model in BaseModel.__subclasses__():
+        if model.__module__ == models.__name__:
+            for schema in schemas_in(model.model_json_schema(mode="serialization")):
+                if schema.get("format") == "date-time":
+                    assert schema["pattern"] == models.TIME_PATTERN
+                    found += 1
+    assert found >= 8
+
+
+def schemas_in(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for each in part:
+            yield from schemas_in(each)
 
 
 def test_a_cursor_leads_back_to_its_position() -> None:

@@ -3,17 +3,18 @@
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from sd3.domain.client import NO_LIMITS, READ, SCOPES, Client, ClientLimits
 from sd3.domain.inbox import MAX_IMAGE_BYTES, InboxFile, InboxObject, InboxOrigin, result_key
 from sd3.domain.job import JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidRequestError, RequestError, StorageError
+from sd3.responses.render import job_event
 from sd3.services.inbox import Inbox
 from tests.support.factories.images import jpeg, png, webp
 from tests.support.fakes.ports import (
@@ -25,6 +26,7 @@ from tests.support.fakes.ports import (
     FakeUploads,
     make_submission,
 )
+from tests.support.fakes.unreliable_world import Between, Crash
 
 METADATA: Final = {"prompt": "a fox"}
 UPLOAD_ID: Final = "0123456789abcdef" * 2
@@ -33,6 +35,7 @@ UPLOAD_ID: Final = "0123456789abcdef" * 2
 LIMITED: Final = {
     "small": ClientLimits(max_images=2),
     "thrifty": ClientLimits(daily_budget_micros=50_000),
+    "poor": ClientLimits(daily_budget_micros=1),
     "hasty": ClientLimits(requests_per_minute=1),
 }
 
@@ -99,6 +102,7 @@ class World:
             clients=FakeClients(),
             files=self.files,
             results=self.results,
+            images_bucket="images",
         )
 
     def drop(
@@ -171,29 +175,6 @@ def test_a_single_seed_and_a_prompt_that_looks_like_a_number_have_their_types(
 ) -> None:
     world.drop("acme/cat.png", png(), {"prompt": "42", "seed": "4275432097"})
     assert (world.request().prompt, world.request().seed) == ("42", 4275432097)
-
-
-@pytest.mark.parametrize(
-    ("encoded", "meant"),
-    [
-        ("=?UTF-8?Q?ein_F=C3=BCchslein?=", "ein Füchslein"),
-        ("=?UTF-8?B?54uQ?= =?UTF-8?B?54uQ?=", "狐狐"),
-        ("a =?utf-8?q?f=C3=BCchs?= at =?dawn", "a füchs at =?dawn"),
-        ("no =?code, a\\u00fc%20+", "no =?code, a\\u00fc%20+"),
-    ],
-)
-def test_metadata_that_is_not_ascii_is_decoded_as_s3_encodes_it(
-    world: World, encoded: str, meant: str
-) -> None:
-    world.drop("acme/cat.png", png(), {"prompt": encoded})
-    assert world.request().prompt == meant
-
-
-@pytest.mark.parametrize("encoded", ["=?UTF-8?Q?=FF?=", "=?martian?Q?x?=", "=?UTF-8?B?a?="])
-def test_metadata_of_no_encoding_is_a_fault(world: World, encoded: str) -> None:
-    world.drop("acme/cat.png", png(), {"prompt": encoded})
-    [field_error] = world.result("acme/inbox/cat.json")["detail"]
-    assert (field_error["loc"], field_error["type"]) == (["body", "prompt"], "encoding")
 
 
 @pytest.mark.parametrize(
@@ -386,8 +367,9 @@ def test_no_job_is_created_before_its_result_is_written(world: World) -> None:
     ("key", "answered"),
     [
         ("nobody/fox.json", "nobody/inbox/fox.json"),
-        ("No Slug/fox.json", "No Slug/inbox/fox.json"),
-        ("fox.json", "inbox/fox.json"),
+        ("No Slug/fox.json", "_/inbox/No Slug/fox.json"),
+        ("fox.json", "_/inbox/fox.json"),
+        ("acme", "_/inbox/acme.json"),
     ],
 )
 def test_a_folder_of_no_client_gets_an_error(world: World, key: str, answered: str) -> None:
@@ -403,40 +385,28 @@ def test_a_file_of_another_kind_gets_an_error(world: World, name: str) -> None:
     assert world.result(result)["code"] == "unsupported_media_type"
 
 
-def test_an_empty_folder_is_no_file(world: World) -> None:
-    assert world.receive("acme/") is None
+@pytest.mark.parametrize("key", ["acme/", "acme/2026/11/", "acme//", "/", "nobody/", "x.json/"])
+def test_a_folder_is_no_file(world: World, key: str) -> None:
+    assert world.drop(key, b"a folder with bytes") is None
+    assert not world.results.held
+    assert not world.files.limits
+
+
+def test_results_are_never_read_as_requests(world: World) -> None:
+    with pytest.raises(ValueError, match="images bucket"):
+        world.inbox.receive(InboxObject("images", "acme/inbox/fox.json", "e", "01"), seconds=60)
     assert not world.results.held
 
 
-@pytest.mark.parametrize(
-    ("key", "result"),
-    [
-        ("acme/fox.json", "acme/inbox/fox.json"),
-        ("acme/my cat+dog.v2.png", "acme/inbox/my cat+dog.v2.json"),
-        ("acme/füchse/狐.webp", "acme/inbox/füchse/狐.json"),
-        ("acme/inbox/fox.json", "acme/inbox/inbox/fox.json"),
-        ("inbox/fox.json", "inbox/inbox/fox.json"),
-        ("acme/v1.2/fox", "acme/inbox/v1.2/fox.json"),
-        ("acme/.json", "acme/inbox/.json.json"),
-    ],
-)
-def test_a_result_has_the_name_of_its_file(key: str, result: str) -> None:
-    assert result_key(InboxObject("drop", key, "", "")) == result
-
-
-@given(st.text())
-@example("../bob/fox.json")
-@example("%2e%2e/bob/fox.json")
-@example("/fox.json")
-@example("x\0\n/fox.json")
-def test_a_result_stays_in_its_clients_folder(name: str) -> None:
-    assert result_key(InboxObject("drop", f"acme/{name}", "", "")).startswith("acme/inbox/")
-
-
-def test_a_file_whose_name_is_too_long_gets_a_result_named_by_the_job() -> None:
-    upload = InboxObject("drop", f"acme/{'x' * 1014}.json", "", "")
-    assert len(upload.key) == 1024
-    assert result_key(upload) == f"acme/inbox/{upload.job_id}.json"
+def test_metadata_of_tools_are_named_in_the_result_and_no_part_of_the_request(
+    world: World,
+) -> None:
+    tools = {"mtime": "1764150000.123456789", "S3cmd-Attrs": "uid:0", "seed": "7"}
+    assert world.drop("acme/cat.png", png(), METADATA | tools) is None
+    [job] = world.jobs.items.values()
+    assert (job.request.prompt, job.request.seed, job.request.metadata) == ("a fox", 7, {})
+    assert world.result("acme/inbox/cat.json")["ignored"] == ["mtime", "s3cmd-attrs"]
+    assert job_event(job, bucket="images").ignored == ["mtime", "s3cmd-attrs"]
 
 
 @pytest.mark.parametrize(
@@ -463,3 +433,103 @@ def test_a_dry_run_is_not_for_files(world: World, metadata: dict[str, str] | Non
     assert isinstance(rejected, InvalidRequestError)
     assert rejected.field_errors[0].loc == ("body", "dry_run")
     assert not world.jobs.items
+
+
+class Fault:
+    """Raises an error at one of the points before and after each call of a port, once."""
+
+    def __init__(self, error: BaseException, point: int) -> None:
+        self.error, self.points_left = error, point
+
+    def __call__(self, *, fault: bool = True) -> None:
+        self.points_left -= 1
+        if self.points_left == 0:
+            raise self.error
+
+
+FAULTS: Final = [StorageError("S3 is down."), RuntimeError("a bug"), Crash()]
+FIRST: Final = InboxOrigin(result_key="acme/inbox/cat.json", sequencer="0055")
+
+
+def interrupt(world: World, fault: Fault) -> None:
+    """Put the fault between the inbox and all that it calls."""
+
+    def interrupted(case: Any, *ports: str) -> dict[str, Any]:
+        return {port: Between(getattr(case, port), fault) for port in ports}
+
+    whole = world.inbox
+    submission = replace(
+        whole.submission,
+        **interrupted(whole.submission, "jobs", "images", "queue", "generator", "metrics"),
+    )
+    ports = interrupted(whole, "clients", "files", "results")
+    world.inbox = replace(whole, submission=submission, **ports)
+
+
+def received_despite(
+    world: World, error: BaseException, point: int, key: str, file: InboxFile
+) -> bool:
+    """Receive a file with a fault, and once more without; return whether the fault happened."""
+    whole = world.inbox
+    fault = Fault(error, point)
+    world.files.files[key] = file
+    interrupt(world, fault)
+    try:
+        world.receive(key)
+    except type(error):
+        world.inbox = whole
+        world.receive(key)
+    assert whole is world.inbox or fault.points_left > 0, "a fault was swallowed"
+    return fault.points_left <= 0
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+def test_a_fault_at_any_call_leads_to_the_same_job_once(error: BaseException) -> None:
+    for point in count(1):
+        world = World()
+        file = InboxFile(png(), METADATA)
+        happened = received_despite(world, error, point, "acme/cat.png", file)
+        [job] = world.jobs.items.values()
+        assert {sent for sent, _ in world.queue.sent} == {job.id}
+        assert world.result("acme/inbox/cat.json")["id"] == job.id
+        assert [usage.reserved for usage in world.jobs.ledger.values()] == [job.usage.reserved]
+        assert list(world.images.objects) == [job.init_image_key]
+        if not happened:
+            break
+    assert point > 15
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+@pytest.mark.parametrize(
+    ("key", "data", "code"),
+    [
+        ("acme/fox.json", b'{"prompt": "a fox", "stepz": 30}', "validation_error"),
+        ("nobody/fox.json", b'{"prompt": "a fox"}', "not_found"),
+        ("poor/fox.json", b'{"prompt": "a fox"}', "budget_exceeded"),
+    ],
+)
+def test_a_fault_at_any_call_leads_to_the_same_error(
+    error: BaseException, key: str, data: bytes, code: str
+) -> None:
+    for point in count(1):
+        world = World()
+        happened = received_despite(world, error, point, key, InboxFile(data, {}))
+        assert world.result(result_key(InboxObject("drop", key, "", "")))["code"] == code
+        assert not world.jobs.items
+        if not happened:
+            break
+    assert point > 4
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+def test_a_fault_never_replaces_the_result_of_a_job_that_has_ended(error: BaseException) -> None:
+    for point in count(1):
+        world = World()
+        world.drop("acme/cat.png", png(), METADATA)
+        world.results.write(FIRST, '{"status": "succeeded"}', first=False)
+        file = InboxFile(png(), METADATA)
+        happened = received_despite(world, error, point, "acme/cat.png", file)
+        assert world.result("acme/inbox/cat.json") == {"status": "succeeded"}
+        assert len(world.jobs.items) == 1
+        if not happened:
+            break

@@ -113,6 +113,27 @@ def test_a_queued_job_is_canceled_at_once_for_nothing() -> None:
     assert (response.status, response.completed_at, response.cost_usd) == ("canceled", NOON, 0)
 
 
+def test_a_canceled_job_that_waited_has_no_use_for_its_init_image() -> None:
+    class Closed(FakeImages):
+        def delete_all(self, folder: str, *, count: int) -> None:
+            raise StorageError(f"{folder} {count}")
+
+    key = "ann/job-1/init.jpg"
+    for images in (FakeImages(), Closed()):
+        images.objects[key] = sample_image()
+        waiting = ChangingJobs(job(init_image_key=key))
+        canceled = serve(waiting, images=images).cancel("job-1", client_id="ann")
+        assert canceled.status == "canceled"
+        assert (key in images.objects) == isinstance(images, Closed)
+
+
+def test_a_job_that_runs_keeps_its_init_image_until_its_attempt_ends() -> None:
+    key, images = "ann/job-1/init.jpg", FakeImages()
+    images.objects[key] = sample_image()
+    serve(ChangingJobs(running(init_image_key=key)), images=images).cancel("job-1", client_id="ann")
+    assert key in images.objects
+
+
 def test_a_running_job_is_canceled_with_what_it_may_have_cost() -> None:
     jobs = ChangingJobs(running())
     assert serve(jobs).cancel("job-1", client_id="ann").cost_usd == 0.03

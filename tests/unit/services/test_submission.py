@@ -58,8 +58,10 @@ def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
 
 def test_a_job_is_quoted_and_recorded_before_anything_is_paid() -> None:
     world = World()
-    job = world.submit(request(num_images=2), caller(key=None)).job
+    who = caller(key=None)._replace(client_name="anna@example.com")
+    job = world.submit(request(num_images=2), who).job
     assert job.status is JobStatus.QUEUED
+    assert (job.client_id, job.client_name) == ("ann", "anna@example.com")
     assert job.quote == Quote(upstream="fake", micros=60_000)
     assert world.jobs.ledger == {("ann", "2026-11-23"): UsageEntry(reserved=60_000)}
 

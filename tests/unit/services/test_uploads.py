@@ -105,7 +105,7 @@ def test_unsupported_depends_on_whether_there_is_an_image() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "PNG, JPEG or WebP"),
+        (b"", "the image is empty"),
         (b"<svg/>" * 100, "PNG, JPEG or WebP"),
         (flat(64, 64, kind="gif"), "PNG, JPEG or WebP"),
         (png()[:-20], "cut off"),

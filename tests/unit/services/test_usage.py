@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import DailyUsage, UsageEntry, first_day
-from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.client import JWT_CLIENTS, NO_LIMITS, ClientLimits
 from sd3.errors import BudgetExceededError, InvalidRequestError
 from sd3.responses.render import usage_response
 from tests.support.factories.submissions import caller, request
@@ -32,7 +32,7 @@ def test_usage_is_of_today_and_of_thirty_days() -> None:
             "reserved_usd": 0.03,
             "budget_usd": 0.1,
             "left_usd": 0.01,
-            "resets_at": "2026-11-24T00:00:00Z",
+            "resets_at": "2026-11-24T00:00:00.000000Z",
         },
         "last_30_days": {
             "pictures": 52,
@@ -99,6 +99,20 @@ def test_a_dry_run_over_the_budget_is_an_error() -> None:
     with pytest.raises(BudgetExceededError, match=r"takes \$0\.09, .* \$0\.07 is left"):
         service.quote(request(num_images=3), client_id="ann", limits=BUDGET)
     assert service.quote(request(num_images=3), client_id="bob", limits=BUDGET).cost_usd == 0.09
+
+
+@pytest.mark.parametrize(("spent", "fits"), [(70_000, True), (70_001, False), (200_000, False)])
+def test_a_dry_run_over_the_budget_that_clients_share_is_an_error(spent: int, fits: bool) -> None:
+    jobs = FakeJobs()
+    jobs.ledger[JWT_CLIENTS, "2026-11-23"] = UsageEntry(spent=spent)
+    limits = ClientLimits(total_daily_budget_micros=100_000)
+    service = make_service(jobs=jobs)
+    if fits:
+        assert service.quote(request(), client_id="ann", limits=limits).budget_left_usd is None
+        return
+    with pytest.raises(BudgetExceededError, match="all signed-in users share") as caught:
+        service.quote(request(), client_id="ann", limits=limits)
+    assert "$" not in caught.value.message
 
 
 def test_a_dry_run_without_a_budget_reads_nothing() -> None:

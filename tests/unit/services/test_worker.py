@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from sd3.domain.billing import ChargeOutcome
+from sd3.domain.generation import GenerationTask, UpstreamResult
 from sd3.domain.job import JobStatus
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
@@ -237,3 +239,19 @@ def test_images_that_cannot_be_stored_are_generated_and_paid_again() -> None:
         JobStatus.SUCCEEDED,
         [(1, CHARGED), (2, CHARGED)],
     )
+
+
+def test_a_job_that_takes_longer_than_a_worker_lives_is_tried_once() -> None:
+    class Slow(FakeUpstream):
+        def generate(self, task: GenerationTask) -> UpstreamResult:
+            world.clock.advance(285)
+            return super().generate(task)
+
+    request = GenerateRequest(prompt="a fox", num_images=16, steps=200)
+    upstream = Slow(errors=[UpstreamTimeoutError("late")] * 5)
+    world = World(upstream, request=request, seeds=tuple(range(1, 17)))
+    assert world.work() == 2
+    world.clock.advance(2)
+    assert world.work() is None
+    assert (world.job.status, code(world.job)) == (JobStatus.FAILED, "validation_error")
+    assert (len(upstream.calls), world.charges) == (1, [(1, UNKNOWN)])

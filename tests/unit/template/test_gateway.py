@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.factories.template import api_body
+from tests.support.factories.template import api_body, of_type, translated
 
 GATEWAY_RESPONSES: Final = {
     "DEFAULT_4XX": (400, 404, "not_found"),
@@ -108,6 +108,16 @@ def validation(expression: dict[str, Any], *, has_issuer: bool) -> re.Pattern[st
     [
         ("Bearer sd3_" + "x" * 43, True, True),
         ("bearer sd3_" + "-_0aZ" * 8 + "abc", True, True),
+        ("BEARER sd3_" + "x" * 43, True, True),
+        ("bEaReR    sd3_" + "x" * 43, True, True),
+        ("BEARER   e30.e30.e30", False, True),
+        ("Bearer\tsd3_" + "x" * 43, False, False),
+        ("Bearer \te30.e30.e30", False, False),
+        ("Bearersd3_" + "x" * 43, False, False),
+        ("Bearer\u00a0e30.e30.e30", False, False),
+        ("Bearer, Bearer e30.e30.e30", False, False),
+        ("x Bearer sd3_" + "x" * 43, False, False),
+        ("Bearer sd3_" + "x" * 44, False, False),
         ("Bearer sd3_" + "x" * 42, False, False),
         ("Bearer e30.e30.a-_Z0", False, True),
         ("Bearer e30.e30.", False, False),
@@ -126,7 +136,16 @@ def test_jwts_are_looked_at_only_when_there_is_an_issuer(
     expression = authorizer["identityValidationExpression"]
     for has_issuer, matches in ((False, alone), (True, with_issuer)):
         pattern = validation(expression, has_issuer=has_issuer)
-        assert bool(pattern.fullmatch(header)) == matches
+        # AWS does not say whether it looks for the whole text, so both are the same.
+        assert bool(pattern.fullmatch(header)) == bool(pattern.search(header)) == matches
+
+
+def test_the_access_log_names_the_client_and_no_token() -> None:
+    [stage] = of_type(translated(), "AWS::ApiGateway::Stage").values()
+    line = json.loads(stage["Properties"]["AccessLogSetting"]["Format"])
+    assert line["client_id"] == "$context.authorizer.client_id"
+    assert line["client_name"] == "$context.authorizer.client_name"
+    assert not re.search("header|token|query", json.dumps(line), re.IGNORECASE)
 
 
 def test_a_token_that_ends_is_accepted_for_a_minute_at_most() -> None:

@@ -12,7 +12,7 @@ from sd3.errors import InvalidRequestError, Sd3Error
 from tests.support.factories.template import api_body
 from tools.openapi import document as openapi
 
-PAGE = {("get", "/docs/{file}")}
+PAGE = {("get", "/docs/{file}"), ("head", "/docs/{file}")}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,15 @@ def references(part: Any) -> Iterator[str]:
     [
         {},
         {"prompt": ""},
+        {"prompt": " \u200b"},
+        {"prompt": "\u200bx\n"},
+        {"prompt": "F\ufffdchslein"},
+        {"prompt": "x", "negative_prompt": " "},
+        {"prompt": "x", "negative_prompt": "F\ufffdchslein"},
+        {"prompt": "x", "steps": 30.0, "num_images": 1.0, "width": 1024.0, "seed": [7.0]},
+        {"prompt": "x", "steps": 30.5},
+        {"prompt": "x", "seed": "7"},
+        {"prompt": "x", "num_images": True},
         {"prompt": "x", "unknown": 1},
         {"prompt": "x", "sampler": None, "controlnet_image": None, "inpaint_base": None},
         {"prompt": "x", "sampler": "ddim"},

@@ -12,6 +12,7 @@ from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
     StorageError,
+    UnexpectedError,
     UpstreamFailedError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
@@ -22,7 +23,7 @@ from sd3.errors import (
     UpstreamUnchargedError,
 )
 from sd3.settings import UpstreamSettings
-from sd3.upstreams.dispatch import Calls, RateLimitedUpstream
+from sd3.upstreams.dispatch import Calls, Permit, RateLimitedUpstream
 from tests.support.factories.http_caller import FakeTime
 from tests.support.factories.tasks import make_task
 from tests.support.fakes.ports import UnlimitedRateLimiter, sample_image
@@ -303,3 +304,59 @@ def test_upstream_and_limiter_are_created_once_at_their_first_use() -> None:
     for _ in range(2):
         world.generate(make_task(deadline=time.now + 60), tries=1)
     assert created == ["upstream", "limiter"]
+
+
+@pytest.mark.parametrize(
+    ("error", "images", "noted"),
+    [
+        (None, 16, [(0.1, False)]),
+        (UpstreamTimeoutError("late"), 16, [(0.11, True)]),
+        (UpstreamFailedError("500"), 16, []),
+        (None, 2, []),
+    ],
+)
+def test_the_time_of_long_calls_is_measured(
+    error: Sd3Error | None, images: int, noted: list[tuple[float, bool]]
+) -> None:
+    class Measured(UnlimitedRateLimiter):
+        def note_step(self, seconds: float, *, is_least: bool) -> None:
+            steps.append((seconds, is_least))
+
+    class Slow(ScriptedUpstream):
+        def generate(self, task: GenerationTask) -> UpstreamResult:
+            world.time.sleep(320)
+            return super().generate(task)
+
+    steps: list[tuple[float, bool]] = []
+    world = World(Slow(images_per_call=16, always=error), Measured())
+    world.generate(steps=200, seeds=range(1, images + 1), tries=1)
+    assert [(round(seconds, 6), is_least) for seconds, is_least in steps] == noted
+
+
+def test_a_bug_in_one_call_costs_no_other_image(caplog: pytest.LogCaptureFixture) -> None:
+    class Buggy(ScriptedUpstream):
+        def generate(self, task: GenerationTask) -> UpstreamResult:
+            if 8 in task.seeds.values():
+                raise OverflowError
+            return super().generate(task)
+
+    world = World(Buggy())
+    calls = world.generate(seeds=[7, 8, 9])
+    assert kinds(calls) == [GeneratedImage, UnexpectedError, GeneratedImage]
+    assert world.charges(calls) == [(CHARGED, 2000), (UNKNOWN, 1000)]
+    (errors,) = world.limiter.outcomes
+    assert [error is None for error in errors] == [True, False, True]
+    assert [record.message for record in caplog.records] == ["unexpected exception"]
+
+
+def test_a_bug_in_the_limiter_costs_no_image_that_is_there() -> None:
+    class Buggy(ScriptedRateLimiter):
+        def acquire(self, calls: int, **options: Any) -> Permit:
+            if self.requested:
+                raise OverflowError
+            return super().acquire(calls, **options)
+
+    world = World(limiter=Buggy(1))
+    calls = world.generate(seeds=[7, 8])
+    assert kinds(calls) == [GeneratedImage, UnexpectedError]
+    assert world.charges(calls) == [(CHARGED, 1000)]

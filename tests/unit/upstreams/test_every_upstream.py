@@ -1,9 +1,11 @@
 """What holds for every upstream, against a server that follows its vendor's documents."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from operator import attrgetter
 
 import pytest
+from PIL import Image as PillowImage
 
 from sd3.domain.billing import ChargeOutcome
 from sd3.domain.generation import GeneratedImage
@@ -23,7 +25,7 @@ from sd3.http.session import HttpSession
 from sd3.upstreams import UPSTREAMS
 from sd3.upstreams.dispatch import Result
 from tests.support.factories.http_caller import FakeKey
-from tests.support.factories.images import jpeg
+from tests.support.factories.images import BLUE, RED, SECRET, jpeg, phone_photo
 from tests.support.servers.scripted_server import silent
 from tests.support.servers.vendor_client import PROMPT, Face
 from tests.support.servers.vendors import images
@@ -146,6 +148,46 @@ def test_an_image_from_an_init_image_has_the_requested_size(
     ]
     assert {float(call.fields["strength"]) for call in server.calls} == {0.25}
     assert all(call.image for call in server.calls)
+
+
+@result_from_images
+@pytest.mark.parametrize(
+    ("kind", "size", "orientation", "requested"),
+    [
+        ("jpeg", (1024, 1024), 6, (1024, 1024)),
+        ("jpeg", (1216, 832), 3, (1216, 832)),
+        ("webp", (1216, 832), 3, (1216, 832)),
+        ("mpo", (800, 600), 6, (1024, 1024)),
+        ("png", (1024, 1024), 6, (1024, 1024)),
+        ("jpeg", (1024, 1024), 1, (1024, 1024)),
+        ("jpeg", (800, 600), 1, (1024, 1024)),
+    ],
+)
+def test_an_init_image_leaves_upright_and_without_place_or_time(
+    face: Face,
+    vendor: Vendor,
+    server: VendorServer,
+    kind: str,
+    size: tuple[int, int],
+    orientation: int,
+    requested: tuple[int, int],
+) -> None:
+    data = phone_photo(size, kind=kind, orientation=orientation)
+    assert SECRET.encode() in data
+    width, height = requested
+    face(vendor, server.url).generate(init_image=read_image(data), width=width, height=height)
+    sent = server.calls[-1].image
+    assert sent
+    assert not any(secret in sent for secret in (SECRET.encode(), b"Exif", b"http://ns.adobe.com"))
+    image = PillowImage.open(BytesIO(sent)).convert("RGB")
+    left, right, down = (9, 9), (image.width - 9, 9), (9, image.height - 9)
+    expected = {
+        1: {left: RED, right: BLUE, down: RED},
+        3: {left: BLUE, right: RED, down: BLUE},
+        6: {left: RED, right: RED, down: BLUE},
+    }[orientation]
+    for at, color in expected.items():
+        assert image.getpixel(at) == pytest.approx(color, abs=4)
 
 
 @filtering

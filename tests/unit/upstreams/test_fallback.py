@@ -277,20 +277,22 @@ def test_a_request_that_no_upstream_supports_any_more_is_rejected() -> None:
 
 def test_a_request_is_rejected_only_if_no_upstream_supports_it() -> None:
     request = GenerateRequest(prompt="a fox", init_image=None)
-    Chain(ScriptedUpstream("first", field_error="steps"), second()).fallback.check(request)
+    Chain(ScriptedUpstream("first", field_error="steps"), second()).fallback.check(
+        request, seconds=285
+    )
     with pytest.raises(InvalidRequestError) as caught:
         Chain(
             ScriptedUpstream("first", field_error="steps"), second(field_error="cfg_scale")
-        ).fallback.check(request)
+        ).fallback.check(request, seconds=285)
     assert caught.value.field_errors == ((("body", "steps"), "not first's", "upstream"),)
 
 
 def test_init_image_is_checked_at_admission() -> None:
     request = GenerateRequest.model_construct(prompt="a fox", init_image=sample_image())
     text_only = ScriptedUpstream("first", generates_from_images=False)
-    Chain(text_only, second()).fallback.check(request)
+    Chain(text_only, second()).fallback.check(request, seconds=285)
     with pytest.raises(InvalidRequestError):
-        Chain(text_only).fallback.check(request)
+        Chain(text_only).fallback.check(request, seconds=285)
 
 
 def test_quote_is_the_dearest_upstream_that_can_for_every_image() -> None:
@@ -323,5 +325,35 @@ def test_upstreams_are_created_once_at_their_first_use() -> None:
     fallback = Fallback(make_members=make)
     assert created == []
     for _ in range(2):
-        fallback.check(GenerateRequest(prompt="a fox"))
+        fallback.check(GenerateRequest(prompt="a fox"), seconds=285)
     assert created == ["members"]
+
+
+def test_a_request_that_takes_longer_than_a_worker_lives_is_rejected() -> None:
+    """16 images of 200 steps, at 0.1 s a step, take 320 s."""
+    slow, fast = UnlimitedRateLimiter(), UnlimitedRateLimiter()
+    slow.note_step(0.1, is_least=True)
+    long = GenerateRequest(prompt="a fox", num_images=16, steps=200)
+
+    def upstreams() -> tuple[ScriptedUpstream, ...]:
+        return ScriptedUpstream("slow", images_per_call=16), second(images_per_call=16)
+
+    with pytest.raises(InvalidRequestError, match="num_images") as caught:
+        Chain(*upstreams(), limiters=[slow, slow]).fallback.check(long, seconds=285)
+    assert caught.value.field_errors[0].type == "too_long"
+    accepted = [
+        (long, 321.0, [slow, slow]),
+        (long, 285.0, [slow, fast]),
+        (GenerateRequest(prompt="a fox", num_images=14, steps=200), 285.0, [slow, slow]),
+        (GenerateRequest(prompt="a fox", num_images=16, steps=30), 1.0, [slow, slow]),
+    ]
+    for request, seconds, limiters in accepted:
+        Chain(*upstreams(), limiters=limiters).fallback.check(request, seconds=seconds)
+
+
+def test_a_time_for_steps_says_nothing_about_an_upstream_that_ignores_them() -> None:
+    slow = UnlimitedRateLimiter()
+    slow.note_step(1, is_least=False)
+    upstream = ScriptedUpstream("vendor", images_per_call=16, ignored=("steps",))
+    long = GenerateRequest(prompt="a fox", num_images=16, steps=200)
+    Chain(upstream, limiters=[slow]).fallback.check(long, seconds=285)

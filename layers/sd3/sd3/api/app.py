@@ -1,6 +1,7 @@
 """The HTTP edge: Powertools' resolver, with the errors and the headers that the API documents."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -12,14 +13,16 @@ from aws_lambda_powertools.event_handler.content_types import APPLICATION_JSON
 from aws_lambda_powertools.logging.correlation_paths import API_GATEWAY_REST
 from pydantic import BaseModel
 
-from sd3.api.request import Request
+from sd3.api.request import NoQuery, Request
 from sd3.domain.client import GENERATE, READ
 from sd3.errors import (
     ForbiddenError,
+    MethodNotAllowedError,
     NotFoundError,
     RateLimitedError,
     Sd3Error,
     StillRunningError,
+    UnauthorizedError,
     UpstreamUnavailableError,
 )
 from sd3.observability import logger
@@ -38,6 +41,17 @@ JOB_RETRY_AFTER: Final = "2"
 """Seconds until a job that waits or runs is worth asking for again."""
 
 
+_READING: Final = frozenset(("GET", "HEAD"))
+
+_PARAMETER: Final = re.compile("{([a-z]+)}")
+"""A parameter in the gateway's name of a route."""
+
+_TEXTS: Final = ("httpMethod", "resource", "path")
+_MAPS: Final = ("headers", "pathParameters", "queryStringParameters")
+_MAPS_OF_LISTS: Final = ("multiValueHeaders", "multiValueQueryStringParameters")
+"""What is read of an event beside its context and its body."""
+
+
 class Response(api_gateway.Response[BaseModel | str]):
     """A route's response: a model as JSON, or text of the Content-Type in `headers`."""
 
@@ -53,25 +67,43 @@ class Response(api_gateway.Response[BaseModel | str]):
 class RestApi(api_gateway.APIGatewayRestResolver):
     """The routes of a function, and what all routes have in common.
 
-    A route is called with the Request and the parameters of its path. GET needs a token with the
-    scope `read`, every other method one with `generate`.
+    A route is called with the Request and the parameters of its path. GET and HEAD need a token
+    with the scope `read`, every other method one with `generate`. A query parameter that a route
+    does not have is an InvalidRequestError.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        open_routes: frozenset[str] = frozenset(),
+        queries: Mapping[str, type[BaseModel]] | None = None,
+    ) -> None:
+        """`open_routes` need no token; `queries` are the parameters of routes that have some.
+
+        Both name a route by the gateway's `resource`.
+        """
         super().__init__(cors=_Cors(), serializer=_to_json, debug=False)
-        self.use([RestApi._authorize])  # Powertools gives it this resolver as its first argument
+        self._response_builder_class = _ResponseBuilder
+        self._open_routes = open_routes
+        self._queries = queries or {}
+        self.use([RestApi._check])  # Powertools gives it this resolver as its first argument
         self.not_found(lambda _: self._answer_error(NotFoundError("There is no such route.")))
         self.exception_handler(Sd3Error)(self._answer_error)
         self.exception_handler(Exception)(self._answer_bug)
 
-    def resolve(self, event: Mapping[str, Any], context: "LambdaContext") -> dict[str, Any]:
-        """Respond to an event of the gateway. Every line that is logged has the request's id."""
+    def resolve(self, event: object, context: "LambdaContext") -> dict[str, Any]:
+        """Respond to an event of the gateway. Every line that is logged has the request's id.
+
+        An event of somebody else, as a warm-up sends it, is a 404 like an unknown route.
+        """
+        proxied = _proxy_event(event, context.aws_request_id)
         resolve = logger().inject_lambda_context(
             super().resolve,
             log_event=False,  # it has the token and the prompt, whatever the environment says
             correlation_id_path=API_GATEWAY_REST,
         )
-        return resolve(event, context)
+        response: dict[str, Any] = resolve(proxied, context)
+        return response | {"body": ""} if proxied["httpMethod"] == "HEAD" else response
 
     def _resolve(self) -> "api_gateway.ResponseBuilder[BaseProxyEvent]":
         """Call the route that the gateway chose, by its `resource`.
@@ -80,10 +112,13 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         pattern does not match every character that clients can send.
         """
         event = self.current_event
+        parameters = event.path_parameters
         for route in self._static_routes + self._dynamic_routes:
-            if (route.method, route.openapi_path) == (event.http_method, event.resource):
-                self.context.update(_route=route, _path=event.resource)
-                arguments: dict[str, Any] = {"request": self._request(), **event.path_parameters}
+            is_chosen = (route.method, route.openapi_path) == (event.http_method, event.resource)
+            if is_chosen and parameters.keys() >= set(_PARAMETER.findall(event.resource)):
+                request = self._request()
+                self.context.update(_route=route, _path=event.resource, request=request)
+                arguments: dict[str, Any] = {"request": request, **parameters}
                 return self._call_route(route, arguments)
         return self._handle_not_found(event.http_method, event.resource)
 
@@ -91,13 +126,14 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         seconds = self.lambda_context.get_remaining_time_in_millis() / 1000
         return Request(self.current_event, seconds)
 
-    def _authorize(self, next_middleware: Callable[["RestApi"], Response]) -> Response:
-        request = self._request()
-        if not request.is_open:
-            method = self.current_event.http_method
-            scope = READ if method == "GET" else GENERATE
-            if scope not in request.scopes:
-                raise ForbiddenError(f"This takes a token with the scope {scope}.")
+    def _check(self, next_middleware: Callable[["RestApi"], Response]) -> Response:
+        """Refuse a request without the scope or with a query that its route does not have."""
+        request: Request | None = self.context.get("request")
+        if request:  # otherwise there is no such route
+            event = self.current_event
+            if event.resource not in self._open_routes:
+                _authorize(request, READ if event.http_method in _READING else GENERATE)
+            request.query(self._queries.get(event.resource, NoQuery))
         return next_middleware(self)
 
     def _answer_bug(self, bug: Exception) -> Response:
@@ -119,8 +155,61 @@ class RestApi(api_gateway.APIGatewayRestResolver):
             headers["Retry-After"] = str(ceil(error.retry_after or RETRY_AFTER_SECONDS))
         elif isinstance(error, StillRunningError):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        elif isinstance(error, UnauthorizedError):
+            headers["WWW-Authenticate"] = "Bearer"
+        elif isinstance(error, MethodNotAllowedError):
+            headers["Allow"] = error.allowed
         body = error_body(error, request_id=self._request().id)
         return Response(error.status, body, headers)
+
+
+def _authorize(request: Request, scope: str) -> None:
+    if not request.client_id:  # the gateway's console tests a route without its authorizer
+        raise UnauthorizedError("Send Authorization: Bearer and a token of this service.")
+    if scope not in request.scopes:
+        raise ForbiddenError(f"This takes a token with the scope {scope}.")
+
+
+def _proxy_event(event: object, request_id: str) -> dict[str, Any]:
+    """Complete an event to one of the gateway, for a route that does not exist if it is none.
+
+    The gateway's console leaves out what it has no value for, and plugins that keep functions warm
+    send events of their own. A request without an id gets Lambda's.
+    """
+    given = event if isinstance(event, dict) else {}
+    texts = {name: _text(given.get(name)) for name in _TEXTS}
+    maps = {name: _map_of(_text, given.get(name)) for name in _MAPS}
+    lists = {name: _map_of(_texts, given.get(name)) for name in _MAPS_OF_LISTS}
+    context = _of_type(dict, given.get("requestContext")) or {}
+    context = context | {"requestId": _of_type(str, context.get("requestId"), request_id)}
+    body = _of_type(str, given.get("body"))
+    return {**given, **texts, **maps, **lists, "body": body, "requestContext": context}
+
+
+def _of_type(kind: type, value: object, default: object = None) -> Any:
+    return value if isinstance(value, kind) else default
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    return [_text(each) for each in value] if isinstance(value, list) else []
+
+
+def _map_of(read: Callable[[object], object], value: object) -> dict[str, object] | None:
+    return {name: read(each) for name, each in value.items()} if isinstance(value, dict) else None
+
+
+class _ResponseBuilder(api_gateway.ResponseBuilder["BaseProxyEvent"]):
+    """Powertools' builder, whose CORS headers would replace a route's own Vary."""
+
+    def _add_cors(self, event: "BaseProxyEvent", cors: api_gateway.CORSConfig) -> None:
+        own = self.response.headers.get("Vary")
+        super()._add_cors(event, cors)
+        if own and self.response.headers["Vary"] != own:
+            self.response.headers["Vary"] = f"{self.response.headers['Vary']}, {own}"
 
 
 class _Cors(api_gateway.CORSConfig):

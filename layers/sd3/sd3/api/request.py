@@ -1,28 +1,19 @@
 """A request as API Gateway passes it on: its client, path, query, headers and body."""
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sd3.api.body import read_body
 from sd3.domain.client import SCOPES, ClientLimits
 from sd3.domain.json_body import parse_json
-from sd3.errors import (
-    FieldError,
-    InvalidJsonError,
-    InvalidRequestError,
-    TooLargeError,
-    UnsupportedMediaTypeError,
-)
+from sd3.errors import FieldError, InvalidRequestError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
-
-MAX_BODY_BYTES: Final = 6 * 1024 * 1024
-"""What Lambda accepts. On AWS a larger body never gets here."""
 
 MAX_KEY: Final = 255
 
@@ -39,7 +30,18 @@ _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 
 _ENTITY_TAG: Final = re.compile(r'"[^"]*"')
 
+_QUALITY: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+
+_CACHE_BUSTER: Final = "_"
+"""A parameter that jQuery adds to GET and HEAD, so that no cache answers. It means nothing."""
+
 Fields = TypeVar("Fields", bound=BaseModel)
+
+
+class NoQuery(BaseModel):
+    """The query of a route without parameters."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -56,35 +58,48 @@ class Request:
 
     @property
     def client_id(self) -> str:
-        """The client that the authorizer found for the token."""
-        return str(self.event.request_context.authorizer["client_id"])
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the route needs no token."""
-        return not self.event.request_context.authorizer
+        """The client that the authorizer found for the token; empty if it was not asked."""
+        return str(self._authorizer.get("client_id") or "")
 
     @property
     def scopes(self) -> frozenset[str]:
         """The scopes of the token. A context without scopes, of an older authorizer, has all."""
-        named = self.event.request_context.authorizer.get("scopes")
+        named = self._authorizer.get("scopes")
         return SCOPES if named is None else frozenset(named.split())
+
+    @property
+    def client_name(self) -> str | None:
+        """The client's display name, if the authorizer gave one."""
+        name: str | None = self.event.request_context.authorizer.get("client_name")
+        return name
 
     @property
     def limits(self) -> ClientLimits:
         """The client's limits."""
-        return ClientLimits.from_context(self.event.request_context.authorizer)
+        return ClientLimits.from_context(self._authorizer)
+
+    @property
+    def _authorizer(self) -> Mapping[str, Any]:
+        """The authorizer's context. An open route has none."""
+        found = self.event["requestContext"].get("authorizer")
+        return found if isinstance(found, Mapping) else {}
 
     def query(self, model: type[Fields]) -> Fields:
         """Read the query parameters as `model`; each may occur once.
 
-        Raises InvalidRequestError with every field_error at once.
+        A parameter of `model` that is empty counts as not given, as forms send it. Raises
+        InvalidRequestError with every field_error at once.
         """
         values: dict[str, Any] = dict(self.event.query_string_parameters)
         for name, texts in self.event.multi_value_query_string_parameters.items():
             # What was given twice stays a list, which is no value of any parameter.
             values[name] = texts[0] if len(texts) == 1 else texts
-        return _checked(model, values, "query")
+        if self.event.get("httpMethod") in {"GET", "HEAD"}:
+            values.pop(_CACHE_BUSTER, None)
+        # The name of an unknown parameter counts although it is empty: `?dry_run` means something.
+        known = {"", *model.model_fields}
+        given = {name: text for name, text in values.items() if text != "" or name not in known}
+        return _checked(model, given, "query")
 
     def body(self, model: type[Fields]) -> Fields:
         """Read the JSON body, an object, as `model`.
@@ -148,24 +163,37 @@ class Request:
             [FieldError(("header", "Idempotency-Key"), msg, "idempotency_key")]
         )
 
-    def json_body(self) -> bytes | str:
-        """Return the body as it came.
+    def prefers_json(self) -> bool:
+        """Return whether Accept ranks application/json above images.
 
-        Raises UnsupportedMediaTypeError, TooLargeError, and InvalidJsonError for what no decoder
-        can read.
+        `*/*` stands for images too, so a client that takes anything does not prefer JSON.
         """
-        media_type = (self.header("Content-Type") or "application/json").partition(";")[0]
-        if media_type.strip().lower() != "application/json":
-            raise UnsupportedMediaTypeError("The body must be application/json.")
-        body = self.event.body or ""
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLargeError(f"The body is larger than {MAX_BODY_BYTES} bytes.")
-        if not self.event.is_base64_encoded:
-            return body
-        try:
-            return base64.b64decode(body, validate=True)
-        except ValueError as error:
-            raise InvalidJsonError("The body is not JSON.") from error
+        qualities = {"json": 0.0, "image": 0.0}
+        for item in ",".join(self.headers("Accept")).split(","):
+            media_type, *parameters = (part.strip().lower() for part in item.split(";"))
+            is_image = media_type == "*/*" or media_type.startswith("image/")
+            name = "image" if is_image else "json" if media_type == "application/json" else ""
+            if name:
+                qualities[name] = max(qualities[name], _quality(parameters))
+        return qualities["json"] > qualities["image"]
+
+    def json_body(self) -> bytes | str:
+        """Return the body as the client wrote it; see read_body, which raises its errors."""
+        return read_body(
+            self.event.body or "",
+            is_base64=bool(self.event.is_base64_encoded),
+            content_types=self.headers("Content-Type"),
+            encodings=self.headers("Content-Encoding"),
+        )
+
+
+def _quality(parameters: list[str]) -> float:
+    """Read the weight of a part of Accept: 1 if it has none, 0 if nobody can read it."""
+    weights = [text for text in parameters if text.startswith("q=")]
+    if not weights:
+        return 1.0
+    found = _QUALITY.fullmatch(weights[0])
+    return float(found[1]) if found else 0.0
 
 
 def _checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fields:

@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import jwt
 
+from sd3.auth.claims import check_audience, check_use, name_in, scopes_in
 from sd3.auth.jwks import ALGORITHMS, JwksClient
-from sd3.domain.client import SCOPES, Client
+from sd3.domain.client import Client, ClientLimits
+from sd3.settings import JwtSettings
 
 LEEWAY_SECONDS: Final = 30
 """The largest accepted difference between the issuer's clock and ours."""
@@ -18,21 +20,21 @@ MAX_TOKEN: Final = 8192
 
 
 class JwtVerifier:
-    """Verifies the JWTs that a trusted issuer has made for one audience."""
+    """Verifies the JWTs that a trusted issuer has made for one of our audiences."""
 
-    def __init__(self, issuer: str, *, audience: str, jwks: JwksClient | None = None) -> None:
-        """Set up the verifier without a request.
-
-        Raises ValueError for an unsafe issuer URL, and for an empty audience.
-        """
-        if not audience:
-            raise ValueError("an issuer of JWTs needs an audience: its tokens for others are not")
-        self._issuer = issuer
-        self._audience = audience
-        self._jwks = jwks or JwksClient(issuer)
+    def __init__(self, settings: JwtSettings, *, jwks: JwksClient | None = None) -> None:
+        """Set up the verifier without a request. Raises ValueError for an unsafe issuer URL."""
+        self._settings = settings
+        self._limits = ClientLimits(
+            daily_budget_micros=settings.daily_budget_micros,
+            requests_per_minute=settings.requests_per_minute,
+            max_images=settings.max_images,
+            total_daily_budget_micros=settings.total_daily_budget_micros,
+        )
+        self._jwks = jwks or JwksClient(settings.issuer)
 
     def find(self, token: str) -> Client | None:
-        """Return the client of a JWT, or None if its issuer, its audience or the JWT is not valid.
+        """Return the client of a JWT, or None if it is not valid or not for this service.
 
         Raises IssuerError when the issuer's keys cannot be read.
         """
@@ -40,10 +42,20 @@ class JwtVerifier:
             claims = self._claims(token)
         except jwt.PyJWTError as error:
             # The error's name says what is wrong. Its message can contain parts of the token.
-            logging.getLogger("authorizer").warning("JWT rejected: %s", type(error).__name__)
+            _warn("JWT rejected: %s", type(error).__name__)
             return None
-        name = client_id_of(self._issuer, claims["sub"])
-        return Client(name, name, scopes_in(claims))
+        settings = self._settings
+        client_id = client_id_of(settings.issuer, claims["sub"])
+        scopes = scopes_in(claims, audiences=settings.audiences, use=settings.scopes)
+        if not scopes:
+            _warn("JWT without a scope of this service: %s", client_id)
+        return Client(
+            client_id=client_id,
+            name=client_id,
+            scopes=scopes,
+            limits=self._limits,
+            display_name=name_in(claims, settings.name_claim),
+        )
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         if len(token) > MAX_TOKEN:
@@ -58,33 +70,30 @@ class JwtVerifier:
             token,
             key,
             algorithms=[key.algorithm_name],
-            audience=self._audience,
-            issuer=self._issuer,
+            issuer=self._settings.issuer,
             leeway=LEEWAY_SECONDS,
             options={
-                "require": ["iss", "aud", "exp", "sub"],
+                "require": ["iss", "exp", "sub"],
+                "verify_aud": False,  # by check_audience, since Cognito's access tokens have no aud
                 "enforce_minimum_key_length": True,
             },
         )
         if not claims["sub"]:
             raise jwt.InvalidTokenError("no subject")
+        check_use(header, claims)
+        check_audience(claims, self._settings.audiences)
         return claims
 
 
+def _warn(message: str, subject: str) -> None:
+    logging.getLogger("authorizer").warning(message, subject)
+
+
 def client_id_of(issuer: str, subject: str) -> str:
-    """Return the client id of a subject. It is a hash, since client ids are parts of S3 keys."""
+    """Return the client id of a subject. It is a hash, since client ids are parts of S3 keys.
+
+    It depends on nothing that a user can change, or that only some tokens of a user have. Otherwise
+    one user could be several clients, each with a budget.
+    """
     subject_of_issuer = f"{issuer}\n{subject}".encode("utf-8", "surrogatepass")
     return f"jwt-{hashlib.sha256(subject_of_issuer).hexdigest()[:32]}"
-
-
-def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return the service's scopes that a token grants (`scope`, or `scp`).
-
-    A token without such a claim grants all of them, since its issuer does not use scopes. A token
-    whose claim has none of them grants none.
-    """
-    claim = claims.get("scp") if claims.get("scope") is None else claims["scope"]
-    if claim is None:
-        return SCOPES
-    names = claim.split() if isinstance(claim, str) else claim
-    return frozenset(scope for scope in SCOPES if isinstance(names, list) and scope in names)

@@ -112,6 +112,14 @@ def budget_exceeded(micros: int, limits: ClientLimits, *, left: int, now: dateti
     )
 
 
+def total_budget_exceeded(*, now: datetime) -> RequestError:
+    """Make the error for a budget that clients share. No client learns what the others spend."""
+    return BudgetExceededError(
+        "The budget that all signed-in users share is used up for today;"
+        f" it resets at {next_day(now):%Y-%m-%dT%H:%M:%SZ}."
+    )
+
+
 def rate_limited(limits: ClientLimits, *, now: datetime) -> RequestError:
     """Make the error for one request too many in this minute."""
     left = (next_minute(now) - now).total_seconds()

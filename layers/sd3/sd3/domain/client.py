@@ -31,6 +31,8 @@ class ClientLimits(NamedTuple):
     requests_per_minute: int | None = None
     max_images: int | None = None
     """The largest num_images of a request."""
+    total_daily_budget_micros: int | None = None
+    """Micro-dollars a day of all clients with JWTs together."""
 
     @classmethod
     def from_context(cls, context: Mapping[str, str]) -> Self:
@@ -52,6 +54,8 @@ class Client(NamedTuple):
     name: str
     scopes: frozenset[str] = SCOPES
     limits: ClientLimits = NO_LIMITS
+    display_name: str | None = None
+    """What the access log and the usage table show beside the id, if the operator asked for it."""
 
 
 def require(scope: str, scopes: frozenset[str]) -> None:
@@ -62,6 +66,9 @@ def require(scope: str, scopes: frozenset[str]) -> None:
 
 CLIENT_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """A client id is part of object keys, so it has neither slashes nor dots."""
+
+JWT_CLIENTS: Final = "_jwt"
+"""All clients with JWTs together, in the ledger. No client has this id."""
 
 
 class Token(NamedTuple):
@@ -95,6 +102,8 @@ class RequestContext(NamedTuple):
     """How long the caller's function still runs."""
     idempotency_key: str | None = None
     respond_async: bool = False
+    client_name: str | None = None
+    """The client's display name, if it has one."""
     inbox: "InboxOrigin | None" = None
     limits: ClientLimits = NO_LIMITS
     hold_until: datetime | None = None

@@ -1,13 +1,25 @@
 """Generating images: the task, and its results per image, per call and per request."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from sd3.domain.billing import Charge
 from sd3.domain.image import Image
 from sd3.domain.job import JobError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
+
+
+class TaskOrigin(NamedTuple):
+    """Whose job a task is of."""
+
+    client_id: str = ""
+    job_id: str = ""
+    is_retry: bool = False
+    """Whether an earlier attempt at the job has called an upstream."""
+
+
+NO_ORIGIN: Final = TaskOrigin()
 
 
 class GenerationTask(NamedTuple):
@@ -19,6 +31,7 @@ class GenerationTask(NamedTuple):
     init_image: Image | None
     deadline: float
     """In seconds of time.monotonic(): nothing is waited for beyond it."""
+    origin: TaskOrigin = NO_ORIGIN
 
     def only(self, indexes: Iterable[int]) -> Self:
         """Restrict the task to some of its images."""

@@ -1,5 +1,6 @@
 """Images with their base64, their checks and their decoding; links and upload forms."""
 
+import re
 import string
 import warnings
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import pybase64
 from pydantic_core import PydanticCustomError
 
 from sd3.domain.image_formats import InvalidImageError, read_format
+from sd3.domain.image_metadata import strip_metadata
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -43,7 +45,16 @@ MAX_SIDE: Final = 4096
 
 EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
-_MAX_DATA_URI_HEAD: Final = 128
+_MAX_DATA_URI_HEAD: Final = 1024
+
+_NO_BASE64: Final = (
+    (re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE), "a URL; it should be base64"),
+    (re.compile(r"[0-9a-f]{32}\Z"), "the id of an upload; it should be in init_image_id"),
+    (re.compile(r"89504e47|ffd8ff|52494646", re.IGNORECASE), "hex; it should be base64"),
+    (re.compile(r"aVZCT1|LzlqL|VWtsR|ZGF0YT"), "base64 of base64, or of a data: URI"),
+)
+"""What clients take for an image's base64, by its beginning. Base64 itself can begin with the hex
+of a PNG, a JPEG or a WebP, but then it is of none of them."""
 
 _WHITE_SPACE: Final = b" \t\r\n"
 
@@ -140,21 +151,34 @@ def read_image(data: bytes) -> Image:
 def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
     """Check a client's image: its length and format, 64 to 4096 pixels a side, and its pixel data.
 
-    The sides are checked before anything is decoded. Raises InvalidImageError.
+    The sides are checked before anything is decoded. What is decoded is the file without its
+    metadata, as upstreams get it, so damaged metadata is no error. Raises InvalidImageError.
     """
+    if not data:
+        raise InvalidImageError("the image is empty")
     if len(data) > max_bytes:
         raise InvalidImageError(_too_large(max_bytes))
     image = read_image(data)
-    if not (MIN_SIDE <= image.width <= MAX_SIDE and MIN_SIDE <= image.height <= MAX_SIDE):
-        raise InvalidImageError(f"the image should have {MIN_SIDE} to {MAX_SIDE} pixels a side")
-    with open_image(image) as opened:
+    _check_sides(image.width, image.height)
+    stripped = image._replace(data=strip_metadata(data, image.content_type).data)
+    with open_image(stripped) as opened:
         opened.verify()  # checks the checksums of a PNG; the file must be opened again after it
-    with open_image(image) as opened:
+    with open_image(stripped) as opened:
         opened.draft(
             None, (1, 1)
         )  # reads all data of a JPEG, but decodes it at an eighth of its size
         opened.load()
     return image
+
+
+def _check_sides(width: int, height: int) -> None:
+    if min(width, height) >= MIN_SIDE and max(width, height) <= MAX_SIDE:
+        return
+    scale = "down" if max(width, height) > MAX_SIDE else "up"
+    raise InvalidImageError(
+        f"the image has {width} x {height} pixels, and should have {MIN_SIDE} to {MAX_SIDE} pixels"
+        f" a side: scale it {scale}"
+    )
 
 
 @contextmanager
@@ -175,6 +199,8 @@ def open_image(image: Image) -> Iterator["ImageFile"]:
             with PillowImage.open(BytesIO(image.data), formats=(kind,)) as opened:
                 if opened.size != (image.width, image.height) or max(opened.size) > MAX_SIDE:
                     raise ValueError  # Pillow read another header than the one that was checked
+                if opened.mode == "P" and opened.palette is None:
+                    raise ValueError  # Pillow opens such a PNG, and fails later
                 yield opened
         except (*_DAMAGED, PillowImage.DecompressionBombError) as error:
             raise InvalidImageError("the image is damaged") from error
@@ -183,7 +209,8 @@ def open_image(image: Image) -> Iterator["ImageFile"]:
 def decode_init_image(value: object) -> Image:
     """Check the wire field init_image: base64 of an image, plain or as a data: URI.
 
-    The format is read from the image, not from the URI. Raises PydanticCustomError.
+    The format is read from the image. The URI may name any type or none. Raises
+    PydanticCustomError.
     """
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "Input should be a string of base64")
@@ -195,15 +222,22 @@ def decode_init_image(value: object) -> Image:
 
 def _base64_of(text: str) -> str:
     """Remove the head of a data: URI, and reject base64 that is too long before it is decoded."""
+    text = text.strip(_WHITE_SPACE.decode())
     if text[:5].lower() == "data:":
-        comma = text.find(",", 0, _MAX_DATA_URI_HEAD)
-        head = text[: max(comma, 0)].lower()
-        if not (head.startswith("data:image/") and head.endswith(";base64")):
+        head, comma, _ = text[:_MAX_DATA_URI_HEAD].partition(",")
+        if not (comma and head.lower().replace(" ", "").endswith(";base64")):
             raise InvalidImageError("a data: URI should begin with data:image/...;base64,")
-        text = text[comma + 1 :]
-    if len(text) > MAX_INIT_BYTES // 3 * 4:
+        text = text[len(head) + 1 :]
+    elif reason := next((reason for form, reason in _NO_BASE64 if form.match(text)), None):
+        raise InvalidImageError(f"this is {reason}")
+    if _is_longer(text, MAX_INIT_BYTES // 3 * 4):
         raise InvalidImageError(_too_large(MAX_INIT_BYTES))
     return text
+
+
+def _is_longer(text: str, most: int) -> bool:
+    """Return whether `text` has more than `most` characters besides its white space."""
+    return len(text) > most and len(text) - sum(map(text.count, _WHITE_SPACE.decode())) > most
 
 
 def _too_large(max_bytes: int) -> str:

@@ -85,11 +85,13 @@ class Job(Record):
     current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
     `redriven_at` is when the job was last put back by `redrive`, and `redriven_attempt` the last
     attempt before that. After `expires_at` the job and its images are removed. `version` counts
-    the writes. `recorded` is what the ledger has for this version.
+    the writes. `recorded` is what the ledger has for this version, and `recorded_for` the group of
+    clients that it is recorded for as well.
     """
 
     id: str
     client_id: str
+    client_name: str | None = None
     status: JobStatus
     created_at: datetime
     expires_at: datetime
@@ -111,6 +113,7 @@ class Job(Record):
     error: JobError | None = None
     version: int = 0
     recorded: UsageEntry = NO_USAGE
+    recorded_for: str | None = None
 
     def start(self, *, now: datetime, seconds: float, quote: Quote) -> Self:
         """Begin an attempt by a caller that lives for `seconds` and may spend `quote`."""
@@ -210,6 +213,11 @@ class Job(Record):
         """Who generated its images: one upstream, or several with commas between them."""
         names = dict.fromkeys(record.upstream for record in self.images if record.upstream)
         return ",".join(names) or None
+
+    @property
+    def was_called_for(self) -> bool:
+        """Whether an upstream was called for it since it was created or last redriven."""
+        return any(charge.attempt > self.redriven_attempt for charge in self.charges)
 
     @property
     def folder(self) -> str:

@@ -1,6 +1,7 @@
 """What clients send: OctoAI's SD3 request and the request of an upload, checked."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from secrets import randbelow
 from typing import Annotated, Any, Final, Literal, Self
@@ -47,7 +48,26 @@ OCTOAI_OPTIONAL: Final = frozenset(
 )  # fmt: skip
 """Null means the default here: OctoAI's documentation says so, and its SDK sends it."""
 
-Seed = Annotated[int, Field(ge=1, le=MAX_SEED)]
+VISIBLE: Final = (
+    "[^\\s\0-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffd"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""A pattern of a character that shows something: no white space, no control character, none of
+those that Unicode calls ignorable by default, and no blank letter. A schema can hold it."""
+
+LOST: Final = "\ufffd"
+"""What decoders write in place of bytes that are not UTF-8."""
+
+
+def _whole(value: object) -> object:
+    """Return 30 for 30.0, which is an integer in JSON Schema, and in the JSON of many languages."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+# Bounds come before it, next to the type: pydantic writes them into the schema only there.
+Whole: Final = BeforeValidator(_whole)
+Seed = Annotated[int, Field(ge=1, le=MAX_SEED), Whole]
 SeedList = Annotated[list[Seed | None], Field(max_length=MAX_IMAGES)]
 Seeds = Annotated[
     Annotated[Seed, Tag("one")] | Annotated[SeedList, Tag("list")],
@@ -81,7 +101,10 @@ class GenerateRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     prompt: str = Field(
-        min_length=1, max_length=10_000, repr=False, description="What to generate."
+        min_length=1,
+        max_length=10_000,
+        repr=False,
+        description="What to generate; at least one visible character.",
     )
     negative_prompt: str | None = Field(
         default=None,
@@ -96,17 +119,23 @@ class GenerateRequest(BaseModel):
         allow_inf_nan=False,
         description="How closely the image follows the prompt.",
     )
-    steps: int = Field(
-        default=30, ge=1, le=200, description="Diffusion steps; price and time grow with them."
+    steps: Annotated[int, Field(ge=1, le=200), Whole] = Field(
+        default=30, description="Diffusion steps; price and time grow with them."
     )
-    num_images: int = Field(default=1, ge=1, le=MAX_IMAGES, description="Images to generate.")
+    num_images: Annotated[int, Field(ge=1, le=MAX_IMAGES), Whole] = Field(
+        default=1, description="Images to generate."
+    )
     seed: Seeds | None = Field(
         default=None,
         description="One seed (the images take seed, seed+1, ...), or one for each image. "
         "The service chooses what is null at random; the response names every seed.",
     )
-    width: int = Field(default=1024, description="Pixels; one of the nine sizes with height.")
-    height: int = Field(default=1024, description="Pixels; one of the nine sizes with width.")
+    width: Annotated[int, Whole] = Field(
+        default=1024, description="Pixels; one of the nine sizes with height."
+    )
+    height: Annotated[int, Whole] = Field(
+        default=1024, description="Pixels; one of the nine sizes with width."
+    )
     image_encoding: Literal["jpeg", "png"] = Field(default="jpeg", description="File format.")
     init_image: InitImage | None = Field(
         default=None,
@@ -177,6 +206,7 @@ class GenerateRequest(BaseModel):
                 for e in error.errors(include_url=False, include_context=False, include_input=False)
             ]
         wrong = {part for field_error in field_errors for part in field_error.loc[1:2]}
+        field_errors += _errors_of_texts(own, wrong)
         field_errors += _errors_between_fields(own, wrong, max_images or MAX_IMAGES)
         if request is None or field_errors:
             raise InvalidRequestError(field_errors)
@@ -185,6 +215,20 @@ class GenerateRequest(BaseModel):
 
 def _of_other_models(name: str) -> bool:
     return name in OTHER_MODELS_FIELDS or name.startswith(OTHER_MODELS_PREFIXES)
+
+
+def _errors_of_texts(values: Mapping[str, Any], wrong: set[str | int]) -> Iterator[FieldError]:
+    """Refuse texts with which an upstream would generate, for money, what nobody asked for.
+
+    The model itself accepts them: jobs that were stored before this check have to be read.
+    """
+    for name in ("prompt", "negative_prompt"):
+        text = values.get(name) if name not in wrong else None
+        if text and LOST in text:
+            msg = "has U+FFFD in place of characters that were lost: the body was not UTF-8"
+            yield _field_error((name,), msg, "not_utf8")
+        elif text and name == "prompt" and not re.search(VISIBLE, text):
+            yield _field_error((name,), "should have a visible character", "blank")
 
 
 def _errors_between_fields(
@@ -201,7 +245,7 @@ def _errors_between_fields(
         yield _field_error(("num_images",), msg, "less_than_equal")
     if not wrong & {"seed", "num_images"} and isinstance(seed, list) and len(seed) != count:
         yield _field_error(
-            ("seed",), f"a list should have num_images ({count}) entries", "seed_count"
+            ("seed",), f"a list should have num_images ({int(count)}) entries", "seed_count"
         )
     images = {name for name in ("init_image", "init_image_id") if values.get(name) is not None}
     if len(images - wrong) == 2:

@@ -1,11 +1,29 @@
 """What clients read: the JSON of every response, of events and of inbox results."""
 
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from sd3.domain.job import JobError, JobStatus
+
+TIME_PATTERN: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
+
+
+def _written(time: datetime) -> str:
+    """Write a time in UTC with six digits of its second, those of a whole second too.
+
+    pydantic leaves a fraction of zero out. Parsers that are strict, such as Swift's, take times
+    with a fraction or without one, not both.
+    """
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[
+    datetime,
+    PlainSerializer(_written, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": TIME_PATTERN}),
+]
 
 
 class UploadResponse(BaseModel):
@@ -14,7 +32,7 @@ class UploadResponse(BaseModel):
     id: str = Field(description="What init_image_id takes once the image is sent.")
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
-    expires_at: datetime = Field(description="When the form expires.")
+    expires_at: Time = Field(description="When the form expires.")
     max_bytes: int = Field(description="The most bytes that the image may have.")
 
 
@@ -24,7 +42,7 @@ class ImageResponse(BaseModel):
     index: int
     image_b64: str | None = None
     url: str | None = None
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     seed: int
     removed_for_safety: bool
     safety_score: float | None
@@ -37,13 +55,20 @@ class ImageResponse(BaseModel):
     error: JobError | None
 
 
+class ImageLinkResponse(BaseModel):
+    """GET /jobs/{id}/images/{index} for clients that prefer JSON to a redirect."""
+
+    url: str = Field(description="Where the image is; fetch it without the token.")
+    expires_at: Time = Field(description="When the link expires.")
+
+
 class JobResponse(BaseModel):
     """A job as the client sees it: OctoAI's `images` and `prediction_time_ms`, and the rest."""
 
     id: str
     status: JobStatus
-    created_at: datetime
-    completed_at: datetime | None
+    created_at: Time
+    completed_at: Time | None
     images: list[ImageResponse]
     prediction_time_ms: float
     cost_usd: float
@@ -98,7 +123,7 @@ class TodayUsage(DayUsage):
 
     budget_usd: float | None
     left_usd: float | None
-    resets_at: datetime
+    resets_at: Time
 
 
 class PastUsage(BaseModel):
@@ -154,8 +179,8 @@ class JobEvent(BaseModel):
     id: str
     client_id: str
     status: JobStatus
-    created_at: datetime
-    completed_at: datetime | None = None
+    created_at: Time
+    completed_at: Time | None = None
     images: list[JobEventImage] = []
     prediction_time_ms: float = 0
     cost_usd: float = 0

@@ -150,7 +150,11 @@ def entity_tag(job: Job, *, now: datetime, url_ttl_seconds: int) -> str:
 
 
 def job_event(job: Job, *, bucket: str) -> JobEvent:
-    """Render a job whose images are in `bucket`, for EventBridge and inbox results."""
+    """Render a job whose images are in `bucket`, for EventBridge and inbox results.
+
+    Metadata of a file that are no part of its request are ignored, as fields can be.
+    """
+    ignored_metadata = job.inbox.ignored_metadata if job.inbox else ()
     return JobEvent(
         id=job.id,
         client_id=job.client_id,
@@ -161,7 +165,7 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
-        ignored=list(job.ignored),
+        ignored=[*job.ignored, *ignored_metadata],
         metadata=job.request.metadata,
         error=job.error,
     )

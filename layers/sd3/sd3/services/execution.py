@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import Charge, ChargeOutcome
-from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
+from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask, TaskOrigin
 from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import (
@@ -26,6 +26,9 @@ _logger = logging.getLogger(__name__)
 
 STORE_SECONDS: Final = 15
 """The time reserved for storing the images and saving the job after the last call."""
+
+LONGEST_SECONDS: Final = 300 - STORE_SECONDS
+"""The time for the calls of one attempt: the worker's Timeout, without what is reserved."""
 
 
 class Execution(NamedTuple):
@@ -55,7 +58,11 @@ class JobExecutor:
         upstream.
         """
         task = GenerationTask(
-            job.request, dict(enumerate(job.seeds)), init_image, until - STORE_SECONDS
+            job.request,
+            dict(enumerate(job.seeds)),
+            init_image,
+            until - STORE_SECONDS,
+            TaskOrigin(job.client_id, job.id, is_retry=job.was_called_for),
         )
         began = self.clock.monotonic()
         try:

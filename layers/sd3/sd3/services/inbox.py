@@ -10,6 +10,7 @@ from sd3.domain.inbox import (
     MAX_JSON_BYTES,
     InboxObject,
     InboxOrigin,
+    InboxRequest,
     field_error,
     request_from,
     result_key,
@@ -37,28 +38,33 @@ class Inbox:
     clients: ClientRepository
     files: InboxFiles
     results: InboxResults
+    images_bucket: str
 
     def receive(self, upload: InboxObject, *, seconds: float) -> RequestError | None:
         """Queue the job of a file. For a bad file, write the error as its result and return it.
 
         The first result is written before the job, so that it never replaces the result of the
-        job's end. Raises StorageError. A repeated event of the same upload is the same job, even if
-        the first event was handled only in part.
+        job's end. A repeated event of the same upload is the same job, even if the first event was
+        handled only in part. Raises StorageError, and ValueError for a file of the images bucket:
+        if results were read as requests, each would lead to the next one.
         """
+        if upload.bucket == self.images_bucket:
+            raise ValueError("The event is of the images bucket, which is no inbox.")
         if upload.key.endswith("/"):
             return None  # consoles create such a key for an empty folder
-        client_id = upload.key.partition("/")[0]
         origin = InboxOrigin(result_key=result_key(upload), sequencer=upload.sequencer)
         try:
-            client = self._client(client_id)
-            request = self._request(upload, client.limits)
+            client = self._client(upload.client_id)
+            read = self._request(upload, client.limits)
         except RequestError as error:
             return self._reject(upload, origin, error, first=True)
-        if request is None:
+        if read is None:
             return None
-        self._write_queued(upload, origin, client_id, request)
+        request, ignored = read
+        origin = origin.model_copy(update={"ignored_metadata": ignored})
+        self._write_queued(upload, origin, client.client_id, request)
         context = RequestContext(
-            client_id,
+            client.client_id,
             upload.job_id,
             seconds,
             respond_async=True,
@@ -81,6 +87,7 @@ class Inbox:
             client_id=client_id,
             status=JobStatus.QUEUED,
             created_at=self.submission.clock.now(),
+            ignored=list(origin.ignored_metadata),
             metadata=request.metadata,
         )
         self.results.write(origin, queued.model_dump_json(), first=True)
@@ -92,25 +99,27 @@ class Inbox:
         self.results.write(origin, response.model_dump_json(exclude_none=True), first=first)
         return error
 
-    def _client(self, client_id: str) -> Client:
-        client = self.clients.get(client_id)
+    def _client(self, client_id: str | None) -> Client:
+        client = self.clients.get(client_id) if client_id else None
         if client is None:
             raise NotFoundError("The file's folder has no client's name.")
         require(GENERATE, client.scopes)
         return client
 
-    def _request(self, upload: InboxObject, limits: ClientLimits) -> GenerateRequest | None:
-        request = self._read(upload, limits.max_images)
-        if request and request.dry_run:
+    def _request(self, upload: InboxObject, limits: ClientLimits) -> InboxRequest | None:
+        read = self._read(upload, limits.max_images)
+        if read and read.request.dry_run:
             raise InvalidRequestError([field_error("dry_run", "is for HTTP only", "dry_run")])
-        return request
+        return read
 
-    def _read(self, upload: InboxObject, max_images: int | None) -> GenerateRequest | None:
+    def _read(self, upload: InboxObject, max_images: int | None) -> InboxRequest | None:
         extension = upload.key.rpartition(".")[2].lower()
         if extension == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
-            return file and GenerateRequest.parse(
-                file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
+            return file and InboxRequest(
+                GenerateRequest.parse(
+                    file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
+                )
             )
         if extension in IMAGE_EXTENSIONS:
             file = self.files.read(upload, max_bytes=MAX_IMAGE_BYTES)

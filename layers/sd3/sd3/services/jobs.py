@@ -9,13 +9,12 @@ from typing import Final, NamedTuple
 
 from sd3.domain.billing import (
     MICROS_PER_DOLLAR,
-    NO_USAGE,
     budget_exceeded,
     day_of,
     first_day,
-    left_of,
+    total_budget_exceeded,
 )
-from sd3.domain.client import ClientLimits, RequestContext
+from sd3.domain.client import JWT_CLIENTS, ClientLimits, RequestContext
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import MAX_UPLOAD_BYTES, Link
 from sd3.domain.job import Job, JobStatus
@@ -120,14 +119,13 @@ class JobService:
         Raises InvalidRequestError, BudgetExceededError and StorageError.
         """
         request, quote = self.submission.prepare(request, client_id=client_id)
-        left = None
-        if limits.daily_budget_micros is not None:
-            now = self.clock.now()
-            today = day_of(now)
-            days = self.usage.days(client_id, since=today, until=today)
-            left = left_of(limits, days[0].usage if days else NO_USAGE) or 0
-            if quote.micros > left:
-                raise budget_exceeded(quote.micros, limits, left=left, now=now)
+        now = self.clock.now()
+        left = self._left_today(client_id, limits.daily_budget_micros, now=now)
+        if left is not None and quote.micros > left:
+            raise budget_exceeded(quote.micros, limits, left=left, now=now)
+        total_left = self._left_today(JWT_CLIENTS, limits.total_daily_budget_micros, now=now)
+        if total_left is not None and quote.micros > total_left:
+            raise total_budget_exceeded(now=now)
         has_image = request.init_image is not None
         return QuoteResponse(
             cost_usd=quote.micros / MICROS_PER_DOLLAR,
@@ -135,6 +133,13 @@ class JobService:
             ignored=list(self.generator.ignored(request, has_image=has_image)),
             budget_left_usd=in_dollars(left),
         )
+
+    def _left_today(self, client_id: str, budget: int | None, *, now: datetime) -> int | None:
+        """Read the micro-dollars that are left of a budget; None without one."""
+        if budget is None:
+            return None
+        days = self.usage.days(client_id, since=day_of(now), until=day_of(now))
+        return max(budget - (days[0].usage.committed if days else 0), 0)
 
     def get_usage(self, client_id: str, limits: ClientLimits) -> UsageResponse:
         """Read what a client has used and what is left for today. Raises StorageError."""
@@ -198,7 +203,7 @@ class JobService:
         )
 
     def cancel(self, job_id: str, *, client_id: str) -> JobResponse:
-        """Cancel a job.
+        """Cancel a job. The init image of a queued one is removed.
 
         A running job's call to the upstream goes on and is paid, and its images are removed. Raises
         NotFoundError, GoneError, NotCancelableError and StorageError.
@@ -209,7 +214,10 @@ class JobService:
             if job.status.is_terminal:
                 raise NotCancelableError(f"The job has ended: it is {job.status}.")
             with suppress(LeaseLostError):  # it changed after it was read: read it again
-                return self.to_response(self.jobs.save(job.cancel(now=now)))
+                canceled = self.jobs.save(job.cancel(now=now))
+                if job.status is JobStatus.QUEUED:  # else its attempt removes all images
+                    self._remove_init_image(job)
+                return self.to_response(canceled)
         raise StorageError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
@@ -243,6 +251,11 @@ class JobService:
             client_id, upload_id, content_type=request.content_type, now=self.clock.now()
         )
         return UploadResponse(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
+
+    def _remove_init_image(self, job: Job) -> None:
+        if job.init_image_key:
+            with suppress(StorageError):  # then S3 removes it after the retention
+                self.images.delete_all(job.folder, count=0)
 
     def _execute(self, job: Job, *, since: float, until: float) -> JobResponse:
         execution = self.executor.execute(job, job.request.init_image, until=until)

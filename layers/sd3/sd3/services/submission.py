@@ -29,6 +29,7 @@ from sd3.errors import (
     UnexpectedError,
 )
 from sd3.services.adoption import JobAdoption, Place
+from sd3.services.execution import LONGEST_SECONDS
 from sd3.services.ports import (
     Clock,
     ImageGenerator,
@@ -124,7 +125,7 @@ class JobSubmission:
         generate, and StorageError.
         """
         request = self._with_upload(request, client_id)
-        self.generator.check(request)
+        self.generator.check(request, seconds=LONGEST_SECONDS)
         return request, self.generator.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
@@ -168,6 +169,7 @@ class JobSubmission:
         job = Job(
             id=context.job_id,
             client_id=context.client_id,
+            client_name=context.client_name,
             status=JobStatus.QUEUED,
             created_at=now,
             expires_at=now + self.retention,

@@ -17,7 +17,7 @@ from sd3.errors import (
     UpstreamRateLimitedError,
     UpstreamUnavailableError,
 )
-from sd3.services.execution import Execution, JobExecutor
+from sd3.services.execution import LONGEST_SECONDS, Execution, JobExecutor
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
 
 MAX_FAILURES: Final = 5
@@ -118,6 +118,8 @@ class Worker:
             return None
         # Read before the job starts, so that no read can fail between the lease and the paid call.
         try:
+            if job.failures:  # perhaps it has just been measured that it takes too long
+                self.generator.check(job.request, seconds=LONGEST_SECONDS)
             init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
         except RequestError as error:
             self._save(job.fail(error, now=now), read)

@@ -31,7 +31,7 @@ from sd3.http.base64_json import NoneIfInvalid, parse_response, read_image_at, w
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
-from sd3.upstreams.resize import Resizer
+from sd3.upstreams.init_image import InitImagePreparer
 from sd3.upstreams.stability_common import reproducible, request_fields, returned_seed
 
 PRICE_MICROS: Final = 80_000
@@ -90,7 +90,7 @@ class BedrockUpstream:
         )
         self._path = f"/model/{quote(model_id, safe='')}/invoke"
         self._key, self._signature = key, _SignatureAuth(sign)
-        self._resizer = Resizer()
+        self._init_images = InitImagePreparer()
 
     def price(self, _request: GenerateRequest) -> int:
         """Return the price of an image in micro-dollars; it is the same for every size."""
@@ -122,7 +122,7 @@ class BedrockUpstream:
         body = pydantic_core.to_json(fields)
         if init_image is None:
             return body
-        image = self._resizer.resized(init_image, request.width, request.height)
+        image = self._init_images.prepare(init_image, request.width, request.height)
         return with_image(body, "image", image)
 
 

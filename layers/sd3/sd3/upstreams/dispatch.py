@@ -10,13 +10,20 @@ from itertools import islice
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sd3.domain.billing import Charge, ChargeOutcome
-from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
+from sd3.domain.generation import (
+    NO_ORIGIN,
+    GeneratedImage,
+    GenerationTask,
+    TaskOrigin,
+    UpstreamResult,
+)
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     Sd3Error,
     UnexpectedError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
 from sd3.settings import UpstreamSettings
@@ -30,6 +37,12 @@ BACKOFF_SECONDS: Final = 1.0
 
 MIN_CALL_SECONDS: Final = 10.0
 """The time reserved for the call while a caller that already has some images waits for a slot."""
+
+LONG_STEPS: Final = 480
+"""16 images of 30 steps. A call of more steps can take longer than a worker lives."""
+
+TIMEOUT_FACTOR: Final = 1.1
+"""How much longer a long call is taken to last than the time after which it was given up."""
 
 PATIENCE_SECONDS: Final = 20.0
 """How long a caller waits for a slot. The wait and the call should end before the gateway's 29 s
@@ -48,23 +61,34 @@ class Permit(NamedTuple):
     waits: tuple[float, ...]
     lease_holder: str = ""
     """Prefix of the names of its leases, where concurrency is bounded."""
-    is_troubled: bool = False
-    """Whether calls failed before, so that a success must be recorded."""
-    is_probe: bool = False
-    """Whether the circuit breaker is open, and this caller is the probe."""
+    origin: TaskOrigin = NO_ORIGIN
+    troubles: tuple[str, ...] = ()
+    """What is recorded of calls that failed before, and is removed after a success."""
+    probed: tuple[str, ...] = ()
+    """The circuit breakers that are open, and that this caller probes."""
 
 
 class RateLimiter(Protocol):
     """A limit on the rate at which all functions together call one upstream."""
 
-    def acquire(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         """Reserve slots for up to `calls` calls, at least one, the first within `patience` seconds.
 
-        Raises UpstreamRateLimitedError when no slot begins in time, and StorageError.
+        `origin` is the job that is called for. Raises UpstreamRateLimitedError when no slot begins
+        in time, and StorageError.
         """
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         """Record how the calls ended; raises nothing."""
+
+    def seconds_per_step(self) -> float | None:
+        """Return the time of one step of one image, if it was measured of late.
+
+        Raises StorageError.
+        """
+
+    def note_step(self, seconds: float, *, is_least: bool) -> None:
+        """Record the measured time of one step, or the least that it takes; raises nothing."""
 
 
 @dataclass
@@ -122,6 +146,21 @@ class RateLimitedUpstream:
             return self.settings.price_micros
         return self.upstream.price(request)
 
+    def is_too_long(self, request: GenerateRequest, *, seconds: float) -> bool:
+        """Whether one call for a request takes longer than `seconds`, as long calls of late show.
+
+        Raises StorageError.
+        """
+        steps = self._long_steps(request, min(request.num_images, self.upstream.images_per_call))
+        per_step = self.limiter.seconds_per_step() if steps else None
+        return per_step is not None and per_step * steps > seconds
+
+    def _long_steps(self, request: GenerateRequest, images: int) -> int:
+        """Return the steps of a long call: 0 for a short one, and where steps are ignored."""
+        steps = request.steps * images
+        is_long = steps > LONG_STEPS and "steps" not in self.upstream.ignored(request)
+        return steps if is_long else 0
+
     def generate(self, task: GenerationTask, *, tries: int) -> Calls:
         """Generate the images of a task; each call to a busy upstream is tried `tries` times."""
         calls, failed = Calls(), 0
@@ -167,7 +206,8 @@ class RateLimitedUpstream:
         while True:
             patience = self._patience(task, is_patient=is_patient)
             permit = _result_of(
-                partial(self.limiter.acquire, calls, patience=patience), was_sent=False
+                partial(self.limiter.acquire, calls, patience=patience, origin=task.origin),
+                was_sent=False,
             )
             if not isinstance(permit, UpstreamRateLimitedError):
                 return permit
@@ -191,7 +231,10 @@ class RateLimitedUpstream:
         def call(batch: Batch, wait: float) -> UpstreamResult | Sd3Error:
             if wait:
                 self.sleep(wait)
-            return _result_of(partial(self._call, task, batch), was_sent=True)
+            began = self.clock()
+            result = _result_of(partial(self._call, task, batch), was_sent=True)
+            self._note_time(task.request, len(batch), result, self.clock() - began)
+            return result
 
         calls.were_made = True
         if len(batches) == 1:
@@ -205,6 +248,16 @@ class RateLimitedUpstream:
             calls.add(batch, result)
         busy = zip(batches, errors, strict=True)
         return [batch for batch, error in busy if isinstance(error, UpstreamUnavailableError)]
+
+    def _note_time(
+        self, request: GenerateRequest, images: int, result: UpstreamResult | Sd3Error, took: float
+    ) -> None:
+        """Record how long a long call took, or that it takes longer than it was given."""
+        steps = self._long_steps(request, images)
+        is_least = isinstance(result, UpstreamTimeoutError)
+        if steps and (is_least or isinstance(result, UpstreamResult)):
+            seconds = took * TIMEOUT_FACTOR if is_least else took
+            self.limiter.note_step(seconds / steps, is_least=is_least)
 
     def _call(self, task: GenerationTask, batch: Batch) -> UpstreamResult:
         started = self.clock()

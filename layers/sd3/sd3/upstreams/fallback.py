@@ -11,6 +11,7 @@ from sd3.domain.job import JobError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
+    FieldError,
     InvalidRequestError,
     Sd3Error,
     UpstreamRefusedError,
@@ -40,11 +41,16 @@ class Fallback:
         """Build the upstreams. Raises ValueError for settings that they cannot be built from."""
         return self.make_members()
 
-    def check(self, request: GenerateRequest) -> None:
-        """Raise InvalidRequestError for a request that no upstream could ever generate."""
+    def check(self, request: GenerateRequest, *, seconds: float) -> None:
+        """Raise InvalidRequestError for a request that no upstream can generate in `seconds`.
+
+        How long a long request takes is known after the first one. Raises StorageError.
+        """
         has_image = request.init_image is not None
         field_errors = [
-            one.upstream.unsupported(request, has_image=has_image) for one in self.members
+            one.upstream.unsupported(request, has_image=has_image)
+            or (_too_long(seconds) if one.is_too_long(request, seconds=seconds) else ())
+            for one in self.members
         ]
         if all(field_errors):
             raise InvalidRequestError(field_errors[0])
@@ -100,6 +106,11 @@ class Fallback:
             for one in self.members
             if not one.upstream.unsupported(request, has_image=has_image)
         ]
+
+
+def _too_long(seconds: float) -> Sequence[FieldError]:
+    msg = f"num_images x steps takes longer than the {seconds:.0f} s that a job may take"
+    return (FieldError(("body", "num_images"), msg, "too_long"),)
 
 
 def _can_be_handed_over(result: Result) -> bool:

@@ -23,6 +23,7 @@ from sd3.http.base64_json import (
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpSession
 from sd3.settings import Rate
+from sd3.upstreams.init_image import InitImagePreparer
 
 PATH: Final = "/generate/sd3"
 
@@ -69,6 +70,7 @@ class OctoaiUpstream:
             raise ValueError("octoai's own host is closed: UPSTREAM_URL must say where another is")
         self._http = http or HttpSession(base_url)
         self._key = key
+        self._init_images = InitImagePreparer(any_size=True)
 
     def price(self, request: GenerateRequest) -> int:
         """Return the price of an image in micro-dollars, of any size, also if it is removed."""
@@ -85,11 +87,14 @@ class OctoaiUpstream:
     def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate all images in one call; see Upstream.generate."""
         seeds = tuple(task.seeds.values())
+        request, init_image = task.request, task.init_image
+        if init_image:
+            init_image = self._init_images.prepare(init_image, request.width, request.height)
         response = self._http.post(
             PATH,
             auth=BearerAuth(self._key),
             headers={"Content-Type": "application/json"},
-            body=request_body(task.request, seeds, task.init_image),
+            body=request_body(request, seeds, init_image),
             deadline=task.deadline,
             explain=_explain,
         )

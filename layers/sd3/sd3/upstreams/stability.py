@@ -22,7 +22,7 @@ from sd3.http.auth import ApiKey, BearerAuth
 from sd3.http.error_response import ErrorResponse
 from sd3.http.session import HttpResponse, HttpSession
 from sd3.settings import Rate
-from sd3.upstreams.resize import Resizer
+from sd3.upstreams.init_image import InitImagePreparer
 from sd3.upstreams.stability_common import reproducible, request_fields, returned_seed
 
 BASE_URL: Final = "https://api.stability.ai"
@@ -67,7 +67,7 @@ class StabilityUpstream:
             raise ValueError(msg)
         self._http = http or HttpSession(base_url or BASE_URL)
         self._key, self._model = key, model
-        self._resizer = Resizer()
+        self._init_images = InitImagePreparer()
 
     def price(self, _request: GenerateRequest) -> int:
         """Return the price of an image in micro-dollars, also if filtered; failures are free."""
@@ -105,7 +105,7 @@ class StabilityUpstream:
             name: str(value) for name, value in fields.items()
         }
         if init_image:
-            init_image = self._resizer.resized(init_image, request.width, request.height)
+            init_image = self._init_images.prepare(init_image, request.width, request.height)
             file = f"image.{extension(init_image.content_type)}"
             form["image"] = (file, init_image.data, init_image.content_type)
         return encode_multipart_formdata(form)

@@ -11,6 +11,7 @@ from sd3.errors import BudgetExceededError, RateLimitedError
 from tests.support.fakes.ports import NOON
 
 LIMITS = ClientLimits(daily_budget_micros=50_000, requests_per_minute=2)
+SHARED = ClientLimits(total_daily_budget_micros=50_000)
 
 
 def test_a_budget_error_has_what_is_left_and_when_it_resets() -> None:
@@ -73,6 +74,26 @@ def test_a_full_minute_is_remembered_until_it_is_over() -> None:
     assert found.retry_after == 12
     assert rejections.find("ann", 1, limits=NO_LIMITS, now=later) is None
     assert rejections.find("ann", 1, limits=LIMITS, now=NOON + timedelta(minutes=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("client_id", "micros", "seconds", "limits", "is_refused"),
+    [
+        ("ann", 30_000, 0, SHARED, True),
+        ("bob", 30_000, 4.9, SHARED, True),
+        ("bob", 29_999, 0, SHARED, False),
+        ("bob", 30_000, 5, SHARED, False),
+        ("acme", 30_000, 0, LIMITS, False),
+    ],
+)
+def test_what_did_not_fit_the_shared_budget_is_remembered_for_all_who_share_it(
+    client_id: str, micros: int, seconds: float, limits: ClientLimits, is_refused: bool
+) -> None:
+    rejections = RejectionCache()
+    rejections.note_total(30_000, now=NOON)
+    now = NOON + timedelta(seconds=seconds)
+    found = rejections.find(client_id, micros, limits=limits, now=now)
+    assert isinstance(found, BudgetExceededError) == is_refused
 
 
 def test_what_is_over_takes_no_memory() -> None:

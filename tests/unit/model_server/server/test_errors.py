@@ -46,7 +46,7 @@ def test_an_unexpected_error_of_the_engine_is_a_500_and_the_prompt_is_not_logged
     assert "not-to-be-logged" not in response.text + capfd.readouterr().err
 
 
-def test_an_image_that_does_not_fit_in_memory_is_a_precise_500(
+def test_an_image_that_does_not_fit_in_memory_is_a_precise_413(
     engine: PausableEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     engine.resume()
@@ -54,7 +54,7 @@ def test_an_image_that_does_not_fit_in_memory_is_a_precise_500(
     with run_model_server(engine="pausable") as client:
         response = client.generate(prompt="a fox")
         metrics = client.metrics()
-    assert response.status_code == 500
+    assert response.status_code == 413
     assert response.json() == {"message": "An image of this size does not fit in memory."}
     assert "out of memory" in capfd.readouterr().err
     assert metrics["model_server_requests_running"] == 0

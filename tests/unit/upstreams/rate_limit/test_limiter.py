@@ -115,15 +115,13 @@ def test_a_state_that_others_change_at_every_write_is_waited_out(
     ("error", "seconds"),
     [
         (UpstreamThrottledError("429"), 7),
-        (UpstreamUnavailableError("503", retry_after=3), 3),
+        (UpstreamUnavailableError("503", retry_after=3), 0),
         (UpstreamUnavailableError("refused"), 0),
         (UpstreamRateLimitedError("ours", retry_after=9), 0),
         (BROKEN, 0),
     ],
 )
-def test_an_upstreams_retry_after_pauses_all_processes(
-    limiters: Limiters, error: Sd3Error, seconds: float
-) -> None:
+def test_a_429_pauses_all_processes(limiters: Limiters, error: Sd3Error, seconds: float) -> None:
     one, other = (limiters.make(None, pause_seconds=7) for _ in range(2))
     one.release(one.acquire(2, patience=20), [None, error])
     assert other.acquire(1, patience=20).waits == (seconds,)
@@ -171,3 +169,23 @@ def test_no_slot_is_taken_twice_however_calls_interleave(seed: int) -> None:
     assert len(taken) > 20 * 5
     gaps = [second - first for first, second in pairwise(taken)]
     assert gaps == pytest.approx([SLOT] * len(gaps), abs=1e-5)
+
+
+def test_the_time_of_a_step_is_shared_and_counts_for_an_hour(limiters: Limiters) -> None:
+    one, other = limiters.make(), limiters.make()
+    assert one.seconds_per_step() is None
+    one.note_step(0.25, is_least=False)
+    limiters.now += 3600
+    assert other.seconds_per_step() == 0.25
+    limiters.now += 1
+    assert other.seconds_per_step() is None
+
+
+def test_a_call_that_hangs_does_not_replace_a_time_that_was_measured(limiters: Limiters) -> None:
+    limiter = limiters.make()
+    limiter.note_step(0.25, is_least=False)
+    limiter.note_step(9, is_least=True)
+    assert limiter.seconds_per_step() == 0.25
+    limiters.now += 3601
+    limiter.note_step(9, is_least=True)
+    assert limiter.seconds_per_step() == 9

@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from benchmarks.rate_limit_item import RateLimitItem
+from sd3.domain.generation import TaskOrigin
 from sd3.errors import (
     ContentPolicyError,
     Sd3Error,
@@ -19,16 +20,11 @@ from sd3.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
-from sd3.upstreams.rate_limit.limiter import (
-    FAILURES,
-    FULL_SECONDS,
-    MAX_OPEN_SECONDS,
-    OPEN_SECONDS,
-    SharedRateLimiter,
-)
+from sd3.upstreams.rate_limit.breaker import FAILURES, MAX_OPEN_SECONDS, OPEN_SECONDS
+from sd3.upstreams.rate_limit.limiter import FULL_SECONDS
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS
-from tests.support.factories.limiters import Limiters, seconds_until_retry
+from tests.support.factories.limiters import Limiters, fail, seconds_until_retry
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,11 +40,6 @@ def item() -> RateLimitItem:
 @pytest.fixture
 def limiters(item: RateLimitItem) -> Limiters:
     return Limiters(cast("DynamoDBClient", item))
-
-
-def fail(limiter: SharedRateLimiter, times: int = 1) -> None:
-    for _ in range(times):
-        limiter.release(limiter.acquire(1, patience=20), [BROKEN])
 
 
 def test_a_pause_while_a_probe_enters_is_not_cut_short(
@@ -87,12 +78,13 @@ def test_only_a_broken_upstream_is_given_up(
     limiters: Limiters, error: Sd3Error | None, is_failure: bool
 ) -> None:
     limiter = limiters.make()
-    for _ in range(FAILURES):
-        limiter.release(limiter.acquire(2, patience=20), [error, error])
+    for number in range(FAILURES):
+        origin = TaskOrigin(f"client-{number}", f"job-{number}")
+        limiter.release(limiter.acquire(2, patience=20, origin=origin), [error, error])
     if is_failure:
         assert seconds_until_retry(limiter) == pytest.approx(OPEN_SECONDS)
     else:
-        assert not limiter.acquire(1, patience=20).is_troubled
+        assert not limiter.acquire(1, patience=20).troubles
 
 
 @pytest.mark.parametrize("error", [None, ContentPolicyError("no"), UpstreamKeyError("no")])
@@ -100,14 +92,14 @@ def test_any_response_resets_the_failure_count(limiters: Limiters, error: Sd3Err
     limiter = limiters.make()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(2, patience=20), [BROKEN, error])
-    assert not limiter.acquire(1, patience=20).is_troubled
+    assert not limiter.acquire(1, patience=20).troubles
 
 
 def test_a_429_does_not_change_the_failure_count(limiters: Limiters) -> None:
     limiter = limiters.make()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(1, patience=20), [UpstreamThrottledError("429", retry_after=0)])
-    assert limiter.acquire(1, patience=20).is_troubled
+    assert limiter.acquire(1, patience=20).troubles
 
 
 def test_a_rest_is_never_longer_than_its_most(limiters: Limiters) -> None:
@@ -137,7 +129,7 @@ def test_two_processes_that_count_the_same_failure_pause_once(
     item.update_item = write_after_the_other  # type: ignore[method-assign]
     one.release(last, [BROKEN])
     assert item.values["open_until"] <= (limiters.now + 2 * OPEN_SECONDS) * MICROSECONDS
-    assert item.values["failures"] == FAILURES + 1
+    assert item.values["open_times"] == 1
 
 
 def test_many_expired_leases_are_taken_over_a_few_at_a_time(

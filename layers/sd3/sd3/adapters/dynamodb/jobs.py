@@ -18,8 +18,13 @@ from sd3.adapters.dynamodb.job_items import (
 from sd3.adapters.dynamodb.job_queries import JobQueries
 from sd3.adapters.dynamodb.ledger import RejectionCache, record_usage, reserve, usage_from_item
 from sd3.adapters.dynamodb.table import ConditionFailedError, Item, JobTable, from_item, to_item
-from sd3.domain.billing import NO_USAGE, budget_exceeded, rate_limited
-from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.billing import (
+    NO_USAGE,
+    budget_exceeded,
+    rate_limited,
+    total_budget_exceeded,
+)
+from sd3.domain.client import JWT_CLIENTS, NO_LIMITS, ClientLimits
 from sd3.domain.job import JOB_ID, IdempotencyRecord, Job, JobStatus
 from sd3.errors import (
     GoneError,
@@ -151,7 +156,7 @@ class JobStore(JobQueries):
                 self._table.put(item_from(stored), **unchanged)
             else:
                 put = self._table.put_part(item_from(stored), **unchanged)
-                self._table.transact([put, record_usage(self._usage_table, stored, change)])
+                self._table.transact([put, *record_usage(self._usage_table, stored, change)])
         except ConditionFailedError as error:
             raise LeaseLostError("The job has changed meanwhile.") from error
         return stored
@@ -196,7 +201,8 @@ class JobStore(JobQueries):
         self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
     ) -> Job:
         """Write a new job together with `puts`. A taken id or key has precedence over a limit."""
-        stored = job.model_copy(update={"recorded": job.usage})
+        group = None if limits.total_daily_budget_micros is None else JWT_CLIENTS
+        stored = job.model_copy(update={"recorded": job.usage, "recorded_for": group})
         put = self._table.put_part(
             item_from(stored), ConditionExpression="attribute_not_exists(id)"
         )
@@ -206,16 +212,22 @@ class JobStore(JobQueries):
         except ConditionFailedError as error:
             if min(error.failed) < len(puts):
                 raise
-            raise self._rejection(job, limits, day=error.failed.get(len(puts))) from error
+            failed = {at - len(puts): item for at, item in error.failed.items()}
+            raise self._rejection(stored, limits, failed) from error
         return stored
 
-    def _rejection(self, job: Job, limits: ClientLimits, *, day: Item | None) -> RequestError:
-        """Build the error of the exceeded limit: the budget's if `day` is the day's ledger item."""
-        now = job.created_at
+    def _rejection(
+        self, job: Job, limits: ClientLimits, failed: Mapping[int, Item]
+    ) -> RequestError:
+        """Build the error of the exceeded limit, by the items of the parts of `reserve`."""
+        now, micros = job.created_at, job.usage.committed
+        day = failed.get(0)
+        if day is None and job.recorded_for and 1 in failed:
+            self._rejections.note_total(micros, now=now)
+            return total_budget_exceeded(now=now)
         if day is None:
             self._rejections.note_rate(job.client_id, now=now)
             return rate_limited(limits, now=now)
-        micros = job.usage.committed
         left = (limits.daily_budget_micros or 0) - usage_from_item(day).committed
         self._rejections.note_budget(job.client_id, micros, left=left, now=now)
         return budget_exceeded(micros, limits, left=left, now=now)

@@ -15,8 +15,9 @@ from sd3.domain.billing import (
     next_day,
     next_minute,
     rate_limited,
+    total_budget_exceeded,
 )
-from sd3.domain.client import ClientLimits
+from sd3.domain.client import JWT_CLIENTS, ClientLimits
 from sd3.domain.job import Job
 from sd3.errors import RequestError
 
@@ -39,17 +40,46 @@ def usage_from_item(item: Item) -> UsageEntry:
     return UsageEntry.model_validate(from_item(item))
 
 
-def record_usage(table: str, job: Job, change: UsageEntry) -> "TransactWriteItemTypeDef":
-    """Build the part of a transaction that adds a change of usage to the job's day."""
-    return {"Update": _recorded(table, job, change)}
+def record_usage(table: str, job: Job, change: UsageEntry) -> "list[TransactWriteItemTypeDef]":
+    """Build the parts of a transaction that add a change of usage to the job's day.
+
+    The day of the group that the job is recorded for has a part as well, if its budget changes. It
+    does not when a job costs what was reserved. So most jobs wait once for the item of their group.
+    """
+    parts: list[TransactWriteItemTypeDef] = [
+        {"Update": _recorded(table, job.client_id, job, change)}
+    ]
+    if job.recorded_for and change.committed:
+        parts.append({"Update": _recorded(table, job.recorded_for, job, _of_group(change))})
+    return parts
 
 
 def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteItemTypeDef]":
-    """Build the parts of a transaction that reserve a new job's cost within its client's limits."""
-    change = job.usage
-    day = _recorded(table, job, change)
-    if limits.daily_budget_micros is not None:
-        room = limits.daily_budget_micros - change.committed
+    """Build the parts of a transaction that reserve a new job's cost within its client's limits.
+
+    The first part is the client's day. The second is the group's, if the job is recorded for one.
+    """
+    day = _recorded(table, job.client_id, job, job.usage)
+    parts: list[TransactWriteItemTypeDef] = [
+        {"Update": _within(limits.daily_budget_micros, day, job.usage)}
+    ]
+    if job.recorded_for:
+        group_day = _recorded(table, job.recorded_for, job, _of_group(job.usage))
+        parts.append({"Update": _within(limits.total_daily_budget_micros, group_day, job.usage)})
+    if limits.requests_per_minute is not None:
+        parts.append({"Update": _counted(table, job, limits.requests_per_minute)})
+    return parts
+
+
+def _of_group(change: UsageEntry) -> UsageEntry:
+    """Return what a group's day has of a change: only what counts against its budget."""
+    return UsageEntry(reserved=change.committed)
+
+
+def _within(budget: int | None, day: "UpdateTypeDef", change: UsageEntry) -> "UpdateTypeDef":
+    """Add the condition that a day's budget, if there is one, has room for a change."""
+    if budget is not None:
+        room = budget - change.committed
         # A day without usage has room for a job that fits the whole budget.
         first = "attribute_not_exists(committed) OR " if room >= 0 else ""
         day["ConditionExpression"] = f"{first}committed <= :room"
@@ -58,30 +88,27 @@ def reserve(table: str, job: Job, limits: ClientLimits) -> "list[TransactWriteIt
             **to_item({":room": room}),
         }
         day["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-    parts: list[TransactWriteItemTypeDef] = [{"Update": day}]
-    if limits.requests_per_minute is not None:
-        parts.append({"Update": _counted(table, job, limits.requests_per_minute)})
-    return parts
+    return day
 
 
-def _recorded(table: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
+def _recorded(table: str, owner: str, job: Job, change: UsageEntry) -> "UpdateTypeDef":
     numbers = {
         "reserved": change.reserved,
         "spent": change.spent,
         "committed": change.committed,  # stored beside its parts, since conditions cannot add
         "images": change.images,
     }
+    values: dict[str, object] = {"ttl": epoch_seconds(midnight(job.created_at) + KEEP_DAY)}
+    if job.client_name and owner == job.client_id:
+        values["client_name"] = job.client_name  # for people who read the table
     added = ", ".join(f"{name} :{name}" for name in numbers)
     return {
         "TableName": table,
-        "Key": _key(job.client_id, day_of(job.created_at)),
-        "UpdateExpression": f"ADD {added} SET #ttl = :ttl",
-        "ExpressionAttributeNames": {"#ttl": "ttl"},
+        "Key": _key(owner, day_of(job.created_at)),
+        "UpdateExpression": f"ADD {added} SET {', '.join(f'#{name} = :{name}' for name in values)}",
+        "ExpressionAttributeNames": {f"#{name}": name for name in values},
         "ExpressionAttributeValues": to_item(
-            {
-                **{f":{name}": number for name, number in numbers.items()},
-                ":ttl": epoch_seconds(midnight(job.created_at) + KEEP_DAY),
-            }
+            {f":{name}": value for name, value in (numbers | values).items()}
         ),
     }
 
@@ -125,6 +152,11 @@ class RejectionCache:
         """Record that a budget had `left` micro-dollars left, too few for `micros`."""
         self._note(client_id, _Rejection(min(now + KEEP_BUDGET, next_day(now)), micros, left), now)
 
+    def note_total(self, micros: int, *, now: datetime) -> None:
+        """Record that the budget which clients share had no room for `micros`."""
+        until = min(now + KEEP_BUDGET, next_day(now))
+        self._note(JWT_CLIENTS, _Rejection(until, micros), now)
+
     def note_rate(self, client_id: str, *, now: datetime) -> None:
         """Record that the rate limit of the current minute was reached."""
         self._note(client_id, _Rejection(next_minute(now)), now)
@@ -133,6 +165,10 @@ class RejectionCache:
         self, client_id: str, micros: int, *, limits: ClientLimits, now: datetime
     ) -> RequestError | None:
         """Return the error for a request that costs `micros`, or None if none is cached."""
+        if limits.total_daily_budget_micros is not None:
+            total = self._last.get(JWT_CLIENTS)
+            if total and now < total.until and micros >= total.micros:
+                return total_budget_exceeded(now=now)
         last = self._last.get(client_id)
         if last is None or now >= last.until:
             return None

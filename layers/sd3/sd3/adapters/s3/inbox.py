@@ -1,19 +1,52 @@
 """The inbox in S3: the files that clients put there, and their results in the images bucket."""
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
 from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
-from sd3.errors import NotFoundError, StorageError, TooLargeError
+from sd3.errors import (
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    RequestError,
+    StorageError,
+    TooLargeError,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _TRIES: Final = 5
 
-_REMOVED: Final = {
+
+def _unreadable(why: str) -> Callable[[ClientError], RequestError]:
+    """Return what makes the error of a file that can never be read, and says why."""
+    field_error = FieldError(("body",), why, "unreadable")
+    message = f"The file cannot be read: {why}."
+    return lambda _: InvalidRequestError([field_error], message=message)
+
+
+_KEY: Final = _unreadable("the KMS key that it is encrypted with cannot be used")
+_NAME: Final = _unreadable("S3 takes no request for its name. A name has no parts . and ..")
+
+_FINAL: Final[Mapping[str, Callable[[ClientError], RequestError]]] = {
     "NoSuchKey": lambda _: NotFoundError("The file was removed before it was read."),
+    "InvalidObjectState": _unreadable("its storage class is an archive. Put it in another class"),
+    "AccessDenied": _unreadable("the service may not read it, or not use its KMS key"),
+    "InvalidRequest": _unreadable("it is encrypted with a key of its sender's own (SSE-C)"),
+    "KMS.AccessDeniedException": _KEY,
+    "KMS.DisabledException": _KEY,
+    "KMS.InvalidKeyUsageException": _KEY,
+    "KMS.KMSInvalidStateException": _KEY,
+    "KMS.NotFoundException": _KEY,
+    "InvalidURI": _NAME,
+    "400": _NAME,
 }
+"""What S3 says of a file that it will never give out, whatever the number of tries. A 400 without
+a code is S3's answer to a key with a part `..`; upload forms can make such a key."""
 
 _MISSING: Final = frozenset(("403", "404"))
 """The error codes of a HEAD request for a missing key. S3 responds 403 where ListBucket is denied.
@@ -31,11 +64,11 @@ class InboxFileStore:
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None:
         """Read a file. Return None if it was replaced, since the new file has its own event.
 
-        Raises TooLargeError before it reads the body, NotFoundError for a removed file, and
-        StorageError.
+        Raises TooLargeError before it reads the body, NotFoundError for a removed file,
+        InvalidRequestError for one that can never be read, and StorageError.
         """
         with storage_errors(
-            "The file could not be read.", ignored=("PreconditionFailed",), instead=_REMOVED
+            "The file could not be read.", ignored=("PreconditionFailed",), instead=_FINAL
         ):
             reply = self._client.get_object(
                 Bucket=upload.bucket, Key=upload.key, IfMatch=f'"{upload.etag}"'

@@ -3,10 +3,10 @@
 Slots: a caller moves `next_slot_at` on by one slot for each of its calls, in one conditional
 write. The first caller after idle time records that time in `idle_since` and `idle_until`.
 
-Circuit breaker: `failures` counts consecutive acquisitions whose calls failed. At FAILURES the
-breaker opens, and no caller may call until `open_until`. Then one caller becomes the probe: it
-moves `open_until` past its own call. Its success closes the breaker. Its failure doubles the time.
-A probe that dies blocks the others for PROBE_SECONDS.
+Circuit breakers: `failed` has the jobs whose calls failed since the last success. When they open a
+breaker (see breaker.py), no caller that it stops may call until its time. Then one caller becomes
+the probe: it moves that time past its own call. Its success closes all breakers. Its failure
+doubles the time. A probe that dies blocks the others for PROBE_SECONDS.
 
 Leases: where concurrency is bounded, each call has a lease in `leases`, with its expiry.
 """
@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sd3.domain.generation import NO_ORIGIN, TaskOrigin
 from sd3.errors import (
     RequestError,
     Sd3Error,
@@ -29,6 +30,14 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.upstreams.dispatch import Permit
+from sd3.upstreams.rate_limit.breaker import (
+    MAX_EVIDENCE,
+    Breaker,
+    breakers_of,
+    evidence_of,
+    open_seconds,
+    opened_by,
+)
 from sd3.upstreams.rate_limit.schedule import (
     MICROSECONDS,
     LimiterState,
@@ -38,18 +47,14 @@ from sd3.upstreams.rate_limit.schedule import (
 )
 from sd3.upstreams.rate_limit.table import ChangedError, RateLimitTable, Update, acquire_update
 
-FAILURES: Final = 5
-"""Consecutive failed acquisitions that open the circuit breaker."""
-
-OPEN_SECONDS: Final = 5
-
-MAX_OPEN_SECONDS: Final = 120
-
 FULL_SECONDS: Final = 2
 """Retry-After when all leases are taken."""
 
 MAX_PAUSE_SECONDS: Final = 600
 """The longest pause that an upstream's Retry-After can cause."""
+
+STEP_TIME_SECONDS: Final = 3600
+"""How long a measured time of a step counts."""
 
 _TRIES: Final = 8
 
@@ -73,10 +78,11 @@ class SharedRateLimiter:
         self._is_busy = False
         """Whether other callers had reserved future slots at the last read."""
 
-    def acquire(self, calls: int, *, patience: float) -> Permit:
+    def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         """Reserve slots for up to `calls` calls, each within `patience` seconds.
 
-        Raises UpstreamRateLimitedError when there is no such slot, and StorageError.
+        `origin` is the job that is called for. Raises UpstreamRateLimitedError when there is no
+        such slot, and StorageError.
         """
         known: LimiterState | None = None
         for _ in range(_TRIES):
@@ -84,12 +90,13 @@ class SharedRateLimiter:
             latest = now + int(patience * MICROSECONDS)
             state = known or self._guess(now)
             count = grantable(state, self._bounds, calls, now=now, latest=latest)
-            if state.open_until:
+            open_until = _open_until(state, origin)
+            if open_until:
                 count = min(count, 1)
-            if count <= 0 or state.open_until > now:
+            if count <= 0 or open_until > now:
                 if known:
                     self._observe(known, now)
-                raise self._rejection(state, now, latest)
+                raise self._rejection(state, now, latest, open_until=open_until)
             lease_holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
             try:
                 found = self._table.update(
@@ -100,6 +107,7 @@ class SharedRateLimiter:
                         now=now,
                         latest=latest,
                         lease_holder=lease_holder,
+                        origin=origin,
                     )
                 )
             except ChangedError as failed:
@@ -107,21 +115,22 @@ class SharedRateLimiter:
                 continue
             self._observe(found, now)
             self._next_slot_at = max(found.next_slot_at, now) + count * self._bounds.slot
-            return self._permit(
-                found, start_times(found, self._bounds, count, now=now), lease_holder
-            )
+            begins = start_times(found, self._bounds, count, now=now)
+            return self._permit(found, begins, lease_holder, origin)
         raise UpstreamRateLimitedError("Too many calls are to be made at once.", retry_after=1)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         """Record how the calls ended. Raises nothing: an error or a bug is logged."""
         pause = max(map(self._pause, errors), default=0)
+        rest = max(map(_rest, errors), default=0)
         try:
             if pause:
                 self._pause_until(self._now() + int(pause * MICROSECONDS))
             if all(map(_is_failure, errors)):
-                self._count_failure(is_probe=permit.is_probe)
-            elif permit.is_troubled and not all(map(_is_inconclusive, errors)):
-                self._table.update(Update(removes=["failures", "open_until"]))
+                if not permit.origin.is_retry:
+                    self._count_failure(permit, rest=rest)
+            elif permit.troubles and not all(map(_is_inconclusive, errors)):
+                self._table.update(Update(removes=list(permit.troubles)))
             if permit.lease_holder:
                 names = [
                     f"leases.{permit.lease_holder}{number}" for number in range(len(permit.waits))
@@ -132,6 +141,38 @@ class SharedRateLimiter:
                 "rate limiter not updated", exc_info=error, extra={"upstream": self._table.name}
             )
 
+    def seconds_per_step(self) -> float | None:
+        """Read the time of one step of one image that was measured in the last hour, if any.
+
+        Raises StorageError.
+        """
+        state = self._table.read()
+        if state.step_measured_at + int(STEP_TIME_SECONDS * MICROSECONDS) < self._now():
+            return None
+        return state.step_time / MICROSECONDS
+
+    def note_step(self, seconds: float, *, is_least: bool) -> None:
+        """Record the measured time of one step of one image; raises nothing.
+
+        `is_least` is whether the call timed out, so that a step takes longer than that. This counts
+        only if nothing was measured in the last hour, since an upstream can also hang.
+        """
+        measured = Update(
+            sets=["step_time = :time", "step_measured_at = :now"],
+            values={":time": int(seconds * MICROSECONDS), ":now": self._now()},
+        )
+        if is_least:
+            measured.conditions.append(
+                "(attribute_not_exists(step_measured_at) OR step_measured_at < :old)"
+            )
+            measured.values[":old"] = self._now() - int(STEP_TIME_SECONDS * MICROSECONDS)
+        try:
+            self._table.update(measured)
+        except ChangedError:
+            return
+        except Exception as error:
+            _logger.warning("time not recorded", exc_info=error)
+
     def _observe(self, state: LimiterState, now: int) -> None:
         self._is_busy = state.next_slot_at > max(self._next_slot_at, now)
         self._next_slot_at = max(self._next_slot_at, state.next_slot_at)
@@ -140,19 +181,25 @@ class SharedRateLimiter:
         """Guess the item's state; the write fails if the guess is wrong."""
         return LimiterState(next_slot_at=max(self._next_slot_at, now + 1 if self._is_busy else 0))
 
-    def _permit(self, found: LimiterState, begins: Sequence[int], lease_holder: str) -> Permit:
+    def _permit(
+        self, found: LimiterState, begins: Sequence[int], lease_holder: str, origin: TaskOrigin
+    ) -> Permit:
         now = self._now()  # the write took its time
+        probed = [one.until for one in breakers_of(origin) if one.until in found.breakers]
         return Permit(
             tuple(max(0, at - now) / MICROSECONDS for at in begins),
             lease_holder=lease_holder,
-            is_troubled=bool(found.failures or found.open_until),
-            is_probe=bool(found.open_until),
+            origin=origin,
+            troubles=(*(["failed"] if found.failed else []), *sorted(found.breakers)),
+            probed=() if origin.is_retry else tuple(probed),
         )
 
-    def _rejection(self, state: LimiterState, now: int, latest: int) -> UpstreamRateLimitedError:
+    def _rejection(
+        self, state: LimiterState, now: int, latest: int, *, open_until: int
+    ) -> UpstreamRateLimitedError:
         """Return the error that says why no call may start now, and when to retry."""
-        if state.open_until > now:
-            seconds = (state.open_until - now) / MICROSECONDS
+        if open_until > now:
+            seconds = (open_until - now) / MICROSECONDS
             return UpstreamRateLimitedError(
                 "The upstream fails, and rests a while.", retry_after=seconds
             )
@@ -166,12 +213,11 @@ class SharedRateLimiter:
         return UpstreamRateLimitedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
 
     def _pause(self, error: Sd3Error | None) -> float:
-        """Return for how many seconds an error pauses all callers."""
-        if not isinstance(error, UpstreamUnavailableError) or _is_ours(error):
+        """Return for how many seconds an error pauses all callers: a 429 is about all of them."""
+        if not isinstance(error, UpstreamThrottledError):
             return 0.0
-        default = self._bounds.pause_seconds if _is_throttled(error) else 0
-        seconds = default if error.retry_after is None else error.retry_after
-        return min(seconds, MAX_PAUSE_SECONDS)
+        seconds = error.retry_after
+        return min(self._bounds.pause_seconds if seconds is None else seconds, MAX_PAUSE_SECONDS)
 
     def _pause_until(self, until: int) -> None:
         """Delay all slots to `until` or later."""
@@ -189,25 +235,61 @@ class SharedRateLimiter:
         else:
             self._next_slot_at = max(self._next_slot_at, until)
 
-    def _count_failure(self, *, is_probe: bool) -> None:
-        """Count a failure. While the breaker is open, only the probe's failure counts.
+    def _count_failure(self, permit: Permit, *, rest: float) -> None:
+        """Record a failed job as evidence, and open the breakers that it opens.
 
-        Other calls began before the breaker opened. They would count one outage many times.
+        While a breaker of the call is open, only its probe's failure counts. Other calls began
+        before it opened. They would count one outage many times. `rest` is for how many seconds the
+        upstream does not want to be called for this client.
         """
-        conditions = [] if is_probe else ["attribute_not_exists(open_until)"]
-        count = Update(adds=["failures :one"], conditions=conditions, values={":one": 1})
+        breakers = {one.until: one for one in breakers_of(permit.origin)}
+        for name in permit.probed:
+            self._open(breakers[name], is_probe=True, rest=rest)
+        job = evidence_of(permit.origin)
+        closed = [f"attribute_not_exists({name})" for name in breakers if name not in permit.probed]
+        count = Update(
+            adds=["failed :job"],
+            conditions=[*closed, "(attribute_not_exists(failed) OR size(failed) < :most)"],
+            values={":job": {job}, ":most": MAX_EVIDENCE},
+        )
         try:
-            doubled = self._table.update(count).failures + 1 - FAILURES
-            if doubled >= 0:
-                seconds = min(OPEN_SECONDS * 2.0 ** min(doubled, 10), MAX_OPEN_SECONDS)
-                open_breaker = Update(sets=["open_until = :until"], conditions=conditions)
-                open_breaker.values[":until"] = self._now() + int(seconds * MICROSECONDS)
-                self._table.update(open_breaker)
+            evidence = self._table.update(count).failed | {job}
         except ChangedError:
             return  # meanwhile another caller has opened the breaker
+        opened = set(opened_by(evidence, permit.origin))
+        if rest:
+            opened.add(breakers_of(permit.origin)[1])
+        for breaker in opened:
+            if breaker.until not in permit.probed:
+                self._open(breaker, is_probe=False, rest=rest)
+
+    def _open(self, breaker: Breaker, *, is_probe: bool, rest: float) -> None:
+        """Open a breaker, for twice as long as the last time."""
+        conditions = [] if is_probe else [f"attribute_not_exists({breaker.until})"]
+        count = Update(adds=[f"{breaker.times} :one"], conditions=conditions, values={":one": 1})
+        try:
+            times = self._table.update(count).breakers.get(breaker.times, 0)
+            seconds = max(open_seconds(times), rest)
+            until = Update(sets=[f"{breaker.until} = :until"], conditions=conditions)
+            until.values[":until"] = self._now() + int(seconds * MICROSECONDS)
+            self._table.update(until)
+        except ChangedError:
+            return  # meanwhile another caller has opened it
 
     def _now(self) -> int:
         return int(self._clock() * MICROSECONDS)
+
+
+def _open_until(state: LimiterState, origin: TaskOrigin) -> int:
+    """Return until when a breaker stops the calls for a job; 0 when all are closed."""
+    return max(state.breakers.get(breaker.until, 0) for breaker in breakers_of(origin))
+
+
+def _rest(error: Sd3Error | None) -> float:
+    """Return for how many seconds an error stops its client: a 503 is perhaps about its job."""
+    if not isinstance(error, UpstreamUnavailableError) or _is_inconclusive(error):
+        return 0.0
+    return min(error.retry_after or 0.0, MAX_PAUSE_SECONDS)
 
 
 def _is_failure(error: Sd3Error | None) -> bool:

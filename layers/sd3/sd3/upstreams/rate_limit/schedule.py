@@ -59,9 +59,13 @@ class LimiterState:
     idle_since: int = 0
     idle_until: int = 0
     """End of the last interval in which no slot was in use."""
-    failures: int = 0
-    open_until: int = 0
-    """The time until which the circuit breaker is open; 0 when it is closed."""
+    step_time: int = 0
+    """The measured time of one step of one image, in microseconds; 0 when it is not known."""
+    step_measured_at: int = 0
+    failed: frozenset[str] = frozenset()
+    """The evidence of the circuit breakers."""
+    breakers: Mapping[str, int] = field(default_factory=dict)
+    """The attributes of the circuit breakers that are open or were opened."""
     leases: Mapping[str, int] | None = field(default_factory=dict)
     """Concurrency leases by name, with their expiry; None where concurrency was never bounded."""
 

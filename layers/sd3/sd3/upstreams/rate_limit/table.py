@@ -8,6 +8,8 @@ from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
 from sd3.adapters.dynamodb.table import Item, from_item, to_item
+from sd3.domain.generation import TaskOrigin
+from sd3.upstreams.rate_limit.breaker import breakers_of
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
 
 if TYPE_CHECKING:
@@ -19,7 +21,12 @@ PROBE_SECONDS: Final = 60
 LEASE_SECONDS: Final = 320
 """A lease outlives the longest call, which is the worker's 300 s."""
 
-_NUMBERS: Final = ("next_slot_at", "idle_since", "idle_until", "failures", "open_until")
+_NUMBERS: Final = (
+    "next_slot_at", "idle_since", "idle_until", "step_time", "step_measured_at"
+)  # fmt: skip
+
+_BREAKER: Final = "open_"
+"""How the names of the circuit breakers' attributes begin."""
 
 
 class ChangedError(Exception):
@@ -32,13 +39,13 @@ class ChangedError(Exception):
 
 @dataclass
 class Update:
-    """The parts of a conditional write. Its values are integers, or maps of integers."""
+    """The parts of a conditional write. Its values are integers, maps of these, or sets of text."""
 
     sets: list[str] = field(default_factory=list)
     removes: list[str] = field(default_factory=list)
     adds: list[str] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
-    values: dict[str, int | dict[str, int]] = field(default_factory=dict)
+    values: dict[str, int | dict[str, int] | set[str]] = field(default_factory=dict)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of UpdateItem."""
@@ -58,6 +65,12 @@ class RateLimitTable:
     def __init__(self, client: "DynamoDBClient", table: str, name: str) -> None:
         self._client, self._table = client, table
         self.name = name
+
+    def read(self) -> LimiterState:
+        """Read the state, which may be a moment old. Raises StorageError."""
+        with storage_errors("The upstreams table could not be read."):
+            reply = self._client.get_item(TableName=self._table, Key=to_item({"id": self.name}))
+        return _state(reply.get("Item", {}))
 
     def update(self, update: Update) -> LimiterState:
         """Write an update; return the state before it.
@@ -79,7 +92,14 @@ class RateLimitTable:
 
 
 def acquire_update(
-    state: LimiterState, bounds: RateBounds, count: int, *, now: int, latest: int, lease_holder: str
+    state: LimiterState,
+    bounds: RateBounds,
+    count: int,
+    *,
+    now: int,
+    latest: int,
+    lease_holder: str,
+    origin: TaskOrigin,
 ) -> Update:
     """Build the write that reserves slots until `latest`, on condition that `state` is current.
 
@@ -87,17 +107,10 @@ def acquire_update(
     """
     slot = bounds.slot
     update = Update()
-    if state.open_until:  # the breaker's time has passed: this caller is the probe
-        first = max(state.next_slot_at, now)
-        update.conditions.append("open_until = :seen_open")
-        update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :first)")
-        update.sets += ["open_until = :probe", "next_slot_at = :next"]
-        update.values |= {":seen_open": state.open_until, ":first": first}
-        update.values |= {":probe": now + PROBE_SECONDS * MICROSECONDS, ":next": first + slot}
-    elif state.next_slot_at > now:
+    _pass_breakers(update, state, origin, now=now)
+    if state.next_slot_at > now:
         early = burst_until(state, bounds, now)
-        update.conditions += ["attribute_not_exists(open_until)", "next_slot_at > :now"]
-        update.conditions.append("next_slot_at <= :last")
+        update.conditions += ["next_slot_at > :now", "next_slot_at <= :last"]
         update.sets.append("next_slot_at = next_slot_at + :slots")
         last = max(latest, early) - (count - 1) * slot
         update.values |= {":now": now, ":last": last, ":slots": count * slot}
@@ -107,7 +120,6 @@ def acquire_update(
     else:
         # The length of the idle time matters only to a caller that needs a burst.
         needs_idle_time = (count - 1) * slot > latest - now
-        update.conditions.append("attribute_not_exists(open_until)")
         update.conditions.append("(attribute_not_exists(next_slot_at) OR next_slot_at <= :since)")
         update.sets.append("idle_since = if_not_exists(next_slot_at, :never)")
         update.sets += ["idle_until = :now", "next_slot_at = :next"]
@@ -117,6 +129,30 @@ def acquire_update(
         names = [f"{lease_holder}{number}" for number in range(count)]
         _take_leases(update, state, names, room=(bounds.concurrency or 0) - count, now=now)
     return update
+
+
+def _pass_breakers(update: Update, state: LimiterState, origin: TaskOrigin, *, now: int) -> None:
+    """Let a call pass that finds the breakers closed, probes them, or is beside the probe.
+
+    A retry is beside it: it says nothing about the upstream, and should not keep out a call that
+    does.
+    """
+    for number, breaker in enumerate(breakers_of(origin)):
+        until = state.breakers.get(breaker.until)
+        if until is None:
+            update.conditions.append(f"attribute_not_exists({breaker.until})")
+        elif origin.is_retry:
+            update.conditions.append(
+                f"(attribute_not_exists({breaker.until}) OR {breaker.until} <= :now)"
+            )
+            update.values[":now"] = now
+        else:
+            update.conditions.append(f"{breaker.until} = :seen{number}")
+            update.sets.append(f"{breaker.until} = :probe")
+            update.values |= {
+                f":seen{number}": until,
+                ":probe": now + PROBE_SECONDS * MICROSECONDS,
+            }
 
 
 def _take_leases(
@@ -146,4 +182,6 @@ def _changed(error: ClientError) -> ChangedError:
 def _state(item: Item) -> LimiterState:
     values = from_item(item)
     numbers = {name: values[name] for name in _NUMBERS if name in values}
-    return LimiterState(**numbers, leases=values.get("leases"))
+    breakers = {name: value for name, value in values.items() if name.startswith(_BREAKER)}
+    failed = frozenset(values.get("failed", ()))
+    return LimiterState(**numbers, leases=values.get("leases"), failed=failed, breakers=breakers)
