@@ -10,15 +10,17 @@ _BEARER: Final = re.compile(r"bearer +([\w.-]+)", re.IGNORECASE | re.ASCII)
 """RFC 9110: a scheme in any case, one or more spaces (no tabs), and the token."""
 
 
-def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+def handler(event: Any, _context: Any) -> dict[str, Any]:
     """Return the policy for a TOKEN authorizer's event. The gateway caches it by token.
 
+    Any other event, as of a plugin that keeps functions warm, gets a policy that denies.
     StorageError and IssuerError are not caught: the gateway responds 500 and caches nothing.
     """
-    credentials = _BEARER.fullmatch(event["authorizationToken"])
+    fields = event if isinstance(event, dict) else {}
+    credentials = _BEARER.fullmatch(str(fields.get("authorizationToken")))
     client = _find_client(credentials[1]) if credentials else None
     # All routes share the cache, so the policy is for the whole stage of this API.
-    stage = "/".join(event["methodArn"].split("/", 2)[:2])
+    stage = "/".join(str(fields.get("methodArn")).split("/", 2)[:2])
     statement = {
         "Action": "execute-api:Invoke",
         "Effect": "Allow" if client else "Deny",

@@ -234,7 +234,6 @@ def test_what_cannot_be_is_a_422_that_names_it(ann: Client) -> None:
         (("GET", f"/jobs?{name}={text}", {}), ["query", name])
         for name, text in (
             ("cursor", "forged"),
-            ("cursor", ""),
             ("limit", "0"),
             ("limit", "101"),
             ("limit", "2&limit=2"),

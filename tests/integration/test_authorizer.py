@@ -142,6 +142,12 @@ def test_an_unknown_token_is_denied(store: TokenStore, authorization: str | None
     assert http_reply["context"] == {}
 
 
+@pytest.mark.parametrize("event", [{"source": "serverless-plugin-warmup"}, {}, None, "warm", []])
+def test_an_event_of_nobody_is_denied_and_raises_nothing(store: TokenStore, event: Any) -> None:
+    [statement] = app.handler(event, None)["policyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+
+
 def test_a_token_under_another_scheme_is_denied(store: TokenStore) -> None:
     assert effect(authorize(f"Basic {store.issue('demo')}")) == "Deny"
 

@@ -296,9 +296,11 @@ def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
     assert response["json"] == {
         "code": "internal_error",
         "message": "Something went wrong here.",
+        "job_id": JOB_ID,
         "request_id": JOB_ID,
     }
-    [logged] = map(json.loads, capsys.readouterr().out.splitlines())
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    [logged] = [line for line in lines if "level" in line]
     assert (logged["level"], logged["correlation_id"]) == ("ERROR", JOB_ID)
     assert logged["exception"].startswith("Traceback")
     assert logged["exception_name"] == "AttributeError"

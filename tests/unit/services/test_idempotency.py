@@ -12,6 +12,8 @@ from sd3.errors import (
     IdempotencyMismatchError,
     Sd3Error,
     StorageError,
+    UpstreamFailedError,
+    UpstreamRefusedError,
     UpstreamResponseError,
     UpstreamUnavailableError,
 )
@@ -153,9 +155,14 @@ def test_a_call_with_the_key_of_one_that_generates_gets_its_job_and_generates_no
 
 @pytest.mark.parametrize(
     ("error", "calls"),
-    [(UpstreamUnavailableError("busy"), 2), (UpstreamResponseError("cut"), 2),
-     (ContentPolicyError("no"), 1)],
-)  # fmt: skip
+    [
+        (UpstreamUnavailableError("busy"), 2),
+        (UpstreamFailedError("cut off"), 2),
+        (UpstreamRefusedError("no credit"), 2),
+        (UpstreamResponseError("no image"), 1),
+        (ContentPolicyError("no"), 1),
+    ],
+)
 def test_a_retry_with_the_same_key_generates_after_what_may_pass(
     error: Sd3Error, calls: int
 ) -> None:

@@ -23,6 +23,7 @@ from sd3.errors import (
     Sd3Error,
     StillRunningError,
     UnauthorizedError,
+    UnexpectedError,
     UpstreamUnavailableError,
 )
 from sd3.observability import logger
@@ -147,7 +148,7 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         """Log an error once, and render it in the one shape that is documented."""
         fields = {"code": error.code, "job_id": error.job_id}
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger().error(error.message, exc_info=cause or error, extra=fields)
+            logger().error(error.message, exc_info=_origin_of(cause or error), extra=fields)
         else:
             logger().info(error.code, extra=fields)
         headers = {}
@@ -210,6 +211,11 @@ class _ResponseBuilder(api_gateway.ResponseBuilder["BaseProxyEvent"]):
         super()._add_cors(event, cors)
         if own and self.response.headers["Vary"] != own:
             self.response.headers["Vary"] = f"{self.response.headers['Vary']}, {own}"
+
+
+def _origin_of(error: BaseException) -> BaseException:
+    """Return the bug of an UnexpectedError, by which the log can be searched."""
+    return (error.__cause__ if isinstance(error, UnexpectedError) else None) or error
 
 
 class _Cors(api_gateway.CORSConfig):

@@ -70,7 +70,7 @@ class Request:
     @property
     def client_name(self) -> str | None:
         """The client's display name, if the authorizer gave one."""
-        name: str | None = self.event.request_context.authorizer.get("client_name")
+        name: str | None = self._authorizer.get("client_name")
         return name
 
     @property

@@ -84,9 +84,10 @@ class Job(Record):
     `failures` counts the attempts after which the job is given up. `quote` is the most that the
     current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
     `redriven_at` is when the job was last put back by `redrive`, and `redriven_attempt` the last
-    attempt before that. After `expires_at` the job and its images are removed. `version` counts
-    the writes. `recorded` is what the ledger has for this version, and `recorded_for` the group of
-    clients that it is recorded for as well.
+    attempt before that. `is_final` is whether it failed in a way that would be the same again.
+    After `expires_at` the job and its images are removed. `version` counts the writes. `recorded`
+    is what the ledger has for this version, and `recorded_for` the group of clients that it is
+    recorded for as well.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Job(Record):
     ignored: tuple[str, ...] = ()
     prediction_time_ms: float = 0.0
     error: JobError | None = None
+    is_final: bool = False
     version: int = 0
     recorded: UsageEntry = NO_USAGE
     recorded_for: str | None = None
@@ -137,7 +139,13 @@ class Job(Record):
     def fail(self, error: Sd3Error, *, now: datetime) -> Self:
         """End with an error."""
         failure = JobError(code=error.code, message=error.message)
-        return self._to(JobStatus.FAILED, by="fail", completed_at=now, error=failure)
+        return self._to(
+            JobStatus.FAILED,
+            by="fail",
+            completed_at=now,
+            error=failure,
+            is_final=not error.retryable,
+        )
 
     def cancel(self, *, now: datetime) -> Self:
         """End for the client; a running attempt counts with its quote until it settles."""
@@ -161,6 +169,7 @@ class Job(Record):
             completed_at=None,
             images=(),
             error=None,
+            is_final=False,
         )
 
     def note_images(

@@ -1,6 +1,5 @@
 """The use case of the inbox: a dropped file becomes a job and gets a result file."""
 
-import codecs
 from dataclasses import dataclass
 
 from sd3.domain.client import GENERATE, Client, ClientLimits, RequestContext, require
@@ -116,11 +115,7 @@ class Inbox:
         extension = upload.key.rpartition(".")[2].lower()
         if extension == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
-            return file and InboxRequest(
-                GenerateRequest.parse(
-                    file.data.removeprefix(codecs.BOM_UTF8), max_images=max_images
-                )
-            )
+            return file and InboxRequest(GenerateRequest.parse(file.data, max_images=max_images))
         if extension in IMAGE_EXTENSIONS:
             file = self.files.read(upload, max_bytes=MAX_IMAGE_BYTES)
             return file and request_from(file, max_images=max_images)

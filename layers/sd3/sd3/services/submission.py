@@ -265,8 +265,14 @@ def _check_same_request(job: Job, request: GenerateRequest) -> None:
 
 
 def _releases_its_key(job: Job) -> bool:
-    """Return whether a job's error is retryable: then the next call with its key tries again."""
-    return job.error is not None and job.error.code in _RETRYABLE
+    """Return whether the next call with a job's key tries again, since its failure may pass.
+
+    What would be the same again and may have been paid is not paid twice by a client that repeats
+    its calls.
+    """
+    if job.error is None or job.error.code not in _RETRYABLE:
+        return False
+    return not (job.is_final and job.cost_micros)
 
 
 def _upload_error(msg: str, kind: str) -> InvalidRequestError:

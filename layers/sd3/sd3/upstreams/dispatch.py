@@ -23,6 +23,7 @@ from sd3.errors import (
     UnexpectedError,
     UpstreamRateLimitedError,
     UpstreamRefusedError,
+    UpstreamThrottledError,
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
@@ -171,14 +172,16 @@ class RateLimitedUpstream:
             permit = self._acquire(len(waiting), task, is_patient=is_patient)
             if isinstance(permit, Sd3Error):
                 for batch in waiting:
-                    calls.add(batch, permit)
+                    if batch[0] not in calls.results:  # why it was too busy says more
+                        calls.add(batch, permit)
                 break
             now, waiting = waiting[: len(permit.waits)], waiting[len(permit.waits) :]
             busy = self._call_all(task, now, permit, calls)
             if not busy:
                 continue
             failed += 1
-            wait = self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
+            rest = max(_seconds_to_rest(calls.results[batch[0]]) for batch in busy)
+            wait = rest + self.jitter() * BACKOFF_SECONDS * 2.0 ** (failed - 1)
             if failed == tries or wait > self._patience(task, is_patient=calls.has_generated):
                 for batch in waiting:  # they would fail in the same way
                     calls.results |= dict.fromkeys(batch, calls.results[busy[0][0]])
@@ -286,6 +289,18 @@ def _result_of(do: Callable[[], T], *, was_sent: bool) -> T | Sd3Error:
 def _batches(indexes: Mapping[int, int], size: int) -> list[Batch]:
     left = iter(indexes)
     return [batch for _ in range(0, len(indexes), size) if (batch := tuple(islice(left, size)))]
+
+
+def _seconds_to_rest(result: Result) -> float:
+    """Return the Retry-After of a 503; the rate limiter has its client rest for so long.
+
+    A 429 is waited for with the next slot.
+    """
+    if isinstance(result, UpstreamUnavailableError) and not isinstance(
+        result, UpstreamThrottledError
+    ):
+        return result.retry_after or 0.0
+    return 0.0
 
 
 def _charge_outcome(result: Result) -> ChargeOutcome:
