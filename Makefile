@@ -7,6 +7,9 @@ RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
 NPM := .tools/node/bin/npm
+# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript.
+NPM_LOCKS := npm npm-tests
+OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
 PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
@@ -28,7 +31,7 @@ help: ## Show this list
 run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
 
-test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the unit, integration and e2e tests; ARGS go to pytest
+test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) $(OCTOAI_SDK) ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 2 test-code test-stack)
 
 # `make test` runs these two at the same time, since test-stack mostly waits.
@@ -54,8 +57,9 @@ check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, typ
 	@$(BIN)/cfn-lint template.yaml monitoring.yaml -a cfn_lint_serverless.rules
 
 check-locks: .venv/.ok
-	@rm -rf build/locks && mkdir -p build/locks/npm && cp requirements/*.txt build/locks
-	@cp requirements/npm/package.json requirements/npm/package-lock.json requirements/npm/.npmrc build/locks/npm
+	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks
+	@for npm in $(NPM_LOCKS); do mkdir build/locks/$$npm && \
+	  cp requirements/$$npm/package.json requirements/$$npm/package-lock.json requirements/$$npm/.npmrc build/locks/$$npm || exit 1; done
 	@$(MAKE) -s lock LOCKS=build/locks
 	@diff -r -x '*.in' -x node_modules requirements build/locks || (echo "the locks are behind *.in or package.json: make lock" && exit 1)
 
@@ -70,14 +74,15 @@ check-docs: .venv/.ok
 	  { echo "$$page is behind the code: make docs"; exit 1; }; done
 
 audit: .venv/.ok .tools/audit/.ok .tools/node/.ok ## Look up known vulnerabilities of all locked packages; UNASKED=warn to pass without a registry of advisories
-	@$(RUN) tools.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt requirements/npm/package-lock.json
+	@$(RUN) tools.audit --unasked "$(or $(UNASKED),fail)" requirements/*.txt $(NPM_LOCKS:%=requirements/%/package-lock.json)
 
 fmt: .venv/.ok ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check -q --fix . ; $(BIN)/ruff format .
 
 lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's lock; UPGRADE=--upgrade takes newer versions
 	@for file in requirements/*.in; do $(COMPILE) $(UPGRADE) $$file -o $(LOCKS)/$$(basename $$file .in).txt || exit 1; done
-	@$(NPM) $(if $(UPGRADE),update,install) --prefix $(LOCKS)/npm --package-lock-only --loglevel=error > /dev/null
+	@for npm in $(NPM_LOCKS); do \
+	  $(NPM) $(if $(UPGRADE),update,install) --prefix $(LOCKS)/$$npm --package-lock-only --loglevel=error > /dev/null || exit 1; done
 
 openapi: .venv/.ok ## Write the document of GET /openapi.json, from the models
 	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
@@ -115,7 +120,7 @@ bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Measure what the
 	@$(RUN) benchmarks $(ARGS)
 
 clean: ## Delete everything that make created, environments too
-	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis requirements/npm/node_modules $(SWAGGER_UI)
+	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis $(NPM_LOCKS:%=requirements/%/node_modules) $(SWAGGER_UI)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ok: requirements/bootstrap.txt requirements/dev.txt

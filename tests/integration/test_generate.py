@@ -115,9 +115,20 @@ def test_b64_json_returns_the_images_themselves_too(functions: Functions) -> Non
     assert image["url"]
 
 
-def test_octoais_own_client_gets_the_images_that_it_reads(functions: Functions) -> None:
+@pytest.mark.parametrize(
+    ("header", "sdk"),
+    [
+        ("X-Fern-SDK-Name", "octoai"),
+        ("x-fern-sdk-name", "@octoai/sdk"),
+        ("User-Agent", "octoai-0.10.1"),
+        ("User-Agent", "octoai-ts-0.5.2"),
+    ],
+)
+def test_octoais_own_clients_get_the_images_that_they_read(
+    functions: Functions, header: str, sdk: str
+) -> None:
     event = load_event("generate")
-    event["headers"]["X-Fern-SDK-Name"] = "octoai"
+    event["headers"][header] = sdk
     assert functions.generate(event)["json"]["images"][0]["image_b64"]
     event["body"] = '{"prompt": "a fox", "response_format": "url"}'
     event["requestContext"]["requestId"] = "second"

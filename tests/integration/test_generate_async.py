@@ -1,12 +1,17 @@
 """POST /generate/sd3 of long work and of repeated calls: the function on moto."""
 
+import base64
+import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 
+from sd3 import bootstrap
 from sd3.adapters.aws import Aws
+from sd3.adapters.s3.images import ImageStore
 from sd3.bootstrap import job_service
 from sd3.domain.client import RequestContext
 from sd3.domain.job import JobStatus
@@ -14,7 +19,7 @@ from sd3.domain.request import GenerateRequest
 from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
 from sd3.responses.models import JobResponse
 from tests.integration.conftest import Functions, load_event
-from tests.support.fakes.ports import FakeUpstream
+from tests.support.fakes.ports import NOON, FakeTime, FakeUpstream, sample_image
 
 URL = "https://api.example.com/v1/generate/sd3"
 
@@ -148,3 +153,116 @@ def test_a_slow_upstream_is_a_504_and_its_key_finds_the_job_that_goes_on(
     again = functions.generate(event("job-2", Idempotency_Key="a"))
     assert (again["statusCode"], again["json"]["id"]) == (202, "job-1")
     assert (again["json"]["status"], again["json"]["cost_usd"]) == ("queued", 0.03)
+
+
+SDKS = pytest.mark.parametrize("sdk", ["octoai", "@octoai/sdk"])
+
+
+def sleeping(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], Any]) -> FakeTime:
+    """Let a clock stand at the events' time, which only sleeping moves."""
+    time = FakeTime()
+
+    def advance(seconds: float) -> None:
+        time.advance(seconds)
+        sleep(time.slept)
+
+    monkeypatch.setattr(bootstrap, "clock", lambda: time.time()._replace(sleep=advance))
+    return time
+
+
+@SDKS
+def test_an_octoai_sdk_gets_the_images_of_a_long_job(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, upstream: FakeUpstream, sdk: str
+) -> None:
+    sleeping(
+        monkeypatch,
+        lambda _: bootstrap.worker().process("job-1", seconds=300, sent_at=NOON, receives=1),
+    )
+    response = functions.generate(event(body={"num_images": 8}, X_Fern_SDK_Name=sdk))
+    assert response["statusCode"] == 200
+    images = response["json"]["images"]
+    assert [image["index"] for image in images] == list(range(8))
+    for image in images:
+        data = base64.b64decode(image["image_b64"])
+        assert hashlib.sha256(data).hexdigest() == image["sha256"]
+    assert len(upstream.calls) == 1
+
+
+@SDKS
+def test_an_octoai_sdk_gets_an_error_that_names_the_job_before_the_gateway_cuts_it_off(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, aws: Aws, sdk: str
+) -> None:
+    time = sleeping(monkeypatch, lambda _: None)
+    late = event("job-1", body={"num_images": 8}, X_Fern_SDK_Name=sdk)
+    late["requestContext"]["requestTimeEpoch"] -= 3000  # the authorizer and a cold start
+    response = functions.generate(late)
+    assert (response["statusCode"], response["json"]["code"]) == (504, "still_running")
+    assert response["json"]["job_id"] == "job-1"
+    assert response["headers"]["Retry-After"] == "5"
+    assert time.slept == 26 - 3
+    again = functions.generate(event("job-2", body={"num_images": 8}, X_Fern_SDK_Name=sdk))
+    assert again["json"]["job_id"] == "job-1"
+    assert messages(aws) == ['{"job_id":"job-1"}']
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["a clock ahead", "a clock behind"])
+def test_a_gateway_whose_clock_is_wrong_holds_nobody_too_long(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    time = sleeping(monkeypatch, lambda _: None)
+    call = event(body={"num_images": 8}, X_Fern_SDK_Name="octoai")
+    call["requestContext"]["requestTimeEpoch"] += 3_600_000 * (1 if early else -1)
+    assert functions.generate(call)["statusCode"] == 504
+    assert 20 <= time.slept <= 26
+
+
+def test_an_octoai_sdk_that_asks_for_it_gets_a_202_and_polls_for_its_images(
+    functions: Functions,
+) -> None:
+    response = functions.generate(event(Prefer="respond-async", X_Fern_SDK_Name="octoai"))
+    assert (response["statusCode"], response["json"]["status"]) == (202, "queued")
+    bootstrap.worker().process("job-1", seconds=300, sent_at=NOON, receives=1)
+    [image] = functions.jobs(job_event("job-1"))["json"]["images"]
+    assert base64.b64decode(image["image_b64"]) == sample_image().data
+
+
+def test_another_client_is_told_of_the_queue_at_once(functions: Functions) -> None:
+    response = functions.generate(event(body={"num_images": 8}, X_Fern_SDK_Name="acme"))
+    assert response["statusCode"] == 202
+
+
+def test_a_repeated_call_and_a_read_job_have_the_images_that_were_asked_for(
+    functions: Functions, aws: Aws
+) -> None:
+    body = {"response_format": "b64_json", "num_images": 2}
+    generated = functions.generate(event("job-1", body=body, Idempotency_Key="a"))
+    again = functions.generate(event("job-2", body=body, Idempotency_Key="a"))
+    read = functions.jobs(job_event("job-1"))
+    for response in (generated, again, read):
+        images = response["json"]["images"]
+        decoded = [base64.b64decode(image["image_b64"]) for image in images]
+        assert [hashlib.sha256(data).hexdigest() for data in decoded] == [
+            image["sha256"] for image in images
+        ]
+    aws.s3.delete_object(Bucket="images", Key="demo/job-1/0.jpg")
+    aws.s3.put_object(Bucket="images", Key="demo/job-1/1.jpg", Body=b"of somebody else")
+    lost = functions.jobs(job_event("job-1"))["json"]["images"]
+    assert [image["image_b64"] for image in lost] == [None, None]
+    assert all(image["url"] for image in lost)
+
+
+def test_a_list_and_a_304_read_no_image(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions.generate(event("job-1", body={"response_format": "b64_json"}))
+    tag = functions.jobs(job_event("job-1"))["headers"]["ETag"]
+    monkeypatch.delattr(ImageStore, "read_all")
+    known = job_event("job-1")
+    known["headers"] |= {"If-None-Match": tag}
+    assert functions.jobs(known)["statusCode"] == 304
+    listing = load_event("list_jobs") | {
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+    }
+    [job] = functions.jobs(listing)["json"]["jobs"]
+    assert job["images"][0]["image_b64"] is None

@@ -151,6 +151,19 @@ def test_a_job_whose_id_exists_stores_no_key(store: JobStore) -> None:
     assert take(store, job("b")) is None
 
 
+def test_a_place_is_taken_over_by_one_caller(store: JobStore) -> None:
+    until = [NOON + timedelta(seconds=26, microseconds=n) for n in range(3)]
+    store.create_once(job("a"), "key", fingerprint="hash", instead_of=None, held_until=until[0])
+    record = store.find_idempotency_record("ann", "key", now=NOON)
+    assert record == IdempotencyRecord("a", "hash", until[0])
+    assert [store.hold(job("a"), "key", record, until=end) for end in until[1:]] == [True, False]
+    assert store.find_idempotency_record("ann", "key", now=NOON) == record._replace(
+        held_until=until[1]
+    )
+    take(store, job("b"), old="a")
+    assert not store.hold(job("a"), "key", record, until=until[2])
+
+
 def test_of_many_with_a_key_at_once_one_is_written(store: JobStore) -> None:
     with ThreadPoolExecutor(10) as threads:
         records = list(threads.map(lambda n: take(store, job(f"job-{n}")), range(20)))

@@ -100,7 +100,8 @@ _OPERATIONS: Final = (
         tag="images",
         summary="Generate images",
         description="Only `prompt` is required. A short request is answered with its images (200), "
-        "a long one with a job that waits in a queue (202).",
+        "a long one with a job that waits in a queue (202). OctoAI's SDKs know no 202: they are "
+        "held until the job has ended, and after 26 s they get a 504 that names it.",
         parameters=(_ASYNC, _KEY),
         body=GenerateRequest,
         body_examples=examples.GENERATE_REQUESTS,

@@ -114,7 +114,7 @@ class MethodNotAllowedError(RequestError):
 
 
 class GoneError(RequestError):
-    """The job was deleted up to a day ago."""
+    """The job was deleted up to a day ago, or canceled while its caller was held."""
 
     code = "gone"
     status = 410
@@ -284,3 +284,15 @@ class LeaseLostError(Sd3Error):
 
 class InvalidTransitionError(Sd3Error):
     """A bug: the job's state does not allow this change."""
+
+
+def error_of_job(code: str, message: str) -> Sd3Error:
+    """Build the error by which a job has ended, to raise it for a caller that waited for the job.
+
+    It has the status of its code. A code that no job ends with is an internal error.
+    """
+    if code == InvalidRequestError.code:
+        return InvalidRequestError((), message=message)
+    kinds: tuple[type[UpstreamError], ...]
+    kinds = (ContentPolicyError, UpstreamError, UpstreamUnavailableError)
+    return next((kind(message) for kind in kinds if kind.code == code), Sd3Error(message))

@@ -1,7 +1,7 @@
 """Fakes in memory of the ports: an upstream, the stores, a queue and a clock."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sd3.domain.billing import (
@@ -157,13 +157,20 @@ class FakeJobs:
         fingerprint: str,
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
+        held_until: datetime | None = None,
     ) -> Job | IdempotencyRecord:
         record = self.keys.get((job.client_id, key))
         if record and record.job_id != instead_of:
             return record
         stored = self._create(job, limits)
-        self.keys[job.client_id, key] = IdempotencyRecord(job.id, fingerprint)
+        self.keys[job.client_id, key] = IdempotencyRecord(job.id, fingerprint, held_until)
         return stored
+
+    def hold(self, job: Job, key: str, record: IdempotencyRecord, *, until: datetime) -> bool:
+        if self.keys[job.client_id, key] != record:
+            return False
+        self.keys[job.client_id, key] = record._replace(held_until=until)
+        return True
 
     def find_idempotency_record(
         self, client_id: str, key: str, *, now: datetime
@@ -295,6 +302,7 @@ class FakeImages:
     def __init__(self, *, error: Sd3Error | None = None) -> None:
         self.objects: dict[str, Image] = {}
         self.error = error
+        self.reads = 0
 
     def save_init_image(self, folder: str, image: Image) -> str:
         return self._put(f"{folder}/init.jpg", image)
@@ -316,9 +324,15 @@ class FakeImages:
                 removed_for_safety=one.image is None and one.error is None,
                 safety_score=one.safety_score,
                 key=one.image and self._put(f"{folder}/{index}.jpg", one.image),
+                bytes=one.image and len(one.image.data),
             )
             for index, one in enumerate(generated)
         )
+
+    def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]:
+        self.reads += len(records)
+        keys = {record.index: record.key for record in records}
+        return {index: self.objects[key].data for index, key in keys.items() if key in self.objects}
 
     def sign(self, key: str, *, now: datetime) -> Link:
         return Link(f"https://images.test/{key}", now + timedelta(hours=1))

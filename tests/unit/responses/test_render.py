@@ -11,7 +11,6 @@ import pytest
 from pydantic import BaseModel
 
 from sd3.domain.billing import Charge, ChargeOutcome
-from sd3.domain.generation import GeneratedImage
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.errors import InvalidRequestError
 from sd3.responses import models
@@ -19,11 +18,11 @@ from sd3.responses.pagination import cursor_from, position_in
 from sd3.responses.render import (
     MAX_INLINE_BYTES,
     entity_tag,
-    inline_base64,
+    fitting,
     job_event,
     job_response,
 )
-from tests.support.fakes.ports import NOON, FakeImages, sample_image
+from tests.support.fakes.ports import NOON, FakeImages
 
 POSITION = (NOON.isoformat(), "job-1")
 
@@ -160,12 +159,9 @@ def test_the_entity_tag_is_weak() -> None:
 
 
 def test_images_are_inlined_in_order_while_they_fit_a_response() -> None:
-    generated = [GeneratedImage(n, sample_image(n, size=MAX_INLINE_BYTES // 4)) for n in range(4)]
-    generated[1] = GeneratedImage(1, None, 0.99)
-    inline = inline_base64(generated)
-    assert list(inline) == [0, 2, 3]
-    assert sum(map(len, inline.values())) <= MAX_INLINE_BYTES
-    assert list(inline_base64([*generated, generated[0]])) == [0, 2, 3]
+    quarter = MAX_INLINE_BYTES // 16 * 3
+    assert fitting({0: quarter, 2: quarter, 3: quarter, 7: quarter}) == (0, 2, 3, 7)
+    assert fitting({0: quarter, 2: quarter + 3, 3: quarter, 7: quarter, 8: 1}) == (0, 2, 3)
 
 
 def test_a_result_has_the_cost_of_the_job_and_why_it_failed() -> None:

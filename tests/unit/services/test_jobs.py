@@ -172,8 +172,27 @@ def test_a_job_is_read_back_with_links_signed_now() -> None:
     clock.advance(600)
     read = service.to_response(service.get_job("job-1", client_id="ann").job)
     assert generated.images[0].image_b64
-    assert read.images[0].image_b64 is None
+    assert read.images[0].image_b64 == generated.images[0].image_b64
     assert read.images[0].expires_at == NOON + timedelta(minutes=70)
+
+
+def test_no_more_images_are_read_than_fit_a_response() -> None:
+    class LargeImages(FakeUpstream):
+        def generate(self, *args: Any) -> Any:
+            images = super().generate(*args)
+            large = [one._replace(image=sample_image(size=1_000_000)) for one in images.images]
+            return images._replace(images=tuple(large))
+
+    images = FakeImages()
+    service = make_service(images=images, upstream=LargeImages())
+    generated = generate(service, request(response_format="b64_json", num_images=4))
+    read = service.to_response(service.get_job("job-1", client_id="ann").job)
+    for response in (generated, read):
+        assert [image.image_b64 is not None for image in response.images] == [True] * 3 + [False]
+        assert all(image.url for image in response.images)
+    assert images.reads == 3
+    [listed] = service.list_jobs("ann", status=None, limit=1, cursor=None).jobs
+    assert listed.images[0].image_b64 is None
 
 
 @pytest.mark.parametrize(("job_id", "client_id"), [("job-1", "bob"), ("job-2", "ann")])

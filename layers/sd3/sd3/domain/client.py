@@ -106,3 +106,5 @@ class RequestContext(NamedTuple):
     """The client's display name, if it has one."""
     inbox: "InboxOrigin | None" = None
     limits: ClientLimits = NO_LIMITS
+    hold_until: datetime | None = None
+    """How long a caller that knows no 202 is held until its job ends; None for all others."""

@@ -259,3 +259,5 @@ class IdempotencyRecord(NamedTuple):
 
     job_id: str
     fingerprint: str
+    held_until: datetime | None = None
+    """Until when a caller is held for the job; None if the client chose the key."""

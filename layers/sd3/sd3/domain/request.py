@@ -161,7 +161,8 @@ class GenerateRequest(BaseModel):
     )
     response_format: Literal["url", "b64_json"] = Field(
         default="url",
-        description="b64_json also fills image_b64, in order, for as many images as fit 4.5 MB.",
+        description="b64_json also fills image_b64, in order, for as many images as fit 4.5 MB: in "
+        "the response, when the call is repeated, and in GET /jobs/{id}.",
     )
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 pairs of strings, echoed."

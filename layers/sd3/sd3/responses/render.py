@@ -4,9 +4,10 @@ Links are signed at the moment of the response.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import reduce
+from types import MappingProxyType
 from typing import Final
 
 from sd3.domain.billing import (
@@ -19,7 +20,6 @@ from sd3.domain.billing import (
     next_day,
 )
 from sd3.domain.client import ClientLimits
-from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import Link, encode_base64
 from sd3.domain.job import ImageRecord, Job
 from sd3.errors import InvalidRequestError, Sd3Error
@@ -83,16 +83,17 @@ Sign = Callable[[str], Link]
 """Signs a link to the image of a key."""
 
 
-def job_response(job: Job, sign: Sign, *, generated: Sequence[GeneratedImage] = ()) -> JobResponse:
-    """Render a job; `generated` has the images that can be inlined as base64."""
-    inline = inline_base64(generated) if job.request.response_format == "b64_json" else {}
+def job_response(
+    job: Job, sign: Sign, *, inline: Mapping[int, bytes] = MappingProxyType({})
+) -> JobResponse:
+    """Render a job; `inline` has the images that it holds as base64, by index."""
     return JobResponse(
         id=job.id,
         status=job.status,
         created_at=job.created_at,
         completed_at=job.completed_at,
         images=[
-            _image_response(record, sign, inline=inline.get(record.index)) for record in job.images
+            _image_response(record, sign, data=inline.get(record.index)) for record in job.images
         ],
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
@@ -103,11 +104,11 @@ def job_response(job: Job, sign: Sign, *, generated: Sequence[GeneratedImage] = 
     )
 
 
-def _image_response(record: ImageRecord, sign: Sign, *, inline: str | None) -> ImageResponse:
+def _image_response(record: ImageRecord, sign: Sign, *, data: bytes | None) -> ImageResponse:
     link = sign(record.key) if record.key else None
     return ImageResponse(
         **record.model_dump(exclude={"key"}),
-        image_b64=inline,
+        image_b64=None if data is None else encode_base64(data),
         url=link and link.url,
         expires_at=link and link.expires_at,
     )
@@ -126,18 +127,16 @@ def error_body(error: Sd3Error, *, request_id: str) -> ErrorBody:
     )
 
 
-def inline_base64(generated: Sequence[GeneratedImage]) -> dict[int, str]:
-    """Encode the first images that fit a response together, by index."""
-    inline: dict[int, str] = {}
+def fitting(sizes: Mapping[int, int]) -> tuple[int, ...]:
+    """Choose the first images whose base64 fits a response together; `sizes` has bytes by index."""
+    chosen: list[int] = []
     room = MAX_INLINE_BYTES
-    for index, one in enumerate(generated):
-        if one.image is None:
-            continue
-        room -= (len(one.image.data) + 2) // 3 * 4
+    for index, size in sizes.items():
+        room -= (size + 2) // 3 * 4
         if room < 0:
             break
-        inline[index] = encode_base64(one.image.data)
-    return inline
+        chosen.append(index)
+    return tuple(chosen)
 
 
 def entity_tag(job: Job, *, now: datetime, url_ttl_seconds: int) -> str:

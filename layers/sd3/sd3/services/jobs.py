@@ -1,6 +1,6 @@
 """The use cases of clients: generate images, and read, list, cancel and delete jobs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +15,12 @@ from sd3.domain.billing import (
     total_budget_exceeded,
 )
 from sd3.domain.client import JWT_CLIENTS, ClientLimits, RequestContext
+from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import MAX_UPLOAD_BYTES, Link
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest, UploadRequest
 from sd3.errors import (
+    GoneError,
     LeaseLostError,
     NotCancelableError,
     NotFoundError,
@@ -27,6 +29,7 @@ from sd3.errors import (
     StorageError,
     UnexpectedError,
     UpstreamTimeoutError,
+    error_of_job,
 )
 from sd3.responses.models import (
     JobListResponse,
@@ -36,7 +39,13 @@ from sd3.responses.models import (
     UsageResponse,
 )
 from sd3.responses.pagination import cursor_from, position_in
-from sd3.responses.render import entity_tag, in_dollars, job_response, usage_response
+from sd3.responses.render import (
+    entity_tag,
+    fitting,
+    in_dollars,
+    job_response,
+    usage_response,
+)
 from sd3.services.execution import Execution, JobExecutor
 from sd3.services.ports import (
     Clock,
@@ -81,17 +90,26 @@ class JobService:
     def generate(self, request: GenerateRequest, context: RequestContext) -> JobResponse:
         """Generate a request while its caller waits, or queue it when that takes too long.
 
-        The response has a job that has ended, runs or is queued. Raises InvalidRequestError,
-        GoneError, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, UpstreamError,
-        StillRunningError and StorageError. After a failed attempt, the error's
-        `job_id` names the job.
+        The response has a job that has ended, runs or is queued. With `hold_until` it has one that
+        has ended with images, and what a job ended with instead is raised.
+
+        Raises InvalidRequestError, GoneError, BudgetExceededError, RateLimitedError,
+        IdempotencyMismatchError, UpstreamError, StillRunningError and StorageError. After a failed
+        attempt, the error's `job_id` names the job.
         """
         since = self.clock.monotonic()
         job, is_new = self.submission.submit(request, context)
         with _naming(job.id):
-            if not is_new or job.status is JobStatus.QUEUED:
-                return self.to_response(job)
-            return self._execute(job, since=since, until=since + context.seconds)
+            if is_new and job.status is not JobStatus.QUEUED:
+                try:
+                    response = self._execute(job, since=since, until=since + context.seconds)
+                except (LeaseLostError, StillRunningError):
+                    if context.hold_until is None:
+                        raise
+                else:
+                    if context.hold_until is None or response.status is not JobStatus.CANCELED:
+                        return response
+            return self.to_response(self._held(job, context.hold_until))
 
     def quote(
         self, request: GenerateRequest, *, client_id: str, limits: ClientLimits
@@ -156,13 +174,22 @@ class JobService:
             self.clock.sleep(min(POLL_SECONDS, left))
 
     def to_response(self, job: Job) -> JobResponse:
-        """Render a job as the response to its client, with links signed now."""
-        return job_response(job, self._sign)
+        """Render a job as the response to its client, with links signed now.
+
+        If the request asked for base64, the stored images are read, as many as fit a response. An
+        image that cannot be read has its link only.
+        """
+        inline: Mapping[int, bytes] = {}
+        if job.request.response_format == "b64_json":
+            stored = {one.index: one for one in job.images if one.key and one.bytes}
+            sizes = {index: one.bytes or 0 for index, one in stored.items()}
+            inline = self.images.read_all([stored[index] for index in fitting(sizes)])
+        return job_response(job, self._sign, inline=inline)
 
     def list_jobs(
         self, client_id: str, *, status: JobStatus | None, limit: int, cursor: str | None
     ) -> JobListResponse:
-        """Read a page of a client's jobs, newest first.
+        """Read a page of a client's jobs, newest first; their images are links only.
 
         Raises InvalidRequestError and StorageError.
         """
@@ -171,7 +198,7 @@ class JobService:
             client_id, status=status, limit=limit, after=after, now=self.clock.now()
         )
         return JobListResponse(
-            jobs=[self.to_response(job) for job in page.jobs],
+            jobs=[job_response(job, self._sign) for job in page.jobs],
             next_cursor=cursor_from(page.next_position, client_id=client_id),
         )
 
@@ -252,10 +279,39 @@ class JobService:
             self.executor.finish(execution.job.fail(error, now=self.clock.now()))
             raise error
         elif stored := self.executor.finish(execution.job):
-            return job_response(stored, self._sign, generated=execution.images)
+            return self._generated_response(stored, execution.images)
         return self.to_response(
             self.jobs.get(job.id, client_id=job.client_id, now=self.clock.now())
         )
+
+    def _generated_response(self, job: Job, generated: Sequence[GeneratedImage]) -> JobResponse:
+        """Render a job whose images are still in memory; one that S3 did not take is there too."""
+        if job.request.response_format != "b64_json":
+            return job_response(job, self._sign)
+        data = {index: one.image.data for index, one in enumerate(generated) if one.image}
+        chosen = fitting({index: len(one) for index, one in data.items()})
+        return job_response(job, self._sign, inline={index: data[index] for index in chosen})
+
+    def _held(self, job: Job, until: datetime | None) -> Job:
+        """Hold the caller until the job has ended with images; `until` is None for 202.
+
+        Raises what the job ended with instead of images, StillRunningError, GoneError and
+        StorageError.
+        """
+        if until is None:
+            return job
+        while not job.status.is_terminal:
+            left = (until - self.clock.now()).total_seconds()
+            if left <= 0:
+                raise StillRunningError("The job goes on: repeat the call, or ask GET /jobs/{id}.")
+            self.clock.sleep(min(POLL_SECONDS, left))
+            with suppress(StorageError):  # an SDK would repeat a 500 at once, as a new job
+                job = self.jobs.get(job.id, client_id=job.client_id, now=self.clock.now())
+        if job.status is JobStatus.CANCELED:
+            raise GoneError("The job was canceled.")
+        if job.error and not job.images:
+            raise error_of_job(job.error.code, job.error.message)
+        return job
 
     def _sign(self, key: str) -> Link:
         return self.images.sign(key, now=self.clock.now())

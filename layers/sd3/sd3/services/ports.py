@@ -1,6 +1,6 @@
 """The ports of the use cases: Protocols of the stores, the queue, the upstreams and the clock."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -32,7 +32,9 @@ class JobRepository(Protocol):
         fingerprint: str,
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
+        held_until: datetime | None = None,
     ) -> Job | IdempotencyRecord: ...
+    def hold(self, job: Job, key: str, record: IdempotencyRecord, *, until: datetime) -> bool: ...
     def find_idempotency_record(
         self, client_id: str, key: str, *, now: datetime
     ) -> IdempotencyRecord | None: ...
@@ -64,6 +66,7 @@ class ImageStorage(Protocol):
     def save_all(
         self, folder: str, generated: Sequence[GeneratedImage]
     ) -> tuple[ImageRecord, ...]: ...
+    def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]: ...
     def delete_all(self, folder: str, *, count: int) -> None: ...
     def sign(self, key: str, *, now: datetime) -> Link: ...
 

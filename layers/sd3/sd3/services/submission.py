@@ -28,6 +28,7 @@ from sd3.errors import (
     TooLargeError,
     UnexpectedError,
 )
+from sd3.services.adoption import JobAdoption, Place
 from sd3.services.execution import LONGEST_SECONDS
 from sd3.services.ports import (
     Clock,
@@ -82,6 +83,9 @@ class JobSubmission:
 
     def _submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
         client_id, limits = context.client_id, context.limits
+        place = self._place(request, context)
+        if isinstance(place, Job):
+            return Submission(place, is_new=False)
         try:
             request, quote = self.prepare(request, client_id=client_id)
             self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
@@ -97,7 +101,7 @@ class JobSubmission:
         delay = 0 if is_queued else int(context.seconds + LEASE_MARGIN_SECONDS) + 1
         self.queue.send(job.id, delay_seconds=delay)
         try:
-            submission = self._create(job, context)
+            submission = self._create(job, context, place)
         except RequestError:
             self._discard(job)
             raise
@@ -180,9 +184,40 @@ class JobSubmission:
             return job
         return job.start(now=now, seconds=context.seconds, quote=quote)
 
-    def _create(self, job: Job, context: RequestContext) -> Submission:
-        """Write the job, or read the existing job of its key or id."""
+    def _place(self, request: GenerateRequest, context: RequestContext) -> Job | Place | None:
+        """Find what a held call without a key adopts, or where it is noted; None for all others."""
+        if context.hold_until is None or context.idempotency_key:
+            return None
+        return JobAdoption(jobs=self.jobs, clock=self.clock).find(request, context)
+
+    def _create_in(self, place: Place, job: Job, context: RequestContext) -> Submission | None:
+        """Write the job and its place, or find the job to adopt; None if all places are taken."""
+        for _ in range(_TRIES):
+            found = self.jobs.create_once(
+                job,
+                place.key,
+                fingerprint=fingerprint_of(job.request),
+                instead_of=place.instead_of,
+                limits=context.limits,
+                held_until=context.hold_until,
+            )
+            if isinstance(found, Job):
+                return Submission(found, is_new=True)
+            if found.job_id == job.id:
+                return self._found(job.id, job)
+            other = self._place(job.request, context)  # an identical call was faster
+            if isinstance(other, Job):
+                return Submission(other, is_new=False)
+            if other is None:
+                break
+            place = other
+        return None
+
+    def _create(self, job: Job, context: RequestContext, place: Place | None) -> Submission:
+        """Write the job, or read the existing job of its place, key or id."""
         key, limits = context.idempotency_key, context.limits
+        if place and (submission := self._create_in(place, job, context)):
+            return submission
         if key is None:
             stored = self.jobs.create(job, limits=limits)
             return Submission(stored, is_new=True) if stored else self._found(job.id, job)

@@ -76,16 +76,19 @@ def key_id(client_id: str, key: str) -> str:
     return f"key#{client_id}#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def key_item_from(job: Job, key: str, *, fingerprint: str) -> "dict[str, AttributeValueTypeDef]":
+def key_item_from(
+    job: Job, key: str, *, fingerprint: str, held_until: datetime | None = None
+) -> "dict[str, AttributeValueTypeDef]":
     """Build the item of an Idempotency-Key, which belongs to a job for a day."""
-    return to_item(
-        {
-            "id": key_id(job.client_id, key),
-            "fingerprint": fingerprint,
-            "job_id": job.id,
-            "ttl": epoch_seconds(job.created_at + KEEP_KEY),
-        }
-    )
+    values: dict[str, object] = {
+        "id": key_id(job.client_id, key),
+        "fingerprint": fingerprint,
+        "job_id": job.id,
+        "ttl": epoch_seconds(job.created_at + KEEP_KEY),
+    }
+    if held_until:
+        values["held_until"] = held_until.isoformat()
+    return to_item(values)
 
 
 def epoch_seconds(time: datetime) -> int:

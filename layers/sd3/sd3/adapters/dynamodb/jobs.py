@@ -90,14 +90,16 @@ class JobStore(JobQueries):
         fingerprint: str,
         instead_of: str | None,
         limits: ClientLimits = NO_LIMITS,
+        held_until: datetime | None = None,
     ) -> Job | IdempotencyRecord:
         """Write a new job together with its Idempotency-Key, or return the key's existing record.
 
-        A record of the job `instead_of` is replaced. `fingerprint` is the request's. Raises
-        IdempotencyMismatchError when another job has the id, and the same errors as `create`.
+        A record of the job `instead_of` is replaced. `fingerprint` is the request's, and
+        `held_until` the record's. Raises IdempotencyMismatchError when another job has the id, and
+        the same errors as `create`.
         """
         put_key = self._table.put_part(
-            key_item_from(job, key, fingerprint=fingerprint),
+            key_item_from(job, key, fingerprint=fingerprint, held_until=held_until),
             ConditionExpression="attribute_not_exists(id) OR #ttl <= :now OR job_id = :old",
             ExpressionAttributeNames={"#ttl": "ttl"},
             ExpressionAttributeValues=to_item(
@@ -121,6 +123,22 @@ class JobStore(JobQueries):
         """Find the record of a client's Idempotency-Key. Raises StorageError."""
         values = self._read(key_id(client_id, key), now=now)
         return _record_from(values) if values else None
+
+    def hold(self, job: Job, key: str, record: IdempotencyRecord, *, until: datetime) -> bool:
+        """Note in `record`, the job's, that a caller is held until then.
+
+        Return False when another caller was faster. Raises StorageError.
+        """
+        was = record.held_until.isoformat() if record.held_until else "-"
+        try:
+            self._table.put(
+                key_item_from(job, key, fingerprint=record.fingerprint, held_until=until),
+                ConditionExpression="job_id = :job AND held_until = :was",
+                ExpressionAttributeValues=to_item({":job": job.id, ":was": was}),
+            )
+        except ConditionFailedError:
+            return False
+        return True
 
     def save(self, job: Job) -> Job:
         """Write the next state of a job, and record the change of its usage in the ledger.
@@ -216,4 +234,9 @@ class JobStore(JobQueries):
 
 
 def _record_from(values: Mapping[str, str]) -> IdempotencyRecord:
-    return IdempotencyRecord(values["job_id"], values["fingerprint"])
+    held_until = values.get("held_until")
+    return IdempotencyRecord(
+        values["job_id"],
+        values["fingerprint"],
+        datetime.fromisoformat(held_until) if held_until else None,
+    )

@@ -1,9 +1,9 @@
-"""The images bucket: it stores images in parallel and signs links when a job is read."""
+"""The images bucket: it stores and reads images in parallel, and signs links to them."""
 
 import base64
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -46,7 +46,7 @@ class ImageStore:
         self._bucket = bucket
         self._url_ttl = url_ttl
         self._credentials_expiry = credentials_expiry
-        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="put")
+        self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="images")
 
     def save_init_image(self, folder: str, image: Image) -> str:
         """Store a job's init image; return its key. Raises StorageError."""
@@ -65,6 +65,14 @@ class ImageStore:
             return read_image(data)
         except InvalidImageError as error:
             raise _no_init_image(error) from error
+
+    def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]:
+        """Read stored images in parallel; return the bytes of each by its index.
+
+        An image that cannot be read, or is not the one that was stored, is left out.
+        """
+        found = zip(records, self._pool.map(self._read, records), strict=True)
+        return {record.index: data for record, data in found if data is not None}
 
     def delete_all(self, folder: str, *, count: int) -> None:
         """Remove every object that a job of `count` images can have. Raises StorageError.
@@ -135,6 +143,24 @@ class ImageStore:
                 "sha256": digest.hex(),
             }
         )
+
+    def _read(self, record: ImageRecord) -> bytes | None:
+        """Read one image, of which the record has the size: no more than that is kept in memory."""
+        key, size = record.key, record.bytes
+        if key is None or size is None:
+            return None
+        try:
+            with storage_errors("An image could not be read."):
+                reply = self._client.get_object(Bucket=self._bucket, Key=key)
+                with reply["Body"] as body:
+                    data: bytes = body.read(size)
+        except StorageError as error:
+            _logger.warning("image not read", exc_info=error, extra={"key": key})
+            return None
+        if hashlib.sha256(data).hexdigest() == record.sha256:
+            return data
+        _logger.warning("image changed in the bucket", extra={"key": key})
+        return None
 
     def _put(self, key: str, image: Image) -> bytes:
         digest = hashlib.sha256(image.data).digest()
