@@ -119,20 +119,25 @@ def test_the_scheme_may_be_in_any_case_and_before_any_number_of_spaces(
     assert effect(authorize(scheme + store.issue("demo"))) == "Allow"
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
+NO_BEARER_TOKENS = (
         "{}", "Bearer{}", " Bearer {}", "Bearer {} ", "Bearer {} {}", "Bearer {},", "Bearer {}\t",
         "Bearer\t{}", "Bearer \t{}", "Bearer\u00a0{}", "Bearer\n{}", "Bearer {}\n", "Bearer: {}",
         "Bearer Bearer {}", 'Bearer "{}"', "Bearer token={}", "Bearer {}=",
         "\u0432earer {}", "Bearers {}", "Bear {}",
-    ],
 )  # fmt: skip
+
+
 def test_what_is_no_bearer_token_by_the_standard_is_denied(
-    signing: LoopbackIssuer, store: TokenStore, form: str
+    signing: LoopbackIssuer, store: TokenStore
 ) -> None:
     for token in (store.issue("demo"), signing.token()):
-        assert effect(authorize(form.format(token, token))) == "Deny"
+        assert effect(authorize(f"Bearer {token}")) == "Allow"
+        accepted = [
+            form
+            for form in NO_BEARER_TOKENS
+            if effect(authorize(form.format(token, token))) == "Allow"
+        ]
+        assert accepted == []
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer ", "", "Bearer sd3_short", "x"])

@@ -195,7 +195,7 @@ def test_the_ledger_is_the_sum_of_the_jobs_after_every_history(aws: Aws) -> None
     run_state_machine_as_test(
         OfThisTest,
         settings=settings(
-            max_examples=30,
+            max_examples=10,
             stateful_step_count=20,
             deadline=None,
             phases=(Phase.explicit, Phase.reuse, Phase.generate),

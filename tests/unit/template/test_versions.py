@@ -1,6 +1,7 @@
 """The functions that the gateway calls by an alias, and when a new version of them is published."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -102,9 +103,14 @@ def test_parameters_are_written_into_the_template_before_sam_reads_it() -> None:
     assert transforms == ["AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"]
 
 
+@cache
+def versions_of_today() -> dict[str, str]:
+    return versions(published())
+
+
 @pytest.mark.parametrize("name", sorted(used_parameters()))
 def test_another_value_of_a_parameter_publishes_new_versions(name: str) -> None:
-    before, after = versions(published()), versions(published(**{name: "other"}))
+    before, after = versions_of_today(), versions(published(**{name: "other"}))
     changed = {alias for alias in before if before[alias] != after[alias]}
     users = {
         f"{function}Aliaslive"
