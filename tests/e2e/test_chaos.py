@@ -1,4 +1,4 @@
-"""200 jobs while 30 % of the upstream's calls fail: all end, once, and their charges are true."""
+"""120 jobs while 30 % of the upstream's calls fail: all end, once, and their charges are true."""
 
 import time
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from sd3.domain.job import Job, JobStatus
 from tests.support.functions import configure
 from tests.support.servers.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
-JOBS: Final = 200
+JOBS: Final = 120
 SHARE: Final = 0.3
 CLIENTS: Final = 6
 """How many requests are under way at once."""
@@ -138,7 +138,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture(scope="module")
 def ended(stack: Stack, scene: Scene) -> Ended:
-    """200 jobs, all of them ended."""
+    """All jobs, which have ended."""
     port = free_port(0)
     url = f"http://127.0.0.1:{port}"
     with calling(stack, url), ThreadPoolExecutor(CLIENTS) as clients:
