@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from urllib.request import urlopen
 
 import botocore.session
-from aws_lambda_powertools.utilities.data_classes.s3_event import S3Message
 
 from benchmarks.aws_server import COUNTS, INBOX_FILE
 from benchmarks.worker import Context, event
@@ -33,9 +32,13 @@ def trace(entrypoint: str) -> list[Step]:
     Raises RuntimeError when a function fails.
     """
     if entrypoint == "inbox":
-        uploaded = _upload()
-        job_id = import_module("functions.inbox.app").upload_from(S3Message(uploaded)).job_id
-        first = _step("inbox", {"Records": [{"s3": uploaded}]})
+        uploaded = {
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": _upload(),
+        }
+        job_id = import_module("functions.inbox.app").upload_from(uploaded).job_id
+        first = _step("inbox", {"Records": [uploaded]})
     else:
         request = event(1)
         job_id = request["requestContext"]["requestId"]
