@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from benchmarks.rate_limit_item import RateLimitItem
 from sd3.domain.generation import TaskOrigin
 from sd3.errors import (
     Sd3Error,
@@ -20,9 +18,6 @@ from sd3.upstreams.rate_limit.breaker import FAILURES, OPEN_SECONDS
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
 from tests.support.factories.limiters import Limiters, fail, seconds_until_retry
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 BROKEN = UpstreamFailedError("It broke.")
 GOOD = TaskOrigin("good", "job")
 FAILURE_KINDS = [
@@ -32,16 +27,6 @@ FAILURE_KINDS = [
     UpstreamUnavailableError("refused"),
     UpstreamUnavailableError("503", retry_after=600),
 ]
-
-
-@pytest.fixture
-def item() -> RateLimitItem:
-    return RateLimitItem()
-
-
-@pytest.fixture
-def limiters(item: RateLimitItem) -> Limiters:
-    return Limiters(cast("DynamoDBClient", item))
 
 
 def call(limiter: SharedRateLimiter, origin: TaskOrigin, error: Sd3Error | None) -> bool:

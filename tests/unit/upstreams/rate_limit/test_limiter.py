@@ -28,16 +28,6 @@ SLOT = RateBounds(rate=STABILITY).slot / MICROSECONDS
 BROKEN = UpstreamFailedError("It broke.")
 
 
-@pytest.fixture
-def item() -> RateLimitItem:
-    return RateLimitItem()
-
-
-@pytest.fixture
-def limiters(item: RateLimitItem) -> Limiters:
-    return Limiters(cast("DynamoDBClient", item))
-
-
 def test_a_wait_known_to_be_too_long_makes_no_call_to_the_table(
     limiters: Limiters, item: RateLimitItem
 ) -> None:

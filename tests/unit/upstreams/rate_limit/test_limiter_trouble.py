@@ -1,7 +1,7 @@
 """The limiter before an upstream that fails, or that calls under way are bounded for."""
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -26,20 +26,7 @@ from sd3.upstreams.rate_limit.schedule import MICROSECONDS
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS
 from tests.support.factories.limiters import Limiters, fail, seconds_until_retry
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 BROKEN = UpstreamFailedError("It broke.")
-
-
-@pytest.fixture
-def item() -> RateLimitItem:
-    return RateLimitItem()
-
-
-@pytest.fixture
-def limiters(item: RateLimitItem) -> Limiters:
-    return Limiters(cast("DynamoDBClient", item))
 
 
 def test_a_pause_while_a_probe_enters_is_not_cut_short(
