@@ -3,7 +3,16 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import aws_calls, cold_import, fleet, own_time, peak_memory, queued_time, walk
+from benchmarks import (
+    aws_calls,
+    burst,
+    cold_import,
+    fleet,
+    own_time,
+    peak_memory,
+    queued_time,
+    walk,
+)
 from benchmarks.table import Note, Row, write
 
 ROUNDS = 9
@@ -15,6 +24,7 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "peak_memory": peak_memory.measure,
     "aws_calls": aws_calls.measure,
     "fleet": fleet.measure,
+    "burst": burst.measure,
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }
