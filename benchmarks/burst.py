@@ -1,6 +1,6 @@
 """One client that has all the traffic: its jobs' first and last writes, in virtual time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,8 +18,10 @@ from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import StorageError
 
-RATES: Final = (10, 25, 50, 100, 500, 2000)
+RATES: Final = (10, 25, 50, 100, 500)
 """Jobs a second."""
+TOP_RATE: Final = 2000
+"""A measurement of its own: with the refusals that it has today it takes minutes."""
 SECONDS: Final = 8
 GENERATE_SECONDS: Final = 0.2
 """From a job's admission to its end."""
@@ -110,11 +112,21 @@ class Burst:
 
 
 def measure(_rounds: int) -> Iterator[Note]:
-    """Have one client's jobs arrive at each rate, without a budget and with one."""
+    """Have one client's jobs arrive at each rate but the top one."""
+    yield from _rows(RATES)
+    yield Note(f"{TOP_RATE} jobs a second", f"takes minutes: name burst_{TOP_RATE}")
+
+
+def measure_top(_rounds: int) -> Iterator[Note]:
+    """Have one client's jobs arrive at the top rate."""
+    yield from _rows((TOP_RATE,))
+
+
+def _rows(rates: Sequence[int]) -> Iterator[Note]:
+    """Run each rate without a budget and with one."""
     title = f"one client's jobs arrive for {SECONDS} s, virtual time"
-    aims = f"aims: failed 0; ends unwritten 0; p99 <= {P99_AIM_MS} ms"
-    yield Note(title, aims)
-    for rate in RATES:
+    yield Note(title, f"aims: failed 0; unwritten 0; p99 <= {P99_AIM_MS} ms")
+    for rate in rates:
         for name, limits in BUDGETS.items():
             yield row(f"{rate} jobs a second, {name}", run(rate, limits))
 
@@ -132,7 +144,7 @@ def row(name: str, burst: Burst) -> Note:
     p50, p99 = burst.milliseconds(0.5), burst.milliseconds(0.99)
     is_met = not burst.failed and not burst.unwritten and p99 <= P99_AIM_MS
     text = (
-        f"admissions failed {burst.failed} of {len(burst.waits)}; unwritten {burst.unwritten}; "
+        f"failed {burst.failed} of {len(burst.waits)}; unwritten {burst.unwritten}; "
         f"p50 {p50:.0f} ms, p99 {p99:.0f} ms: {'met' if is_met else 'missed'}"
     )
     return Note(name, text)
