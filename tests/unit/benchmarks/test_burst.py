@@ -143,9 +143,13 @@ def test_the_ledger_has_every_end_but_those_that_are_counted_as_unwritten() -> N
     assert sum(day["reserved"] for day in usage) == done.unwritten * burst.MICROS
 
 
-def test_a_budget_refuses_what_it_has_no_room_for() -> None:
+def test_a_budget_refuses_the_first_job_that_it_has_no_room_for() -> None:
+    limits = ClientLimits(daily_budget_micros=3 * burst.MICROS)
+    refused = burst.Burst(limits, Random(1))  # noqa: S311 - nothing secret
+    refused.time.start(lambda: refused.arrive(10, 1))
     with pytest.raises(BudgetExceededError):
-        burst.run(10, ClientLimits(daily_budget_micros=3 * burst.MICROS), seconds=1)
+        refused.time.run()
+    assert len(refused.waits) == 4
 
 
 def test_a_run_is_the_same_again() -> None:
