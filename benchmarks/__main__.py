@@ -3,7 +3,16 @@
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import aws_calls, cold_import, fleet, own_time, peak_memory, queued_time, walk
+from benchmarks import (
+    aws_calls,
+    burst,
+    cold_import,
+    fleet,
+    own_time,
+    peak_memory,
+    queued_time,
+    walk,
+)
 from benchmarks.table import Note, Row, write
 
 ROUNDS = 9
@@ -15,11 +24,13 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "peak_memory": peak_memory.measure,
     "aws_calls": aws_calls.measure,
     "fleet": fleet.measure,
+    "burst": burst.measure,
+    f"burst_{burst.TOP_RATE}": burst.measure_top,
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }
-BY_NAME = frozenset(("queued_time",))
-"""Measurements that run only when they are named: this one starts the whole service."""
+BY_NAME = frozenset(("queued_time", f"burst_{burst.TOP_RATE}"))
+"""Measurements that run only when they are named: they start the whole service, or take minutes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

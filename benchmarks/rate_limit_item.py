@@ -1,25 +1,11 @@
 """One item of a DynamoDB table in memory: the part of UpdateItem that the rate limiters use."""
 
-import operator
-import re
-from collections.abc import Callable, Mapping
-from copy import deepcopy
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-_CLAUSE: Final = re.compile(r"(SET|REMOVE|ADD) (.*?)(?= SET | REMOVE | ADD |$)")
-_COMPARISON: Final = re.compile(r"(size\()?([\w.]+)\)? (=|<=|<|>|>=) (:\w+)")
-_EXISTS: Final = re.compile(r"attribute_(not_)?exists\(([\w.]+)\)")
-_COMMA: Final = re.compile(r", (?![^()]*\))")
-_DEFAULT: Final = re.compile(r"if_not_exists\((\w+), (:\w+)\)")
-_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "=": operator.eq,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+from benchmarks.expressions import holds, updated
 
 
 class RateLimitItem:
@@ -51,58 +37,11 @@ class RateLimitItem:
         self.writes += 1
         given = {name: _plain(value) for name, value in (ExpressionAttributeValues or {}).items()}
         before = {name: _typed(value) for name, value in self.values.items()}
-        conditions = ConditionExpression.split(" AND ") if ConditionExpression else []
-        if not all(self._holds(condition, given) for condition in conditions):
+        if not holds(ConditionExpression, self.values, given):
             reply: Any = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": before}
             raise ClientError(reply, "UpdateItem")
-        after = deepcopy(self.values)
-        for verb, actions in _CLAUSE.findall(UpdateExpression):
-            for action in _COMMA.split(actions):
-                parent, name = _parent(after, action.split(" ")[0])
-                if verb == "REMOVE":
-                    parent.pop(name, None)
-                elif verb == "ADD":
-                    parent[name] = _added(parent.get(name), given[action.split(" ")[1]])
-                else:
-                    parent[name] = self._computed(action.partition(" = ")[2], given)
-        self.values = after
+        self.values = updated(UpdateExpression, self.values, given)
         return {"Attributes": before}
-
-    def _holds(self, condition: str, given: Mapping[str, Any]) -> bool:
-        if condition.startswith("("):
-            condition = condition[1:-1]
-        return any(self._is_true(part, given) for part in condition.split(" OR "))
-
-    def _is_true(self, part: str, given: Mapping[str, Any]) -> bool:
-        if exists := _EXISTS.fullmatch(part):
-            return (self._read(exists[2]) is None) == bool(exists[1])
-        size, path, compared, name = _COMPARISON.fullmatch(part).groups()  # type: ignore[union-attr] # None raises
-        value = self._read(path)
-        if value is None:
-            return False
-        return _COMPARE[compared](len(value) if size else value, given[name])
-
-    def _computed(self, value: str, given: Mapping[str, Any]) -> Any:
-        if default := _DEFAULT.fullmatch(value):
-            return self.values.get(default[1], given[default[2]])
-        first, _, second = value.partition(" + ")
-        return self.values[first] + given[second] if second else deepcopy(given[value])
-
-    def _read(self, path: str) -> Any:
-        parent, name = _parent(self.values, path)
-        return parent.get(name)
-
-
-def _parent(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    """Return the map that contains the end of a path, and the last name of the path."""
-    first, _, name = path.partition(".")
-    return (values.get(first, {}), name) if name else (values, first)
-
-
-def _added(before: Any, more: Any) -> Any:
-    if isinstance(more, set):
-        return (before or set()) | more
-    return (before or 0) + more
 
 
 def _plain(value: Mapping[str, Any]) -> Any:
