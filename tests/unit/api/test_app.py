@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sd3.api import app as api
@@ -244,6 +244,7 @@ ANYTHING = st.recursive(
 NAMES = st.sampled_from([*job_event(), *job_event()["requestContext"]])
 
 
+@example({"pathParameters": {"": None}}, {}, True)
 @settings(deadline=None)
 @given(st.dictionaries(NAMES, ANYTHING), st.dictionaries(NAMES, ANYTHING), st.booleans())
 def test_no_event_makes_a_function_fail(changes: Event, context: Event, of_health: bool) -> None:

@@ -116,10 +116,11 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         parameters = event.path_parameters
         for route in self._static_routes + self._dynamic_routes:
             is_chosen = (route.method, route.openapi_path) == (event.http_method, event.resource)
-            if is_chosen and parameters.keys() >= set(_PARAMETER.findall(event.resource)):
+            named = set(_PARAMETER.findall(event.resource))
+            if is_chosen and parameters.keys() >= named:
                 request = self._request()
                 self.context.update(_route=route, _path=event.resource, request=request)
-                arguments: dict[str, Any] = {"request": request, **parameters}
+                arguments: Any = {"request": request, **{name: parameters[name] for name in named}}
                 return self._call_route(route, arguments)
         return self._handle_not_found(event.http_method, event.resource)
 
