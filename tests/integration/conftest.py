@@ -14,12 +14,14 @@ from botocore.loaders import Loader
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
+from functions.changes import app as changes_app
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
 from sd3 import bootstrap, observability
 from sd3.adapters.aws import Aws
 from sd3.api import app as api
 from sd3.upstreams import UPSTREAMS
+from tests.support.fakes.jobs_stream import JobsStream
 from tests.support.fakes.ports import FakeUpstream
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
             index("by_client", "client_id", "created_at"),
             index("failed_by_day", "failed_day", "completed_at"),
         ],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
     aws.dynamodb.create_table(
         TableName=f"usage{number}",
@@ -150,13 +153,20 @@ def upstream(monkeypatch: pytest.MonkeyPatch) -> FakeUpstream:
 
 
 class Functions:
-    """The deployed functions, called with an event as API Gateway would."""
+    """The deployed functions, called with an event as API Gateway or the stream would."""
+
+    def __init__(self) -> None:
+        self._stream = JobsStream()
 
     def generate(self, event: dict[str, Any], *, seconds: float = 60) -> dict[str, Any]:
         return self._call(generate_app.handler, event, seconds)
 
     def jobs(self, event: dict[str, Any]) -> dict[str, Any]:
         return self._call(jobs_app.handler, event, 29)
+
+    def changes(self) -> None:
+        """Process all that was written to the jobs table since the last call."""
+        changes_app.handler({"Records": self._stream.read()}, lambda_context(60))
 
     def _call(
         self, handler: Callable[..., dict[str, Any]], event: dict[str, Any], seconds: float

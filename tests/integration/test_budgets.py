@@ -29,6 +29,7 @@ def limited(event: dict[str, Any], budget: int | None, rate: int | None, *, job_
 
 
 def today(functions: Functions, budget: int | None = None) -> dict[str, Any]:
+    functions.changes()
     response = functions.jobs(limited(load_event("usage"), budget, None, job_id="u"))
     assert response["statusCode"] == 200
     assert response["headers"]["Cache-Control"] == "no-store"
@@ -146,6 +147,7 @@ def test_a_dry_run_is_rejected_like_the_real_request(
 
 def test_usage_is_recorded_with_and_without_limits(functions: Functions) -> None:
     functions.generate(request_with_limits(job_id="a", num_images=2))
+    functions.changes()
     response = functions.jobs(limited(load_event("usage"), None, None, job_id="u"))["json"]
     date = datetime.now(UTC).date()
     assert response == {

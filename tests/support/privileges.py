@@ -27,14 +27,13 @@ GRANTS: Final[dict[str, Grants]] = {
     },
     "JobsFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
-        "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
+        "UsageTable": {"dynamodb:Query"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
         "ImagesBucket/_uploads/*": {"s3:PutObject"},
     },
     "WorkerFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
-        "UsageTable": {"dynamodb:UpdateItem"},
         "UpstreamsTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "ImagesBucket/*": {"s3:PutObject", "s3:DeleteObject"},
         "ImagesBucket/*/init.*": {"s3:GetObject"},
@@ -49,13 +48,12 @@ GRANTS: Final[dict[str, Grants]] = {
     },
     "DeadLettersFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
-        "UsageTable": {"dynamodb:UpdateItem"},
         "DeadLettersQueue": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
         "UnprocessableQueue": {"sqs:SendMessage"},
     },
     "InboxFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
-        "UsageTable": {"dynamodb:UpdateItem"},
+        "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
         "UpstreamsTable": {"dynamodb:GetItem"},
         "ClientsTable/index/by_client_id": {"dynamodb:Query"},
         "InboxBucket": {"s3:ListBucket"},
@@ -75,6 +73,17 @@ GRANTS: Final[dict[str, Grants]] = {
         "JobsTable/stream/*": {"dynamodb:ListStreams"},
         "event-bus/default": {"events:PutEvents"},
         "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
+        "UnprocessableQueue": {"sqs:SendMessage"},
+    },
+    "ChangesFunction": {
+        "JobsTable/stream": {
+            "dynamodb:DescribeStream",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
+        },
+        "JobsTable/stream/*": {"dynamodb:ListStreams"},
+        "UsageTable": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "JobsQueue": {"sqs:SendMessage"},
         "UnprocessableQueue": {"sqs:SendMessage"},
     },
 }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sd3.adapters.s3.uploads import UploadStore
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
+    from sd3.services.changes import JobChanges
     from sd3.services.execution import JobExecutor
     from sd3.services.inbox import Inbox
     from sd3.services.jobs import JobService
@@ -129,6 +130,16 @@ def job_event_publisher() -> "JobEventPublisher":
         metrics=metrics(),
         bucket=settings.images_bucket,
     )
+
+
+@cache
+def job_changes() -> "JobChanges":
+    """Build the use case of every write of a job."""
+    from sd3.adapters.dynamodb.ledger import UsageStore
+    from sd3.services.changes import JobChanges
+
+    usage = UsageStore(_aws().dynamodb, _settings().usage_table)
+    return JobChanges(usage=usage, queue=queue(), clock=clock())
 
 
 @cache

@@ -41,11 +41,15 @@ class Contended:
 
 
 class Unreliable:
-    """An unreliable connection; `fate` is the outcome of the next write."""
+    """An unreliable connection; `fate` is the outcome of the next write.
+
+    A transaction that has `met` others is refused three times.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self.fate = "done"
+        self.met = 0
 
     def __getattr__(self, name: str) -> Any:
         operation = getattr(self._client, name)
@@ -53,6 +57,10 @@ class Unreliable:
             return operation
 
         def call(**arguments: Any) -> Any:
+            if self.fate == "met" and name == "transact_write_items":
+                self.met += 1
+                if self.met % 4:
+                    raise conflict([True] * len(arguments["TransactItems"]))
             fate, self.fate = self.fate, "done"
             if fate == "not sent":
                 raise LOST

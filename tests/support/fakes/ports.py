@@ -189,7 +189,7 @@ class FakeJobs:
         old = self.items.get(job.id)
         if old is None or old.version != job.version:
             raise LeaseLostError("changed")
-        self._record(job, job.usage - job.recorded)
+        self._record(job, job.usage - old.usage)
         return self._write(job, version=job.version + 1)
 
     def delete(self, job: Job, *, now: datetime) -> None:
@@ -243,7 +243,7 @@ class FakeJobs:
         self.ledger[day] = self.ledger.get(day, NO_USAGE) + change
 
     def _write(self, job: Job, *, version: int) -> Job:
-        stored = job.model_copy(update={"version": version, "recorded": job.usage})
+        stored = job.model_copy(update={"version": version})
         self.items[job.id] = stored
         self.writes.append(stored)
         return stored
@@ -276,6 +276,9 @@ class FakeQueue:
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
         self.sent.append((job_id, delay_seconds))
+
+    def send_all(self, delays: Mapping[str, int]) -> None:
+        self.sent += delays.items()
 
 
 class FakeTime:

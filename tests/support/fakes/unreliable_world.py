@@ -1,10 +1,10 @@
 """A world in which anything can happen between any two calls of a use case, and is counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from ops.redrive import put_back
@@ -12,7 +12,7 @@ from sd3.domain.billing import NO_USAGE, UsageEntry, day_of
 from sd3.domain.client import ClientLimits
 from sd3.domain.generation import GenerationTask, UpstreamResult
 from sd3.domain.image import Image
-from sd3.domain.job import Job, JobStatus
+from sd3.domain.job import Job, JobChange, JobStatus
 from sd3.errors import (
     FieldError,
     InvalidRequestError,
@@ -20,6 +20,7 @@ from sd3.errors import (
     StorageError,
     UnexpectedError,
 )
+from sd3.services.changes import JobChanges
 from tests.support.fakes.ports import (
     NOON,
     FakeImages,
@@ -69,9 +70,11 @@ class Message:
 class WatchedJobs(FakeJobs):
     """The jobs table; it holds every write against what a job's life may be."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Callable[[Job], None]) -> None:
+        """`stream` gets every job that is created."""
         super().__init__()
         self.published: Counter[str] = Counter()
+        self.stream = stream
 
     def _write(self, job: Job, *, version: int) -> Job:
         old = self.items.get(job.id)
@@ -91,6 +94,7 @@ class WatchedJobs(FakeJobs):
         stored = super()._create(job, limits)
         committed = self.ledger[job.client_id, day_of(job.created_at)].committed
         assert limits.daily_budget_micros is None or committed <= limits.daily_budget_micros
+        self.stream(stored)
         return stored
 
     def sums(self) -> dict[tuple[str, str], UsageEntry]:
@@ -152,11 +156,17 @@ class Between:
         return call
 
 
+class NoLedger:
+    """Records nothing: WatchedJobs has a ledger of its own."""
+
+    def record(self, changes: Iterable[JobChange], *, now: datetime) -> None: ...
+
+
 class World:
     """Use cases over ports that are interrupted by `happen`, and what became of their jobs."""
 
     def __init__(self, happen: Happen, fails: Callable[[], Sd3Error | None]) -> None:
-        self.clock, self.jobs, self.images = FakeTime(), WatchedJobs(), WatchedImages()
+        self.clock, self.jobs, self.images = FakeTime(), WatchedJobs(self.guard), WatchedImages()
         self.messages: list[Message] = []
         self.acting: list[str] = []
         """The jobs that are under way, the innermost last."""
@@ -177,6 +187,16 @@ class World:
         """Take a message, as the queue does."""
         now = self.clock.slept
         self.messages.append(Message(job_id, now, now + delay_seconds))
+
+    def send_all(self, delays: Mapping[str, int]) -> None:
+        """Take messages, as the queue does."""
+        for job_id, seconds in delays.items():
+            self.send(job_id, delay_seconds=seconds)
+
+    def guard(self, job: Job) -> None:
+        """Process a job that is new in the stream, which outlives the process that wrote it."""
+        changes = JobChanges(usage=NoLedger(), queue=self, clock=self.clock.time())
+        changes.process([JobChange(None, job)])
 
     def deliver(self, message: Message) -> None:
         """Hand a message to a worker, and do with it what SQS and the function do."""

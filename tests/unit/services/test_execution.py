@@ -202,14 +202,6 @@ def test_a_job_that_another_has_taken_over_is_not_written(change: Callable[[Job]
     assert len(world.images.objects) == 2  # the same images are the other's, too
 
 
-def test_a_write_whose_response_was_lost_is_recognized() -> None:
-    world = World()
-    ended = world.generated()
-    assert world.executor.finish(ended)
-    assert world.executor.finish(ended.model_copy())
-    assert len(world.images.objects) == 2
-
-
 @pytest.mark.parametrize("counted", [True, False])
 def test_a_job_waits_again_with_its_charges(counted: bool) -> None:
     again = World().job.charge_unknown().requeue(counted=counted)

@@ -35,12 +35,12 @@ def test_the_message_is_sent_before_the_job_is_written() -> None:
     assert world.submit(request(), caller(key=None)).is_new
 
 
-def test_a_job_that_its_caller_generates_has_a_message_for_the_time_after_its_lease() -> None:
+def test_a_job_that_its_caller_generates_has_its_message_from_the_stream() -> None:
     world = World()
     job = world.submit(request(), caller(key=None)._replace(respond_async=False)).job
     assert job.status is JobStatus.RUNNING
     assert job.lease_until == NOON + timedelta(seconds=70)
-    assert world.queue.sent == [("job-1", 71)]
+    assert world.queue.sent == []
 
 
 def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
@@ -103,15 +103,6 @@ def test_a_repeated_call_is_not_rejected_because_of_another() -> None:
         rejecting.items, rejecting.keys = world.jobs.items, world.jobs.keys
         world.jobs = rejecting
         assert world.submit(request(), caller(key=key)) == (created, False)
-
-
-def test_a_write_that_finds_itself_is_new() -> None:
-    class Repeating(FakeJobs):
-        def create(self, job: Job, **values: Any) -> Job | None:
-            super().create(job)
-            return super().create(job)
-
-    assert World(Repeating()).submit(request(), caller(key=None)).is_new
 
 
 def test_a_request_id_with_another_request_is_rejected_and_changes_nothing() -> None:

@@ -19,6 +19,7 @@ def test_alarms_watch_these_functions_and_queues() -> None:
         "GenerateFunction",
         "WorkerFunction",
         "NotificationsFunction",
+        "ChangesFunction",
         "DeadLettersQueue",
         "UnprocessableQueue",
     }

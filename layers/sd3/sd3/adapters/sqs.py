@@ -1,18 +1,24 @@
 """The worker's queue of jobs in SQS. Each message has the id of one job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import pydantic_core
 
 from sd3.adapters.aws import storage_errors
 from sd3.domain.job import JOB_ID
+from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY_SECONDS: Final = 900
 """The longest delay of a message in SQS."""
+
+_BATCH: Final = 10
+"""The most messages that SQS takes in one call."""
 
 
 class SqsJobQueue:
@@ -28,6 +34,23 @@ class SqsJobQueue:
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
         """Send a message for a job, with a delay of at most 900 s. Raises StorageError."""
         self._send(self._url, message_body(job_id), min(delay_seconds, MAX_DELAY_SECONDS))
+
+    def send_all(self, delays: Mapping[str, int]) -> None:
+        """Send a message for each job, with its delay in seconds. Raises StorageError."""
+        left = iter(delays.items())
+        while batch := list(islice(left, _BATCH)):
+            entries: list[SendMessageBatchRequestEntryTypeDef] = [
+                {
+                    "Id": str(number),
+                    "MessageBody": message_body(job_id),
+                    "DelaySeconds": min(seconds, MAX_DELAY_SECONDS),
+                }
+                for number, (job_id, seconds) in enumerate(batch)
+            ]
+            with storage_errors("The jobs could not be queued."):
+                reply = self._client().send_message_batch(QueueUrl=self._url, Entries=entries)
+            if reply.get("Failed"):
+                raise StorageError("A job could not be queued.")
 
     def send_unprocessable(self, body: str) -> None:
         """Set a message that names no job aside in a queue for operators. Raises StorageError."""

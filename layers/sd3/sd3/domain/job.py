@@ -85,9 +85,8 @@ class Job(Record):
     current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
     `redriven_at` is when the job was last put back by `redrive`, and `redriven_attempt` the last
     attempt before that. `is_final` is whether it failed in a way that would be the same again.
-    After `expires_at` the job and its images are removed. `version` counts the writes. `recorded`
-    is what the ledger has for this version, and `recorded_for` the group of clients that it is
-    recorded for as well.
+    After `expires_at` the job and its images are removed. `version` counts the writes. `budgets`
+    names whose budgets its first quote was reserved in: its client's, or that of a group.
     """
 
     id: str
@@ -114,8 +113,7 @@ class Job(Record):
     error: JobError | None = None
     is_final: bool = False
     version: int = 0
-    recorded: UsageEntry = NO_USAGE
-    recorded_for: str | None = None
+    budgets: tuple[str, ...] = ()
 
     def start(self, *, now: datetime, seconds: float, quote: Quote) -> Self:
         """Begin an attempt by a caller that lives for `seconds` and may spend `quote`."""
@@ -252,6 +250,18 @@ TRANSITIONS: Final[Mapping[str, frozenset[JobStatus]]] = {
     "redrive": frozenset((JobStatus.FAILED,)),
 }
 """From which states each method of Job leads on."""
+
+
+class JobChange(NamedTuple):
+    """One write of a job: the job before it, None when the write made the job, and after it."""
+
+    before: Job | None
+    after: Job
+
+    @property
+    def usage(self) -> UsageEntry:
+        """What the write changes in the ledger."""
+        return self.after.usage - (self.before.usage if self.before else NO_USAGE)
 
 
 class IdempotencyRecord(NamedTuple):

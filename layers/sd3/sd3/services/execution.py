@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import Charge, ChargeOutcome
@@ -124,8 +123,6 @@ class JobExecutor:
             return self.jobs.save(job)
         except LeaseLostError:
             stored = self._stored(job)
-            if stored and _attempt_state(stored) == _attempt_state(job):
-                return stored  # this is our own write: botocore repeated it after a lost response
             if stored and stored.status is not JobStatus.CANCELED:
                 raise
             if stored and stored.attempt == job.attempt:
@@ -156,7 +153,3 @@ class JobExecutor:
             return self.jobs.get(job.id, now=self.clock.now())
         except (GoneError, NotFoundError):
             return None
-
-
-def _attempt_state(job: Job) -> tuple[int, JobStatus, datetime | None]:
-    return job.attempt, job.status, job.completed_at

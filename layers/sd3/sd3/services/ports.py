@@ -1,6 +1,6 @@
 """The ports of the use cases: Protocols of the stores, the queue, the upstreams and the clock."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -9,7 +9,7 @@ from sd3.domain.client import NO_LIMITS, Client, ClientLimits
 from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
-from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
+from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobChange, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
 
@@ -17,7 +17,7 @@ from sd3.domain.request import GenerateRequest
 class JobRepository(Protocol):
     """The stored jobs; see adapters.dynamodb.jobs.JobStore for what each method raises.
 
-    Every write returns the job as it is now stored, with its version and its recorded usage.
+    Every write returns the job as it is now stored, with its version.
     """
 
     def repeat_rejection(
@@ -58,6 +58,12 @@ class UsageRepository(Protocol):
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]: ...
 
 
+class UsageLedger(Protocol):
+    """Writes the usage ledger; see adapters.dynamodb.ledger.UsageStore for what it raises."""
+
+    def record(self, changes: Iterable[JobChange], *, now: datetime) -> None: ...
+
+
 class ImageStorage(Protocol):
     """The stored images; see adapters.s3.images.ImageStore for what each method raises."""
 
@@ -93,6 +99,7 @@ class MessageQueue(Protocol):
     """The queue of job ids for the worker; see adapters.sqs.SqsJobQueue for what it raises."""
 
     def send(self, job_id: str, *, delay_seconds: int = 0) -> None: ...
+    def send_all(self, delays: Mapping[str, int]) -> None: ...
 
 
 class ClientRepository(Protocol):

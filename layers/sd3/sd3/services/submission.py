@@ -10,7 +10,6 @@ from sd3.domain.client import RequestContext
 from sd3.domain.image import MAX_UPLOAD_BYTES, check_init_image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.job import (
-    LEASE_MARGIN_SECONDS,
     IdempotencyRecord,
     Job,
     JobStatus,
@@ -22,6 +21,7 @@ from sd3.errors import (
     IdempotencyMismatchError,
     InvalidRequestError,
     NotFoundError,
+    RateLimitedError,
     RequestError,
     Sd3Error,
     StorageError,
@@ -96,12 +96,12 @@ class JobSubmission:
                 raise
             return Submission(job, is_new=False)
         job = self._new_job(request, context, quote)
-        # The message is sent first, so that a worker will end every job that is stored.
-        is_queued = job.status is JobStatus.QUEUED
-        delay = 0 if is_queued else int(context.seconds + LEASE_MARGIN_SECONDS) + 1
-        self.queue.send(job.id, delay_seconds=delay)
+        # A queued job's message is sent first, so that a worker will end every job that is stored.
+        # That of a job which runs comes from the table's stream; see services.changes.
+        if job.status is JobStatus.QUEUED:
+            self.queue.send(job.id)
         try:
-            submission = self._create(job, context, place)
+            submission = self._written(job, context, place)
         except RequestError:
             self._discard(job)
             raise
@@ -213,6 +213,16 @@ class JobSubmission:
             place = other
         return None
 
+    def _written(self, job: Job, context: RequestContext, place: Place | None) -> Submission:
+        """Write the job, or read the existing one, which also has precedence over a rate."""
+        try:
+            return self._create(job, context, place)
+        except RateLimitedError:
+            found = self._existing(job.request, context)
+            if found is None:
+                raise
+            return Submission(found, is_new=False)
+
     def _create(self, job: Job, context: RequestContext, place: Place | None) -> Submission:
         """Write the job, or read the existing job of its place, key or id."""
         key, limits = context.idempotency_key, context.limits
@@ -236,11 +246,8 @@ class JobSubmission:
         raise StorageError("The Idempotency-Key could not be taken.")
 
     def _found(self, job_id: str, job: Job) -> Submission:
-        """Read the existing job. After a lost response, that is the job which this call wrote."""
+        """Read the existing job."""
         found = self.jobs.get(job_id, client_id=job.client_id, now=self.clock.now())
-        if (found.id, found.created_at) == (job.id, job.created_at):
-            # The stored request has no init image.
-            return Submission(found.model_copy(update={"request": job.request}), is_new=True)
         return Submission(found, is_new=False)
 
     def _discard(self, job: Job) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sd3.adapters.dynamodb.ledger import RejectionCache
+from sd3.adapters.dynamodb.rejections import RejectionCache
 from sd3.domain.billing import budget_exceeded, rate_limited
 from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.errors import BudgetExceededError, RateLimitedError

@@ -4,8 +4,10 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Final
 
+from sd3.adapters.dynamodb.budgets import Budgets, NoRoomError
 from sd3.adapters.dynamodb.job_items import (
     DELETED,
     deleted_item_from,
@@ -16,14 +18,15 @@ from sd3.adapters.dynamodb.job_items import (
     key_item_from,
 )
 from sd3.adapters.dynamodb.job_queries import JobQueries
-from sd3.adapters.dynamodb.ledger import RejectionCache, record_usage, reserve, usage_from_item
-from sd3.adapters.dynamodb.table import ConditionFailedError, Item, JobTable, from_item, to_item
-from sd3.domain.billing import (
-    NO_USAGE,
-    budget_exceeded,
-    rate_limited,
-    total_budget_exceeded,
+from sd3.adapters.dynamodb.rates import RateReachedError, RequestCounts
+from sd3.adapters.dynamodb.rejections import RejectionCache
+from sd3.adapters.dynamodb.table import (
+    ConditionFailedError,
+    JobTable,
+    from_item,
+    to_item,
 )
+from sd3.domain.billing import budget_exceeded, rate_limited, total_budget_exceeded
 from sd3.domain.client import JWT_CLIENTS, NO_LIMITS, ClientLimits
 from sd3.domain.job import JOB_ID, IdempotencyRecord, Job, JobStatus
 from sd3.errors import (
@@ -36,7 +39,10 @@ from sd3.errors import (
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+_WRITE: Final = "write_id"
+"""The attribute that differs with every write of a job."""
 
 
 class JobStore(JobQueries):
@@ -44,8 +50,8 @@ class JobStore(JobQueries):
 
     The attribute `document` is the job as JSON. Other attributes copy the fields that conditions
     and indexes need. By `ttl` DynamoDB removes the item. A write succeeds only if the version is
-    still the one that was read. The same transaction records the change of the client's usage, so
-    usage is never recorded twice or lost, even if a function dies.
+    still the one that was read. The table's stream has every write, and the ledger is made from it.
+    Only a new job whose client has a budget is written in a transaction, with its reservation.
     """
 
     def __init__(
@@ -58,7 +64,9 @@ class JobStore(JobQueries):
         jitter: Callable[[], float] = random.random,
     ) -> None:
         super().__init__(JobTable(client, table, sleep=sleep, jitter=jitter))
-        self._usage_table = usage_table
+        usage = JobTable(client, usage_table, sleep=sleep, jitter=jitter)
+        self._budgets = Budgets(usage, jitter=jitter)
+        self._counts = RequestCounts(client, usage_table)
         self._rejections = RejectionCache()
 
     def repeat_rejection(
@@ -141,22 +149,17 @@ class JobStore(JobQueries):
         return True
 
     def save(self, job: Job) -> Job:
-        """Write the next state of a job, and record the change of its usage in the ledger.
+        """Write the next state of a job.
 
         Raises LeaseLostError when the stored job has changed since it was read, and StorageError.
         """
-        stored = job.model_copy(update={"version": job.version + 1, "recorded": job.usage})
-        unchanged = {
-            "ConditionExpression": "version = :read",
-            "ExpressionAttributeValues": to_item({":read": job.version}),
-        }
-        change = stored.recorded - job.recorded
+        stored = job.model_copy(update={"version": job.version + 1})
         try:
-            if change == NO_USAGE:
-                self._table.put(item_from(stored), **unchanged)
-            else:
-                put = self._table.put_part(item_from(stored), **unchanged)
-                self._table.transact([put, *record_usage(self._usage_table, stored, change)])
+            self._put(
+                _written(stored),
+                ConditionExpression="version = :read",
+                ExpressionAttributeValues=to_item({":read": job.version}),
+            )
         except ConditionFailedError as error:
             raise LeaseLostError("The job has changed meanwhile.") from error
         return stored
@@ -200,37 +203,58 @@ class JobStore(JobQueries):
     def _create(
         self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
     ) -> Job:
-        """Write a new job together with `puts`. A taken id or key has precedence over a limit."""
-        group = None if limits.total_daily_budget_micros is None else JWT_CLIENTS
-        stored = job.model_copy(update={"recorded": job.usage, "recorded_for": group})
-        put = self._table.put_part(
-            item_from(stored), ConditionExpression="attribute_not_exists(id)"
-        )
-        puts = [*puts, put]
+        """Write a new job together with `puts`. A taken id or key has precedence over a budget."""
+        budgets = _budgets(job, limits)
+        stored = job.model_copy(update={"budgets": tuple(budgets)})
+        item = _written(stored)
+        new = {"ConditionExpression": "attribute_not_exists(id)"}
         try:
-            self._table.transact([*puts, *reserve(self._usage_table, stored, limits)])
-        except ConditionFailedError as error:
-            if min(error.failed) < len(puts):
-                raise
-            failed = {at - len(puts): item for at, item in error.failed.items()}
-            raise self._rejection(stored, limits, failed) from error
+            with self._counts.counted(stored, limits.requests_per_minute):
+                if puts or budgets:
+                    puts = [*puts, self._table.put_part(item, **new)]
+                    self._budgets.reserve(stored, budgets, puts)
+                else:
+                    self._put(item, **new)
+        except RateReachedError as error:
+            self._rejections.note_rate(job.client_id, now=job.created_at)
+            raise rate_limited(limits, now=job.created_at) from error
+        except NoRoomError as error:
+            raise self._rejection(error, stored, limits) from error
         return stored
 
-    def _rejection(
-        self, job: Job, limits: ClientLimits, failed: Mapping[int, Item]
-    ) -> RequestError:
-        """Build the error of the exceeded limit, by the items of the parts of `reserve`."""
+    def _put(self, item: "dict[str, AttributeValueTypeDef]", **condition: Any) -> None:
+        """Write a job's item. Raises ConditionFailedError and StorageError.
+
+        When a response was lost, botocore repeats the write, and its condition finds what it has
+        written.
+        """
+        try:
+            self._table.put(item, **condition, ReturnValuesOnConditionCheckFailure="ALL_OLD")
+        except ConditionFailedError as error:
+            if error.failed[0].get(_WRITE) != item[_WRITE]:
+                raise
+
+    def _rejection(self, error: NoRoomError, job: Job, limits: ClientLimits) -> RequestError:
         now, micros = job.created_at, job.usage.committed
-        day = failed.get(0)
-        if day is None and job.recorded_for and 1 in failed:
+        if error.owner == JWT_CLIENTS:
             self._rejections.note_total(micros, now=now)
             return total_budget_exceeded(now=now)
-        if day is None:
-            self._rejections.note_rate(job.client_id, now=now)
-            return rate_limited(limits, now=now)
-        left = (limits.daily_budget_micros or 0) - usage_from_item(day).committed
-        self._rejections.note_budget(job.client_id, micros, left=left, now=now)
-        return budget_exceeded(micros, limits, left=left, now=now)
+        self._rejections.note_budget(job.client_id, micros, left=error.left, now=now)
+        return budget_exceeded(micros, limits, left=error.left, now=now)
+
+
+def _budgets(job: Job, limits: ClientLimits) -> dict[str, int]:
+    """Return the budgets in which a new job's cost is reserved, by their owners."""
+    budgets = {
+        job.client_id: limits.daily_budget_micros,
+        JWT_CLIENTS: limits.total_daily_budget_micros,
+    }
+    return {owner: budget for owner, budget in budgets.items() if budget is not None}
+
+
+def _written(job: Job) -> "dict[str, AttributeValueTypeDef]":
+    """Build the item of one write of a job, which has a mark of its own."""
+    return {**item_from(job), **to_item({_WRITE: token_hex(8)})}
 
 
 def _record_from(values: Mapping[str, str]) -> IdempotencyRecord:

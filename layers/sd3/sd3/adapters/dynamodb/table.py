@@ -3,7 +3,7 @@
 The values are strings, whole numbers, sets of strings, and maps of these.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +31,8 @@ _BACKOFF_SECONDS: Final = 0.02
 _MAX_BACKOFF_SECONDS: Final = 1.0
 """All tries together wait for about 4 s. That is long enough for other writers, and well within the
 time that an attempt reserves to save its result."""
+
+_FAILED: Final = "The jobs table could not be used."
 
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
@@ -68,6 +70,17 @@ class ConditionFailedError(Exception):
         self.failed = failed
 
 
+class ConflictError(Exception):
+    """Items of a transaction were in use by other writes, and nothing was written.
+
+    `positions` are those of the items in the transaction.
+    """
+
+    def __init__(self, positions: Collection[int]) -> None:
+        super().__init__()
+        self.positions = positions
+
+
 class JobTable:
     """The jobs table, and transactions that write to it and to other tables."""
 
@@ -79,14 +92,14 @@ class JobTable:
         sleep: Callable[[float], None],
         jitter: Callable[[], float],
     ) -> None:
-        self._client, self._name = client, name
+        self._client, self.name = client, name
         self._sleep, self._jitter = sleep, jitter
 
     def get(self, item_id: str) -> Item | None:
         """Read an item as it is now, or return None if there is none. Raises StorageError."""
         reply = self._call(
             self._client.get_item,
-            TableName=self._name,
+            TableName=self.name,
             Key=to_item({"id": item_id}),
             ConsistentRead=True,
         )
@@ -95,13 +108,13 @@ class JobTable:
 
     def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
         """Write an item. Raises ConditionFailedError and StorageError."""
-        self._call(self._client.put_item, TableName=self._name, Item=item, **condition)
+        self._call(self._client.put_item, TableName=self.name, Item=item, **condition)
 
     def put_part(
         self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any
     ) -> "TransactWriteItemTypeDef":
         """Build the part of a transaction that writes an item."""
-        put: Any = {"TableName": self._name, "Item": item, **condition}
+        put: Any = {"TableName": self.name, "Item": item, **condition}
         return {"Put": put}
 
     def transact(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
@@ -112,16 +125,35 @@ class JobTable:
         """
         self._call(self._client.transact_write_items, TransactItems=parts)
 
+    def transact_once(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
+        """Do the same without another try.
+
+        Raises ConflictError when an item is in use, ConditionFailedError and StorageError.
+        """
+        with storage_errors(_FAILED):
+            try:
+                self._client.transact_write_items(TransactItems=parts)
+            except ClientError as error:
+                if busy := _busy_positions(error):
+                    raise ConflictError(busy) from error
+                if failed := _failed_conditions(error):
+                    raise ConditionFailedError(failed) from error
+                raise
+
+    def wait(self, tried: int) -> None:
+        """Wait before the next try of a write that met others, after `tried` tries."""
+        longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
+        self._sleep(self._jitter() * longest)
+
     def query(self, **query: Any) -> Any:
         """Read a page. Raises StorageError."""
-        return self._call(self._client.query, TableName=self._name, **query)
+        return self._call(self._client.query, TableName=self.name, **query)
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         for tried in range(_TRIES):
             if tried:
-                longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
-                self._sleep(self._jitter() * longest)
-            with storage_errors("The jobs table could not be used."):
+                self.wait(tried)
+            with storage_errors(_FAILED):
                 try:
                     return operation(**arguments)
                 except ClientError as error:
@@ -136,13 +168,19 @@ class JobTable:
 def _is_busy(error: ClientError) -> bool:
     if error.response["Error"]["Code"] == "TransactionConflictException":
         return True
-    return any(reason["Code"] in _BUSY for reason in _reasons(error))
+    return bool(_busy_positions(error))
+
+
+def _busy_positions(error: ClientError) -> list[int]:
+    """Return which items of a transaction were in use."""
+    return [at for at, reason in enumerate(_reasons(error)) if reason["Code"] in _BUSY]
 
 
 def _failed_conditions(error: ClientError) -> dict[int, Item]:
     """Return the items whose conditions failed, by position; none for any other error."""
     if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-        return {0: {}}
+        response: Mapping[str, Any] = error.response
+        return {0: response.get("Item", {})}
     return {
         position: reason.get("Item", {})
         for position, reason in enumerate(_reasons(error))

@@ -1,0 +1,247 @@
+"""Budgets: the reservation of a new job's cost in the transaction that writes the job.
+
+An item can be in one transaction at a time. So the jobs of one owner would wait for each other if
+all of them were reserved in the item of the day. That is where they are reserved as long as they do
+not meet. When they meet, a part of the budget is moved from the day to lots, and each job is
+reserved in one of them, chosen at random. A job that finds too little in its lot looks at the whole
+day: it fills the empty lots, collects the rest from all of them, or is rejected. So a budget is
+never exceeded by jobs that are made at the same time, and is used to the last micro-dollar.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sd3.adapters.dynamodb.job_items import epoch_seconds
+from sd3.adapters.dynamodb.table import (
+    ConditionFailedError,
+    ConflictError,
+    JobTable,
+    to_item,
+)
+from sd3.adapters.dynamodb.usage_items import (
+    KEEP_DAY,
+    LOTS,
+    NO_DAY,
+    Day,
+    Lot,
+    day_key,
+    days_from,
+    lot_key,
+    query_of_days,
+)
+from sd3.domain.billing import day_of, midnight
+from sd3.domain.job import Job
+from sd3.errors import StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, TransactWriteItemTypeDef
+
+JOBS_IN_A_LOT: Final = 100
+"""The most jobs for which a lot is filled. So one job in a hundred looks at the whole day."""
+
+CONTENDED: Final = timedelta(minutes=1)
+"""How long jobs are reserved in lots after some have met."""
+
+_TRIES: Final = 16
+
+_AT_ONCE: Final = 4
+"""So many tries follow each other without a wait if each goes to other items."""
+
+_MEETINGS: Final = 2
+"""Meetings of one job after which it goes to a lot."""
+
+
+class NoRoomError(Exception):
+    """The budget of `owner` has no room for a job: `left` micro-dollars are left."""
+
+    def __init__(self, owner: str, left: int) -> None:
+        super().__init__()
+        self.owner, self.left = owner, left
+
+
+class Budgets:
+    """The budgets in the usage table, and in which of them jobs have met of late."""
+
+    def __init__(self, table: JobTable, *, jitter: Callable[[], float]) -> None:
+        """Set up without a call; `jitter` returns a random number from 0 to 1."""
+        self._table, self._jitter = table, jitter
+        self._contended: dict[str, datetime] = {}
+
+    def reserve(
+        self, job: Job, budgets: Mapping[str, int], puts: "Sequence[TransactWriteItemTypeDef]"
+    ) -> None:
+        """Write `puts`, and reserve a new job's cost in budgets of micro-dollars, by their owners.
+
+        All of it is one transaction. Raises ConditionFailedError for `puts`, NoRoomError and
+        StorageError.
+        """
+        reservations = [Reservation(self, job, *each) for each in budgets.items()]
+        for tried in range(_TRIES):
+            parts, owners = list(puts), [-1] * len(puts)
+            for number, each in enumerate(reservations):
+                parts += each.parts
+                owners += [number] * len(each.parts)
+            try:
+                self._table.transact_once(parts)
+            except ConflictError as error:
+                met = {owners[at] for at in error.positions}
+                stays = [number < 0 or reservations[number].meet() for number in met]
+                if any(stays) or tried >= _AT_ONCE:
+                    self._table.wait(max(tried - _AT_ONCE, 0))
+            except ConditionFailedError as error:
+                if min(error.failed) < len(puts):
+                    raise
+                for number in {owners[at] for at in error.failed}:
+                    reservations[number].look()
+            else:
+                return
+        raise StorageError("The usage table is too busy.")
+
+    def any_lot(self) -> int:
+        """Choose a lot at random."""
+        return min(int(self._jitter() * LOTS), LOTS - 1)
+
+    def is_contended(self, owner: str, *, now: datetime) -> bool:
+        """Return whether jobs have met in an owner's budget of late."""
+        return self._contended.get(owner, now) > now
+
+    def note_contended(self, owner: str, *, now: datetime) -> None:
+        """Record that jobs have met in an owner's budget."""
+        self._contended = {one: until for one, until in self._contended.items() if until > now}
+        self._contended[owner] = now + CONTENDED
+
+    def read(self, owner: str, day: str) -> Day:
+        """Read an owner's day. Raises StorageError."""
+        reply = self._table.query(**query_of_days(owner, since=day, until=day))
+        return days_from(reply["Items"]).get(day, NO_DAY)
+
+    def update(self, **update: Any) -> "TransactWriteItemTypeDef":
+        """Build the part of a transaction that updates an item."""
+        part: Any = {"TableName": self._table.name, **update}
+        return {"Update": part}
+
+
+class Reservation:
+    """The reservation of a new job's cost in one budget: where it is tried next.
+
+    The caller writes `parts` in the job's transaction, and says if that failed.
+    """
+
+    def __init__(self, budgets: Budgets, job: Job, owner: str, budget: int) -> None:
+        """Begin the reservation in the budget of `owner`, in micro-dollars a day."""
+        self._budgets, self._owner, self._budget = budgets, owner, budget
+        self._micros, self._now = job.usage.committed, job.created_at
+        self._name = job.client_name if owner == job.client_id else None
+        self._day = day_of(job.created_at)
+        self._meetings = 0
+        self.parts = self._first_parts()
+
+    def meet(self) -> bool:
+        """Go elsewhere, since other writes had an item; return whether that is the same item."""
+        self._meetings += 1
+        if self._meetings >= _MEETINGS:
+            self._budgets.note_contended(self._owner, now=self._now)
+        self.parts = self._first_parts()
+        return not self._budgets.is_contended(self._owner, now=self._now)
+
+    def look(self) -> None:
+        """Find room in the whole day, since there was none where it was tried.
+
+        Raises NoRoomError and StorageError.
+        """
+        day = self._budgets.read(self._owner, self._day)
+        left = self._budget - day.committed + day.in_lots
+        if left < self._micros:
+            raise NoRoomError(self._owner, left)
+        # A lot of another budget goes back: the budget was changed meanwhile.
+        changes = {at: -lot.left for at, lot in day.lots.items() if lot.budget != self._budget}
+        lots = {at: lot for at, lot in day.lots.items() if at not in changes}
+        room = self._budget - day.committed - sum(changes.values())
+        if room < self._micros:
+            changes |= _collected(lots, self._micros - room)
+        elif self._budgets.is_contended(self._owner, now=self._now):
+            empty = [at for at in range(LOTS) if at not in changes and self._is_empty(lots.get(at))]
+            changes |= dict.fromkeys(empty, self._fill(room - self._micros))
+        self.parts = [self._in_day(self._micros + sum(changes.values()))]
+        for at, change in changes.items():
+            if change:
+                self.parts.append(self._in_lot(at, change, seen=day.lots.get(at)))
+
+    def _first_parts(self) -> "list[TransactWriteItemTypeDef]":
+        if self._budgets.is_contended(self._owner, now=self._now):
+            return [self._from_lot(self._budgets.any_lot(), self._micros)]
+        return [self._in_day(self._micros)]
+
+    def _is_empty(self, lot: Lot | None) -> bool:
+        return lot is None or lot.left < self._micros
+
+    def _fill(self, room: int) -> int:
+        """Return what each empty lot gets. Half of the room stays in the day."""
+        fill = min(JOBS_IN_A_LOT * self._micros, room // (2 * LOTS))
+        return fill if fill >= self._micros else 0
+
+    def _in_day(self, micros: int) -> "TransactWriteItemTypeDef":
+        """Build the part that commits so much of the budget in the item of the day."""
+        room = self._budget - micros
+        # A day without usage has room for a job that fits the whole budget.
+        first = "attribute_not_exists(committed) OR " if room >= 0 else ""
+        values: dict[str, object] = {":micros": micros, ":room": room}
+        sets = []
+        if self._name:
+            values[":name"] = self._name  # for people who read the table
+            sets = ["client_name = :name"]
+        key = day_key(self._owner, self._day)
+        return self._update(
+            key, "ADD committed :micros", f"{first}committed <= :room", values, sets=sets
+        )
+
+    def _from_lot(self, at: int, micros: int) -> "TransactWriteItemTypeDef":
+        """Build the part that takes so much from a lot, if it has it."""
+        return self._update(
+            lot_key(self._owner, self._day, at),
+            "ADD lot :taken",
+            "lot >= :micros AND budget = :budget",
+            {":taken": -micros, ":micros": micros, ":budget": self._budget},
+        )
+
+    def _in_lot(self, at: int, change: int, *, seen: Lot | None) -> "TransactWriteItemTypeDef":
+        """Build the part that changes a lot: takes from it, fills it, or gives it back."""
+        if seen and change < 0 and seen.budget == self._budget:
+            return self._from_lot(at, -change)
+        values: dict[str, object] = {":change": change, ":budget": self._budget}
+        condition = "attribute_not_exists(lot)"
+        if seen:
+            condition, values[":seen"] = "lot = :seen", seen.left
+        key = lot_key(self._owner, self._day, at)
+        return self._update(key, "ADD lot :change", condition, values, sets=["budget = :budget"])
+
+    def _update(
+        self,
+        key: "Mapping[str, AttributeValueTypeDef]",
+        expression: str,
+        condition: str,
+        values: dict[str, object],
+        *,
+        sets: list[str] | None = None,
+    ) -> "TransactWriteItemTypeDef":
+        values[":ttl"] = epoch_seconds(midnight(self._now) + KEEP_DAY)
+        return self._budgets.update(
+            Key=key,
+            UpdateExpression=f"{expression} SET {', '.join(['#ttl = :ttl', *(sets or [])])}",
+            ConditionExpression=condition,
+            ExpressionAttributeNames={"#ttl": "ttl"},
+            ExpressionAttributeValues=to_item(values),
+        )
+
+
+def _collected(lots: Mapping[int, Lot], micros: int) -> dict[int, int]:
+    """Return what is taken from which lots, the fullest first."""
+    changes: dict[int, int] = {}
+    for at, lot in sorted(lots.items(), key=lambda each: -each[1].left):
+        taken = min(lot.left, micros)
+        if taken <= 0:
+            break
+        changes[at] = -taken
+        micros -= taken
+    return changes

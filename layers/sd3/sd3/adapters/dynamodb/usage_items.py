@@ -1,0 +1,138 @@
+"""The items of the usage table: their keys, and how the items of a day add up.
+
+An owner is a client, or the group of clients that share a budget. On a day (UTC) it has:
+
+- an item of the day, with what counts against a budget: `committed`. Lots are a part of it.
+- lots of the budget, while many jobs are made at once: `lot` is what is left of each.
+- an item of what was spent: `spent` and `images`.
+
+Amounts are micro-dollars. The table also has a count for each minute of a client with a rate, and
+a mark for each write of a job that is recorded.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sd3.adapters.dynamodb.table import Item, from_item, to_item
+from sd3.domain.billing import UsageEntry
+from sd3.domain.job import Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+    Key = dict[str, AttributeValueTypeDef]
+
+LOTS: Final = 40
+"""How many lots a budget can have. A job may reserve in two budgets, and DynamoDB limits a
+transaction to 100 items: the two days, all their lots, the job and its key."""
+
+KEEP_DAY: Final = timedelta(days=40)
+"""Longer than the 30 days that GET /usage shows."""
+
+KEEP_MINUTE: Final = timedelta(minutes=5)
+
+KEEP_MARK: Final = timedelta(days=2)
+"""Longer than a stream can repeat a write, which is a day."""
+
+_LOT: Final = "#lot-"
+_SPENT: Final = "#spent"
+_AFTER_ALL: Final = "~"
+"""Sorts behind everything that follows a day in a key."""
+
+
+class Lot(NamedTuple):
+    """A part of a budget from which jobs reserve: what is left of it, and the budget it is of."""
+
+    left: int
+    budget: int
+
+
+class Day(NamedTuple):
+    """What an owner's items of one day say."""
+
+    committed: int
+    spent: int
+    images: int
+    lots: Mapping[int, Lot]
+    """By their numbers."""
+
+    @property
+    def in_lots(self) -> int:
+        """What is left in the lots, and so is nobody's yet."""
+        return sum(lot.left for lot in self.lots.values())
+
+    @property
+    def usage(self) -> UsageEntry:
+        """The usage of the day."""
+        reserved = self.committed - self.spent - self.in_lots
+        return UsageEntry(reserved=reserved, spent=self.spent, images=self.images)
+
+
+NO_DAY: Final = Day(0, 0, 0, {})
+
+
+def day_key(owner: str, day: str) -> "Key":
+    """Return the key of an owner's day (ISO)."""
+    return _key(owner, day)
+
+
+def lot_key(owner: str, day: str, number: int) -> "Key":
+    """Return the key of one of the lots."""
+    return _key(owner, f"{day}{_LOT}{number:02}")
+
+
+def spent_key(owner: str, day: str) -> "Key":
+    """Return the key of what was spent on a day."""
+    return _key(owner, f"{day}{_SPENT}")
+
+
+def minute_key(client_id: str, time: datetime) -> "Key":
+    """Return the key of the count of a minute."""
+    return _key(client_id, f"minute#{time.astimezone(UTC):%Y-%m-%dT%H:%M}")
+
+
+def mark_of(job: Job) -> tuple[str, str]:
+    """Name the write that a job comes from. After a day, the id of a deleted job is free again."""
+    return job.id, f"{job.created_at.isoformat()}#{job.version}"
+
+
+def mark_key(job: Job) -> "Key":
+    """Return the key of the mark of a job's write. No client's id has a #."""
+    job_id, write = mark_of(job)
+    return _key(f"recorded#{job_id}", write)
+
+
+def query_of_days(owner: str, *, since: str, until: str) -> dict[str, Any]:
+    """Return the arguments of the query for the items of the days from `since` to `until`."""
+    return {
+        "KeyConditionExpression": "client_id = :owner AND #day BETWEEN :since AND :until",
+        "ExpressionAttributeNames": {"#day": "day"},
+        "ExpressionAttributeValues": to_item(
+            {":owner": owner, ":since": since, ":until": until + _AFTER_ALL}
+        ),
+        "ConsistentRead": True,
+    }
+
+
+def days_from(items: Iterable[Item]) -> dict[str, Day]:
+    """Add up the items of an owner's days, by day."""
+    days: dict[str, Day] = {}
+    for values in map(from_item, items):
+        day, _, part = values["day"].partition("#")
+        before = days.get(day, NO_DAY)
+        lots = before.lots
+        if "lot" in values:
+            lot = Lot(values["lot"], values["budget"])
+            lots = {**lots, int(part.rpartition("-")[2]): lot}
+        days[day] = Day(
+            before.committed + values.get("committed", 0),
+            before.spent + values.get("spent", 0),
+            before.images + values.get("images", 0),
+            lots,
+        )
+    return days
+
+
+def _key(owner: str, day: str) -> "Key":
+    return to_item({"client_id": owner, "day": day})
