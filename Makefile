@@ -23,7 +23,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-engine test-page check check-locks check-openapi check-docs audit fmt lock openapi docs build deploy token clients revoke invoke redrive bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs audit fmt lock openapi docs build deploy token clients revoke invoke redrive bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ test-stack:
 
 fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the API with random requests; CASES=100 for each route, ARGS go to pytest
 	@$(BIN)/pytest -q tests/e2e/test_openapi.py --cases "$(or $(CASES),100)" $(ARGS)
+
+test-load: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Send one client's requests by the hundreds to the deployed stack; takes minutes
+	@$(BIN)/pytest $(or $(ARGS),-q tests/load)
 
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH is the version of torch to install
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)

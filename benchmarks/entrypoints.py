@@ -13,6 +13,8 @@ import botocore.session
 
 from benchmarks.aws_server import COUNTS, INBOX_FILE
 from benchmarks.worker import Context, event
+from sd3.adapters.dynamodb.job_items import item_from, job_from
+from sd3.domain.job import Job, JobStatus
 
 ENTRYPOINTS: Final = ("synchronous", "queued", "inbox")
 
@@ -46,7 +48,12 @@ def trace(entrypoint: str) -> list[Step]:
             request["headers"]["Prefer"] = "respond-async"
             request["multiValueHeaders"]["Prefer"] = ["respond-async"]
         first = _step("generate", request)
-    return [first, _step("worker", message(job_id)), _step("notifications", _change(job_id))]
+    worked = _step("worker", message(job_id))
+    ended = _item(job_id)
+    made = dict(item_from(_as_made(job_from(ended), is_queued=entrypoint != "synchronous")))
+    # A batch of the stream has many writes. Here each has one, which costs the most.
+    changes = [_step("changes", _change(made)), _step("changes", _change(ended, made))]
+    return [first, worked, *changes, _step("notifications", _change(ended, made))]
 
 
 def _step(function: str, sent: dict[str, Any]) -> Step:
@@ -84,11 +91,23 @@ def message(job_id: str) -> dict[str, Any]:
     return {"Records": [record]}
 
 
-def _change(job_id: str) -> dict[str, Any]:
-    """Make the stream's event for the job's end."""
+def _item(job_id: str) -> dict[str, Any]:
     dynamodb: Any = botocore.session.get_session().create_client("dynamodb")
-    item = dynamodb.get_item(TableName=os.environ["JOBS_TABLE"], Key={"id": {"S": job_id}})["Item"]
-    return {"Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": item, "OldImage": {}}}]}
+    reply = dynamodb.get_item(TableName=os.environ["JOBS_TABLE"], Key={"id": {"S": job_id}})
+    item: dict[str, Any] = reply["Item"]
+    return item
+
+
+def _as_made(job: Job, *, is_queued: bool) -> Job:
+    """Return an ended job as it was when it was made."""
+    status = JobStatus.QUEUED if is_queued else JobStatus.RUNNING
+    return job.model_copy(update={"status": status, "images": (), "charges": (), "version": 0})
+
+
+def _change(new: dict[str, Any], old: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make the stream's event for one write of a job."""
+    images = {"NewImage": new} | ({"OldImage": old} if old else {})
+    return {"Records": [{"dynamodb": {"SequenceNumber": "1"} | images}]}
 
 
 def main(entrypoint: str, rounds: str) -> None:

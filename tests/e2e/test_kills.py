@@ -7,10 +7,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 import pytest
 import requests
@@ -18,10 +20,12 @@ import requests
 from local.environment import ROOT
 from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import job_from
+from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.ledger import UsageStore
 from sd3.adapters.sqs import message_body
-from sd3.domain.billing import NO_USAGE, UsageEntry
-from sd3.domain.job import Job
+from sd3.domain.billing import NO_USAGE, Quote, UsageEntry
+from sd3.domain.job import LEASE_MARGIN_SECONDS, Job, JobStatus
+from sd3.domain.request import GenerateRequest
 from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 IMAGES: Final = 2
@@ -241,7 +245,37 @@ def test_the_ledger_is_the_sum_of_the_jobs_after_any_crash(
 ) -> None:
     jobs = [outcome.job for outcome in outcomes.values()]
     usages = UsageStore(stack.deployed.client("dynamodb"), stack.deployed.outputs()["UsageTable"])
-    days = usages.days(jobs[0].client_id, since="2026-01-01", until="2099-12-31")
-    recorded = reduce(UsageEntry.__add__, (day.usage for day in days), NO_USAGE)
-    assert recorded == reduce(UsageEntry.__add__, (job.usage for job in jobs), NO_USAGE)
-    assert (recorded.reserved, recorded.images) == (0, (len(jobs) - len(BUGS)) * IMAGES)
+
+    def recorded() -> UsageEntry:
+        days = usages.days(jobs[0].client_id, since="2026-01-01", until="2099-12-31")
+        return reduce(UsageEntry.__add__, (day.usage for day in days), NO_USAGE)
+
+    total = reduce(UsageEntry.__add__, (job.usage for job in jobs), NO_USAGE)
+    wait_until(lambda: recorded() == total)
+    assert (total.reserved, total.images) == (0, (len(jobs) - len(BUGS)) * IMAGES)
+
+
+def test_a_worker_takes_over_an_answered_job_whose_function_has_died(
+    stack: Stack, new_token: Callable[[], str]
+) -> None:
+    """The function has died right after its first write: there is the job, and nothing else."""
+    outputs, now = stack.deployed.outputs(), datetime.now(UTC)
+    jobs = JobStore(
+        stack.deployed.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
+    )
+    quote = Quote(upstream="octoai", micros=30_000)
+    written = Job(
+        id=uuid4().hex,
+        client_id="orphaned",
+        status=JobStatus.QUEUED,
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        request=GenerateRequest(prompt="a fox", steps=1),
+        seeds=(1,),
+        quote=quote,
+    ).start(now=now, seconds=2 - LEASE_MARGIN_SECONDS, quote=quote)
+    assert jobs.create(written)
+    wait_until(lambda: jobs.get(written.id, now=now).status.is_terminal)
+    job = jobs.get(written.id, now=now)
+    assert (job.status, job.attempt) == (JobStatus.SUCCEEDED, 2)
+    assert [charge.outcome for charge in job.charges] == list(UNKNOWN_THEN_CHARGED)

@@ -10,11 +10,13 @@ WAIT_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.2
 
 
-def wait_for(look: Callable[[], Found | None], *, what: str) -> Found:
+def wait_for(
+    look: Callable[[], Found | None], *, what: str, seconds: float = WAIT_SECONDS
+) -> Found:
     """Poll `look`, and return the first result that is not empty."""
-    until = time.monotonic() + WAIT_SECONDS
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         if found := look():
             return found
         time.sleep(_POLL_SECONDS)
-    raise AssertionError(f"no {what} in {WAIT_SECONDS} s")
+    raise AssertionError(f"no {what} in {seconds} s")

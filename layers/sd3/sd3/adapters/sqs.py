@@ -1,24 +1,22 @@
 """The worker's queue of jobs in SQS. Each message has the id of one job."""
 
 from collections.abc import Callable, Mapping
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import pydantic_core
 
 from sd3.adapters.aws import storage_errors
 from sd3.domain.job import JOB_ID
-from sd3.errors import StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MAX_DELAY_SECONDS: Final = 900
 """The longest delay of a message in SQS."""
 
-_BATCH: Final = 10
-"""The most messages that SQS takes in one call."""
+_AT_ONCE: Final = 10
+"""Messages that are sent at the same time."""
 
 
 class SqsJobQueue:
@@ -36,21 +34,19 @@ class SqsJobQueue:
         self._send(self._url, message_body(job_id), min(delay_seconds, MAX_DELAY_SECONDS))
 
     def send_all(self, delays: Mapping[str, int]) -> None:
-        """Send a message for each job, with its delay in seconds. Raises StorageError."""
-        left = iter(delays.items())
-        while batch := list(islice(left, _BATCH)):
-            entries: list[SendMessageBatchRequestEntryTypeDef] = [
-                {
-                    "Id": str(number),
-                    "MessageBody": message_body(job_id),
-                    "DelaySeconds": min(seconds, MAX_DELAY_SECONDS),
-                }
-                for number, (job_id, seconds) in enumerate(batch)
+        """Send a message for each job, with its delay in seconds. Raises StorageError.
+
+        SendMessageBatch is not used: the embedded AWS wants a permission for it that AWS has not.
+        """
+        if not delays:
+            return
+        with ThreadPoolExecutor(min(len(delays), _AT_ONCE)) as pool:
+            sent = [
+                pool.submit(self.send, job_id, delay_seconds=seconds)
+                for job_id, seconds in delays.items()
             ]
-            with storage_errors("The jobs could not be queued."):
-                reply = self._client().send_message_batch(QueueUrl=self._url, Entries=entries)
-            if reply.get("Failed"):
-                raise StorageError("A job could not be queued.")
+        for one in sent:
+            one.result()
 
     def send_unprocessable(self, body: str) -> None:
         """Set a message that names no job aside in a queue for operators. Raises StorageError."""
