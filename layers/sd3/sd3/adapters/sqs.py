@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pydantic_core
@@ -41,12 +42,9 @@ class SqsJobQueue:
         if not delays:
             return
         with ThreadPoolExecutor(min(len(delays), _AT_ONCE)) as pool:
-            sent = [
-                pool.submit(self.send, job_id, delay_seconds=seconds)
-                for job_id, seconds in delays.items()
-            ]
-        for one in sent:
-            one.result()
+            bodies = map(message_body, delays)
+            seconds = (min(one, MAX_DELAY_SECONDS) for one in delays.values())
+            list(pool.map(partial(self._send, self._url), bodies, seconds))
 
     def send_unprocessable(self, body: str) -> None:
         """Set a message that names no job aside in a queue for operators. Raises StorageError."""
