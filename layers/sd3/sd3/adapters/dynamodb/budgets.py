@@ -98,9 +98,10 @@ class Budgets:
                 return
         raise StorageError("The usage table is too busy.")
 
-    def any_lot(self) -> int:
-        """Choose a lot at random."""
-        return min(int(self._jitter() * LOTS), LOTS - 1)
+    def choose(self, lots: Sequence[int], count: int = 1) -> Sequence[int]:
+        """Choose lots that follow each other, from a random one on."""
+        first = int(self._jitter() * len(lots)) % max(len(lots), 1)
+        return [*lots, *lots][first : first + min(count, len(lots))]
 
     def is_contended(self, owner: str, *, now: datetime) -> bool:
         """Return whether jobs have met in an owner's budget of late."""
@@ -134,22 +135,29 @@ class Reservation:
         self._micros, self._now = job.usage.committed, job.created_at
         self._name = job.client_name if owner == job.client_id else None
         self._day = day_of(job.created_at)
-        self._meetings = 0
+        self._meetings, self._has_looked = 0, False
         self.parts = self._first_parts()
 
     def meet(self) -> bool:
-        """Go elsewhere, since other writes had an item; return whether that is the same item."""
+        """Go elsewhere, since other writes had an item; return whether that is the same item.
+
+        Raises NoRoomError and StorageError.
+        """
         self._meetings += 1
         if self._meetings >= _MEETINGS:
             self._budgets.note_contended(self._owner, now=self._now)
-        self.parts = self._first_parts()
-        return not self._budgets.is_contended(self._owner, now=self._now)
+        if self._has_looked:
+            self.look()
+        else:
+            self.parts = self._first_parts()
+        return not self._is_contended
 
     def look(self) -> None:
         """Find room in the whole day, since there was none where it was tried.
 
         Raises NoRoomError and StorageError.
         """
+        self._has_looked = True
         day = self._budgets.read(self._owner, self._day)
         left = self._budget - day.committed + day.in_lots
         if left < self._micros:
@@ -159,27 +167,43 @@ class Reservation:
         lots = {at: lot for at, lot in day.lots.items() if at not in changes}
         room = self._budget - day.committed - sum(changes.values())
         if room < self._micros:
-            changes |= _collected(lots, self._micros - room)
-        elif self._budgets.is_contended(self._owner, now=self._now):
-            empty = [at for at in range(LOTS) if at not in changes and self._is_empty(lots.get(at))]
-            changes |= dict.fromkeys(empty, self._fill(room - self._micros))
-        self.parts = [self._in_day(self._micros + sum(changes.values()))]
+            order = self._budgets.choose(list(lots), len(lots))
+            changes |= _collected({at: lots[at] for at in order}, self._micros - room)
+        elif self._is_contended:
+            if full := [at for at, lot in lots.items() if lot.left >= self._micros]:
+                self.parts = self._from_one_of(full)
+                return
+            fill, count = self._fill(room - self._micros)
+            empty = [at for at in range(LOTS) if at not in changes]
+            changes |= dict.fromkeys(self._budgets.choose(empty, count), fill)
+        taken = self._micros + sum(changes.values())
+        self.parts = [self._in_day(taken)] if taken else []
         for at, change in changes.items():
             if change:
                 self.parts.append(self._in_lot(at, change, seen=day.lots.get(at)))
 
+    @property
+    def _is_contended(self) -> bool:
+        return self._budgets.is_contended(self._owner, now=self._now)
+
     def _first_parts(self) -> "list[TransactWriteItemTypeDef]":
-        if self._budgets.is_contended(self._owner, now=self._now):
-            return [self._from_lot(self._budgets.any_lot(), self._micros)]
+        if self._is_contended:
+            return self._from_one_of(range(LOTS))
         return [self._in_day(self._micros)]
 
-    def _is_empty(self, lot: Lot | None) -> bool:
-        return lot is None or lot.left < self._micros
+    def _from_one_of(self, lots: Sequence[int]) -> "list[TransactWriteItemTypeDef]":
+        [at] = self._budgets.choose(lots)
+        return [self._from_lot(at, self._micros)]
 
-    def _fill(self, room: int) -> int:
-        """Return what each empty lot gets. Half of the room stays in the day."""
-        fill = min(JOBS_IN_A_LOT * self._micros, room // (2 * LOTS))
-        return fill if fill >= self._micros else 0
+    def _fill(self, room: int) -> tuple[int, int]:
+        """Return how much is filled into how many lots: up to half of the room.
+
+        A lot is filled for whole jobs like this one, so that no rest has to be collected.
+        """
+        if not self._micros:
+            return 0, 0
+        jobs = min(JOBS_IN_A_LOT, max(room // (2 * LOTS * self._micros), 1))
+        return jobs * self._micros, min(LOTS, room // (2 * jobs * self._micros))
 
     def _in_day(self, micros: int) -> "TransactWriteItemTypeDef":
         """Build the part that commits so much of the budget in the item of the day."""
@@ -236,12 +260,11 @@ class Reservation:
 
 
 def _collected(lots: Mapping[int, Lot], micros: int) -> dict[int, int]:
-    """Return what is taken from which lots, the fullest first."""
+    """Return what is taken from which lots, in their order, until there is enough."""
     changes: dict[int, int] = {}
-    for at, lot in sorted(lots.items(), key=lambda each: -each[1].left):
+    for at, lot in lots.items():
         taken = min(lot.left, micros)
-        if taken <= 0:
-            break
-        changes[at] = -taken
-        micros -= taken
+        if taken > 0:
+            changes[at] = -taken
+            micros -= taken
     return changes
