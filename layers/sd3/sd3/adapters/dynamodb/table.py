@@ -3,7 +3,7 @@
 The values are strings, whole numbers, sets of strings, and maps of these.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +31,9 @@ _BACKOFF_SECONDS: Final = 0.02
 _MAX_BACKOFF_SECONDS: Final = 1.0
 """All tries together wait for about 4 s. That is long enough for other writers, and well within the
 time that an attempt reserves to save its result."""
+
+MAX_ITEMS_READ: Final = 100
+"""The most items that DynamoDB reads in one call."""
 
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
@@ -93,6 +96,24 @@ class JobTable:
         found: Item | None = reply.get("Item")
         return found
 
+    def get_all(self, item_ids: Collection[str], *, is_consistent: bool) -> dict[str, Item]:
+        """Read up to MAX_ITEMS_READ items, none of them twice. Return those that exist by id.
+
+        A reply has up to 16 MB. What it leaves out, for this or another reason, is asked for again.
+        Raises StorageError.
+        """
+        found: dict[str, Item] = {}
+        keys = [to_item({"id": item_id}) for item_id in item_ids]
+        wanted: Any = {self._name: {"Keys": keys, "ConsistentRead": is_consistent}}
+        for tried in range(_TRIES):
+            self._wait(tried)
+            reply = self._call(self._client.batch_get_item, RequestItems=wanted)
+            found |= {item["id"]["S"]: item for item in reply["Responses"].get(self._name, ())}
+            wanted = reply.get("UnprocessedKeys")
+            if not wanted:
+                return found
+        raise StorageError("The jobs table is too busy.")
+
     def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
         """Write an item. Raises ConditionFailedError and StorageError."""
         self._call(self._client.put_item, TableName=self._name, Item=item, **condition)
@@ -118,9 +139,7 @@ class JobTable:
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         for tried in range(_TRIES):
-            if tried:
-                longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
-                self._sleep(self._jitter() * longest)
+            self._wait(tried)
             with storage_errors("The jobs table could not be used."):
                 try:
                     return operation(**arguments)
@@ -131,6 +150,12 @@ class JobTable:
                         raise ConditionFailedError(failed) from error
                     raise
         raise StorageError("The jobs table is too busy.")
+
+    def _wait(self, tried: int) -> None:
+        """Wait before the next try, after so many have failed."""
+        if tried:
+            longest = min(_BACKOFF_SECONDS * 2.0**tried, _MAX_BACKOFF_SECONDS)
+            self._sleep(self._jitter() * longest)
 
 
 def _is_busy(error: ClientError) -> bool:
