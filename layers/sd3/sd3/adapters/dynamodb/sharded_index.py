@@ -20,7 +20,8 @@ SHARDS: Final = 8
 is deleted too: half of what it can take. Fewer would do once each shard has a partition to itself,
 but a new index has about 4 partitions. Of 8 shards more than 4, which are 1000 writes a second, lie
 in one partition in 1 of 9 cases. Of 4 shards 2 or more do so in 9 of 10 cases. More shards make
-every list dearer, since it has a query for each."""
+every list dearer, since it has a query for each. The number may grow: with a smaller one, lists
+would lack the jobs of the shards that are read no more."""
 
 KEYS_IN_A_QUERY: Final = 32
 """DynamoDB charges a query for 4 KB at least, and so many keys fit. A key has 94 bytes and the
@@ -61,7 +62,7 @@ FAILED_BY_DAY: Final = ShardedIndex("failed_by_day", "failed_shard", "completed_
 
 
 def shard_of(name: str, job_id: str) -> str:
-    """Return the partition key of a job among those of a name. It is the same for ever."""
+    """Return the partition key of a job among those of a name. No write of the job changes it."""
     return _shard(name, sha256(job_id.encode()).digest()[0] % SHARDS)
 
 
