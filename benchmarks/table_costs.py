@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Lock
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from uuid import uuid4
 
 import boto3
@@ -103,14 +103,14 @@ def measure(_rounds: int) -> Iterator[Note]:
             text = f"{units['write']:.0f} of the table, {units['index']:.0f} of the indexes"
             whole = f" (with whole items: {units['whole']:.0f})"
             yield Note(f"write units, {prompt}, {life}", text + whole)
-        yield Note(f"stored, {prompt}", _stored(item_from(ended_job(prompt))))
+        yield Note(f"stored, {prompt}", _stored(next(ended_jobs(prompt, 1))))
     for prompt in PROMPTS:
         for limit in LIMITS:
-            jobs = [ended_job(prompt, age=age) for age in range(2 * limit)]
-            yield Note(f"GET /jobs?limit={limit}, {prompt}", _page(jobs, limit))
+            costs = read_page(list(ended_jobs(prompt, 2 * limit)), limit)
+            yield Note(f"GET /jobs?limit={limit}, {prompt}", str(costs))
     for size in SIZES:
-        jobs = [ended_job("1 KB", age=age) for age in range(size)]
-        yield Note(f"GET /jobs?limit=20, 1 KB, {size} jobs", _page(jobs, 20))
+        costs = read_page(list(ended_jobs("1 KB", size)), LIMITS[0])
+        yield Note(f"GET /jobs?limit={LIMITS[0]}, 1 KB, {size} jobs", str(costs))
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def _schema(*names: str) -> list[dict[str, str]]:
 
 
 def new_job(prompt: str, *, age: int = 0) -> Job:
-    """Make a job that was queued `age` seconds before NOW."""
+    """Make a queued job that was created `age` seconds before NOW."""
     text, negative = (size * "x" for size in PROMPTS[prompt])
     created_at = NOW - timedelta(seconds=age)
     return Job(
@@ -166,9 +166,9 @@ def new_job(prompt: str, *, age: int = 0) -> Job:
     )
 
 
-def ended_job(prompt: str, *, age: int = 0) -> Job:
-    """Make a job that succeeded in its first attempt."""
-    return _succeeded(_started(new_job(prompt, age=age)))
+def ended_jobs(prompt: str, count: int) -> Iterator[Job]:
+    """Make jobs that succeeded in their first attempt, newest first, one a second."""
+    return (_succeeded(_started(new_job(prompt, age=age))) for age in range(count))
 
 
 def _started(job: Job) -> Job:
@@ -225,7 +225,8 @@ LIVES: Final[Mapping[str, Callable[[JobStore, Job], object]]] = {
 """From a job's admission on, all that is written to it."""
 
 
-def _stored(item: Item) -> str:
+def _stored(job: Job) -> str:
+    item = item_from(job)
     table = item_bytes(item) + STORED_BYTES
     entry = JOBS_INDEXES[0].projected(item)
     if entry is None:
@@ -234,18 +235,37 @@ def _stored(item: Item) -> str:
     return f"{table} bytes in the table, {index} in the index (with whole items: {table})"
 
 
-def _page(jobs: Sequence[Job], limit: int) -> str:
+class PageCosts(NamedTuple):
+    """What a page took: calls and read units, and what it would with whole items in the index."""
+
+    queries: int
+    batches: int
+    units: float
+    whole_queries: int
+    whole_units: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.queries} queries, {self.batches} batch, {self.units:g} read units"
+            f" (with whole items: {self.whole_queries} queries, {self.whole_units:g})"
+        )
+
+
+def read_page(jobs: Sequence[Job], limit: int) -> PageCosts:
+    """Store jobs, newest first, and read the first page of them."""
     with tables() as (client, store):
         _fill(client, jobs)
-        client.calls.clear()
         found = store.page(CLIENT, status=None, limit=limit, after=None, now=NOW)
         calls, units = client.calls, client.units["read"]
     if [job.id for job in found.jobs] != [job.id for job in jobs[:limit]]:
         raise RuntimeError("these are not the newest jobs")
     whole = sum(item_bytes(item_from(job)) for job in found.jobs)
-    return (
-        f"{calls['query']} queries, {calls['batch_get_item']} batch, {units:g} read units"
-        f" (with whole items: {math.ceil(whole / _QUERY_BYTES)} queries, {read_units(whole):g})"
+    return PageCosts(
+        queries=calls["query"],
+        batches=calls["batch_get_item"],
+        units=units,
+        whole_queries=math.ceil(whole / _QUERY_BYTES),
+        whole_units=read_units(whole),
     )
 
 
