@@ -11,6 +11,7 @@ from benchmarks import (
     own_time,
     peak_memory,
     queued_time,
+    table_costs,
     walk,
 )
 from benchmarks.table import Note, Row, write
@@ -26,6 +27,7 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "fleet": fleet.measure,
     "burst": burst.measure,
     f"burst_{burst.TOP_RATE}": burst.measure_top,
+    "table_costs": table_costs.measure,
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }

@@ -1,7 +1,6 @@
 """The part of AWS that the functions call, at one address. It counts every call."""
 
 import json
-import math
 import time
 import zlib
 from collections import Counter
@@ -10,6 +9,7 @@ from hashlib import md5
 from typing import Any, Final
 
 from benchmarks.loopback import Call, Handler, Reply
+from benchmarks.table_units import index_units, item_bytes, read_units, write_units
 
 COUNTS = "/-/counts"
 """GET returns and resets the counts: calls by service and operation, and their DynamoDB units."""
@@ -29,7 +29,9 @@ _SERVICES = {
     "AWSEvents": "events",
     "secretsmanager": "secretsmanager",
 }
-_WRITE_UNIT, _READ_UNIT = 1024, 4096
+
+_Tables = dict[str, dict[tuple[str, ...], dict[str, Any]]]
+"""The items of each table, by their keys."""
 
 
 def aws(s3_latency: float = 0, table_latency: float = 0) -> Handler:
@@ -37,7 +39,7 @@ def aws(s3_latency: float = 0, table_latency: float = 0) -> Handler:
 
     Objects are discarded. Items are stored as they were put: updates are accepted but not applied.
     """
-    tables: dict[str, list[dict[str, Any]]] = {}
+    tables: _Tables = {}
     calls: Counter[str] = Counter()
     units: Counter[str] = Counter()
 
@@ -57,6 +59,7 @@ def aws(s3_latency: float = 0, table_latency: float = 0) -> Handler:
         calls[f"{_SERVICES[service]} {operation}"] += 1
         if service != "DynamoDB_20120810":
             return _json(_OTHERS[operation](values))
+        units.update(_put_units(tables, operation, values))
         found = _row(tables, operation, values)
         units.update(_units(operation, values, found))
         return _json(found)
@@ -74,51 +77,53 @@ def _object(call: Call) -> Reply:
     return Reply(status, [("ETag", '"0"')], INBOX_FILE if call.method == "GET" else b"")
 
 
-def _row(
-    tables: dict[str, list[dict[str, Any]]], operation: str, values: dict[str, Any]
-) -> dict[str, Any]:
-    if operation == "TransactWriteItems":
-        for put in _puts(values):
-            _row(tables, "PutItem", put)
-        return {}
-    table = tables.setdefault(values.get("TableName", ""), [])
-    if operation == "PutItem":
-        table[:] = [values["Item"]]  # there is one request at a time, so the last item is enough
+def _row(tables: _Tables, operation: str, values: dict[str, Any]) -> dict[str, Any]:
+    if operation in {"PutItem", "TransactWriteItems"}:
+        for put in _puts(operation, values):
+            tables.setdefault(put["TableName"], {})[_key(put["Item"])] = put["Item"]
         return {}
     if operation == "Query":
         return {"Count": 1, "ScannedCount": 1, "Items": [_TOKEN]}  # a client's tokens
-    item = next((row for row in table if values.get("Key", {}).items() <= row.items()), None)
+    item = tables.get(values["TableName"], {}).get(_key(values["Key"]))
     if item is None:
         return {}
     return {"Attributes" if operation == "UpdateItem" else "Item": item}
 
 
-def _units(operation: str, values: dict[str, Any], found: dict[str, Any]) -> dict[str, float]:
-    """Count a call's units of the table, and a put's of the indexes; a transaction costs double.
+def _put_units(tables: _Tables, operation: str, values: dict[str, Any]) -> Counter[str]:
+    """Count the units that puts take of the table and the indexes; a transaction costs double."""
+    units: Counter[str] = Counter()
+    for put in _puts(operation, values):
+        old = tables.get(put["TableName"], {}).get(_key(put["Item"]))
+        times = 1 if operation == "PutItem" else 2
+        units["write"] += times * write_units(old, put["Item"])
+        units["index"] += index_units(old, put["Item"])
+    return units
 
-    Updated items are smaller than a unit.
-    """
+
+def _units(operation: str, values: dict[str, Any], found: dict[str, Any]) -> dict[str, float]:
+    """Count the units of a call but for its puts. Updated items are smaller than a unit."""
     if operation == "PutItem":
-        units = math.ceil(_size(values["Item"]) / _WRITE_UNIT)
-        return {"write": units, "index": units}
+        return {}
     if operation == "TransactWriteItems":
-        puts = sum(math.ceil(_size(put["Item"]) / _WRITE_UNIT) for put in _puts(values))
-        updates = sum("Update" in part for part in values["TransactItems"])
-        return {"write": 2 * (puts + updates), "index": puts}
+        return {"write": 2 * sum("Update" in part for part in values["TransactItems"])}
     if operation == "UpdateItem":
         return {"write": 1}
-    size = max(_size(found.get("Item", {})), 1)
-    share = 1 if values.get("ConsistentRead") else 0.5
-    return {"read": share * math.ceil(size / _READ_UNIT)}
+    is_consistent = values.get("ConsistentRead", False)
+    return {"read": read_units(item_bytes(found.get("Item", {})), is_consistent=is_consistent)}
 
 
-def _puts(values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [part["Put"] for part in values["TransactItems"] if "Put" in part]
+def _puts(operation: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    if operation == "PutItem":
+        return [values]
+    parts = values.get("TransactItems", ()) if operation == "TransactWriteItems" else ()
+    return [part["Put"] for part in parts if "Put" in part]
 
 
-def _size(item: dict[str, Any]) -> int:
-    """Count the bytes of an item, those of its attributes' names too."""
-    return sum(len(name) + len(str(*value.values()).encode()) for name, value in item.items())
+def _key(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the key of an item: its id, or what another table has in its place."""
+    names = ("id",) if "id" in item else ("client_id", "day", "token_sha256")
+    return tuple(item[name]["S"] for name in names if name in item)
 
 
 def _secret(values: dict[str, Any]) -> dict[str, Any]:

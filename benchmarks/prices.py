@@ -21,6 +21,7 @@ CALLS: Final = {
     "dynamodb UpdateItem": 0.0,
     "dynamodb TransactWriteItems": 0.0,
     "dynamodb GetItem": 0.0,
+    "dynamodb BatchGetItem": 0.0,
     "dynamodb Query": 0.0,
 }
 """Dollars for one."""

@@ -55,7 +55,7 @@ def index(name: str, key: str, order: str) -> "GlobalSecondaryIndexTypeDef":
             {"AttributeName": key, "KeyType": "HASH"},
             {"AttributeName": order, "KeyType": "RANGE"},
         ],
-        "Projection": {"ProjectionType": "ALL"},
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
     }
 
 
@@ -67,11 +67,11 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[
             {"AttributeName": name, "AttributeType": "S"}
-            for name in ("id", "client_id", "created_at", "failed_day", "completed_at")
+            for name in ("id", "client_shard", "created_at", "failed_shard", "completed_at")
         ],
         GlobalSecondaryIndexes=[
-            index("by_client", "client_id", "created_at"),
-            index("failed_by_day", "failed_day", "completed_at"),
+            index("by_client", "client_shard", "created_at"),
+            index("failed_by_day", "failed_shard", "completed_at"),
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )

@@ -26,7 +26,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
     },
     "JobsFunction": {
-        "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:Query"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},

@@ -53,6 +53,8 @@ def on_tables(names: Mapping[str, str]) -> Iterator[Attempt]:
             "ExpressionAttributeValues": {":v": {"S": "probe"}},
         }
         yield Attempt("dynamodb:GetItem", table, named | {"Key": key})
+        batch = {"RequestItems": {names[table]: {"Keys": [key]}}}
+        yield Attempt("dynamodb:BatchGetItem", table, batch)
         yield Attempt("dynamodb:PutItem", table, named | never | {"Item": key}, failed)
         yield Attempt("dynamodb:UpdateItem", table, named | never | {"Key": key}, failed)
         yield Attempt("dynamodb:DeleteItem", table, named | {"Key": key})
@@ -61,8 +63,8 @@ def on_tables(names: Mapping[str, str]) -> Iterator[Attempt]:
         yield Attempt("dynamodb:DescribeTable", table, named)
         yield Attempt("dynamodb:DeleteTable", table, named)
     for table, index, attribute in (
-        ("JobsTable", "by_client", "client_id"),
-        ("JobsTable", "failed_by_day", "failed_day"),
+        ("JobsTable", "by_client", "client_shard"),
+        ("JobsTable", "failed_by_day", "failed_shard"),
         ("ClientsTable", "by_client_id", "client_id"),
     ):
         arguments = {

@@ -107,3 +107,45 @@ def test_every_other_failure_is_one_of_storage(error: Exception) -> None:
     with pytest.raises(StorageError):
         table.transact()
     assert table.client.calls == 1
+
+
+class Batches:
+    """Has these items. Its first replies leave out all but so many of those that are asked for."""
+
+    def __init__(self, *item_ids: str, served: Sequence[int] = ()) -> None:
+        self.item_ids = item_ids
+        self.served = list(served)
+        self.asked: list[int] = []
+
+    def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803 - botocore's name
+        wanted = RequestItems["jobs"]
+        keys = wanted["Keys"]
+        self.asked.append(len(keys))
+        count = self.served.pop(0) if self.served else len(keys)
+        items = [key for key in keys[:count] if key["id"]["S"] in self.item_ids]
+        left = {"jobs": {**wanted, "Keys": keys[count:]}} if keys[count:] else {}
+        return {"Responses": {"jobs": items}, "UnprocessedKeys": left}
+
+
+def read_all(client: Batches, *item_ids: str) -> tuple[list[str], list[float]]:
+    """Return the ids of the items that were read, and the waits in between."""
+    waits: list[float] = []
+    table = JobTable(cast("Any", client), "jobs", sleep=waits.append, jitter=lambda: 0.5)
+    return sorted(table.get_all(item_ids, is_consistent=False)), waits
+
+
+def test_items_that_do_not_exist_are_left_out() -> None:
+    assert read_all(Batches("a", "c"), "a", "b", "c") == (["a", "c"], [])
+
+
+def test_what_a_reply_leaves_out_is_asked_for_again_after_ever_longer_waits() -> None:
+    client = Batches("a", "b", "c", served=[1, 0])
+    assert read_all(client, "a", "b", "c") == (["a", "b", "c"], [0.02, 0.04])
+    assert client.asked == [3, 2, 2]
+
+
+def test_items_that_are_left_out_again_and_again_are_given_up() -> None:
+    client = Batches("a", served=[0] * 20)
+    with pytest.raises(StorageError, match="too busy"):
+        read_all(client, "a")
+    assert len(client.asked) == 12

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
+from sd3.adapters.dynamodb.sharded_index import shard_of
 from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import StorageError
@@ -44,6 +45,7 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
     values: dict[str, object] = {
         "id": job.id,
         "client_id": job.client_id,
+        "client_shard": shard_of(job.client_id, job.id),
         "created_at": job.created_at.isoformat(),
         "status": job.status,
         "attempt": job.attempt,
@@ -55,7 +57,7 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
         values["lease_until"] = epoch_seconds(job.lease_until)
     if job.status is JobStatus.FAILED and job.completed_at:
         values["completed_at"] = job.completed_at.isoformat()
-        values["failed_day"] = job.completed_at.date().isoformat()
+        values["failed_shard"] = shard_of(job.completed_at.date().isoformat(), job.id)
     return to_item(values)
 
 

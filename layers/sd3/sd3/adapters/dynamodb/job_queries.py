@@ -1,33 +1,33 @@
 """Queries of the jobs table's indexes, which return ordered jobs page by page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from itertools import dropwhile, islice
+from typing import Any, Final
 
-from sd3.adapters.dynamodb.job_items import epoch_seconds, job_from
-from sd3.adapters.dynamodb.table import JobTable, from_item, to_item
+from sd3.adapters.dynamodb.job_items import epoch_seconds, job_from_values
+from sd3.adapters.dynamodb.sharded_index import (
+    BY_CLIENT,
+    FAILED_BY_DAY,
+    IndexKey,
+    IndexReader,
+    ShardedIndex,
+)
+from sd3.adapters.dynamodb.table import MAX_ITEMS_READ, JobTable, from_item
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.job_list import JobPage
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
-
-BY_CLIENT: Final = "by_client"
-"""The index of jobs by client_id and created_at."""
-
-FAILED_BY_DAY: Final = "failed_by_day"
-"""The index of failed jobs by the day (UTC, ISO) and the time at which they ended."""
-
-_MAX_QUERIES: Final = 10
-"""The most queries for one page. A filter that matches few jobs gives a short page and a cursor
-instead of a long wait."""
+_MAX_READS: Final = 10
+"""The most reads of jobs for one page. A filter that matches few jobs gives a short page and a
+cursor instead of a long wait."""
 
 
 class JobQueries:
-    """Reads many jobs at once, from indexes that are eventually consistent."""
+    """Reads many jobs at once. Indexes, which are eventually consistent, tell which ones."""
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
+        self._indexes = IndexReader(table)
 
     def page(
         self,
@@ -38,49 +38,55 @@ class JobQueries:
         after: tuple[str, str] | None,
         now: datetime,
     ) -> JobPage:
-        """Read a page of a client's jobs, newest first; `after` is the last page's position."""
-        names = {"#ttl": "ttl"}
-        values: dict[str, object] = {":client": client_id, ":now": epoch_seconds(now)}
-        conditions = "#ttl > :now"
-        if status:
-            names["#status"], values[":status"] = "status", status
-            conditions += " AND #status = :status"
-        query: dict[str, Any] = {
-            "IndexName": BY_CLIENT,
-            "KeyConditionExpression": "client_id = :client",
-            "FilterExpression": conditions,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": to_item(values),
-            "ScanIndexForward": False,
-        }
+        """Read a page of a client's jobs, newest first; `after` is the last page's position.
+
+        Raises StorageError.
+        """
+        keys = self._newest_keys(client_id, after)
         jobs: list[Job] = []
-        position = after
-        for _ in range(_MAX_QUERIES):
-            if position:
-                query["ExclusiveStartKey"] = _start_key(client_id, *position)
-            reply = self._table.query(**query, Limit=limit - len(jobs))
-            jobs += map(job_from, reply["Items"])
-            last = from_item(reply.get("LastEvaluatedKey", {}))
-            position = (last["created_at"], last["id"]) if last else None
-            if position is None or len(jobs) == limit:
+        for _ in range(_MAX_READS):
+            wanted = list(islice(keys, limit - len(jobs)))
+            if not wanted:
+                return JobPage(tuple(jobs), None)
+            jobs += (
+                job_from_values(values)
+                for values in self._read_all(BY_CLIENT, wanted)
+                if values["ttl"] > epoch_seconds(now) and status in {None, values["status"]}
+            )
+            if len(jobs) == limit:
                 break
-        return JobPage(tuple(jobs), position)
+        last = wanted[-1]
+        has_more = next(keys, None) is not None
+        return JobPage(tuple(jobs), (last.time, last.id) if has_more else None)
 
     def failed_on(self, day: str, *, since: str, until: str) -> Iterator[Job]:
-        """Read the jobs that failed on a day, between two times (ISO, UTC)."""
-        query: dict[str, Any] = {
-            "IndexName": FAILED_BY_DAY,
-            "KeyConditionExpression": "failed_day = :day"
-            " AND completed_at BETWEEN :since AND :until",
-            "ExpressionAttributeValues": to_item({":day": day, ":since": since, ":until": until}),
-        }
-        while True:
-            reply = self._table.query(**query)
-            yield from map(job_from, reply["Items"])
-            if "LastEvaluatedKey" not in reply:
-                return
-            query["ExclusiveStartKey"] = reply["LastEvaluatedKey"]
+        """Read the jobs that failed on a day, between two times (ISO, UTC), as they are now.
 
+        Raises StorageError.
+        """
+        keys = self._indexes.keys(FAILED_BY_DAY, day, since=since, until=until, newest_first=False)
+        while wanted := list(islice(keys, MAX_ITEMS_READ)):
+            yield from map(
+                job_from_values, self._read_all(FAILED_BY_DAY, wanted, is_consistent=True)
+            )
 
-def _start_key(client_id: str, created_at: str, job_id: str) -> "dict[str, AttributeValueTypeDef]":
-    return to_item({"client_id": client_id, "created_at": created_at, "id": job_id})
+    def _newest_keys(self, client_id: str, after: tuple[str, str] | None) -> Iterator[IndexKey]:
+        if after is None:
+            return self._indexes.keys(BY_CLIENT, client_id, newest_first=True)
+        # Other jobs can have been created at the same moment, so this moment is read again.
+        keys = self._indexes.keys(BY_CLIENT, client_id, until=after[0], newest_first=True)
+        return dropwhile(lambda key: (key.time, key.id) >= after, keys)
+
+    def _read_all(
+        self, index: ShardedIndex, keys: Sequence[IndexKey], *, is_consistent: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Read the values of the items that are still where the index has them, in order.
+
+        An index follows its table a moment later. Meanwhile the item can be gone, its job can have
+        been deleted or redriven, and even its id can be another job's.
+        """
+        items = self._table.get_all({key.id for key in keys}, is_consistent=is_consistent)
+        for key in keys:
+            item = items.get(key.id)
+            if item and index.key_of(item) == key:
+                yield from_item(item)

@@ -34,6 +34,9 @@ time that an attempt reserves to save its result."""
 
 _FAILED: Final = "The jobs table could not be used."
 
+MAX_ITEMS_READ: Final = 100
+"""The most items that DynamoDB reads in one call."""
+
 _BUSY: Final = frozenset(
     ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded")
 )
@@ -105,6 +108,25 @@ class JobTable:
         )
         found: Item | None = reply.get("Item")
         return found
+
+    def get_all(self, item_ids: Collection[str], *, is_consistent: bool) -> dict[str, Item]:
+        """Read up to MAX_ITEMS_READ items, none of them twice. Return those that exist by id.
+
+        A reply has up to 16 MB. What it leaves out, for this or another reason, is asked for again.
+        Raises StorageError.
+        """
+        found: dict[str, Item] = {}
+        keys = [to_item({"id": item_id}) for item_id in item_ids]
+        wanted: Any = {self.name: {"Keys": keys, "ConsistentRead": is_consistent}}
+        for tried in range(_TRIES):
+            if tried:
+                self.wait(tried)
+            reply = self._call(self._client.batch_get_item, RequestItems=wanted)
+            found |= {item["id"]["S"]: item for item in reply["Responses"].get(self.name, ())}
+            wanted = reply.get("UnprocessedKeys")
+            if not wanted:
+                return found
+        raise StorageError("The jobs table is too busy.")
 
     def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
         """Write an item. Raises ConditionFailedError and StorageError."""
