@@ -85,6 +85,6 @@ def drain(
         world.put(images)
     for _ in range(workers):
         world.time.start(partial(world.serve, make_work(world)))
-    with patch.object(calls, "ThreadPoolExecutor", lambda *_, **__: Pool(world.time)):
+    with patch.object(calls, "ThreadPoolExecutor", partial(Pool, world.time)):
         world.time.run()
     return world

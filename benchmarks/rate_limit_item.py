@@ -6,6 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from benchmarks.expressions import holds, updated
+from benchmarks.wire import to_values, to_wire
 
 
 class RateLimitItem:
@@ -19,7 +20,7 @@ class RateLimitItem:
 
     def get_item(self, **_: object) -> dict[str, Any]:
         """Return the item."""
-        return {"Item": {name: _typed(value) for name, value in self.values.items()}}
+        return {"Item": to_wire(self.values)}
 
     def update_item(
         self,
@@ -31,26 +32,14 @@ class RateLimitItem:
     ) -> dict[str, Any]:
         """Write atomically, and return the item as it was before.
 
-        Raises ClientError when the condition does not hold, and AttributeError or LookupError for
-        an expression that the limiters do not use.
+        Raises ClientError when the condition does not hold, and ValueError for an expression that
+        is not understood.
         """
         self.writes += 1
-        given = {name: _plain(value) for name, value in (ExpressionAttributeValues or {}).items()}
-        before = {name: _typed(value) for name, value in self.values.items()}
+        given = to_values(ExpressionAttributeValues or {})
+        before = to_wire(self.values)
         if not holds(ConditionExpression, self.values, given):
             reply: Any = {"Error": {"Code": "ConditionalCheckFailedException"}, "Item": before}
             raise ClientError(reply, "UpdateItem")
         self.values = updated(UpdateExpression, self.values, given)
         return {"Attributes": before}
-
-
-def _plain(value: Mapping[str, Any]) -> Any:
-    if "M" in value:
-        return {name: _plain(one) for name, one in value["M"].items()}
-    return set(value["SS"]) if "SS" in value else int(value["N"])
-
-
-def _typed(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {"M": {name: _typed(one) for name, one in value.items()}}
-    return {"SS": sorted(value)} if isinstance(value, set) else {"N": str(value)}
