@@ -11,6 +11,7 @@ from benchmarks import (
     own_time,
     peak_memory,
     queued_time,
+    soak,
     table_costs,
     walk,
 )
@@ -26,12 +27,12 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "aws_calls": aws_calls.measure,
     "fleet": fleet.measure,
     "burst": burst.measure,
-    f"burst_{burst.TOP_RATE}": burst.measure_top,
+    "soak": soak.measure,
     "table_costs": table_costs.measure,
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }
-BY_NAME = frozenset(("queued_time", f"burst_{burst.TOP_RATE}"))
+BY_NAME = frozenset(("queued_time", "burst", "soak"))
 """Measurements that run only when they are named: they start the whole service, or take minutes."""
 
 
