@@ -23,6 +23,7 @@ from sd3.adapters.dynamodb import budgets
 from sd3.adapters.dynamodb.job_items import job_from
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.ledger import UsageStore
+from sd3.adapters.dynamodb.table import to_item
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.client import JWT_CLIENTS, NO_LIMITS, ClientLimits
 from sd3.domain.job import (
@@ -511,3 +512,42 @@ def test_a_batch_of_many_jobs_and_clients_is_recorded_whatever_was_recorded_befo
         60_000,
         60_000,
     ]
+
+
+def put_lots(aws: Aws, *, committed: int, lots: int, each: int, budget: int) -> None:
+    """Write ann's day as contention has left it: a part of the budget lies in lots."""
+    day = {"client_id": "ann", "day": DAY, "committed": committed}
+    aws.dynamodb.put_item(TableName="usage", Item=to_item(day))
+    for number in range(lots):
+        lot = {"client_id": "ann", "day": f"{DAY}#lot-{number:02}", "lot": each, "budget": budget}
+        aws.dynamodb.put_item(TableName="usage", Item=to_item(lot))
+
+
+@pytest.mark.parametrize(
+    ("lots", "each"),
+    [
+        (2, 15_000),
+        pytest.param(100, 300, id="more lots than a transaction has parts"),
+    ],
+)
+def test_a_job_takes_the_last_of_a_budget_from_all_its_lots(
+    aws: Aws, store: JobStore, lots: int, each: int
+) -> None:
+    limits = ClientLimits(daily_budget_micros=50_000)
+    put_lots(aws, committed=50_000, lots=lots, each=each, budget=50_000)
+    assert ledger(aws).committed == 20_000
+    assert store.create(queued("a"), limits=limits)
+    assert ledger(aws).committed == 50_000
+    with pytest.raises(BudgetExceededError, match=r"\$0\.00 is left"):
+        store.create(queued("b", quote=Quote(upstream="fake", micros=1)), limits=limits)
+
+
+@pytest.mark.parametrize(("budget", "fits"), [(80_000, True), (79_999, False), (200_000, True)])
+def test_a_budget_that_was_changed_while_it_lay_in_lots_is_exact(
+    aws: Aws, store: JobStore, budget: int, fits: bool
+) -> None:
+    put_lots(aws, committed=100_000, lots=5, each=10_000, budget=100_000)
+    limits = ClientLimits(daily_budget_micros=budget)
+    with suppress(BudgetExceededError):
+        store.create(queued("a"), limits=limits)
+    assert ledger(aws).committed == (80_000 if fits else 50_000)

@@ -9,6 +9,7 @@ never exceeded by jobs that are made at the same time, and is used to the last m
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,9 +44,19 @@ JOBS_IN_A_LOT: Final = 100
 CONTENDED: Final = timedelta(minutes=1)
 """How long jobs are reserved in lots after some have met."""
 
+LOTS_AT_ONCE: Final = 45
+"""The most lots that one transaction changes for a budget. A job may reserve in two, and DynamoDB
+limits a transaction to 100 items: these lots, the two days, the job and its key."""
+
+FILL_CHANCE: Final = 0.1
+"""How often a job that looks at a day fills lots although others have enough."""
+
+_MANY: Final = 3 * LOTS // 4
+"""So many lots with enough for a job are enough."""
+
 _TRIES: Final = 16
 
-_AT_ONCE: Final = 4
+_AT_ONCE: Final = 5
 """So many tries follow each other without a wait if each goes to other items."""
 
 _MEETINGS: Final = 2
@@ -103,6 +114,10 @@ class Budgets:
         first = int(self._jitter() * len(lots)) % max(len(lots), 1)
         return [*lots, *lots][first : first + min(count, len(lots))]
 
+    def happens(self, chance: float) -> bool:
+        """Return True by chance."""
+        return self._jitter() < chance
+
     def is_contended(self, owner: str, *, now: datetime) -> bool:
         """Return whether jobs have met in an owner's budget of late."""
         return self._contended.get(owner, now) > now
@@ -116,6 +131,10 @@ class Budgets:
         """Read an owner's day. Raises StorageError."""
         reply = self._table.query(**query_of_days(owner, since=day, until=day))
         return days_from(reply["Items"]).get(day, NO_DAY)
+
+    def write(self, parts: "Sequence[TransactWriteItemTypeDef]") -> None:
+        """Write all of the parts, or raise ConflictError, ConditionFailedError or StorageError."""
+        self._table.transact_once(parts)
 
     def update(self, **update: Any) -> "TransactWriteItemTypeDef":
         """Build the part of a transaction that updates an item."""
@@ -144,9 +163,10 @@ class Reservation:
         Raises NoRoomError and StorageError.
         """
         self._meetings += 1
+        was_contended = self._is_contended
         if self._meetings >= _MEETINGS:
             self._budgets.note_contended(self._owner, now=self._now)
-        if self._has_looked:
+        if self._has_looked or self._is_contended != was_contended:
             self.look()
         else:
             self.parts = self._first_parts()
@@ -169,12 +189,16 @@ class Reservation:
         if room < self._micros:
             order = self._budgets.choose(list(lots), len(lots))
             changes |= _collected({at: lots[at] for at in order}, self._micros - room)
+            if len(changes) > LOTS_AT_ONCE:
+                self._give_back(day.lots)
+                return
         elif self._is_contended:
-            if full := [at for at, lot in lots.items() if lot.left >= self._micros]:
+            full = [at for at, lot in lots.items() if lot.left >= self._micros]
+            if full and not self._budgets.happens(FILL_CHANCE if len(full) < _MANY else 0):
                 self.parts = self._from_one_of(full)
                 return
             fill, count = self._fill(room - self._micros)
-            empty = [at for at in range(LOTS) if at not in changes]
+            empty = [at for at in range(LOTS) if at not in changes and at not in full]
             changes |= dict.fromkeys(self._budgets.choose(empty, count), fill)
         taken = self._micros + sum(changes.values())
         self.parts = [self._in_day(taken)] if taken else []
@@ -203,7 +227,19 @@ class Reservation:
         if not self._micros:
             return 0, 0
         jobs = min(JOBS_IN_A_LOT, max(room // (2 * LOTS * self._micros), 1))
-        return jobs * self._micros, min(LOTS, room // (2 * jobs * self._micros))
+        return jobs * self._micros, min(LOTS_AT_ONCE, room // (2 * jobs * self._micros))
+
+    def _give_back(self, lots: Mapping[int, Lot]) -> None:
+        """Return the fullest lots to the day: one transaction cannot take from so many as needed.
+
+        Then the job is tried in the day. If that fails, it gives back more. Raises StorageError.
+        """
+        fullest = sorted(lots, key=lambda at: -lots[at].left)[:LOTS_AT_ONCE]
+        parts = [self._in_lot(at, -lots[at].left, seen=lots[at]) for at in fullest if lots[at].left]
+        parts.append(self._in_day(-sum(lots[at].left for at in fullest)))
+        with suppress(ConflictError, ConditionFailedError):  # others have changed them meanwhile
+            self._budgets.write(parts)
+        self.parts = [self._in_day(self._micros)]
 
     def _in_day(self, micros: int) -> "TransactWriteItemTypeDef":
         """Build the part that commits so much of the budget in the item of the day."""
