@@ -7,6 +7,7 @@ from benchmarks import (
     aws_calls,
     burst,
     cold_import,
+    cold_start,
     fleet,
     own_time,
     peak_memory,
@@ -21,6 +22,7 @@ QUICK_ROUNDS = 3
 MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "own_time": own_time.measure,
     "cold_import": cold_import.measure,
+    "cold_start": cold_start.measure,
     "peak_memory": peak_memory.measure,
     "aws_calls": aws_calls.measure,
     "fleet": fleet.measure,

@@ -14,7 +14,8 @@ from benchmarks.table import Note
 AIM: Final = 4
 """Calls until the response to a request, and one PUT for its image."""
 
-LATENCIES_MS: Final = {"s3_ms": 30, "table_ms": 5}
+S3_MS: Final = 30
+TABLE_MS: Final = 5
 
 OUTSIDE: Final = {
     "synchronous": {"apigateway Request": 1},
@@ -30,7 +31,7 @@ def measure(rounds: int) -> Iterator[Note]:
     """Count the calls by each entrypoint, without the token's check, which the gateway caches."""
     for entrypoint in ENTRYPOINTS:
         with (
-            stage(**LATENCIES_MS) as environ,
+            stage(s3_ms=S3_MS, table_ms=TABLE_MS) as environ,
             running(["-m", "benchmarks.entrypoints", entrypoint, str(1 + rounds)], environ) as (
                 _,
                 lines,

@@ -28,6 +28,16 @@ CALLS: Final = {
 UNITS: Final = {"write": 0.625e-6, "index": 0.625e-6, "read": 0.125e-6}
 """Dollars for one unit of a DynamoDB table: `index` are what its indexes are written."""
 
+MEMORY_MB: Final = {
+    "authorizer": 512,
+    "generate": 1769,
+    "jobs": 512,
+    "notifications": 512,
+    "worker": 1769,
+    "inbox": 1024,
+}
+"""What template.yaml gives the functions."""
+
 WHOLE_CPU_GB: Final = 1769 / 1024
 """Lambda's memory at which a function has one CPU; with less memory it takes as much longer."""
 

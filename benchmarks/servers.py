@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import ssl
 import struct
 import sys
 import zlib
@@ -53,10 +54,16 @@ def sd3() -> Handler:
     return handle
 
 
-def main(which: str, *latencies_ms: str) -> None:
-    """Serve `which` of the two and print its URL; stop when standard input ends."""
+def main(which: str, certificate: str = "", *latencies_ms: str) -> None:
+    """Serve `which` of the two and print its URL; stop when standard input ends.
+
+    With the path of a certificate it serves over TLS.
+    """
     handle = sd3() if which == "sd3" else aws(*(int(ms) / 1000 for ms in latencies_ms))
-    with serving(handle) as url:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+    if tls:
+        tls.load_cert_chain(certificate)
+    with serving(handle, tls=tls) as url:
         print(url, flush=True)
         sys.stdin.read()
 

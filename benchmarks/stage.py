@@ -7,7 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple, cast
+
+from benchmarks.certificates import loopback_certificate
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 10.0
@@ -72,20 +75,25 @@ def side(name: str, environ: Mapping[str, str]) -> Iterator[Side]:
 
 
 @contextmanager
-def stage(*, s3_ms: int = 0, table_ms: int = 0) -> Iterator[dict[str, str]]:
+def stage(*, s3_ms: int = 0, table_ms: int = 0, tls: bool = False) -> Iterator[dict[str, str]]:
     """Start both servers, with a latency for each call to S3 and to the tables.
 
+    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones.
     Yields the environment for a function. Bytecode is cached in `build/`, whatever the caller's
     environment sets.
     """
     plain = {name: value for name, value in os.environ.items() if _is_neutral(name)}
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        certificate = loopback_certificate(folder) if tls else None
+        served = str(certificate.served) if certificate else ""
         servers = [
             stack.enter_context(running(["-m", "benchmarks.servers", *which], plain))
-            for which in (["sd3"], ["aws", str(s3_ms), str(table_ms)])
+            for which in (["sd3"], ["aws", served, str(s3_ms), str(table_ms)])
         ]
         upstream, aws = (stdout.readline().strip() for _, stdout in servers)
-        yield plain | _function_environment(upstream, aws)
+        trusted = {"AWS_CA_BUNDLE": str(certificate.trusted)} if certificate else {}
+        yield plain | trusted | _function_environment(upstream, aws)
 
 
 def _is_neutral(name: str) -> bool:
