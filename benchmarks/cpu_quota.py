@@ -31,7 +31,7 @@ def cpu_quota(memory_mb: int, groups: Path = GROUPS) -> Iterator[Move]:
     """
     quota = PERIOD_MICROSECONDS * memory_mb // CPU_MB
     above, limits = _version(groups, quota)
-    group = above / f"sd3-benchmark-{os.getpid()}"
+    group = above / f"sd3-benchmark-{os.getpid()}-{memory_mb}"
     try:
         group.mkdir()
     except OSError as error:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from benchmarks.certificates import loopback_certificate
+from benchmarks.servers import NOISY_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 10.0
@@ -75,10 +76,18 @@ def side(name: str, environ: Mapping[str, str]) -> Iterator[Side]:
 
 
 @contextmanager
-def stage(*, s3_ms: int = 0, table_ms: int = 0, tls: bool = False) -> Iterator[dict[str, str]]:
+def stage(
+    *,
+    s3_ms: int = 0,
+    table_ms: int = 0,
+    tls: bool = False,
+    noisy_rows: int = NOISY_ROWS,
+    stored: Path | None = None,
+) -> Iterator[dict[str, str]]:
     """Start both servers, with a latency for each call to S3 and to the tables.
 
-    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones.
+    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. The
+    images that are generated have so many rows of noise, and `stored` is what S3 returns.
     Yields the environment for a function. Bytecode is cached in `build/`, whatever the caller's
     environment sets.
     """
@@ -86,10 +95,15 @@ def stage(*, s3_ms: int = 0, table_ms: int = 0, tls: bool = False) -> Iterator[d
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         certificate = loopback_certificate(folder) if tls else None
-        served = str(certificate.served) if certificate else ""
+        options: dict[str, Any] = {"s3_ms": s3_ms, "table_ms": table_ms}
+        options |= {"certificate": str(certificate.served)} if certificate else {}
+        options |= {"stored": str(stored)} if stored else {}
+        served = {"sd3": {"noisy_rows": noisy_rows}, "aws": options}
         servers = [
-            stack.enter_context(running(["-m", "benchmarks.servers", *which], plain))
-            for which in (["sd3"], ["aws", served, str(s3_ms), str(table_ms)])
+            stack.enter_context(
+                running(["-m", "benchmarks.servers", which, json.dumps(how)], plain)
+            )
+            for which, how in served.items()
         ]
         upstream, aws = (stdout.readline().strip() for _, stdout in servers)
         trusted = {"AWS_CA_BUNDLE": str(certificate.trusted)} if certificate else {}
