@@ -23,6 +23,8 @@ OUTSIDE: Final = {
     "inbox": {"s3 PutObject": 1, "s3 GetObject": 1},  # the client's: file and result
 }
 """Calls that the functions do not make, without those of the event source."""
+WAITING: Final = {"synchronous": "generate", "queued": "worker", "inbox": "worker"}
+"""The function that waits for the upstream."""
 EVENT_SOURCE: Final = {"sqs ReceiveMessage": 1, "sqs DeleteMessage": 1}
 """Free of charge: Lambda's reads of the table's stream, and calls by EventBridge and S3."""
 
@@ -68,7 +70,7 @@ def _price(entrypoint: str, steps: Sequence[Step], own: float) -> str:
         calls.update(step.calls)
         units.update(step.units)
     called = 1000 * calls_price(calls, units)
-    computed = 1000 * compute_price(own, waits=True)
+    computed = 1000 * compute_price(own, waiting=WAITING[entrypoint])
     upstream = 1000 * UPSTREAM_IMAGE
     share = 100 * (called + computed) / upstream
     return (

@@ -14,6 +14,9 @@ from benchmarks.certificates import loopback_certificate
 from benchmarks.servers import NOISY_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "8388608"}
+"""What template.yaml sets for glibc."""
+
 TIMEOUT = 10.0
 """Seconds after which a process that does not end is killed."""
 
@@ -129,6 +132,7 @@ def _function_environment(upstream: str, aws: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL_SQS": aws,
         "AWS_ENDPOINT_URL_EVENTBRIDGE": aws,
         "POWERTOOLS_METRICS_NAMESPACE": "sd3",
+        **MALLOC,
         "IMAGES_BUCKET": "images",
         "JOBS_TABLE": "jobs",
         "USAGE_TABLE": "usage",
