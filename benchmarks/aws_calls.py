@@ -14,7 +14,8 @@ from benchmarks.table import Note
 AIM: Final = 4
 """Calls until the response to a request, and one PUT for its image."""
 
-LATENCIES_MS: Final = {"s3_ms": 30, "table_ms": 5}
+S3_MS: Final = 30
+TABLE_MS: Final = 5
 
 OUTSIDE: Final = {
     "synchronous": {"apigateway Request": 1},
@@ -22,6 +23,8 @@ OUTSIDE: Final = {
     "inbox": {"s3 PutObject": 1, "s3 GetObject": 1},  # the client's: file and result
 }
 """Calls that the functions do not make, without those of the event source."""
+WAITING: Final = {"synchronous": "generate", "queued": "worker", "inbox": "worker"}
+"""The function that waits for the upstream."""
 EVENT_SOURCE: Final = {"sqs ReceiveMessage": 1, "sqs DeleteMessage": 1}
 """Free of charge: Lambda's reads of the table's stream, and calls by EventBridge and S3."""
 
@@ -30,7 +33,7 @@ def measure(rounds: int) -> Iterator[Note]:
     """Count the calls by each entrypoint, without the token's check, which the gateway caches."""
     for entrypoint in ENTRYPOINTS:
         with (
-            stage(**LATENCIES_MS) as environ,
+            stage(s3_ms=S3_MS, table_ms=TABLE_MS) as environ,
             running(["-m", "benchmarks.entrypoints", entrypoint, str(1 + rounds)], environ) as (
                 _,
                 lines,
@@ -67,7 +70,7 @@ def _price(entrypoint: str, steps: Sequence[Step], own: float) -> str:
         calls.update(step.calls)
         units.update(step.units)
     called = 1000 * calls_price(calls, units)
-    computed = 1000 * compute_price(own, waits=True)
+    computed = 1000 * compute_price(own, waiting=WAITING[entrypoint])
     upstream = 1000 * UPSTREAM_IMAGE
     share = 100 * (called + computed) / upstream
     return (

@@ -5,6 +5,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from email.utils import formatdate
 from hashlib import md5
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ COUNTS = "/-/counts"
 """GET returns and resets the counts: calls by service and operation, and their DynamoDB units."""
 
 INBOX_FILE = b'{"prompt": "a lighthouse in a storm", "seed": 1, "image_encoding": "png"}'
-"""The content of every object that is read."""
+"""The content of every object that is read, unless another is given."""
 
 _TOKEN = {
     "token_sha256": {"S": "0" * 64},
@@ -34,10 +35,11 @@ _Tables = dict[str, dict[tuple[str, ...], dict[str, Any]]]
 """The items of each table, by their keys."""
 
 
-def aws(s3_latency: float = 0, table_latency: float = 0) -> Handler:
-    """Serve S3 after `s3_latency` seconds, the other services after `table_latency`.
+def aws(s3_ms: int = 0, table_ms: int = 0, stored: bytes = INBOX_FILE) -> Handler:
+    """Serve S3 after `s3_ms`, the other services after `table_ms`.
 
-    Objects are discarded. Items are stored as they were put: updates are accepted but not applied.
+    Objects are discarded, and `stored` is the content of all that are read. Items are stored as
+    they were put: updates are accepted but not applied.
     """
     tables: _Tables = {}
     calls: Counter[str] = Counter()
@@ -50,10 +52,10 @@ def aws(s3_latency: float = 0, table_latency: float = 0) -> Handler:
             units.clear()
             return counts
         target = call.headers.get("x-amz-target", "")
-        time.sleep(table_latency if target else s3_latency)
+        time.sleep((table_ms if target else s3_ms) / 1000)
         if not target:
             calls[f"s3 {_s3_operation(call)}"] += 1
-            return _object(call)
+            return _object(call, stored)
         service, operation = target.split(".")
         values = json.loads(call.body)
         calls[f"{_SERVICES[service]} {operation}"] += 1
@@ -71,10 +73,11 @@ def _s3_operation(call: Call) -> str:
     return f"{call.method.capitalize()}Object"
 
 
-def _object(call: Call) -> Reply:
+def _object(call: Call, stored: bytes) -> Reply:
     """Respond that an object is missing to HEAD, and with the same object to every GET."""
     status = "404 Not Found" if call.method == "HEAD" else "200 OK"
-    return Reply(status, [("ETag", '"0"')], INBOX_FILE if call.method == "GET" else b"")
+    headers = [("ETag", '"0"'), ("Last-Modified", formatdate(usegmt=True))]
+    return Reply(status, headers, stored if call.method == "GET" else b"")
 
 
 def _row(tables: _Tables, operation: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SCRATCH = 1 << 18
 """Bytes that are read at once from a discarded body: they stay in the processor's cache."""
@@ -39,16 +40,24 @@ class Loopback(socketserver.ThreadingTCPServer):
     request_queue_size = 64
     allow_reuse_address = True
 
-    def __init__(self, handle: Handler, *, keep_bodies: bool) -> None:
+    def __init__(self, handle: Handler, *, keep_bodies: bool, tls: ssl.SSLContext | None) -> None:
         """Listen on a free port. Without `keep_bodies` a PUT's body is discarded."""
         super().__init__(("127.0.0.1", 0), _Connection)
         self.handle = handle
         self.keep_bodies = keep_bodies
+        self._tls = tls
 
     @property
     def url(self) -> str:
         """Return the address without a slash at the end."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.server_address[1]}"
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection; its own thread does the handshake."""
+        sock, address = super().get_request()
+        if self._tls:
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        return sock, address
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -116,9 +125,11 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def serving(handle: Handler, *, keep_bodies: bool = False) -> Iterator[str]:
-    """Serve in this process until the block ends; yields the server's address."""
-    with Loopback(handle, keep_bodies=keep_bodies) as server:
+def serving(
+    handle: Handler, *, keep_bodies: bool = False, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Serve in this process until the block ends, over TLS if given; yields the address."""
+    with Loopback(handle, keep_bodies=keep_bodies, tls=tls) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:

@@ -29,8 +29,19 @@ CALLS: Final = {
 UNITS: Final = {"write": 0.625e-6, "index": 0.625e-6, "read": 0.125e-6}
 """Dollars for one unit of a DynamoDB table: `index` are what its indexes are written."""
 
+MEMORY_MB: Final = {
+    "authorizer": 512,
+    "generate": 768,
+    "jobs": 512,
+    "notifications": 512,
+    "worker": 768,
+    "inbox": 1024,
+}
+"""What template.yaml gives the functions."""
+
 WHOLE_CPU_GB: Final = 1769 / 1024
-"""Lambda's memory at which a function has one CPU; with less memory it takes as much longer."""
+"""Lambda's memory at which a function has one CPU. With less memory, work takes as much longer, and
+so costs the same."""
 
 UPSTREAM_IMAGE: Final = 0.03
 """OctoAI, at 30 steps; Stability AI's and Bedrock's SD3.5 large are 0.065 and 0.08."""
@@ -38,10 +49,13 @@ UPSTREAM_SECONDS: Final = 3.5
 """How long a function waits, and is paid, for such an image."""
 
 
-def compute_price(own_seconds: float, *, waits: bool) -> float:
-    """Compute the dollars for functions: their time on one CPU, and their waits for upstreams."""
-    seconds = own_seconds + (UPSTREAM_SECONDS if waits else 0)
-    return seconds * WHOLE_CPU_GB * GB_SECOND
+def compute_price(own_seconds: float, *, waiting: str | None = None) -> float:
+    """Compute the dollars for functions: their time on one CPU, and `waiting` for the upstream.
+
+    A wait is paid by the memory of the function that waits.
+    """
+    waited = UPSTREAM_SECONDS * MEMORY_MB[waiting] / 1024 if waiting else 0
+    return (own_seconds * WHOLE_CPU_GB + waited) * GB_SECOND
 
 
 def calls_price(calls: Mapping[str, int], units: Mapping[str, float]) -> float:

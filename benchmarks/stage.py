@@ -7,9 +7,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from tempfile import TemporaryDirectory
+from typing import IO, Any, NamedTuple, cast
+
+from benchmarks.certificates import loopback_certificate
+from benchmarks.servers import NOISY_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "8388608"}
+"""What template.yaml sets for glibc."""
+
 TIMEOUT = 10.0
 """Seconds after which a process that does not end is killed."""
 
@@ -72,20 +79,38 @@ def side(name: str, environ: Mapping[str, str]) -> Iterator[Side]:
 
 
 @contextmanager
-def stage(*, s3_ms: int = 0, table_ms: int = 0) -> Iterator[dict[str, str]]:
+def stage(
+    *,
+    s3_ms: int = 0,
+    table_ms: int = 0,
+    tls: bool = False,
+    noisy_rows: int = NOISY_ROWS,
+    stored: Path | None = None,
+) -> Iterator[dict[str, str]]:
     """Start both servers, with a latency for each call to S3 and to the tables.
 
+    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. The
+    images that are generated have so many rows of noise, and `stored` is what S3 returns.
     Yields the environment for a function. Bytecode is cached in `build/`, whatever the caller's
     environment sets.
     """
     plain = {name: value for name, value in os.environ.items() if _is_neutral(name)}
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        certificate = loopback_certificate(folder) if tls else None
+        options: dict[str, Any] = {"s3_ms": s3_ms, "table_ms": table_ms}
+        options |= {"certificate": str(certificate.served)} if certificate else {}
+        options |= {"stored": str(stored)} if stored else {}
+        served = {"sd3": {"noisy_rows": noisy_rows}, "aws": options}
         servers = [
-            stack.enter_context(running(["-m", "benchmarks.servers", *which], plain))
-            for which in (["sd3"], ["aws", str(s3_ms), str(table_ms)])
+            stack.enter_context(
+                running(["-m", "benchmarks.servers", which, json.dumps(how)], plain)
+            )
+            for which, how in served.items()
         ]
         upstream, aws = (stdout.readline().strip() for _, stdout in servers)
-        yield plain | _function_environment(upstream, aws)
+        trusted = {"AWS_CA_BUNDLE": str(certificate.trusted)} if certificate else {}
+        yield plain | trusted | _function_environment(upstream, aws)
 
 
 def _is_neutral(name: str) -> bool:
@@ -107,6 +132,7 @@ def _function_environment(upstream: str, aws: str) -> dict[str, str]:
         "AWS_ENDPOINT_URL_SQS": aws,
         "AWS_ENDPOINT_URL_EVENTBRIDGE": aws,
         "POWERTOOLS_METRICS_NAMESPACE": "sd3",
+        **MALLOC,
         "IMAGES_BUCKET": "images",
         "JOBS_TABLE": "jobs",
         "USAGE_TABLE": "usage",

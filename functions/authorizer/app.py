@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from sd3.bootstrap import clients, jwt_verifier
+from sd3.bootstrap import clients, jwt_verifier, prepare
 from sd3.domain.client import Client
 
 _BEARER: Final = re.compile(r"bearer +([\w.-]+)", re.IGNORECASE | re.ASCII)
@@ -44,3 +44,6 @@ def _authorizer_context(client: Client) -> dict[str, str]:
     scopes = " ".join(sorted(client.scopes))
     name = {"client_name": client.display_name} if client.display_name else {}
     return {"client_id": client.client_id, "scopes": scopes, **name, **client.limits.to_context()}
+
+
+prepare(clients, jwt_verifier)

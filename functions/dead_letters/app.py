@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from sd3.adapters.sqs import parse_message
 from sd3.api.batch import RecordProcessor
-from sd3.bootstrap import queue, worker
+from sd3.bootstrap import prepare, queue, worker
 from sd3.errors import Sd3Error
 from sd3.observability import inject_lambda_context, logger
 
@@ -32,3 +32,6 @@ def give_up(record: SQSRecord) -> None:
     else:
         worker().give_up(job_id, Sd3Error("The job's workers died or failed too often."))
         logger().error("job given up by the queue")
+
+
+prepare(worker)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.request import Request
-from sd3.bootstrap import job_service
+from sd3.bootstrap import job_service, prepare, queue_client, upstream_keys, upstreams
 from sd3.domain.client import RequestContext
 from sd3.domain.job import JOB_ID
 from sd3.domain.request import GenerateRequest
@@ -92,3 +92,6 @@ def _parsed(request: Request) -> GenerateRequest:
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Respond to an API Gateway proxy event."""
     return app.resolve(event, context)
+
+
+prepare(job_service, queue_client, upstreams, upstream_keys)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from sd3.bootstrap import inbox
+from sd3.bootstrap import inbox, prepare, queue_client, upstreams
 from sd3.domain.inbox import InboxObject
 from sd3.observability import inject_lambda_context, logger
 
@@ -88,3 +88,6 @@ def upload_from(record: object) -> InboxObject:
         }:
             return InboxObject(bucket, key, etag, order, file.get("version-id") or "")
     raise UnknownEventError("A record is not of a new file in S3: docs/inbox.md says which are.")
+
+
+prepare(inbox, queue_client, upstreams)

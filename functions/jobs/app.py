@@ -5,7 +5,7 @@ from typing import Any, Final
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
-from sd3.bootstrap import job_service
+from sd3.bootstrap import job_service, prepare
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.errors import MethodNotAllowedError
@@ -115,3 +115,6 @@ def health(request: Request) -> Response:  # noqa: ARG001 - every route gets a r
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Respond to an API Gateway proxy event."""
     return app.resolve(event, context)
+
+
+prepare(job_service)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sd3.adapters.sqs import message_body
 from sd3.api.batch import RecordProcessor
-from sd3.bootstrap import job_event_publisher, queue
+from sd3.bootstrap import job_event_publisher, prepare, queue
 from sd3.domain.job import Job, JobStatus
 from sd3.observability import inject_lambda_context, logger
 
@@ -47,3 +47,6 @@ def publish_end(record: DynamoDBRecord) -> None:
 def _has_ended(image: Mapping[str, Any]) -> bool:
     """Return whether an item is an ended job, not a key's item nor a deleted job's."""
     return any(image.get("status") == one for one in JobStatus if one.is_terminal)
+
+
+prepare(job_event_publisher)

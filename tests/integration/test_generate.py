@@ -3,12 +3,14 @@
 import base64
 import gzip
 import hashlib
+import importlib
 import json
 import zlib
 from typing import Any
 
 import pytest
 
+from functions.generate import app as generate_app
 from sd3.adapters.aws import Aws
 from sd3.errors import (
     ContentPolicyError,
@@ -349,3 +351,22 @@ def test_no_setting_of_powertools_makes_it_log_a_token_or_a_prompt(
     logged = "".join(capsys.readouterr())
     assert "validation_error" in logged
     assert "canary" not in logged
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("UPSTREAM", "unknown"), ("UPSTREAM_RATE", "fast")]
+)
+def test_a_setting_that_cannot_be_used_is_an_internal_error_that_the_log_explains(
+    functions: Functions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "generate")
+    monkeypatch.setenv(variable, value)
+    importlib.reload(generate_app)  # Lambda's init phase
+    response = functions.generate(load_event("generate"))
+    assert (response["statusCode"], response["json"]["code"]) == (500, "internal_error")
+    [line] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert f"ValueError: {variable}" in line["exception"]

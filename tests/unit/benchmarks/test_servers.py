@@ -111,7 +111,7 @@ def test_latency_is_waited_for_once_a_call_and_blocks_no_other(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
-    handle = aws_server.aws(s3_latency=0.03)
+    handle = aws_server.aws(s3_ms=30)
     for _ in range(2):
         handle(Call("PUT", "/images/a", {}, b""))
     assert waits == [0.03, 0.03]

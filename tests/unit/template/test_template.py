@@ -26,6 +26,7 @@ NOT_OURS = {
     "POWERTOOLS_SERVICE_NAME",
     "POWERTOOLS_LOG_LEVEL",
     "LOG_LEVEL",
+    "MALLOC_MMAP_THRESHOLD_",
 }
 """Variables that libraries read."""
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import boto3
 from botocore.auth import SigV4Auth
@@ -13,11 +13,14 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import get_cert_path
 from urllib3.exceptions import HTTPError
 
 from sd3.errors import StorageError
+from sd3.tls import tls_context
 
 if TYPE_CHECKING:
+    from botocore.client import BaseClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
@@ -41,6 +44,8 @@ _S3_CONFIG: Final = _CONFIG.merge(
     )
 )
 
+Client = TypeVar("Client", bound="BaseClient")
+
 
 class Aws:
     """The AWS clients of one process."""
@@ -52,22 +57,22 @@ class Aws:
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """Create the client of DynamoDB."""
-        return self._session.client("dynamodb", config=_CONFIG)
+        return _with_tls(self._session.client("dynamodb", config=_CONFIG))
 
     @cached_property
     def sqs(self) -> "SQSClient":
         """Create the client of SQS."""
-        return self._session.client("sqs", config=_CONFIG)
+        return _with_tls(self._session.client("sqs", config=_CONFIG))
 
     @cached_property
     def events(self) -> "EventBridgeClient":
         """Create the client of EventBridge."""
-        return self._session.client("events", config=_CONFIG)
+        return _with_tls(self._session.client("events", config=_CONFIG))
 
     @cached_property
     def secrets(self) -> "SecretsManagerClient":
         """Create the client of Secrets Manager."""
-        return self._session.client("secretsmanager", config=_CONFIG)
+        return _with_tls(self._session.client("secretsmanager", config=_CONFIG))
 
     @cached_property
     def s3(self) -> "S3Client":
@@ -76,7 +81,7 @@ class Aws:
         The request's signature does not cover the hash of a body. Every put has the body's SHA-256
         in a signed header, and S3 checks the body against it.
         """
-        return self._session.client("s3", config=_S3_CONFIG)
+        return _with_tls(self._session.client("s3", config=_S3_CONFIG))
 
     def credentials_expiry(self) -> datetime | None:
         """Return when the current credentials expire (UTC), or None if that is unknown."""
@@ -106,6 +111,18 @@ class Aws:
             return dict(request.headers.items())
 
         return sign
+
+
+def _with_tls(client: Client) -> Client:
+    """Let a client use the TLS context of this process; return it.
+
+    botocore has no option for it: it makes a context for each client.
+    """
+    http: Any = vars(client)["_endpoint"].http_session
+    if client.meta.endpoint_url.startswith("https:"):
+        context = tls_context(get_cert_path(vars(http)["_verify"]))
+        vars(http)["_manager"].connection_pool_kw["ssl_context"] = context
+    return client
 
 
 @contextmanager

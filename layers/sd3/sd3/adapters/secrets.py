@@ -46,6 +46,11 @@ class UpstreamKeys:
         self._lock = Lock()
         self._renewed_at = -_RENEW_SECONDS
 
+    def prepare(self) -> None:
+        """Build what the first read needs, without a call. It does nothing without a secret."""
+        if self._arn:
+            _ = self._fetch
+
     def of(self, upstream: str) -> "UpstreamKey":
         """Return an object that reads the key of one upstream."""
         return UpstreamKey(self, upstream)

@@ -16,11 +16,14 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
 import requests
+from certifi import where
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import LocationParseError, NewConnectionError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
+
+from sd3.tls import tls_context
 
 CONNECT_SECONDS: Final = 3.0
 """The time to connect to each address of the host. A lost SYN is sent again after 1 s, and once
@@ -61,6 +64,14 @@ class _DeadlineAdapter(HTTPAdapter):
         pool: Any = super().get_connection_with_tls_context(*args, **options)
         pool.ConnectionCls = _TlsConnection if pool.scheme == "https" else _Connection
         return pool
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            pool["ssl_context"] = tls_context(verify if isinstance(verify, str) else where())
+        return host, pool
 
 
 class _DeadlineReader(io.RawIOBase):

@@ -65,26 +65,26 @@ def build_fallback(
     settings: Settings,
     aws: "Aws",
     *,
+    keys: Callable[[], "UpstreamKeys"],
     sleep: Callable[[float], None],
     jitter: Callable[[], float],
 ) -> Fallback:
     """Build the upstreams that the settings name, each behind its rate limiter, in their order.
 
-    They are made when they are first used. Then it raises ValueError for settings that name an
-    unknown upstream, or that an upstream cannot be made of.
+    They are made when they are first used, and so are their `keys`. Then it raises ValueError for
+    settings that name an unknown upstream, or that an upstream cannot be made of.
     """
 
     def members() -> tuple[RateLimitedUpstream, ...]:
-        keys = _keys(settings, aws)
-        return tuple(member(one, keys) for one in settings.upstreams())
+        return tuple(member(one) for one in settings.upstreams())
 
-    def member(one: UpstreamSettings, keys: "UpstreamKeys") -> RateLimitedUpstream:
+    def member(one: UpstreamSettings) -> RateLimitedUpstream:
         if one.name not in UPSTREAMS:
             msg = f"UPSTREAM names {one.name!r}, which is none of {', '.join(UPSTREAMS)}"
             raise ValueError(msg)
         options = UpstreamOptions(
             base_url=one.url,
-            key=keys.of(one.name),
+            key=keys().of(one.name),
             settings=settings,
             sign=aws.signer("bedrock", settings.bedrock_region),
         )
@@ -100,7 +100,8 @@ def build_fallback(
     return Fallback(make_members=members)
 
 
-def _keys(settings: Settings, aws: "Aws") -> "UpstreamKeys":
+def build_keys(settings: Settings, aws: "Aws") -> "UpstreamKeys":
+    """Build the reader of the upstreams' keys. Raises ValueError for invalid settings."""
     from sd3.adapters.secrets import UpstreamKeys
 
     names = [one.name for one in settings.upstreams()]

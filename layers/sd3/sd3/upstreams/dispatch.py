@@ -141,6 +141,10 @@ class RateLimitedUpstream:
         """Build the upstream's rate limiter, which all functions share."""
         return self.make_limiter(self.upstream)
 
+    def prepare(self) -> None:
+        """Build the upstream and its rate limiter. Raises ValueError as `upstream` does."""
+        _ = self.limiter
+
     def price(self, request: GenerateRequest) -> int:
         """Price one image in micro-dollars."""
         if self.settings.price_micros is not None:

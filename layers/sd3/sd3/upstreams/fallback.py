@@ -41,6 +41,11 @@ class Fallback:
         """Build the upstreams. Raises ValueError for settings that they cannot be built from."""
         return self.make_members()
 
+    def prepare(self) -> None:
+        """Build all that the first call needs. Raises ValueError as `members` does."""
+        for member in self.members:
+            member.prepare()
+
     def check(self, request: GenerateRequest, *, seconds: float) -> None:
         """Raise InvalidRequestError for a request that no upstream can generate in `seconds`.
 
