@@ -35,8 +35,10 @@ _Tables = dict[str, dict[tuple[str, ...], dict[str, Any]]]
 """The items of each table, by their keys."""
 
 
-def aws(s3_ms: int = 0, table_ms: int = 0, stored: bytes = INBOX_FILE) -> Handler:
-    """Serve S3 after `s3_ms`, the other services after `table_ms`.
+def aws(
+    s3_ms: int = 0, table_ms: int = 0, queue_ms: int = 0, stored: bytes = INBOX_FILE
+) -> Handler:
+    """Serve S3 after `s3_ms`, DynamoDB after `table_ms`, the other services after `queue_ms`.
 
     Objects are discarded, and `stored` is the content of all that are read. Items are stored as
     they were put: updates are accepted but not applied.
@@ -52,11 +54,12 @@ def aws(s3_ms: int = 0, table_ms: int = 0, stored: bytes = INBOX_FILE) -> Handle
             units.clear()
             return counts
         target = call.headers.get("x-amz-target", "")
-        time.sleep((table_ms if target else s3_ms) / 1000)
         if not target:
+            time.sleep(s3_ms / 1000)
             calls[f"s3 {_s3_operation(call)}"] += 1
             return _object(call, stored)
         service, operation = target.split(".")
+        time.sleep((table_ms if service == "DynamoDB_20120810" else queue_ms) / 1000)
         values = json.loads(call.body)
         calls[f"{_SERVICES[service]} {operation}"] += 1
         if service != "DynamoDB_20120810":

@@ -27,6 +27,7 @@ REPEATS: Final = {1: 3, 4: 2, 16: 1}
 
 S3_MS: Final = 30
 TABLE_MS: Final = 5
+QUEUE_MS: Final = 15
 WARM_UP: Final = 2
 MOST_IMAGES: Final = 16
 UPSTREAMS: Final = ("octoai", "stability", "bedrock")
@@ -53,7 +54,7 @@ def measure(rounds: int) -> Iterator[Note]:
     """Print the table of sizes, and then the peaks of memory."""
     for function in ("generate", "worker"):
         yield Note(f"{function}: its own time at 1, 4 and 16 images", "peak; Lambda's price")
-        with stage(s3_ms=S3_MS, table_ms=TABLE_MS) as environ:
+        with stage(s3_ms=S3_MS, table_ms=TABLE_MS, queue_ms=QUEUE_MS) as environ:
             try:
                 yield from _sizes(function, environ, rounds)
             except NoQuotaError as error:

@@ -4,18 +4,32 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import cycle, islice, permutations
 from statistics import median
+from typing import NamedTuple
 
 from benchmarks.stage import Side, side, stage
 from benchmarks.table import Row
 
-AIMS = {1: 1.0, 4: None, 16: 0.5}
 REPEATS = {1: 3, 4: 2, 16: 1}
 """Of each round: a short request is the more easily disturbed, and costs less to repeat."""
 
-LATENCIES_MS = ((0, 0), (30, 0), (30, 30))
-"""Of S3 and of DynamoDB, for each call. None shows what the processor does; 30 ms is what a PUT of
-1.5 MB to S3 takes in its region. DynamoDB responds in a few ms: the last pair is for information,
-since naive stores no job and makes no such call."""
+
+class Latencies(NamedTuple):
+    """How long each call to AWS takes in milliseconds, and the aims by the number of images."""
+
+    s3: int
+    table: int
+    queue: int
+    aims: Mapping[int, float]
+
+
+LATENCIES = (
+    Latencies(0, 0, 0, {1: 0.62, 16: 0.32}),
+    Latencies(30, 0, 0, {1: 1.0, 16: 0.5}),
+    Latencies(30, 30, 30, {1: 2.2, 16: 0.25}),
+    Latencies(40, 5, 15, {1: 1.5}),
+)
+"""None shows what the processor does; 30 ms is what a PUT of 1.5 MB to S3 takes in its region. The
+last is nearest to AWS. Naive stores no job and calls S3 only."""
 
 NAMES = ("ours", "naive", "floor")
 WARM_UP = 2
@@ -23,16 +37,15 @@ WARM_UP = 2
 
 def measure(rounds: int) -> Iterator[Row]:
     """Time ours and naive alternately, at 1, 4 and 16 images of 1.5 MB."""
-    for s3_ms, table_ms in LATENCIES_MS:
+    for s3_ms, table_ms, queue_ms, aims in LATENCIES:
         with ExitStack() as stack:
-            environ = stack.enter_context(stage(s3_ms=s3_ms, table_ms=table_ms))
+            environ = stack.enter_context(stage(s3_ms=s3_ms, table_ms=table_ms, queue_ms=queue_ms))
             sides = {name: stack.enter_context(side(name, environ)) for name in NAMES}
-            for images, aim in AIMS.items():
-                times = _times(sides, images, rounds * REPEATS[images])
+            for images, repeats in REPEATS.items():
+                times = _times(sides, images, rounds * repeats)
                 ours, naive, floor = (1000 * times[name] for name in NAMES)
-                what = f"{images:2} x 1.5 MB, S3 {s3_ms:2} ms, DynamoDB {table_ms:2} ms"
-                own_aim = None if table_ms else aim
-                yield Row(f"own time, {what}", ours - floor, naive - floor, "ms", own_aim)
+                what = f"{images:2} x 1.5 MB, S3/DynamoDB/SQS {s3_ms}/{table_ms}/{queue_ms} ms"
+                yield Row(f"own time, {what}", ours - floor, naive - floor, "ms", aims.get(images))
                 yield Row(f"  in all, with the fetch ({floor:.1f} ms)", ours, naive, "ms")
 
 

@@ -83,11 +83,12 @@ def stage(
     *,
     s3_ms: int = 0,
     table_ms: int = 0,
+    queue_ms: int = 0,
     tls: bool = False,
     noisy_rows: int = NOISY_ROWS,
     stored: Path | None = None,
 ) -> Iterator[dict[str, str]]:
-    """Start both servers, with a latency for each call to S3 and to the tables.
+    """Start both servers, with a latency for each call to S3, to the tables and to all others.
 
     With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. The
     images that are generated have so many rows of noise, and `stored` is what S3 returns.
@@ -98,7 +99,7 @@ def stage(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         certificate = loopback_certificate(folder) if tls else None
-        options: dict[str, Any] = {"s3_ms": s3_ms, "table_ms": table_ms}
+        options: dict[str, Any] = {"s3_ms": s3_ms, "table_ms": table_ms, "queue_ms": queue_ms}
         options |= {"certificate": str(certificate.served)} if certificate else {}
         options |= {"stored": str(stored)} if stored else {}
         served = {"sd3": {"noisy_rows": noisy_rows}, "aws": options}

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import 
 from pydantic import ValidationError
 
 from sd3.adapters.sqs import message_body
-from sd3.bootstrap import job_changes, queue
+from sd3.bootstrap import job_changes, prepare, queue, queue_client
 from sd3.domain.job import Job, JobChange
 from sd3.observability import inject_lambda_context, logger
 
@@ -41,3 +41,6 @@ def _changes(records: list[dict[str, Any]]) -> Iterator[JobChange]:
         except ValidationError:  # its text quotes the prompt
             queue().send_unprocessable(message_body(change.new_image["id"]))
             logger().error("write set aside: the job cannot be read")
+
+
+prepare(job_changes, queue_client)
