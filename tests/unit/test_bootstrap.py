@@ -25,7 +25,7 @@ FIRST_USES = {
     "inbox": {"inbox": ["dynamodb", "s3", "sqs"]},
     "jobs": {"job_service": ["dynamodb", "s3"]},
     "notifications": {"job_event_publisher": ["events", "s3"]},
-    "changes": {"job_changes": ["dynamodb"], "queue_client": ["sqs"]},
+    "changes": {"job_changes": ["dynamodb", "sqs"]},
     "worker": {"worker": ["dynamodb", "s3", "secrets"]},
 }
 """The use case of each function's first request, and the AWS clients that this request uses."""
