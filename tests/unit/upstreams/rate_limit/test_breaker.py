@@ -16,6 +16,7 @@ from sd3.errors import (
 )
 from sd3.upstreams.rate_limit.breaker import FAILURES, OPEN_SECONDS
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
+from sd3.upstreams.rate_limit.memory import TROUBLE_SECONDS
 from tests.support.factories.limiters import Limiters, fail, seconds_until_retry
 
 BROKEN = UpstreamFailedError("It broke.")
@@ -122,6 +123,7 @@ def test_a_job_that_failed_before_is_no_probe_and_keeps_none_out(limiters: Limit
     assert probe.probed
     assert call(one, bad_job(4, is_retry=True), BROKEN) is False, "the probe is under way"
     other.release(probe, [None])
+    limiters.now += TROUBLE_SECONDS
     assert call(one, bad_job(5), None)
 
 

@@ -1,34 +1,26 @@
-"""The rate limiter and circuit breaker of one upstream, which all functions share in one item.
+"""The rate limiter and circuit breaker of one upstream, which all functions share.
 
 Slots: a caller moves `next_slot_at` on by one slot for each of its calls, in one conditional
-write. The first caller after idle time records that time in `idle_since` and `idle_until`.
+write. The first caller after idle time records that time in `idle_since` and `idle_until`. Where
+the bounds are high, they are divided among several items. A caller takes its slots from one.
 
 Circuit breakers: `failed` has the jobs whose calls failed since the last success. When they open a
 breaker (see breaker.py), no caller that it stops may call until its time. Then one caller becomes
 the probe: it moves that time past its own call. Its success closes all breakers. Its failure
-doubles the time. A probe that dies blocks the others for PROBE_SECONDS.
+doubles the time. A probe that dies blocks the others for PROBE_SECONDS. All of this is in the first
+item. Callers that need not write to it look at it from time to time (see memory.py).
 
 Leases: where concurrency is bounded, each call has a lease in `leases`, with its expiry.
 """
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from zlib import crc32
 
 from sd3.domain.generation import NO_ORIGIN, TaskOrigin
-from sd3.errors import (
-    RequestError,
-    Sd3Error,
-    StorageError,
-    UnexpectedError,
-    UpstreamFailedError,
-    UpstreamRateLimitedError,
-    UpstreamResponseError,
-    UpstreamThrottledError,
-    UpstreamTimeoutError,
-    UpstreamUnavailableError,
-)
+from sd3.errors import Sd3Error, UpstreamRateLimitedError
 from sd3.upstreams.dispatch import Permit
 from sd3.upstreams.rate_limit.breaker import (
     MAX_EVIDENCE,
@@ -37,6 +29,13 @@ from sd3.upstreams.rate_limit.breaker import (
     evidence_of,
     open_seconds,
     opened_by,
+)
+from sd3.upstreams.rate_limit.memory import KNOWN_SECONDS, RememberedItem
+from sd3.upstreams.rate_limit.outcomes import (
+    is_failure,
+    is_inconclusive,
+    pause_seconds,
+    rest_seconds,
 )
 from sd3.upstreams.rate_limit.schedule import (
     MICROSECONDS,
@@ -50,13 +49,13 @@ from sd3.upstreams.rate_limit.table import ChangedError, RateLimitTable, Update,
 FULL_SECONDS: Final = 2
 """Retry-After when all leases are taken."""
 
-MAX_PAUSE_SECONDS: Final = 600
-"""The longest pause that an upstream's Retry-After can cause."""
-
 STEP_TIME_SECONDS: Final = 3600
 """How long a measured time of a step counts."""
 
 _TRIES: Final = 8
+
+_CROWDED_SECONDS: Final = 1
+"""For how long a caller that found all items full asks only one of them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -72,11 +71,19 @@ class SharedRateLimiter:
         clock: Callable[[], float],
     ) -> None:
         """Set up the limiter without a call; `clock` returns seconds since the epoch."""
-        self._table, self._bounds, self._clock = table, bounds, clock
-        self._next_slot_at = 0
-        """The value at the last read. It only grows."""
-        self._is_busy = False
-        """Whether other callers had reserved future slots at the last read."""
+        self._bounds, self._clock = bounds, clock
+        self._items = [
+            RememberedItem(table.shard(number), part)
+            for number, part in enumerate(bounds.shards())
+        ]
+        self._home = self._items[0]
+        self._looks = bounds.are_none or len(self._items) > 1
+        """Whether most calls do not write to the first item, and so do not see it."""
+        self._crowded_until = 0
+        self._succeeded_at = 0
+        """When a call of this process last succeeded; 0 after a failure."""
+        self._has_failed = False
+        """Whether this process' last call failed."""
 
     def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         """Reserve slots for up to `calls` calls, each within `patience` seconds.
@@ -84,25 +91,30 @@ class SharedRateLimiter:
         `origin` is the job that is called for. Raises UpstreamRateLimitedError when there is no
         such slot, and StorageError.
         """
-        known: LimiterState | None = None
-        for _ in range(_TRIES):
+        known: dict[int, LimiterState] = {}
+        for _ in range(_TRIES + len(self._items) - 1):
             now = self._now()
             latest = now + int(patience * MICROSECONDS)
-            state = known or self._guess(now)
-            count = grantable(state, self._bounds, calls, now=now, latest=latest)
-            open_until = _open_until(state, origin)
-            if open_until:
-                count = min(count, 1)
-            if count <= 0 or open_until > now:
-                if known:
-                    self._observe(known, now)
-                raise self._rejection(state, now, latest, open_until=open_until)
-            lease_holder = f"p{secrets.token_hex(8)}" if self._bounds.concurrency else ""
+            health = self._health(now)
+            open_until = _open_until(health, origin)
+            if open_until > now:
+                raise _resting(open_until - now)
+            number, state = 0, health
+            if not open_until and not self._bounds.are_none:
+                number, state = self._roomiest(known, calls, now=now, latest=latest, origin=origin)
+            item, wanted = self._items[number], 1 if open_until else calls
+            count = grantable(state, item.bounds, wanted, now=now, latest=latest)
+            if count <= 0:
+                self._note_crowd(known, now)
+                raise _rejection(state, now, latest)
+            if self._bounds.are_none and (not open_until or origin.is_retry):
+                return self._permit(health, start_times(state, self._bounds, count, now=now), origin)
+            lease_holder = f"p{secrets.token_hex(6)}" if item.bounds.concurrency else ""
             try:
-                found = self._table.update(
+                found = item.table.update(
                     acquire_update(
                         state,
-                        self._bounds,
+                        item.bounds,
                         count,
                         now=now,
                         latest=latest,
@@ -111,34 +123,33 @@ class SharedRateLimiter:
                     )
                 )
             except ChangedError as failed:
-                known = failed.state
+                known[number] = failed.state
+                if not number:
+                    item.remember(failed.state, now)
                 continue
-            self._observe(found, now)
-            self._next_slot_at = max(found.next_slot_at, now) + count * self._bounds.slot
-            begins = start_times(found, self._bounds, count, now=now)
-            return self._permit(found, begins, lease_holder, origin)
+            item.observe(found, now)
+            item.hold_back(max(found.next_slot_at, now) + count * item.bounds.slot)
+            if not number:
+                health = found
+                item.remember(found, now)
+            begins = start_times(found, item.bounds, count, now=now)
+            return self._permit(health, begins, origin)._replace(
+                lease_holder=lease_holder, shard=number
+            )
         raise UpstreamRateLimitedError("Too many calls are to be made at once.", retry_after=1)
 
     def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
         """Record how the calls ended. Raises nothing: an error or a bug is logged."""
-        pause = max(map(self._pause, errors), default=0)
-        rest = max(map(_rest, errors), default=0)
         try:
-            if pause:
-                self._pause_until(self._now() + int(pause * MICROSECONDS))
-            if all(map(_is_failure, errors)):
-                if not permit.origin.is_retry:
-                    self._count_failure(permit, rest=rest)
-            elif permit.troubles and not all(map(_is_inconclusive, errors)):
-                self._table.update(Update(removes=list(permit.troubles)))
-            if permit.lease_holder:
-                names = [
-                    f"leases.{permit.lease_holder}{number}" for number in range(len(permit.waits))
-                ]
-                self._table.update(Update(removes=names))
+            try:
+                self._record(permit, errors)
+            finally:
+                self._return_leases(permit)
         except Exception as error:
             _logger.warning(
-                "rate limiter not updated", exc_info=error, extra={"upstream": self._table.name}
+                "rate limiter not updated",
+                exc_info=error,
+                extra={"upstream": self._home.table.name},
             )
 
     def seconds_per_step(self) -> float | None:
@@ -146,7 +157,7 @@ class SharedRateLimiter:
 
         Raises StorageError.
         """
-        state = self._table.read()
+        state = self._home.table.read()
         if state.step_measured_at + int(STEP_TIME_SECONDS * MICROSECONDS) < self._now():
             return None
         return state.step_time / MICROSECONDS
@@ -167,73 +178,108 @@ class SharedRateLimiter:
             )
             measured.values[":old"] = self._now() - int(STEP_TIME_SECONDS * MICROSECONDS)
         try:
-            self._table.update(measured)
+            self._home.table.update(measured)
         except ChangedError:
             return
         except Exception as error:
             _logger.warning("time not recorded", exc_info=error)
 
-    def _observe(self, state: LimiterState, now: int) -> None:
-        self._is_busy = state.next_slot_at > max(self._next_slot_at, now)
-        self._next_slot_at = max(self._next_slot_at, state.next_slot_at)
+    def _health(self, now: int) -> LimiterState:
+        """Return what is known of the first item. Where it is nothing, the write finds out."""
+        state = self._home.recall(now)
+        if state is None and self._looks:
+            state = self._home.look(now)
+        return state or LimiterState()
 
-    def _guess(self, now: int) -> LimiterState:
-        """Guess the item's state; the write fails if the guess is wrong."""
-        return LimiterState(next_slot_at=max(self._next_slot_at, now + 1 if self._is_busy else 0))
+    def _roomiest(
+        self,
+        known: Mapping[int, LimiterState],
+        calls: int,
+        *,
+        now: int,
+        latest: int,
+        origin: TaskOrigin,
+    ) -> tuple[int, LimiterState]:
+        """Return the item that grants most calls, soonest, by its known or guessed state.
 
-    def _permit(
-        self, found: LimiterState, begins: Sequence[int], lease_holder: str, origin: TaskOrigin
-    ) -> Permit:
-        now = self._now()  # the write took its time
-        probed = [one.until for one in breakers_of(origin) if one.until in found.breakers]
+        Among equal ones, each job begins at another. After all were full a job asks only that one,
+        so that a crowd is not multiplied by the number of items.
+        """
+        count = len(self._items)
+        first = crc32(origin.job_id.encode())
+        numbers = [(first + step) % count for step in range(count)]
+        if now < self._crowded_until:
+            numbers = numbers[:1]
+        states = {one: known.get(one) or self._items[one].guess(now) for one in numbers}
+
+        def merit(number: int) -> tuple[int, int]:
+            state, bounds = states[number], self._items[number].bounds
+            granted = grantable(state, bounds, calls, now=now, latest=latest)
+            return granted, -max(state.next_slot_at, now)
+
+        best = max(numbers, key=merit)
+        return best, states[best]
+
+    def _note_crowd(self, known: Mapping[int, LimiterState], now: int) -> None:
+        for number, state in known.items():
+            self._items[number].observe(state, now)
+        if known:
+            self._crowded_until = now + _CROWDED_SECONDS * MICROSECONDS
+
+    def _permit(self, health: LimiterState, begins: Sequence[int], origin: TaskOrigin) -> Permit:
+        now = self._now()  # a write took its time
+        probed = [one.until for one in breakers_of(origin) if one.until in health.breakers]
+        may_have_failed = health.failed or self._has_failed
         return Permit(
             tuple(max(0, at - now) / MICROSECONDS for at in begins),
-            lease_holder=lease_holder,
             origin=origin,
-            troubles=(*(["failed"] if found.failed else []), *sorted(found.breakers)),
+            troubles=(*(["failed"] if may_have_failed else []), *sorted(health.breakers)),
             probed=() if origin.is_retry else tuple(probed),
+            is_vouched=now - self._succeeded_at < KNOWN_SECONDS * MICROSECONDS,
         )
 
-    def _rejection(
-        self, state: LimiterState, now: int, latest: int, *, open_until: int
-    ) -> UpstreamRateLimitedError:
-        """Return the error that says why no call may start now, and when to retry."""
-        if open_until > now:
-            seconds = (open_until - now) / MICROSECONDS
-            return UpstreamRateLimitedError(
-                "The upstream fails, and rests a while.", retry_after=seconds
-            )
-        if state.next_slot_at > latest:
-            # Callers retry when the last reserved slot is three quarters of their patience away.
-            # They do not all retry at once, and no slot should pass unused meanwhile.
-            seconds = (state.next_slot_at - now - (latest - now) / 4) / MICROSECONDS
-            return UpstreamRateLimitedError(
-                "The upstream's calls are used up.", retry_after=seconds
-            )
-        return UpstreamRateLimitedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
+    def _record(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+        default = self._bounds.pause_seconds
+        pause = max((pause_seconds(error, default=default) for error in errors), default=0)
+        if pause:
+            self._pause_until(self._now() + int(pause * MICROSECONDS))
+        if all(map(is_failure, errors)):
+            self._home.forget()
+            self._has_failed = True
+            if not permit.origin.is_retry:
+                self._succeeded_at = 0
+                self._count_failure(permit, rest=max(map(rest_seconds, errors), default=0))
+        elif not all(map(is_inconclusive, errors)):
+            self._has_failed, self._succeeded_at = False, self._now()
+            if permit.troubles:
+                self._home.forget()
+                self._home.table.update(Update(removes=list(permit.troubles)))
 
-    def _pause(self, error: Sd3Error | None) -> float:
-        """Return for how many seconds an error pauses all callers: a 429 is about all of them."""
-        if not isinstance(error, UpstreamThrottledError):
-            return 0.0
-        seconds = error.retry_after
-        return min(self._bounds.pause_seconds if seconds is None else seconds, MAX_PAUSE_SECONDS)
+    def _return_leases(self, permit: Permit) -> None:
+        if permit.lease_holder:
+            names = [f"leases.{permit.lease_holder}{number}" for number in range(len(permit.waits))]
+            self._items[permit.shard].table.update(Update(removes=names))
 
     def _pause_until(self, until: int) -> None:
-        """Delay all slots to `until` or later."""
-        forget_idle_time = Update(removes=["idle_since", "idle_until"])
-        hold_back = Update(
-            sets=["next_slot_at = :until"],
-            removes=forget_idle_time.removes,
-            conditions=["(attribute_not_exists(next_slot_at) OR next_slot_at < :until)"],
-            values={":until": until},
-        )
-        try:
-            self._table.update(hold_back)
-        except ChangedError:  # the next slot is later already; only idle time could begin earlier
-            self._table.update(forget_idle_time)
-        else:
-            self._next_slot_at = max(self._next_slot_at, until)
+        """Delay all slots to `until` or later.
+
+        Of all calls that end with a 429 within a second, one tells several items.
+        """
+        if len(self._items) > 1:
+            until = -(-until // MICROSECONDS) * MICROSECONDS
+            announcement = Update(
+                sets=["paused_until = :until"],
+                conditions=["(attribute_not_exists(paused_until) OR paused_until < :until)"],
+                values={":until": until},
+            )
+            try:
+                self._home.table.update(announcement)
+            except ChangedError:
+                for item in self._items:
+                    item.hold_back(until)
+                return
+        for item in self._items:
+            _hold_back(item, until)
 
     def _count_failure(self, permit: Permit, *, rest: float) -> None:
         """Record a failed job as evidence, and open the breakers that it opens.
@@ -245,34 +291,46 @@ class SharedRateLimiter:
         breakers = {one.until: one for one in breakers_of(permit.origin)}
         for name in permit.probed:
             self._open(breakers[name], is_probe=True, rest=rest)
-        job = evidence_of(permit.origin)
-        closed = [f"attribute_not_exists({name})" for name in breakers if name not in permit.probed]
-        count = Update(
-            adds=["failed :job"],
-            conditions=[*closed, "(attribute_not_exists(failed) OR size(failed) < :most)"],
-            values={":job": {job}, ":most": MAX_EVIDENCE},
-        )
-        try:
-            evidence = self._table.update(count).failed | {job}
-        except ChangedError:
-            return  # meanwhile another caller has opened the breaker
-        opened = set(opened_by(evidence, permit.origin))
+        opened: set[Breaker] = set()
+        if not permit.is_vouched:
+            closed = [name for name in breakers if name not in permit.probed]
+            evidence = self._add_evidence(permit.origin, closed=closed)
+            if not evidence:
+                return  # meanwhile another caller has opened the breaker
+            opened.update(opened_by(evidence, permit.origin))
         if rest:
             opened.add(breakers_of(permit.origin)[1])
         for breaker in opened:
             if breaker.until not in permit.probed:
                 self._open(breaker, is_probe=False, rest=rest)
 
+    def _add_evidence(self, origin: TaskOrigin, *, closed: Sequence[str]) -> frozenset[str]:
+        """Record a failed job, and return all evidence; none if a breaker is not closed."""
+        job = evidence_of(origin)
+        count = Update(
+            adds=["failed :job"],
+            conditions=[
+                *(f"attribute_not_exists({name})" for name in closed),
+                "(attribute_not_exists(failed) OR size(failed) < :most)",
+            ],
+            values={":job": {job}, ":most": MAX_EVIDENCE},
+        )
+        try:
+            return self._home.table.update(count).failed | {job}
+        except ChangedError as failed:
+            self._home.remember(failed.state, self._now())
+            return frozenset()
+
     def _open(self, breaker: Breaker, *, is_probe: bool, rest: float) -> None:
         """Open a breaker, for twice as long as the last time."""
         conditions = [] if is_probe else [f"attribute_not_exists({breaker.until})"]
         count = Update(adds=[f"{breaker.times} :one"], conditions=conditions, values={":one": 1})
         try:
-            times = self._table.update(count).breakers.get(breaker.times, 0)
+            times = self._home.table.update(count).breakers.get(breaker.times, 0)
             seconds = max(open_seconds(times), rest)
             until = Update(sets=[f"{breaker.until} = :until"], conditions=conditions)
             until.values[":until"] = self._now() + int(seconds * MICROSECONDS)
-            self._table.update(until)
+            self._home.table.update(until)
         except ChangedError:
             return  # meanwhile another caller has opened it
 
@@ -285,29 +343,33 @@ def _open_until(state: LimiterState, origin: TaskOrigin) -> int:
     return max(state.breakers.get(breaker.until, 0) for breaker in breakers_of(origin))
 
 
-def _rest(error: Sd3Error | None) -> float:
-    """Return for how many seconds an error stops its client: a 503 is perhaps about its job."""
-    if not isinstance(error, UpstreamUnavailableError) or _is_inconclusive(error):
-        return 0.0
-    return min(error.retry_after or 0.0, MAX_PAUSE_SECONDS)
+def _resting(microseconds: int) -> UpstreamRateLimitedError:
+    seconds = microseconds / MICROSECONDS
+    return UpstreamRateLimitedError("The upstream fails, and rests a while.", retry_after=seconds)
 
 
-def _is_failure(error: Sd3Error | None) -> bool:
-    """Return whether a call shows that the upstream is broken, not busy or rejecting a request."""
-    if isinstance(error, UpstreamUnavailableError):
-        return not _is_inconclusive(error)
-    return isinstance(error, UpstreamFailedError | UpstreamTimeoutError | UpstreamResponseError)
+def _rejection(state: LimiterState, now: int, latest: int) -> UpstreamRateLimitedError:
+    """Return the error that says why no call may start now, and when to retry."""
+    if state.next_slot_at <= latest:
+        return UpstreamRateLimitedError("The upstream has enough to do.", retry_after=FULL_SECONDS)
+    # Callers retry when the last reserved slot is three quarters of their patience away. They do
+    # not all retry at once, and no slot should pass unused meanwhile.
+    seconds = (state.next_slot_at - now - (latest - now) / 4) / MICROSECONDS
+    return UpstreamRateLimitedError("The upstream's calls are used up.", retry_after=seconds)
 
 
-def _is_inconclusive(error: Sd3Error | None) -> bool:
-    """Return whether a call shows nothing about the upstream's health."""
-    return _is_throttled(error) or _is_ours(error)
-
-
-def _is_throttled(error: Sd3Error | None) -> bool:
-    return isinstance(error, UpstreamThrottledError)
-
-
-def _is_ours(error: Sd3Error | None) -> bool:
-    ours = UpstreamRateLimitedError | StorageError | RequestError | UnexpectedError
-    return isinstance(error, ours)
+def _hold_back(item: RememberedItem, until: int) -> None:
+    """Delay an item's slots to `until` or later."""
+    forget_idle_time = Update(removes=["idle_since", "idle_until"])
+    hold_back = Update(
+        sets=["next_slot_at = :until"],
+        removes=forget_idle_time.removes,
+        conditions=["(attribute_not_exists(next_slot_at) OR next_slot_at < :until)"],
+        values={":until": until},
+    )
+    try:
+        item.table.update(hold_back)
+    except ChangedError:  # the next slot is later already; only idle time could begin earlier
+        item.table.update(forget_idle_time)
+    else:
+        item.hold_back(until)

@@ -9,8 +9,9 @@ All times are whole microseconds since the epoch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import ceil
 from typing import Final
 
 from sd3.settings import Rate
@@ -22,6 +23,19 @@ _LATE_SECONDS: Final = 0.25
 
 _LATE_SHARE: Final = 0.04
 """The largest share of a window that is added for it, so that short windows lose little."""
+
+SHARD_CALLS: Final = 250
+"""The most calls a second that one item is for. DynamoDB takes 1000 writes a second of an item. A
+call needs one or two, and some fail because others came first."""
+
+SHARD_LEASES: Final = 100
+"""The most leases that one item is for. It is then below 3 KB, and a write costs by the KB."""
+
+_LEASED_CALLS: Final = 33
+"""The calls a second that have so many leases when each takes 3 s."""
+
+_MAX_SHARDS: Final = 40
+"""A limit of more calls or leases than these are for is no limit that anybody has."""
 
 _MAX_EXPIRED: Final = 50
 """The most leases that one write removes: DynamoDB limits an expression to 4 KB."""
@@ -50,6 +64,27 @@ class RateBounds:
         """Return the most idle time that can be made up."""
         return self.rate.seconds * MICROSECONDS if self.rate else 0
 
+    @property
+    def are_none(self) -> bool:
+        """Return whether calls are bounded by nothing."""
+        return self.rate is None and self.concurrency is None
+
+    def shards(self) -> tuple["RateBounds", ...]:
+        """Divide the bounds among as many items as their writes need; the parts' sum is exact."""
+        needed = []
+        if self.rate is not None:
+            most = SHARD_CALLS if self.concurrency is None else _LEASED_CALLS
+            needed.append(ceil(self.rate.calls / self.rate.seconds / most))
+        if self.concurrency is not None:
+            needed.append(ceil(self.concurrency / SHARD_LEASES))
+        count = min([*needed, _MAX_SHARDS]) if needed else 1
+        return tuple(self._shard(number, count) for number in range(count))
+
+    def _shard(self, number: int, count: int) -> "RateBounds":
+        rate = self.rate and self.rate._replace(calls=_part(self.rate.calls, number, count))
+        concurrency = self.concurrency and _part(self.concurrency, number, count)
+        return replace(self, rate=rate, concurrency=concurrency)
+
 
 @dataclass(frozen=True)
 class LimiterState:
@@ -68,6 +103,11 @@ class LimiterState:
     """The attributes of the circuit breakers that are open or were opened."""
     leases: Mapping[str, int] | None = field(default_factory=dict)
     """Concurrency leases by name, with their expiry; None where concurrency was never bounded."""
+
+    @property
+    def has_trouble(self) -> bool:
+        """Return whether calls have failed, or a breaker is open or was until its probe."""
+        return bool(self.failed or self.breakers)
 
     def expired_leases(self, now: int) -> dict[str, int]:
         """Return the expired leases, whose functions have died; as many as one write can remove."""
@@ -103,3 +143,8 @@ def start_times(
     early = burst_until(state, bounds, now)
     slots = [max(state.next_slot_at, now) + index * bounds.slot for index in range(count)]
     return tuple(now if slot <= early else slot for slot in slots)
+
+
+def _part(whole: int, number: int, count: int) -> int:
+    """Return one of `count` parts of a whole number, of which the first are larger by one."""
+    return whole // count + (number < whole % count)

@@ -1,4 +1,4 @@
-"""The rate limiters' table: one item for each upstream, changed by conditional writes only."""
+"""The rate limiters' table: an item or some for each upstream, changed by conditional writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,11 +60,16 @@ class Update:
 
 
 class RateLimitTable:
-    """The item of one upstream's rate limiter."""
+    """The item of one upstream's rate limiter, or one of its items."""
 
     def __init__(self, client: "DynamoDBClient", table: str, name: str) -> None:
         self._client, self._table = client, table
         self.name = name
+
+    def shard(self, number: int) -> "RateLimitTable":
+        """Return another item of the same limiter; number 0 is this one."""
+        name = f"{self.name}#{number}" if number else self.name
+        return RateLimitTable(self._client, self._table, name)
 
     def read(self) -> LimiterState:
         """Read the state, which may be a moment old. Raises StorageError."""
