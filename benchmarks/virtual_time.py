@@ -24,20 +24,13 @@ class VirtualTime:
         self._end = Lock()
         self._failures: list[BaseException] = []
         self._until = math.inf
+        self._idle: list[_Worker] = []
 
     def start(self, work: Callable[[], object]) -> None:
         """Start a new task now."""
-        slot = self._slot(self.now)
-
-        def run() -> None:
-            slot.acquire()
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, run raises it
-                self._failures.append(error)
-            self._wake_next()
-
-        Thread(target=run, daemon=True).start()
+        worker = self._idle.pop() if self._idle else _Worker(self._end_of)
+        worker.work = work
+        self._release_at(worker.slot, self.now)
 
     def run(self, *, until: float = math.inf) -> None:
         """Return when all tasks have ended or wait for later; raise what one of them raised."""
@@ -45,6 +38,8 @@ class VirtualTime:
         self._end.acquire()
         self._wake_next()
         with self._end:
+            while self._idle:
+                self._idle.pop().slot.release()
             if self._failures:
                 raise self._failures[0]
 
@@ -71,6 +66,13 @@ class VirtualTime:
         all_done.acquire()
         return [done[index] for index in range(len(works))]
 
+    def _end_of(self, worker: "_Worker", failure: BaseException | None) -> None:
+        if failure:
+            self._failures.append(failure)
+        worker.work = None
+        self._idle.append(worker)
+        self._wake_next()
+
     def _slot(self, at: float) -> Lock:
         """Make a lock that is released at `at`."""
         slot = Lock()
@@ -90,6 +92,28 @@ class VirtualTime:
         else:
             with suppress(RuntimeError):  # tasks that end after a failure
                 self._end.release()
+
+
+class _Worker:
+    """A thread that runs one task after the other: to start threads takes longer than to wait."""
+
+    def __init__(self, end: Callable[["_Worker", BaseException | None], None]) -> None:
+        self.work: Callable[[], object] | None = None
+        """The next task; None to end the thread."""
+        self.slot = Lock()
+        """Is released when the task is due."""
+        self.slot.acquire()
+        self._end = end
+        Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while self.slot.acquire() and self.work:
+            failure: BaseException | None = None
+            try:
+                self.work()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, VirtualTime.run raises it
+                failure = error
+            self._end(self, failure)
 
 
 class Pool:

@@ -17,6 +17,7 @@ from sd3.upstreams.rate_limit.schedule import (
     LimiterState,
     RateBounds,
     grantable,
+    is_idle,
     start_times,
 )
 from tests.support.factories.limiters import STABILITY, Limiters
@@ -160,7 +161,7 @@ def test_a_caller_gets_as_many_slots_as_fit_its_patience() -> None:
     state = LimiterState(next_slot_at=NOW + 1 * MICROSECONDS)
     count = grantable(state, bounds, 16, now=NOW, latest=NOW + 1 * MICROSECONDS + 3 * bounds.slot)
     assert count == 4
-    begins = start_times(state, bounds, count, now=NOW)
+    begins = start_times(state, bounds, count, now=NOW, idle=False)
     assert begins == tuple(NOW + MICROSECONDS + index * bounds.slot for index in range(4))
 
 
@@ -170,7 +171,8 @@ def test_without_a_rate_only_a_pause_is_waited_for(next_slot_at: int, count: int
     assert (bounds.slot, bounds.window) == (0, 0)
     state = LimiterState(next_slot_at=next_slot_at)
     assert grantable(state, bounds, 16, now=NOW, latest=NOW + 5) == count
-    assert start_times(state, bounds, 2, now=NOW) == (max(next_slot_at, NOW),) * 2
+    idle = is_idle(state, bounds, NOW)
+    assert start_times(state, bounds, 2, now=NOW, idle=idle) == (max(next_slot_at, NOW),) * 2
 
 
 def test_live_leases_reduce_the_calls_and_expired_ones_do_not() -> None:

@@ -16,6 +16,7 @@ Leases: where concurrency is bounded, each call has a lease in `leases`, with it
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
@@ -42,6 +43,7 @@ from sd3.upstreams.rate_limit.schedule import (
     LimiterState,
     RateBounds,
     grantable,
+    is_idle,
     start_times,
 )
 from sd3.upstreams.rate_limit.table import ChangedError, RateLimitTable, Update, acquire_update
@@ -79,6 +81,8 @@ class SharedRateLimiter:
         self._home = self._items[0]
         self._looks = bounds.are_none or len(self._items) > 1
         """Whether most calls do not write to the first item, and so do not see it."""
+        self._is_busy = False
+        """Whether other callers had reserved future slots at the last read of any item."""
         self._crowded_until = 0
         self._succeeded_at = 0
         """When a call of this process last succeeded; 0 after a failure."""
@@ -107,8 +111,10 @@ class SharedRateLimiter:
             if count <= 0:
                 self._note_crowd(known, now)
                 raise _rejection(state, now, latest)
+            idle = is_idle(state, item.bounds, now)
             if self._bounds.are_none and (not open_until or origin.is_retry):
-                return self._permit(health, start_times(state, self._bounds, count, now=now), origin)
+                begins = start_times(state, item.bounds, count, now=now, idle=idle)
+                return self._permit(health, begins, origin)
             lease_holder = f"p{secrets.token_hex(6)}" if item.bounds.concurrency else ""
             try:
                 found = item.table.update(
@@ -127,12 +133,13 @@ class SharedRateLimiter:
                 if not number:
                     item.remember(failed.state, now)
                 continue
-            item.observe(found, now)
-            item.hold_back(max(found.next_slot_at, now) + count * item.bounds.slot)
+            self._is_busy = item.observe(found, now)
+            begin = now if idle else found.next_slot_at
+            item.hold_back(begin + count * item.bounds.slot)
             if not number:
                 health = found
                 item.remember(found, now)
-            begins = start_times(found, item.bounds, count, now=now)
+            begins = start_times(found, item.bounds, count, now=now, idle=idle)
             return self._permit(health, begins, origin)._replace(
                 lease_holder=lease_holder, shard=number
             )
@@ -200,29 +207,28 @@ class SharedRateLimiter:
         latest: int,
         origin: TaskOrigin,
     ) -> tuple[int, LimiterState]:
-        """Return the item that grants most calls, soonest, by its known or guessed state.
+        """Return the item that grants most calls by its known or guessed state.
 
-        Among equal ones, each job begins at another. After all were full a job asks only that one,
-        so that a crowd is not multiplied by the number of items.
+        Among equal ones, it is one that is known, and else another for each job. After all were
+        full a job asks only that one, so that a crowd is not multiplied by the number of items.
         """
         count = len(self._items)
         first = crc32(origin.job_id.encode())
         numbers = [(first + step) % count for step in range(count)]
         if now < self._crowded_until:
             numbers = numbers[:1]
-        states = {one: known.get(one) or self._items[one].guess(now) for one in numbers}
+        states = {one: known.get(one) or self._items[one].guess(now, busy=self._is_busy) for one in numbers}
 
-        def merit(number: int) -> tuple[int, int]:
+        def merit(number: int) -> tuple[int, bool]:
             state, bounds = states[number], self._items[number].bounds
-            granted = grantable(state, bounds, calls, now=now, latest=latest)
-            return granted, -max(state.next_slot_at, now)
+            return grantable(state, bounds, calls, now=now, latest=latest), number in known
 
         best = max(numbers, key=merit)
         return best, states[best]
 
     def _note_crowd(self, known: Mapping[int, LimiterState], now: int) -> None:
         for number, state in known.items():
-            self._items[number].observe(state, now)
+            self._is_busy = self._items[number].observe(state, now)
         if known:
             self._crowded_until = now + _CROWDED_SECONDS * MICROSECONDS
 
@@ -290,7 +296,7 @@ class SharedRateLimiter:
         """
         breakers = {one.until: one for one in breakers_of(permit.origin)}
         for name in permit.probed:
-            self._open(breakers[name], is_probe=True, rest=rest)
+            self._reopen(breakers[name], rest=rest)
         opened: set[Breaker] = set()
         if not permit.is_vouched:
             closed = [name for name in breakers if name not in permit.probed]
@@ -302,7 +308,7 @@ class SharedRateLimiter:
             opened.add(breakers_of(permit.origin)[1])
         for breaker in opened:
             if breaker.until not in permit.probed:
-                self._open(breaker, is_probe=False, rest=rest)
+                self._open(breaker, rest=rest)
 
     def _add_evidence(self, origin: TaskOrigin, *, closed: Sequence[str]) -> frozenset[str]:
         """Record a failed job, and return all evidence; none if a breaker is not closed."""
@@ -321,18 +327,24 @@ class SharedRateLimiter:
             self._home.remember(failed.state, self._now())
             return frozenset()
 
-    def _open(self, breaker: Breaker, *, is_probe: bool, rest: float) -> None:
-        """Open a breaker, for twice as long as the last time."""
-        conditions = [] if is_probe else [f"attribute_not_exists({breaker.until})"]
-        count = Update(adds=[f"{breaker.times} :one"], conditions=conditions, values={":one": 1})
-        try:
-            times = self._home.table.update(count).breakers.get(breaker.times, 0)
-            seconds = max(open_seconds(times), rest)
-            until = Update(sets=[f"{breaker.until} = :until"], conditions=conditions)
-            until.values[":until"] = self._now() + int(seconds * MICROSECONDS)
-            self._home.table.update(until)
-        except ChangedError:
-            return  # meanwhile another caller has opened it
+    def _open(self, breaker: Breaker, *, rest: float) -> None:
+        """Open a breaker that is closed, unless another caller does so meanwhile."""
+        opening = self._rest_update(breaker, max(open_seconds(0), rest))
+        opening.sets.append(f"{breaker.times} = :one")
+        opening.values[":one"] = 1
+        opening.conditions.append(f"attribute_not_exists({breaker.until})")
+        with suppress(ChangedError):
+            self._home.table.update(opening)
+
+    def _reopen(self, breaker: Breaker, *, rest: float) -> None:
+        """Open a breaker after its probe, for twice as long as the last time."""
+        count = Update(adds=[f"{breaker.times} :one"], values={":one": 1})
+        times = self._home.table.update(count).breakers.get(breaker.times, 0)
+        self._home.table.update(self._rest_update(breaker, max(open_seconds(times), rest)))
+
+    def _rest_update(self, breaker: Breaker, seconds: float) -> Update:
+        until = self._now() + int(seconds * MICROSECONDS)
+        return Update(sets=[f"{breaker.until} = :until"], values={":until": until})
 
     def _now(self) -> int:
         return int(self._clock() * MICROSECONDS)

@@ -20,8 +20,6 @@ class RememberedItem:
         self.table, self.bounds = table, bounds
         self._next_slot_at = 0
         """The value at the last read. It only grows."""
-        self._is_busy = False
-        """Whether other callers had reserved future slots at the last read."""
         self._state: LimiterState | None = None
         self._seen_at = 0
 
@@ -52,14 +50,18 @@ class RememberedItem:
         """Rely on nothing that was seen, except for slots: these only move on."""
         self._state = None
 
-    def guess(self, now: int) -> LimiterState:
-        """Guess the slots' state; the write fails if the guess is wrong."""
-        return LimiterState(next_slot_at=max(self._next_slot_at, now + 1 if self._is_busy else 0))
+    def guess(self, now: int, *, busy: bool) -> LimiterState:
+        """Guess the slots' state; the write fails if the guess is wrong.
 
-    def observe(self, state: LimiterState, now: int) -> None:
-        """Note the slots' state, for the next guess."""
-        self._is_busy = state.next_slot_at > max(self._next_slot_at, now)
+        `busy` is whether other callers have probably reserved future slots.
+        """
+        return LimiterState(next_slot_at=max(self._next_slot_at, now + 1 if busy else 0))
+
+    def observe(self, state: LimiterState, now: int) -> bool:
+        """Note the slots' state; return whether other callers had reserved future slots."""
+        is_busy = state.next_slot_at > max(self._next_slot_at, now - self.bounds.grace)
         self.hold_back(state.next_slot_at)
+        return is_busy
 
     def hold_back(self, until: int) -> None:
         """Note that no slot begins before `until`."""

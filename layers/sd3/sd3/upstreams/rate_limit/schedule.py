@@ -5,6 +5,9 @@ unused may be made up in a burst of up to one window, so calls after idle time n
 no window has more calls than the rate allows: a burst of k calls has k unused slots before it and
 its own k slots after it.
 
+Short slots pass while a write is under way. So where they are short, a slot may still be taken a
+moment after it began, as if its call came late. Windows are longer by that moment.
+
 All times are whole microseconds since the epoch.
 """
 
@@ -23,6 +26,9 @@ _LATE_SECONDS: Final = 0.25
 
 _LATE_SHARE: Final = 0.04
 """The largest share of a window that is added for it, so that short windows lose little."""
+
+_SHORT_SLOT: Final = 20_000
+"""Microseconds. A write to the table takes some 5 ms."""
 
 SHARD_CALLS: Final = 250
 """The most calls a second that one item is for. DynamoDB takes 1000 writes a second of an item. A
@@ -57,7 +63,13 @@ class RateBounds:
             return 0
         window = self.rate.seconds
         late = min(_LATE_SECONDS, window * _LATE_SHARE)
-        return int((window + late) * MICROSECONDS / self.rate.calls) + 1
+        return int(((window + late) * MICROSECONDS + self.grace) / self.rate.calls) + 1
+
+    @property
+    def grace(self) -> int:
+        """Return for how long after its beginning a slot may be taken."""
+        is_short = self.rate and self.window < self.rate.calls * _SHORT_SLOT
+        return _SHORT_SLOT if is_short else 0
 
     @property
     def window(self) -> int:
@@ -124,25 +136,36 @@ def grantable(
         wanted = min(wanted, bounds.concurrency - taken)
     if not bounds.slot:
         return wanted if state.next_slot_at <= latest else 0
-    end = max(latest, burst_until(state, bounds, now))
-    return max(0, min(wanted, (end - max(state.next_slot_at, now)) // bounds.slot + 1))
+    idle = is_idle(state, bounds, now)
+    begin = now if idle else state.next_slot_at
+    end = max(latest, burst_until(state, bounds, now, idle=idle))
+    return max(0, min(wanted, (end - begin) // bounds.slot + 1))
 
 
-def burst_until(state: LimiterState, bounds: RateBounds, now: int) -> int:
+def is_idle(state: LimiterState, bounds: RateBounds, now: int) -> bool:
+    """Return whether the next slot passed unused, so that slots begin anew."""
+    return state.next_slot_at <= now - bounds.grace
+
+
+def burst_until(state: LimiterState, bounds: RateBounds, now: int, *, idle: bool) -> int:
     """Return the time before which slots start at once, because they make up for idle time."""
     since, until = state.idle_since, state.idle_until
-    if state.next_slot_at <= now:
+    if idle:
         since, until = state.next_slot_at, now
     return until + min(until - since, bounds.window)
 
 
 def start_times(
-    state: LimiterState, bounds: RateBounds, count: int, *, now: int
+    state: LimiterState, bounds: RateBounds, count: int, *, now: int, idle: bool
 ) -> tuple[int, ...]:
-    """Return when each of `count` calls may start, if the limiter was in this state."""
-    early = burst_until(state, bounds, now)
-    slots = [max(state.next_slot_at, now) + index * bounds.slot for index in range(count)]
-    return tuple(now if slot <= early else slot for slot in slots)
+    """Return when each of `count` calls may start, if the limiter was in this state.
+
+    `idle` is whether their slots begin anew, now.
+    """
+    early = burst_until(state, bounds, now, idle=idle)
+    begin = now if idle else state.next_slot_at
+    slots = [begin + index * bounds.slot for index in range(count)]
+    return tuple(now if slot <= early else max(slot, now) for slot in slots)
 
 
 def _part(whole: int, number: int, count: int) -> int:
