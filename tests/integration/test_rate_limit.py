@@ -102,7 +102,7 @@ def test_a_pause_is_neither_compensated_nor_shortened(limiters: Limiters) -> Non
 
 
 def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES - 1)
     fail(other)
     assert seconds_until_retry(one) == pytest.approx(OPEN_SECONDS)
@@ -110,7 +110,7 @@ def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -
 
 
 def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) -> None:
-    limiter = limiters.make()
+    limiter = limiters.make_doubting()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(1, patience=20), [None])
     fail(limiter, FAILURES - 1)
@@ -118,7 +118,7 @@ def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) ->
 
 
 def test_one_call_probes_after_a_pause_and_its_success_ends_it(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
     probe = other.acquire(16, patience=20)
@@ -130,7 +130,7 @@ def test_one_call_probes_after_a_pause_and_its_success_ends_it(limiters: Limiter
 
 
 def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES)
     for doubled in (2, 4):
         limiters.now += doubled * OPEN_SECONDS
@@ -139,7 +139,7 @@ def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
 
 
 def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make()
     under_way = [other.acquire(1, patience=20) for _ in range(20)]
     fail(one, FAILURES)
     for permit in under_way:
@@ -148,7 +148,7 @@ def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
 
 
 def test_after_a_probe_that_dies_another_takes_its_lease(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
     one.acquire(1, patience=20)

@@ -67,9 +67,6 @@ class Permit(NamedTuple):
     """What is recorded of calls that failed before, and is removed after a success."""
     probed: tuple[str, ...] = ()
     """The circuit breakers that are open, and that this caller probes."""
-    is_vouched: bool = False
-    """Whether a call of the same process succeeded shortly before. So a failure may be an exception
-    and is not counted. The next one is."""
     shard: int = 0
     """The number of the rate limiter's item that has the leases."""
 

@@ -4,7 +4,7 @@ Slots: a caller moves `next_slot_at` on by one slot for each of its calls, in on
 write. The first caller after idle time records that time in `idle_since` and `idle_until`. Where
 the bounds are high, they are divided among several items. A caller takes its slots from one.
 
-Circuit breakers: `failed` has the jobs whose calls failed since the last success. When they open a
+Circuit breakers: `failed` has jobs whose calls failed since the last success. When they open a
 breaker (see breaker.py), no caller that it stops may call until its time. Then one caller becomes
 the probe: it moves that time past its own call. Its success closes all breakers. Its failure
 doubles the time. A probe that dies blocks the others for PROBE_SECONDS. All of this is in the first
@@ -31,7 +31,7 @@ from sd3.upstreams.rate_limit.breaker import (
     open_seconds,
     opened_by,
 )
-from sd3.upstreams.rate_limit.memory import KNOWN_SECONDS, RememberedItem
+from sd3.upstreams.rate_limit.memory import RememberedItem
 from sd3.upstreams.rate_limit.outcomes import (
     is_failure,
     is_inconclusive,
@@ -56,8 +56,11 @@ STEP_TIME_SECONDS: Final = 3600
 
 _TRIES: Final = 8
 
-_CROWDED_SECONDS: Final = 1
-"""For how long a caller that found all items full asks only one of them."""
+_CHOICES: Final = 2
+"""Items that a caller asks for a slot. When they have none, the others have hardly any."""
+
+_CROWDED_SHARE: Final = 0.05
+"""For so much of a caller's patience, a process does not ask again after these were full."""
 
 _logger = logging.getLogger(__name__)
 
@@ -75,8 +78,7 @@ class SharedRateLimiter:
         """Set up the limiter without a call; `clock` returns seconds since the epoch."""
         self._bounds, self._clock = bounds, clock
         self._items = [
-            RememberedItem(table.shard(number), part)
-            for number, part in enumerate(bounds.shards())
+            RememberedItem(table.shard(number), part) for number, part in enumerate(bounds.shards())
         ]
         self._home = self._items[0]
         self._looks = bounds.are_none or len(self._items) > 1
@@ -84,10 +86,9 @@ class SharedRateLimiter:
         self._is_busy = False
         """Whether other callers had reserved future slots at the last read of any item."""
         self._crowded_until = 0
-        self._succeeded_at = 0
-        """When a call of this process last succeeded; 0 after a failure."""
+        """Until when the items are taken to be full."""
         self._has_failed = False
-        """Whether this process' last call failed."""
+        """Whether this process' last call failed, so that its next failure counts."""
 
     def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         """Reserve slots for up to `calls` calls, each within `patience` seconds.
@@ -96,9 +97,9 @@ class SharedRateLimiter:
         such slot, and StorageError.
         """
         known: dict[int, LimiterState] = {}
+        latest = self._now() + int(patience * MICROSECONDS)
         for _ in range(_TRIES + len(self._items) - 1):
             now = self._now()
-            latest = now + int(patience * MICROSECONDS)
             health = self._health(now)
             open_until = _open_until(health, origin)
             if open_until > now:
@@ -109,7 +110,7 @@ class SharedRateLimiter:
             item, wanted = self._items[number], 1 if open_until else calls
             count = grantable(state, item.bounds, wanted, now=now, latest=latest)
             if count <= 0:
-                self._note_crowd(known, now)
+                self._note_full(known, now, latest)
                 raise _rejection(state, now, latest)
             idle = is_idle(state, item.bounds, now)
             if self._bounds.are_none and (not open_until or origin.is_retry):
@@ -209,15 +210,13 @@ class SharedRateLimiter:
     ) -> tuple[int, LimiterState]:
         """Return the item that grants most calls by its known or guessed state.
 
-        Among equal ones, it is one that is known, and else another for each job. After all were
-        full a job asks only that one, so that a crowd is not multiplied by the number of items.
+        Among equal ones, it is one that is known.
         """
-        count = len(self._items)
-        first = crc32(origin.job_id.encode())
-        numbers = [(first + step) % count for step in range(count)]
-        if now < self._crowded_until:
-            numbers = numbers[:1]
-        states = {one: known.get(one) or self._items[one].guess(now, busy=self._is_busy) for one in numbers}
+        numbers = self._candidates(now, origin)
+        states = {
+            one: known.get(one) or self._items[one].guess(now, busy=self._is_busy)
+            for one in numbers
+        }
 
         def merit(number: int) -> tuple[int, bool]:
             state, bounds = states[number], self._items[number].bounds
@@ -226,11 +225,27 @@ class SharedRateLimiter:
         best = max(numbers, key=merit)
         return best, states[best]
 
-    def _note_crowd(self, known: Mapping[int, LimiterState], now: int) -> None:
+    def _candidates(self, now: int, origin: TaskOrigin) -> list[int]:
+        """Return the items that are asked, which begin at another for each job.
+
+        They are few, so that a crowd is not multiplied by the number of items. A lease cannot be
+        waited for. So all items are asked for one, if they were not full a moment ago.
+        """
+        count = len(self._items)
+        is_crowded = now < self._crowded_until
+        most = 1 if is_crowded else count if self._bounds.concurrency else _CHOICES
+        first = crc32(origin.job_id.encode())
+        return [(first + step) % count for step in range(min(most, count))]
+
+    def _note_full(self, known: Mapping[int, LimiterState], now: int, latest: int) -> None:
         for number, state in known.items():
             self._is_busy = self._items[number].observe(state, now)
-        if known:
-            self._crowded_until = now + _CROWDED_SECONDS * MICROSECONDS
+        if known and len(self._items) > 1:
+            crowded = int((latest - now) * _CROWDED_SHARE)
+            self._crowded_until = now + crowded
+            if not self._bounds.concurrency:
+                for item in self._items:
+                    item.hold_back(latest + crowded)
 
     def _permit(self, health: LimiterState, begins: Sequence[int], origin: TaskOrigin) -> Permit:
         now = self._now()  # a write took its time
@@ -241,7 +256,6 @@ class SharedRateLimiter:
             origin=origin,
             troubles=(*(["failed"] if may_have_failed else []), *sorted(health.breakers)),
             probed=() if origin.is_retry else tuple(probed),
-            is_vouched=now - self._succeeded_at < KNOWN_SECONDS * MICROSECONDS,
         )
 
     def _record(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
@@ -251,12 +265,12 @@ class SharedRateLimiter:
             self._pause_until(self._now() + int(pause * MICROSECONDS))
         if all(map(is_failure, errors)):
             self._home.forget()
-            self._has_failed = True
             if not permit.origin.is_retry:
-                self._succeeded_at = 0
-                self._count_failure(permit, rest=max(map(rest_seconds, errors), default=0))
+                is_first, self._has_failed = not self._has_failed, True
+                rest = max(map(rest_seconds, errors), default=0)
+                self._count_failure(permit, is_first=is_first, rest=rest)
         elif not all(map(is_inconclusive, errors)):
-            self._has_failed, self._succeeded_at = False, self._now()
+            self._has_failed = False
             if permit.troubles:
                 self._home.forget()
                 self._home.table.update(Update(removes=list(permit.troubles)))
@@ -287,9 +301,10 @@ class SharedRateLimiter:
         for item in self._items:
             _hold_back(item, until)
 
-    def _count_failure(self, permit: Permit, *, rest: float) -> None:
+    def _count_failure(self, permit: Permit, *, is_first: bool, rest: float) -> None:
         """Record a failed job as evidence, and open the breakers that it opens.
 
+        The first failure after another result of this process is none: it may be an exception.
         While a breaker of the call is open, only its probe's failure counts. Other calls began
         before it opened. They would count one outage many times. `rest` is for how many seconds the
         upstream does not want to be called for this client.
@@ -298,7 +313,7 @@ class SharedRateLimiter:
         for name in permit.probed:
             self._reopen(breakers[name], rest=rest)
         opened: set[Breaker] = set()
-        if not permit.is_vouched:
+        if not is_first:
             closed = [name for name in breakers if name not in permit.probed]
             evidence = self._add_evidence(permit.origin, closed=closed)
             if not evidence:
@@ -381,7 +396,9 @@ def _hold_back(item: RememberedItem, until: int) -> None:
     )
     try:
         item.table.update(hold_back)
-    except ChangedError:  # the next slot is later already; only idle time could begin earlier
-        item.table.update(forget_idle_time)
+    except ChangedError as failed:
+        item.hold_back(failed.state.next_slot_at)
+        if item.bounds.slot:  # what could begin earlier is only idle time
+            item.table.update(forget_idle_time)
     else:
         item.hold_back(until)
