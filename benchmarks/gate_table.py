@@ -16,7 +16,7 @@ WAY_SECONDS: Final = 0.0025
 WRITE_UNITS: Final = 1000
 """Of one item in a second. A write takes one for each KB of the item."""
 READ_UNITS: Final = 3000
-"""Of one item in a second. A read, which need not be consistent, takes half of one for each 4 KB."""
+"""Of one item in a second. A read that need not be consistent takes half of one for each 4 KB."""
 ATTEMPTS: Final = 4
 """Of the SDK, which waits before each but the first, as `_CONFIG` in adapters/aws.py has it."""
 
@@ -56,7 +56,7 @@ class GateTable:
     def get_item(self, *, Key: Mapping[str, Any], **_: object) -> dict[str, Any]:  # noqa: N803 - botocore's names, here and below
         """Return an item. Raises ClientError when it is throttled."""
         item, meter = self.items[Key["id"]["S"]], self._reads[Key["id"]["S"]]
-        self._enter(meter, lambda: ceil(size(item.values) / 4096) / 2 or 0.5, "GetItem")
+        self._enter(meter, lambda: max(1, ceil(size(item.values) / 4096)) / 2, "GetItem")
         self.reads += 1
         reply = item.get_item()
         self._time.sleep(WAY_SECONDS)
