@@ -125,7 +125,7 @@ class Gate:
 
     def _state(self, number: int) -> LimiterState:
         name = self._home.shard(number).name
-        return RateLimitTable(cast("Any", self.table.items[name]), "", name).read()
+        return RateLimitTable(cast("Any", self.table.items.by_id[name]), "", name).read()
 
 
 def measure(_rounds: int) -> Iterator[Note]:
@@ -180,7 +180,7 @@ def text(gate: Gate) -> str:
     verdict = "missed" if gate.wrongly or gate.table.throttled else "met"
     return (
         f"refused {len(gate.refused)} of {calls}, with a slot free {len(gate.wrongly)}; "
-        f"a call {gate.table.writes / calls:.2f} writes, {gate.table.reads / calls:.2f} reads; "
+        f"a call {gate.table.items.writes / calls:.2f} writes, {gate.table.items.reads / calls:.2f} reads; "
         f"throttled {gate.table.throttled}; "
         f"p50 {gate.milliseconds(0.5):.0f} ms, p99 {gate.milliseconds(0.99):.0f} ms: {verdict}"
     )
@@ -193,8 +193,8 @@ def outage_text(gate: Gate) -> str:
     later = max([*gate.refused, ended]) - ended
     calls = len(gate.waits)
     return (
-        f"{failed} calls in it; {gate.table.writes / calls:.2f} writes, "
-        f"{gate.table.reads / calls:.2f} reads; throttled {gate.table.throttled}; "
+        f"{failed} calls in it; {gate.table.items.writes / calls:.2f} writes, "
+        f"{gate.table.items.reads / calls:.2f} reads; throttled {gate.table.throttled}; "
         f"p50 {gate.milliseconds(0.5):.0f} ms, p99 {gate.milliseconds(0.99):.0f} ms; "
         f"all call again {later:.1f} s after it"
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from benchmarks.rate_limit_item import RateLimitItem
+from benchmarks.rate_limit_item import RateLimitItems
 from benchmarks.virtual_time import VirtualTime
 
 WAY_SECONDS: Final = 0.0025
@@ -47,45 +47,39 @@ class GateTable:
 
     def __init__(self, time: VirtualTime, random: Random) -> None:
         self._time, self._random = time, random
-        self.items: defaultdict[str, RateLimitItem] = defaultdict(RateLimitItem)
-        self.reads = self.throttled = 0
-        self.write_units = 0.0
+        self.items = RateLimitItems()
+        self.throttled = 0
         self._writes: defaultdict[str, Meter] = defaultdict(lambda: Meter(WRITE_UNITS))
         self._reads: defaultdict[str, Meter] = defaultdict(lambda: Meter(READ_UNITS))
 
-    def get_item(self, *, Key: Mapping[str, Any], **_: object) -> dict[str, Any]:  # noqa: N803 - botocore's names, here and below
+    def get_item(self, **request: Any) -> dict[str, Any]:
         """Return an item. Raises ClientError when it is throttled."""
-        item, meter = self.items[Key["id"]["S"]], self._reads[Key["id"]["S"]]
-        self._enter(meter, lambda: max(1, ceil(size(item.values) / 4096)) / 2, "GetItem")
-        self.reads += 1
-        reply = item.get_item()
+        name = request["Key"]["id"]["S"]
+        self._enter(self._reads[name], lambda: self._units(name, 4096) / 2, "GetItem")
+        reply = self.items.get_item(**request)
         self._time.sleep(WAY_SECONDS)
         return reply
 
-    def update_item(self, *, Key: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:  # noqa: N803
+    def update_item(self, **request: Any) -> dict[str, Any]:
         """Update an item. Raises ClientError when it is throttled, or its condition fails."""
-        item, meter = self.items[Key["id"]["S"]], self._writes[Key["id"]["S"]]
-        self.write_units += self._enter(
-            meter, lambda: max(1, ceil(size(item.values) / 1024)), "UpdateItem"
-        )
+        name = request["Key"]["id"]["S"]
+        self._enter(self._writes[name], lambda: self._units(name, 1024), "UpdateItem")
         try:
-            return item.update_item(**arguments)
+            return self.items.update_item(**request)
         finally:
             self._time.sleep(WAY_SECONDS)
 
-    @property
-    def writes(self) -> int:
-        """Count the writes, also those whose condition failed."""
-        return sum(item.writes for item in self.items.values())
+    def _units(self, name: str, size_of_one: int) -> int:
+        return max(1, ceil(size(self.items.by_id[name].values) / size_of_one))
 
-    def _enter(self, meter: Meter, units: Callable[[], float], operation: str) -> float:
-        """Travel to the table until it takes the call, and return the units that it uses."""
+    def _enter(self, meter: Meter, units: Callable[[], float], operation: str) -> None:
+        """Travel to the table until it takes the call. Raises ClientError."""
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._time.sleep(self._random.random() * 2 ** (attempt - 1))
             self._time.sleep(WAY_SECONDS)
-            if meter.admits(used := units(), self._time.now):
-                return used
+            if meter.admits(units(), self._time.now):
+                return
             self.throttled += 1
             self._time.sleep(WAY_SECONDS)
         raise ClientError({"Error": {"Code": "ThrottlingException"}}, operation)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.rate_limit_item import RateLimitItem
+from benchmarks.rate_limit_item import RateLimitItems
+from sd3.domain.generation import TaskOrigin
 from sd3.errors import UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 NOW = 1_800_000_000 * MICROSECONDS
-RATES = st.builds(Rate, st.integers(1, 12) | st.integers(1, 200), st.integers(1, 120))
+LOW_RATES = st.builds(Rate, st.integers(1, 12) | st.integers(1, 200), st.integers(1, 120))
+HIGH_RATES = st.builds(Rate, st.integers(251, 600), st.just(1))
+"""Of which each has two or three items."""
+RATES = LOW_RATES | HIGH_RATES
 
 
 class Acquisition(NamedTuple):
@@ -56,7 +60,7 @@ ACQUISITIONS = st.lists(
 
 
 def in_memory() -> Limiters:
-    return Limiters(cast("DynamoDBClient", RateLimitItem()))
+    return Limiters(cast("DynamoDBClient", RateLimitItems()))
 
 
 class Fleet:
@@ -65,9 +69,11 @@ class Fleet:
     def __init__(self, rate: Rate) -> None:
         self.limiters = in_memory()
         self.processes = [self.limiters.make(rate) for _ in range(3)]
-        self.rate, self.slot = rate, RateBounds(rate=rate).slot / MICROSECONDS
+        [part, *_] = RateBounds(rate=rate).shards()
+        self.rate, self.slot = rate, part.slot / MICROSECONDS
         self.late = min(0.25, 0.04 * rate.seconds)
         self.over = self.limiters.now
+        self.jobs = 0
 
     def acquire_update(self, acquisition: Acquisition) -> Permit:
         """Raises UpstreamRateLimitedError."""
@@ -76,7 +82,10 @@ class Fleet:
             max(self.limiters.now, self.over) if gap is None else self.limiters.now + gap
         )
         patience = acquisition.patience * self.rate.seconds
-        permit = self.processes[acquisition.process].acquire(acquisition.calls, patience=patience)
+        self.jobs += 1
+        permit = self.processes[acquisition.process].acquire(
+            acquisition.calls, patience=patience, origin=TaskOrigin("client", str(self.jobs))
+        )
         self.over = max(self.over, self.limiters.start_times(permit)[-1] + self.slot)
         return permit
 
@@ -90,7 +99,10 @@ class Fleet:
 
 
 @settings(deadline=None)
-@given(rate=RATES, acquisitions=ACQUISITIONS)
+@given(
+    rate=RATES,
+    acquisitions=ACQUISITIONS,
+)
 def test_no_window_has_more_calls_than_it_allows_even_when_they_come_late(
     rate: Rate, acquisitions: list[Acquisition]
 ) -> None:

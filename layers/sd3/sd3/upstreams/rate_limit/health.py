@@ -101,7 +101,9 @@ class UpstreamHealth:
 
         It looks first. When many calls fail at once, most find the breaker open already.
         """
-        if not self._item.look(self._now()).breakers.keys().isdisjoint(closed):
+        state = self._item.table.read()
+        if not state.breakers.keys().isdisjoint(closed):
+            self._item.remember(state, self._now())
             return frozenset()
         job = evidence_of(origin)
         count = Update(
