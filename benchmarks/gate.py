@@ -176,27 +176,29 @@ def most_in_window(moments: Sequence[float], seconds: float) -> int:
 
 def text(gate: Gate) -> str:
     """Judge a run: nothing refused that had a slot, and nothing throttled."""
-    calls = len(gate.waits)
     verdict = "missed" if gate.wrongly or gate.table.throttled else "met"
     return (
-        f"refused {len(gate.refused)} of {calls}, with a slot free {len(gate.wrongly)}; "
-        f"a call {gate.table.items.writes / calls:.2f} writes, {gate.table.items.reads / calls:.2f} reads; "
-        f"throttled {gate.table.throttled}; "
-        f"p50 {gate.milliseconds(0.5):.0f} ms, p99 {gate.milliseconds(0.99):.0f} ms: {verdict}"
+        f"refused {len(gate.refused)} of {len(gate.waits)}, with a slot free {len(gate.wrongly)}; "
+        f"{_costs(gate)}: {verdict}"
     )
 
 
 def outage_text(gate: Gate) -> str:
     """Say what an outage cost, and when no call was refused any more."""
     began, ended = gate.outage
-    failed = gate.calls_between(began, ended)
     later = max([*gate.refused, ended]) - ended
-    calls = len(gate.waits)
     return (
-        f"{failed} calls in it; {gate.table.items.writes / calls:.2f} writes, "
-        f"{gate.table.items.reads / calls:.2f} reads; throttled {gate.table.throttled}; "
-        f"p50 {gate.milliseconds(0.5):.0f} ms, p99 {gate.milliseconds(0.99):.0f} ms; "
-        f"all call again {later:.1f} s after it"
+        f"{gate.calls_between(began, ended)} calls in it, all call again {later:.1f} s after it; "
+        f"{_costs(gate)}"
+    )
+
+
+def _costs(gate: Gate) -> str:
+    calls, items = len(gate.waits), gate.table.items
+    return (
+        f"a call {items.writes / calls:.2f} writes, {items.reads / calls:.2f} reads; "
+        f"throttled {gate.table.throttled}; "
+        f"p50 {gate.milliseconds(0.5):.0f} ms, p99 {gate.milliseconds(0.99):.0f} ms"
     )
 
 

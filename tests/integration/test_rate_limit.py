@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from sd3.adapters.aws import Aws
+from sd3.domain.generation import TaskOrigin
 from sd3.errors import (
     Sd3Error,
     StorageError,
     UpstreamFailedError,
     UpstreamThrottledError,
 )
+from sd3.settings import Rate
 from sd3.upstreams.rate_limit.breaker import FAILURES, OPEN_SECONDS
 from sd3.upstreams.rate_limit.limiter import FULL_SECONDS, SharedRateLimiter
-from sd3.upstreams.rate_limit.memory import TROUBLE_SECONDS
+from sd3.upstreams.rate_limit.memory import KNOWN_SECONDS, TROUBLE_SECONDS
 from sd3.upstreams.rate_limit.outcomes import MAX_PAUSE_SECONDS
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS, PROBE_SECONDS
@@ -258,3 +260,36 @@ def test_concurrent_calls_never_take_the_same_slot(aws: Aws) -> None:
             round(wait / SLOT) for waits in pool.map(acquire_update, fleet) for wait in waits
         )
     assert taken == list(range(150, 150 + 8 * 5 * 2))
+
+
+def test_a_healthy_upstream_without_bounds_is_looked_at_once_in_a_while(
+    limiters: Limiters, writes: list[str]
+) -> None:
+    limiter = limiters.make(None)
+    for calls in (["GetItem"], [], []):
+        limiter.release(limiter.acquire(16, patience=20), [None] * 16)
+        assert writes == calls
+        del writes[:]
+    limiters.now += KNOWN_SECONDS
+    limiter.release(limiter.acquire(16, patience=20), [UpstreamFailedError("It broke.")] * 16)
+    limiter.release(limiter.acquire(16, patience=20), [None] * 16)
+    assert writes == ["GetItem", "GetItem", "UpdateItem"], "the write removes others' evidence"
+
+
+@pytest.mark.parametrize("concurrency", [None, 900])
+def test_the_items_of_a_high_bound_share_a_pause_and_the_breakers(
+    limiters: Limiters, concurrency: int | None
+) -> None:
+    one = limiters.make_doubting(Rate(2000, 1), concurrency=concurrency)
+    other = limiters.make(Rate(2000, 1), concurrency=concurrency)
+    jobs = [TaskOrigin("client", f"job-{number}") for number in range(20)]
+    permits = [other.acquire(1, patience=20, origin=job) for job in jobs]
+    for permit in permits[1:]:
+        other.release(permit, [None])
+    other.release(permits[0], [UpstreamThrottledError("429", retry_after=8)])
+    assert {one.acquire(1, patience=20, origin=job).waits[0] >= 8 for job in jobs} == {True}
+    fail(one, FAILURES)
+    limiters.now += KNOWN_SECONDS
+    probe = other.acquire(16, patience=20, origin=jobs[0])
+    assert len(probe.waits) == 1
+    assert seconds_until_retry(one, origin=jobs[1]) == pytest.approx(PROBE_SECONDS)

@@ -43,9 +43,11 @@ class Limiters:
             clock=lambda: self.now + ahead,
         )
 
-    def make_doubting(self, rate: Rate | None = STABILITY) -> SharedRateLimiter:
+    def make_doubting(
+        self, rate: Rate | None = STABILITY, *, concurrency: int | None = None
+    ) -> SharedRateLimiter:
         """Make the limiter of a process whose last call failed, so that its next failure counts."""
-        limiter = self.make(rate)
+        limiter = self.make(rate, concurrency=concurrency)
         fail(limiter)
         return limiter
 

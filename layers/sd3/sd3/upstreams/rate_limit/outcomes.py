@@ -41,6 +41,6 @@ def is_failure(error: Sd3Error | None) -> bool:
 
 
 def is_inconclusive(error: Sd3Error | None) -> bool:
-    """Return whether a call shows nothing about the upstream's health, as a 429 or our own error."""
+    """Return whether a call shows nothing about the upstream's health: a 429, an error of ours."""
     ours = UpstreamRateLimitedError | StorageError | RequestError | UnexpectedError
     return isinstance(error, UpstreamThrottledError | ours)
