@@ -69,8 +69,14 @@ class UpstreamHealth:
         elif not all(map(is_inconclusive, errors)):
             self._has_failed = False
             if permit.troubles:
-                self._item.forget()
-                self._item.table.update(Update(removes=list(permit.troubles)))
+                self._remove(permit.troubles)
+
+    def _remove(self, troubles: Sequence[str]) -> None:
+        """Remove what is recorded of failures. It looks first: after an outage many want this."""
+        self._item.forget()
+        if self._item.look(self._now()).has_trouble:
+            self._item.forget()
+            self._item.table.update(Update(removes=list(troubles)))
 
     def _count_failure(self, permit: Permit, *, is_first: bool, rest: float) -> None:
         """Record a failed job as evidence, and open the breakers that it opens.
