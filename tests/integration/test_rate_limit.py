@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from sd3.adapters.aws import Aws
+from sd3.domain.generation import TaskOrigin
 from sd3.errors import (
     Sd3Error,
     StorageError,
     UpstreamFailedError,
     UpstreamThrottledError,
 )
+from sd3.settings import Rate
 from sd3.upstreams.rate_limit.breaker import FAILURES, OPEN_SECONDS
-from sd3.upstreams.rate_limit.limiter import FULL_SECONDS, MAX_PAUSE_SECONDS, SharedRateLimiter
+from sd3.upstreams.rate_limit.limiter import FULL_SECONDS, SharedRateLimiter
+from sd3.upstreams.rate_limit.memory import KNOWN_SECONDS, TROUBLE_SECONDS
+from sd3.upstreams.rate_limit.outcomes import MAX_PAUSE_SECONDS
 from sd3.upstreams.rate_limit.schedule import MICROSECONDS, RateBounds
 from sd3.upstreams.rate_limit.table import LEASE_SECONDS, PROBE_SECONDS
 from tests.support.factories.limiters import STABILITY, Limiters, fail, seconds_until_retry
@@ -100,7 +104,7 @@ def test_a_pause_is_neither_compensated_nor_shortened(limiters: Limiters) -> Non
 
 
 def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES - 1)
     fail(other)
     assert seconds_until_retry(one) == pytest.approx(OPEN_SECONDS)
@@ -108,7 +112,7 @@ def test_failures_one_after_the_other_give_the_upstream_up(limiters: Limiters) -
 
 
 def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) -> None:
-    limiter = limiters.make()
+    limiter = limiters.make_doubting()
     fail(limiter, FAILURES - 1)
     limiter.release(limiter.acquire(1, patience=20), [None])
     fail(limiter, FAILURES - 1)
@@ -116,18 +120,19 @@ def test_a_success_between_failures_counts_from_the_start(limiters: Limiters) ->
 
 
 def test_one_call_probes_after_a_pause_and_its_success_ends_it(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
     probe = other.acquire(16, patience=20)
     assert len(probe.waits) == 1
     assert seconds_until_retry(one) == pytest.approx(PROBE_SECONDS)
     other.release(probe, [None])
+    limiters.now += TROUBLE_SECONDS
     assert len(one.acquire(16, patience=20).waits) == 16
 
 
 def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES)
     for doubled in (2, 4):
         limiters.now += doubled * OPEN_SECONDS
@@ -136,7 +141,7 @@ def test_a_probe_that_fails_doubles_the_rest(limiters: Limiters) -> None:
 
 
 def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make()
     under_way = [other.acquire(1, patience=20) for _ in range(20)]
     fail(one, FAILURES)
     for permit in under_way:
@@ -145,7 +150,7 @@ def test_calls_that_were_under_way_double_nothing(limiters: Limiters) -> None:
 
 
 def test_after_a_probe_that_dies_another_takes_its_lease(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make_doubting()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
     one.acquire(1, patience=20)
@@ -186,7 +191,7 @@ def test_a_lease_and_a_slot_are_acquired_together(limiters: Limiters) -> None:
     )
 
 
-@pytest.mark.parametrize(("rate", "concurrency"), [(STABILITY, None), (None, None), (None, 16)])
+@pytest.mark.parametrize(("rate", "concurrency"), [(STABILITY, None), (None, 16)])
 def test_acquiring_is_one_write_and_releasing_another(
     limiters: Limiters, writes: list[str], rate: Any, concurrency: int | None
 ) -> None:
@@ -255,3 +260,36 @@ def test_concurrent_calls_never_take_the_same_slot(aws: Aws) -> None:
             round(wait / SLOT) for waits in pool.map(acquire_update, fleet) for wait in waits
         )
     assert taken == list(range(150, 150 + 8 * 5 * 2))
+
+
+def test_a_healthy_upstream_without_bounds_is_looked_at_once_in_a_while(
+    limiters: Limiters, writes: list[str]
+) -> None:
+    limiter = limiters.make(None)
+    for calls in (["GetItem"], [], []):
+        limiter.release(limiter.acquire(16, patience=20), [None] * 16)
+        assert writes == calls
+        del writes[:]
+    limiters.now += KNOWN_SECONDS
+    limiter.release(limiter.acquire(16, patience=20), [UpstreamFailedError("It broke.")] * 16)
+    limiter.release(limiter.acquire(16, patience=20), [None] * 16)
+    assert writes == ["GetItem"] * 3, "before each call, and for evidence that is to be removed"
+
+
+@pytest.mark.parametrize("concurrency", [None, 900])
+def test_the_items_of_a_high_bound_share_a_pause_and_the_breakers(
+    limiters: Limiters, concurrency: int | None
+) -> None:
+    one = limiters.make_doubting(Rate(2000, 1), concurrency=concurrency)
+    other = limiters.make(Rate(2000, 1), concurrency=concurrency)
+    jobs = [TaskOrigin("client", f"job-{number}") for number in range(20)]
+    permits = [other.acquire(1, patience=20, origin=job) for job in jobs]
+    for permit in permits[1:]:
+        other.release(permit, [None])
+    other.release(permits[0], [UpstreamThrottledError("429", retry_after=8)])
+    assert {one.acquire(1, patience=20, origin=job).waits[0] >= 8 for job in jobs} == {True}
+    fail(one, FAILURES)
+    limiters.now += KNOWN_SECONDS
+    probe = other.acquire(16, patience=20, origin=jobs[0])
+    assert len(probe.waits) == 1
+    assert seconds_until_retry(one, origin=jobs[1]) == pytest.approx(PROBE_SECONDS)

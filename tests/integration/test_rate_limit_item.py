@@ -30,6 +30,12 @@ class Both:
     def __init__(self, client: Any) -> None:
         self.client, self.simulated = client, RateLimitItem()
 
+    def get_item(self, **arguments: Any) -> dict[str, Any]:
+        real, simulated = self.client.get_item(**arguments), self.simulated.get_item()
+        item = {name: value for name, value in real.get("Item", {}).items() if name != "id"}
+        assert item == simulated["Item"]
+        return simulated
+
     def update_item(self, **arguments: Any) -> dict[str, Any]:
         replies = [self._respond(one, arguments) for one in (self.client, self.simulated)]
         outcomes = [(isinstance(reply, ClientError), self._item(reply)) for reply in replies]

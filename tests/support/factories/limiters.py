@@ -43,6 +43,14 @@ class Limiters:
             clock=lambda: self.now + ahead,
         )
 
+    def make_doubting(
+        self, rate: Rate | None = STABILITY, *, concurrency: int | None = None
+    ) -> SharedRateLimiter:
+        """Make the limiter of a process whose last call failed, so that its next failure counts."""
+        limiter = self.make(rate, concurrency=concurrency)
+        fail(limiter)
+        return limiter
+
     def start_times(self, permit: Permit) -> list[float]:
         """Acquire permits now and return the times of their calls."""
         return [self.now + wait for wait in permit.waits]

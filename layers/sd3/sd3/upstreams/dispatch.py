@@ -67,6 +67,8 @@ class Permit(NamedTuple):
     """What is recorded of calls that failed before, and is removed after a success."""
     probed: tuple[str, ...] = ()
     """The circuit breakers that are open, and that this caller probes."""
+    shard: int = 0
+    """The number of the rate limiter's item that has the leases."""
 
 
 class RateLimiter(Protocol):

@@ -1,10 +1,10 @@
-"""Limiters of several processes on one item in memory."""
+"""Limiters of several processes on items in memory."""
 
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from benchmarks.rate_limit_item import RateLimitItem
+from benchmarks.rate_limit_item import RateLimitItem, RateLimitItems
 from tests.support.factories.limiters import Limiters
 
 if TYPE_CHECKING:
@@ -12,10 +12,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def item() -> RateLimitItem:
-    return RateLimitItem()
+def items() -> RateLimitItems:
+    return RateLimitItems()
 
 
 @pytest.fixture
-def limiters(item: RateLimitItem) -> Limiters:
-    return Limiters(cast("DynamoDBClient", item))
+def item(items: RateLimitItems) -> RateLimitItem:
+    """Provide the upstream's own item, which is the only one unless its bounds are high."""
+    return items.by_id["fake"]
+
+
+@pytest.fixture
+def limiters(items: RateLimitItems) -> Limiters:
+    return Limiters(cast("DynamoDBClient", items))

@@ -16,6 +16,7 @@ from sd3.errors import (
 )
 from sd3.upstreams.rate_limit.breaker import FAILURES, OPEN_SECONDS
 from sd3.upstreams.rate_limit.limiter import SharedRateLimiter
+from sd3.upstreams.rate_limit.memory import TROUBLE_SECONDS
 from tests.support.factories.limiters import Limiters, fail, seconds_until_retry
 
 BROKEN = UpstreamFailedError("It broke.")
@@ -63,7 +64,7 @@ def test_a_client_whose_jobs_always_fail_costs_the_others_nothing(
 
 
 def test_a_client_whose_jobs_fail_is_stopped_itself(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make()
     for number in range(FAILURES):
         assert call(one, bad_job(number), BROKEN)
     stopped = bad_job(9)
@@ -82,7 +83,7 @@ def test_a_503_stops_its_client_for_as_long_as_it_says(limiters: Limiters) -> No
 
 @pytest.mark.parametrize("clients", [3, 5])
 def test_jobs_of_several_clients_stop_everybody(limiters: Limiters, clients: int) -> None:
-    limiter = limiters.make()
+    limiter = limiters.make_doubting()
     for number in range(2 * clients)[:FAILURES]:
         assert call(limiter, bad_job(number, client=f"client-{number % clients}"), BROKEN)
     assert seconds_until_retry(limiter, origin=GOOD) == pytest.approx(OPEN_SECONDS)
@@ -100,20 +101,20 @@ def test_jobs_of_several_clients_stop_everybody(limiters: Limiters, clients: int
 def test_other_failures_do_not_stop_everybody(
     limiters: Limiters, origin: Callable[[int], TaskOrigin]
 ) -> None:
-    limiter = limiters.make()
+    limiter = limiters.make_doubting()
     for number in range(20):
         call(limiter, origin(number), BROKEN)
     assert call(limiter, GOOD, None)
 
 
 def test_a_job_that_failed_before_waits_while_the_upstream_rests(limiters: Limiters) -> None:
-    limiter = limiters.make()
+    limiter = limiters.make_doubting()
     fail(limiter, FAILURES)
     assert not call(limiter, bad_job(1, is_retry=True), BROKEN)
 
 
 def test_a_job_that_failed_before_is_no_probe_and_keeps_none_out(limiters: Limiters) -> None:
-    one, other = limiters.make(), limiters.make()
+    one, other = limiters.make_doubting(), limiters.make()
     fail(one, FAILURES)
     limiters.now += OPEN_SECONDS
     for number in range(3):
@@ -122,11 +123,12 @@ def test_a_job_that_failed_before_is_no_probe_and_keeps_none_out(limiters: Limit
     assert probe.probed
     assert call(one, bad_job(4, is_retry=True), BROKEN) is False, "the probe is under way"
     other.release(probe, [None])
+    limiters.now += TROUBLE_SECONDS
     assert call(one, bad_job(5), None)
 
 
 def test_a_job_that_failed_before_ends_the_rest_when_it_succeeds(limiters: Limiters) -> None:
-    limiter = limiters.make()
+    limiter = limiters.make_doubting()
     fail(limiter, FAILURES)
     limiters.now += OPEN_SECONDS
     assert call(limiter, bad_job(1, is_retry=True), None)

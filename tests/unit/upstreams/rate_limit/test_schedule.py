@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.rate_limit_item import RateLimitItem
+from benchmarks.rate_limit_item import RateLimitItems
+from sd3.domain.generation import TaskOrigin
 from sd3.errors import UpstreamRateLimitedError
 from sd3.settings import Rate
 from sd3.upstreams.dispatch import Permit
@@ -17,6 +18,7 @@ from sd3.upstreams.rate_limit.schedule import (
     LimiterState,
     RateBounds,
     grantable,
+    is_idle,
     start_times,
 )
 from tests.support.factories.limiters import STABILITY, Limiters
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 NOW = 1_800_000_000 * MICROSECONDS
-RATES = st.builds(Rate, st.integers(1, 12) | st.integers(1, 200), st.integers(1, 120))
+LOW_RATES = st.builds(Rate, st.integers(1, 12) | st.integers(1, 200), st.integers(1, 120))
+HIGH_RATES = st.builds(Rate, st.integers(251, 600), st.just(1))
+"""Of which each has two or three items."""
+RATES = LOW_RATES | HIGH_RATES
 
 
 class Acquisition(NamedTuple):
@@ -55,7 +60,7 @@ ACQUISITIONS = st.lists(
 
 
 def in_memory() -> Limiters:
-    return Limiters(cast("DynamoDBClient", RateLimitItem()))
+    return Limiters(cast("DynamoDBClient", RateLimitItems()))
 
 
 class Fleet:
@@ -64,9 +69,11 @@ class Fleet:
     def __init__(self, rate: Rate) -> None:
         self.limiters = in_memory()
         self.processes = [self.limiters.make(rate) for _ in range(3)]
-        self.rate, self.slot = rate, RateBounds(rate=rate).slot / MICROSECONDS
+        [part, *_] = RateBounds(rate=rate).shards()
+        self.rate, self.slot = rate, part.slot / MICROSECONDS
         self.late = min(0.25, 0.04 * rate.seconds)
         self.over = self.limiters.now
+        self.jobs = 0
 
     def acquire_update(self, acquisition: Acquisition) -> Permit:
         """Raises UpstreamRateLimitedError."""
@@ -75,7 +82,10 @@ class Fleet:
             max(self.limiters.now, self.over) if gap is None else self.limiters.now + gap
         )
         patience = acquisition.patience * self.rate.seconds
-        permit = self.processes[acquisition.process].acquire(acquisition.calls, patience=patience)
+        self.jobs += 1
+        permit = self.processes[acquisition.process].acquire(
+            acquisition.calls, patience=patience, origin=TaskOrigin("client", str(self.jobs))
+        )
         self.over = max(self.over, self.limiters.start_times(permit)[-1] + self.slot)
         return permit
 
@@ -89,7 +99,10 @@ class Fleet:
 
 
 @settings(deadline=None)
-@given(rate=RATES, acquisitions=ACQUISITIONS)
+@given(
+    rate=RATES,
+    acquisitions=ACQUISITIONS,
+)
 def test_no_window_has_more_calls_than_it_allows_even_when_they_come_late(
     rate: Rate, acquisitions: list[Acquisition]
 ) -> None:
@@ -160,7 +173,7 @@ def test_a_caller_gets_as_many_slots_as_fit_its_patience() -> None:
     state = LimiterState(next_slot_at=NOW + 1 * MICROSECONDS)
     count = grantable(state, bounds, 16, now=NOW, latest=NOW + 1 * MICROSECONDS + 3 * bounds.slot)
     assert count == 4
-    begins = start_times(state, bounds, count, now=NOW)
+    begins = start_times(state, bounds, count, now=NOW, idle=False)
     assert begins == tuple(NOW + MICROSECONDS + index * bounds.slot for index in range(4))
 
 
@@ -170,7 +183,8 @@ def test_without_a_rate_only_a_pause_is_waited_for(next_slot_at: int, count: int
     assert (bounds.slot, bounds.window) == (0, 0)
     state = LimiterState(next_slot_at=next_slot_at)
     assert grantable(state, bounds, 16, now=NOW, latest=NOW + 5) == count
-    assert start_times(state, bounds, 2, now=NOW) == (max(next_slot_at, NOW),) * 2
+    idle = is_idle(state, bounds, NOW)
+    assert start_times(state, bounds, 2, now=NOW, idle=idle) == (max(next_slot_at, NOW),) * 2
 
 
 def test_live_leases_reduce_the_calls_and_expired_ones_do_not() -> None:

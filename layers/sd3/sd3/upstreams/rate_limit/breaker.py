@@ -1,10 +1,14 @@
 """The circuit breakers of an upstream: whom they stop, and which failures are evidence.
 
 One breaker is for everybody, and each client has one. So a client whose jobs always fail stops
-itself and nobody else. Evidence is the set of jobs that have failed since the last success. A
+itself and nobody else. Evidence is a set of jobs that have failed since the last success. A
 client's own breaker opens at FAILURES of its jobs. Everybody's opens at FAILURES too, but of one
 client CLIENT_WEIGHT jobs count at most. A job that an upstream was called for before is no
-evidence: it would say the same thing again and again.
+evidence: it would say the same thing again and again. Nor is the first failure of a process after
+a success: where many processes call at once, some calls always fail, and one process does not see
+the success of another. When the next call of that process fails too, that one is evidence. When it
+succeeds, all evidence is removed. So where one call of a hundred fails, the chance that five jobs
+are evidence before one such success is 1 in 10 billion.
 """
 
 import hashlib
@@ -20,8 +24,8 @@ FAILURES: Final = 5
 CLIENT_WEIGHT: Final = 2
 """The most failed jobs of one client that count for everybody's breaker."""
 
-MAX_EVIDENCE: Final = 100
-"""The most failed jobs that are kept. More would show nothing more."""
+MAX_EVIDENCE: Final = 30
+"""The most failed jobs that are kept, in less than 1 KB. More would show nothing more."""
 
 OPEN_SECONDS: Final = 5
 

@@ -5,12 +5,16 @@ unused may be made up in a burst of up to one window, so calls after idle time n
 no window has more calls than the rate allows: a burst of k calls has k unused slots before it and
 its own k slots after it.
 
+Short slots pass while a write is under way. So where they are short, a slot may still be taken a
+moment after it began, as if its call came late. Windows are longer by that moment.
+
 All times are whole microseconds since the epoch.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from math import ceil
 from typing import Final
 
 from sd3.settings import Rate
@@ -22,6 +26,22 @@ _LATE_SECONDS: Final = 0.25
 
 _LATE_SHARE: Final = 0.04
 """The largest share of a window that is added for it, so that short windows lose little."""
+
+_SHORT_SLOT: Final = 20_000
+"""Microseconds. A write to the table takes some 5 ms."""
+
+SHARD_CALLS: Final = 250
+"""The most calls a second that one item is for. DynamoDB takes 1000 writes a second of an item. A
+call needs one or two, and some fail because others came first."""
+
+SHARD_LEASES: Final = 100
+"""The most leases that one item is for. It is then below 3 KB, and a write costs by the KB."""
+
+_LEASED_CALLS: Final = 33
+"""The calls a second that have so many leases when each takes 3 s."""
+
+_MAX_SHARDS: Final = 40
+"""A limit of more calls or leases than these are for is no limit that anybody has."""
 
 _MAX_EXPIRED: Final = 50
 """The most leases that one write removes: DynamoDB limits an expression to 4 KB."""
@@ -43,12 +63,39 @@ class RateBounds:
             return 0
         window = self.rate.seconds
         late = min(_LATE_SECONDS, window * _LATE_SHARE)
-        return int((window + late) * MICROSECONDS / self.rate.calls) + 1
+        return int(((window + late) * MICROSECONDS + self.grace) / self.rate.calls) + 1
+
+    @property
+    def grace(self) -> int:
+        """Return for how long after its beginning a slot may be taken."""
+        is_short = self.rate and self.window < self.rate.calls * _SHORT_SLOT
+        return _SHORT_SLOT if is_short else 0
 
     @property
     def window(self) -> int:
         """Return the most idle time that can be made up."""
         return self.rate.seconds * MICROSECONDS if self.rate else 0
+
+    @property
+    def are_none(self) -> bool:
+        """Return whether calls are bounded by nothing."""
+        return self.rate is None and self.concurrency is None
+
+    def shards(self) -> tuple["RateBounds", ...]:
+        """Divide the bounds among as many items as their writes need; the parts' sum is exact."""
+        needed = []
+        if self.rate is not None:
+            most = SHARD_CALLS if self.concurrency is None else _LEASED_CALLS
+            needed.append(ceil(self.rate.calls / self.rate.seconds / most))
+        if self.concurrency is not None:
+            needed.append(ceil(self.concurrency / SHARD_LEASES))
+        count = min([*needed, _MAX_SHARDS]) if needed else 1
+        return tuple(self._shard(number, count) for number in range(count))
+
+    def _shard(self, number: int, count: int) -> "RateBounds":
+        rate = self.rate and self.rate._replace(calls=_part(self.rate.calls, number, count))
+        concurrency = self.concurrency and _part(self.concurrency, number, count)
+        return replace(self, rate=rate, concurrency=concurrency)
 
 
 @dataclass(frozen=True)
@@ -69,6 +116,11 @@ class LimiterState:
     leases: Mapping[str, int] | None = field(default_factory=dict)
     """Concurrency leases by name, with their expiry; None where concurrency was never bounded."""
 
+    @property
+    def has_trouble(self) -> bool:
+        """Return whether calls have failed, or a breaker is open or was until its probe."""
+        return bool(self.failed or self.breakers)
+
     def expired_leases(self, now: int) -> dict[str, int]:
         """Return the expired leases, whose functions have died; as many as one write can remove."""
         dead = ((name, until) for name, until in (self.leases or {}).items() if until <= now)
@@ -84,22 +136,38 @@ def grantable(
         wanted = min(wanted, bounds.concurrency - taken)
     if not bounds.slot:
         return wanted if state.next_slot_at <= latest else 0
-    end = max(latest, burst_until(state, bounds, now))
-    return max(0, min(wanted, (end - max(state.next_slot_at, now)) // bounds.slot + 1))
+    idle = is_idle(state, bounds, now)
+    begin = now if idle else state.next_slot_at
+    end = max(latest, burst_until(state, bounds, now, idle=idle))
+    return max(0, min(wanted, (end - begin) // bounds.slot + 1))
 
 
-def burst_until(state: LimiterState, bounds: RateBounds, now: int) -> int:
+def is_idle(state: LimiterState, bounds: RateBounds, now: int) -> bool:
+    """Return whether the next slot passed unused, so that slots begin anew."""
+    return state.next_slot_at <= now - bounds.grace
+
+
+def burst_until(state: LimiterState, bounds: RateBounds, now: int, *, idle: bool) -> int:
     """Return the time before which slots start at once, because they make up for idle time."""
     since, until = state.idle_since, state.idle_until
-    if state.next_slot_at <= now:
+    if idle:
         since, until = state.next_slot_at, now
     return until + min(until - since, bounds.window)
 
 
 def start_times(
-    state: LimiterState, bounds: RateBounds, count: int, *, now: int
+    state: LimiterState, bounds: RateBounds, count: int, *, now: int, idle: bool
 ) -> tuple[int, ...]:
-    """Return when each of `count` calls may start, if the limiter was in this state."""
-    early = burst_until(state, bounds, now)
-    slots = [max(state.next_slot_at, now) + index * bounds.slot for index in range(count)]
-    return tuple(now if slot <= early else slot for slot in slots)
+    """Return when each of `count` calls may start, if the limiter was in this state.
+
+    `idle` is whether their slots begin anew, now.
+    """
+    early = burst_until(state, bounds, now, idle=idle)
+    begin = now if idle else state.next_slot_at
+    slots = [begin + index * bounds.slot for index in range(count)]
+    return tuple(now if slot <= early else max(slot, now) for slot in slots)
+
+
+def _part(whole: int, number: int, count: int) -> int:
+    """Return one of `count` parts of a whole number, of which the first are larger by one."""
+    return whole // count + (number < whole % count)

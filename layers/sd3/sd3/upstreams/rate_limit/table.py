@@ -1,4 +1,4 @@
-"""The rate limiters' table: one item for each upstream, changed by conditional writes only."""
+"""The rate limiters' table: an item or some for each upstream, changed by conditional writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,13 @@ from sd3.adapters.aws import storage_errors
 from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.domain.generation import TaskOrigin
 from sd3.upstreams.rate_limit.breaker import breakers_of
-from sd3.upstreams.rate_limit.schedule import MICROSECONDS, LimiterState, RateBounds, burst_until
+from sd3.upstreams.rate_limit.schedule import (
+    MICROSECONDS,
+    LimiterState,
+    RateBounds,
+    burst_until,
+    is_idle,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -60,11 +66,16 @@ class Update:
 
 
 class RateLimitTable:
-    """The item of one upstream's rate limiter."""
+    """The item of one upstream's rate limiter, or one of its items."""
 
     def __init__(self, client: "DynamoDBClient", table: str, name: str) -> None:
         self._client, self._table = client, table
         self.name = name
+
+    def shard(self, number: int) -> "RateLimitTable":
+        """Return another item of the same limiter; number 0 is this one."""
+        name = f"{self.name}#{number}" if number else self.name
+        return RateLimitTable(self._client, self._table, name)
 
     def read(self) -> LimiterState:
         """Read the state, which may be a moment old. Raises StorageError."""
@@ -108,12 +119,12 @@ def acquire_update(
     slot = bounds.slot
     update = Update()
     _pass_breakers(update, state, origin, now=now)
-    if state.next_slot_at > now:
-        early = burst_until(state, bounds, now)
-        update.conditions += ["next_slot_at > :now", "next_slot_at <= :last"]
+    if not is_idle(state, bounds, now):
+        early = burst_until(state, bounds, now, idle=False)
+        update.conditions += ["next_slot_at > :passed", "next_slot_at <= :last"]
         update.sets.append("next_slot_at = next_slot_at + :slots")
         last = max(latest, early) - (count - 1) * slot
-        update.values |= {":now": now, ":last": last, ":slots": count * slot}
+        update.values |= {":passed": now - bounds.grace, ":last": last, ":slots": count * slot}
         if early > latest:
             update.conditions.append("idle_until = :idle_until")
             update.values[":idle_until"] = state.idle_until
