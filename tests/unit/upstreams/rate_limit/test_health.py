@@ -173,3 +173,29 @@ def test_an_upstream_that_fails_now_and_then_is_never_given_up(
         origin = TaskOrigin(f"client-{number % 20}", f"job-{number}")
         under_way.append((limiter, limiter.acquire(1, patience=20, origin=origin)))
         limiters.now += 0.001
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_call_under_way_when_a_breaker_opens_doubles_nothing(
+    limiters: Limiters, item: RateLimitItem, monkeypatch: pytest.MonkeyPatch, meanwhile: bool
+) -> None:
+    one, other = limiters.make_doubting(None), limiters.make_doubting(None)
+    permit = one.acquire(1, patience=20, origin=TaskOrigin("client", "job"))
+    read = item.get_item
+
+    def read_and_open(**arguments: object) -> object:
+        monkeypatch.setattr(item, "get_item", read)
+        found = read(**arguments)
+        fail(other, FAILURES)
+        return found
+
+    if meanwhile:
+        monkeypatch.setattr(item, "get_item", read_and_open)
+    else:
+        fail(other, FAILURES)
+    one.release(permit, [BROKEN])
+    assert item.values["open_times"] == 1
+    assert len(item.values["failed"]) == FAILURES
+    reads = item.reads
+    assert seconds_until_retry(one) == OPEN_SECONDS
+    assert item.reads == reads, "it has seen the breaker"
