@@ -33,7 +33,7 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }
-BY_NAME = frozenset(("queued_time", f"burst_{burst.TOP_RATE}"))
+BY_NAME = frozenset(("cold_start", "memory", "queued_time", f"burst_{burst.TOP_RATE}"))
 """Measurements that run only when they are named: they start the whole service, or take minutes."""
 
 

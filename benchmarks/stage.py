@@ -89,8 +89,9 @@ def stage(
 ) -> Iterator[dict[str, str]]:
     """Start both servers, with a latency for each call to S3 and to the tables.
 
-    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. The
-    images that are generated have so many rows of noise, and `stored` is what S3 returns.
+    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. Not
+    for naive, since botocore sends bodies without a checksum of the caller in chunks over TLS,
+    which the server does not read. The images that are generated have so many rows of noise, and `stored` is what S3 returns.
     Yields the environment for a function. Bytecode is cached in `build/`, whatever the caller's
     environment sets.
     """
