@@ -38,7 +38,7 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }
-BY_NAME = frozenset(("queued_time", "burst", "soak"))
+BY_NAME = frozenset(("queued_time", "burst", "soak", "cold_start", "memory"))
 """Measurements that run only when they are named: they start the whole service, or take minutes."""
 
 

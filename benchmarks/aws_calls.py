@@ -14,6 +14,9 @@ from benchmarks.table import Note
 AIM: Final = 4
 """Calls until the response to a request, and one PUT for its image."""
 
+PRICE_AIM: Final = 0.06
+"""Dollars for 1000 images in the request, without the upstream, egress and storage."""
+
 S3_MS: Final = 30
 TABLE_MS: Final = 5
 QUEUE_MS: Final = 15
@@ -74,9 +77,11 @@ def _price(entrypoint: str, steps: Sequence[Step], own: float) -> str:
     computed = 1000 * compute_price(own, waiting=WAITING[entrypoint])
     upstream = 1000 * UPSTREAM_IMAGE
     share = 100 * (called + computed) / upstream
+    met = "met" if called + computed <= PRICE_AIM else "missed"
+    verdict = f"; aim <= ${PRICE_AIM:.2f}: {met}" if entrypoint == "synchronous" else ""
     return (
-        f"${called + computed:.2f} (calls {called:.2f}, Lambda {computed:.2f}),"
-        f" {share:.1f} % of the upstream's ${upstream:.0f}"
+        f"${called + computed:.3f} (calls {called:.3f}, Lambda {computed:.3f}),"
+        f" {share:.1f} % of the upstream's ${upstream:.0f}{verdict}"
     )
 
 

@@ -90,10 +90,11 @@ def stage(
 ) -> Iterator[dict[str, str]]:
     """Start both servers, with a latency for each call to S3, to the tables and to all others.
 
-    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. The
-    images that are generated have so many rows of noise, and `stored` is what S3 returns.
-    Yields the environment for a function. Bytecode is cached in `build/`, whatever the caller's
-    environment sets.
+    With `tls`, AWS is served over TLS, by a certificate that is trusted beside the usual ones. It
+    is not for naive: over TLS botocore sends a body in chunks if the caller gives no checksum of
+    it, and the server does not read these. The images that are generated have so many rows of
+    noise, and `stored` is what S3 returns. Yields the environment for a function. Bytecode is
+    cached in `build/`, whatever the caller's environment sets.
     """
     plain = {name: value for name, value in os.environ.items() if _is_neutral(name)}
     with ExitStack() as stack:
