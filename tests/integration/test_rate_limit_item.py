@@ -79,9 +79,9 @@ def test_both_behave_the_same_for_a_fleet(aws: Aws, seed: int, concurrency: int 
 
 
 def test_an_unknown_expression_raises() -> None:
-    with pytest.raises(AttributeError):
+    with pytest.raises(ValueError, match="understood"):
         RateLimitItem().update_item(
             UpdateExpression="SET next_slot_at = :now",
-            ConditionExpression="begins_with(next_slot_at, :now)",
+            ConditionExpression="sounds_like(next_slot_at, :now)",
             ExpressionAttributeValues={":now": {"N": "1"}},
         )
