@@ -19,6 +19,7 @@ class CountingSd3(ThreadingHTTPServer):
     """Forwards calls; one with HELD_SEED gets its response when `release` is set."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, upstream_url: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
