@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 
 from functions.worker import app
+from sd3 import bootstrap
 from sd3.adapters.aws import Aws
 from sd3.adapters.sqs import SqsJobQueue
 from sd3.domain.job import JobStatus
@@ -111,8 +114,15 @@ def test_a_throttled_upstream_leaves_the_message(
 
 
 def test_a_fifth_failure_ends_the_job(
-    functions: Functions, received: Receive, upstream: FakeUpstream
+    functions: Functions,
+    received: Receive,
+    upstream: FakeUpstream,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    minutes = count()  # each attempt comes after the wait that the one before has asked for
+    clock = bootstrap.clock()
+    later = clock._replace(now=lambda: clock.now() + timedelta(minutes=next(minutes)))
+    monkeypatch.setattr(bootstrap, "clock", lambda: later)
     queued(functions)
     upstream.errors = [UpstreamFailedError("broke")] * 5
     event = received()

@@ -42,10 +42,14 @@ class World:
             seeds=(7,),
         )
         self.jobs.create(waiting.model_copy(update=job))
+        self._wait = 0
 
     def work(self, job_id: str = "job-1", *, receives: int = 1) -> int | None:
-        """Deliver a message that was sent at noon."""
-        return self.worker.process(job_id, seconds=300, sent_at=NOON, receives=receives)
+        """Deliver a message that was sent at noon, after the time for which it was sent back."""
+        self.clock.advance(self._wait)
+        wait = self.worker.process(job_id, seconds=300, sent_at=NOON, receives=receives)
+        self._wait = wait or 0
+        return wait
 
     @property
     def job(self) -> Job:

@@ -77,11 +77,13 @@ class Job(Record):
     ======== ================= ========= =====================================================
 
     Every other change of the status raises InvalidTransitionError. `note_images`, `charge`,
-    `charge_unknown` and `settle` note what an attempt came to and leave the status as it is.
+    `charge_unknown`, `settle` and `back_off` note what an attempt came to, and leave the status as
+    it is.
 
     Times are UTC. `attempt` is the fencing token: it only grows, and only the attempt that holds
     the lease may write its result. After `lease_until` a running attempt counts as dead.
-    `failures` counts the attempts after which the job is given up. `quote` is the most that the
+    `failures` counts the attempts after which the job is given up. Before `not_before` no attempt
+    begins, whatever messages come for the job. `quote` is the most that the
     current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
     `redriven_at` is when the job was last put back by `redrive`, and `redriven_attempt` the last
     attempt before that. `is_final` is whether it failed in a way that would be the same again.
@@ -103,6 +105,7 @@ class Job(Record):
     failures: int = 0
     quote: Quote | None = None
     lease_until: datetime | None = None
+    not_before: datetime | None = None
     redriven_at: datetime | None = None
     redriven_attempt: int = 0
     completed_at: datetime | None = None
@@ -123,12 +126,17 @@ class Job(Record):
             attempt=self.attempt + 1,
             quote=quote,
             lease_until=now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
+            not_before=None,
         )
 
     def requeue(self, *, counted: bool) -> Self:
         """Wait for the next attempt; `counted` is whether this one counts as a failure."""
         failures = self.failures + counted
         return self._to(JobStatus.QUEUED, by="requeue", lease_until=None, failures=failures)
+
+    def back_off(self, *, until: datetime) -> Self:
+        """Note when the next attempt begins at the earliest."""
+        return self._with(not_before=until)
 
     def succeed(self, *, now: datetime) -> Self:
         """End with the images that were noted, of which at least one is stored."""
@@ -164,6 +172,7 @@ class Job(Record):
             redriven_at=now,
             redriven_attempt=self.attempt,
             lease_until=None,
+            not_before=None,
             completed_at=None,
             images=(),
             error=None,

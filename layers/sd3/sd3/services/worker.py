@@ -75,14 +75,24 @@ class Worker:
             return max(_REREAD_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
         if job.status.is_terminal:
             return None
-        if job.status is JobStatus.RUNNING and job.lease_until:
-            left = (job.lease_until - self.clock.now()).total_seconds()
-            if left >= 0:
-                return int(left) + 1
+        if wait := self._seconds_to_wait(job):
+            return wait
         try:
             return self._attempt(job, since=since, until=since + seconds, receives=receives)
         except LeaseLostError:
             return _REREAD_SECONDS
+
+    def _seconds_to_wait(self, job: Job) -> int | None:
+        """Return for how long no attempt may begin: one is alive, or the last one backs off.
+
+        A second message must not shorten a backoff.
+        """
+        now = self.clock.now()
+        if job.status is JobStatus.RUNNING and job.lease_until and job.lease_until >= now:
+            return int((job.lease_until - now).total_seconds()) + 1
+        if job.status is JobStatus.QUEUED and job.not_before and job.not_before > now:
+            return int((job.not_before - now).total_seconds()) + 1
+        return None
 
     def give_up(self, job_id: str, error: Sd3Error) -> None:
         """Fail a job that the queue gave up, unless it has already ended. Raises StorageError."""
@@ -161,8 +171,10 @@ class Worker:
             if isinstance(error, UnexpectedError):
                 raise error  # the job has ended; the bug is to be counted and seen
             return None
-        queued = self.executor.finish(job.requeue(counted=not is_busy))
-        return min(self._wait(queued, error, receives), self._left(queued)) if queued else None
+        queued = job.requeue(counted=not is_busy)
+        wait = min(self._wait(queued, error, receives), self._left(queued))
+        until = self.clock.now() + timedelta(seconds=wait)
+        return wait if self.executor.finish(queued.back_off(until=until)) else None
 
     def _given_up(self, job: Job, now: datetime) -> Sd3Error | None:
         if job.failures >= MAX_FAILURES:
