@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sd3.adapters.dynamodb.job_items import deleted_item_from, item_from
 from sd3.adapters.dynamodb.job_queries import JobQueries
 from sd3.adapters.dynamodb.sharded_index import KEYS_IN_A_QUERY, SHARDS, shard_of
-from sd3.adapters.dynamodb.table import JobTable
+from sd3.adapters.dynamodb.table import Table
 from sd3.domain.job import Job, JobError, JobStatus
 from sd3.domain.job_list import JobPage
 from tests.support.factories.stored_jobs import job
@@ -27,7 +27,7 @@ OF_ONE_SHARD: Final = [n for n in range(400) if shard_of("ann", f"job-{n}") == "
 
 
 def queries_of(client: IndexedDynamoDB) -> JobQueries:
-    table = JobTable(cast("Any", client), "jobs", sleep=lambda _: None, jitter=lambda: 0.5)
+    table = Table(cast("Any", client), "jobs", sleep=lambda _: None, jitter=lambda: 0.5)
     return JobQueries(table)
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from sd3.adapters.dynamodb.table import ConditionFailedError, JobTable
+from sd3.adapters.dynamodb.table import ConditionFailedError, Table
 from sd3.errors import StorageError
 
 ITEM = {"job_id": {"S": "a"}}
@@ -28,13 +28,13 @@ class Scripted:
     put_item = transact_write_items
 
 
-class Table:
+class BusyTable:
     """A table whose client raises these errors, and how long was waited in between."""
 
     def __init__(self, *errors: Exception) -> None:
         self.client = Scripted(errors)
         self.waits: list[float] = []
-        self.table = JobTable(
+        self.table = Table(
             cast("Any", self.client), "jobs", sleep=self.waits.append, jitter=lambda: 0.5
         )
 
@@ -65,14 +65,14 @@ def rejected(code: str) -> ClientError:
     ],
 )
 def test_what_is_busy_is_tried_again_after_ever_longer_waits(busy: ClientError) -> None:
-    table = Table(busy, busy, busy)
+    table = BusyTable(busy, busy, busy)
     table.transact()
     assert table.client.calls == 4
     assert table.waits == [0.02, 0.04, 0.08]
 
 
 def test_what_stays_busy_is_given_up() -> None:
-    table = Table(*[canceled("TransactionConflict")] * 20)
+    table = BusyTable(*[canceled("TransactionConflict")] * 20)
     with pytest.raises(StorageError, match="too busy"):
         table.transact()
     assert table.client.calls == 12
@@ -81,7 +81,9 @@ def test_what_stays_busy_is_given_up() -> None:
 
 
 def test_failed_conditions_are_listed_by_position_with_the_stored_item() -> None:
-    table = Table(canceled("None", "ConditionalCheckFailed", "ConditionalCheckFailed", item=ITEM))
+    table = BusyTable(
+        canceled("None", "ConditionalCheckFailed", "ConditionalCheckFailed", item=ITEM)
+    )
     with pytest.raises(ConditionFailedError) as caught:
         table.transact()
     assert caught.value.failed == {1: ITEM, 2: ITEM}
@@ -90,7 +92,7 @@ def test_failed_conditions_are_listed_by_position_with_the_stored_item() -> None
 
 def test_a_condition_of_a_put_is_the_first_one() -> None:
     with pytest.raises(ConditionFailedError) as caught:
-        Table(rejected("ConditionalCheckFailedException")).table.put({})
+        BusyTable(rejected("ConditionalCheckFailedException")).table.put({})
     assert caught.value.failed == {0: {}}
 
 
@@ -103,7 +105,7 @@ def test_a_condition_of_a_put_is_the_first_one() -> None:
     ],
 )
 def test_every_other_failure_is_one_of_storage(error: Exception) -> None:
-    table = Table(error)
+    table = BusyTable(error)
     with pytest.raises(StorageError):
         table.transact()
     assert table.client.calls == 1
@@ -130,7 +132,7 @@ class Batches:
 def read_all(client: Batches, *item_ids: str) -> tuple[list[str], list[float]]:
     """Return the ids of the items that were read, and the waits in between."""
     waits: list[float] = []
-    table = JobTable(cast("Any", client), "jobs", sleep=waits.append, jitter=lambda: 0.5)
+    table = Table(cast("Any", client), "jobs", sleep=waits.append, jitter=lambda: 0.5)
     return sorted(table.get_all(item_ids, is_consistent=False)), waits
 
 

@@ -17,7 +17,7 @@ from sd3.adapters.dynamodb.job_items import epoch_seconds
 from sd3.adapters.dynamodb.table import (
     ConditionFailedError,
     ConflictError,
-    JobTable,
+    Table,
     to_item,
 )
 from sd3.adapters.dynamodb.usage_items import (
@@ -74,7 +74,7 @@ class NoRoomError(Exception):
 class Budgets:
     """The budgets in the usage table, and in which of them jobs have met of late."""
 
-    def __init__(self, table: JobTable, *, jitter: Callable[[], float]) -> None:
+    def __init__(self, table: Table, *, jitter: Callable[[], float]) -> None:
         """Set up without a call; `jitter` returns a random number from 0 to 1."""
         self._table, self._jitter = table, jitter
         self._contended: dict[str, datetime] = {}

@@ -13,7 +13,7 @@ from sd3.adapters.dynamodb.sharded_index import (
     IndexReader,
     ShardedIndex,
 )
-from sd3.adapters.dynamodb.table import MAX_ITEMS_READ, JobTable, from_item
+from sd3.adapters.dynamodb.table import MAX_ITEMS_READ, Table, from_item
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.job_list import JobPage
 
@@ -25,7 +25,7 @@ cursor instead of a long wait."""
 class JobQueries:
     """Reads many jobs at once. Indexes, which are eventually consistent, tell which ones."""
 
-    def __init__(self, table: JobTable) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
         self._indexes = IndexReader(table)
 

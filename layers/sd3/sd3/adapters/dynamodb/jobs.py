@@ -22,7 +22,7 @@ from sd3.adapters.dynamodb.rates import RateReachedError, RequestCounts
 from sd3.adapters.dynamodb.rejections import RejectionCache
 from sd3.adapters.dynamodb.table import (
     ConditionFailedError,
-    JobTable,
+    Table,
     from_item,
     to_item,
 )
@@ -63,8 +63,8 @@ class JobStore(JobQueries):
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(JobTable(client, table, sleep=sleep, jitter=jitter))
-        usage = JobTable(client, usage_table, sleep=sleep, jitter=jitter)
+        super().__init__(Table(client, table, sleep=sleep, jitter=jitter))
+        usage = Table(client, usage_table, sleep=sleep, jitter=jitter)
         self._budgets = Budgets(usage, jitter=jitter)
         self._counts = RequestCounts(client, usage_table)
         self._rejections = RejectionCache()

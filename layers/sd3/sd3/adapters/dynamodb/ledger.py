@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sd3.adapters.dynamodb.job_items import epoch_seconds
-from sd3.adapters.dynamodb.table import ConditionFailedError, JobTable, to_item
+from sd3.adapters.dynamodb.table import ConditionFailedError, Table, to_item
 from sd3.adapters.dynamodb.usage_items import (
     KEEP_DAY,
     KEEP_MARK,
@@ -53,7 +53,7 @@ class UsageStore:
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._table = JobTable(client, table, sleep=sleep, jitter=jitter)
+        self._table = Table(client, table, sleep=sleep, jitter=jitter)
         self._name = table
 
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]:

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sd3.adapters.dynamodb.table import Item, JobTable, to_item
+from sd3.adapters.dynamodb.table import Item, Table, to_item
 
 SHARDS: Final = 8
 """At 2000 new jobs a second of one client a shard takes 250 writes a second, and 500 if every job
@@ -73,7 +73,7 @@ def _shard(name: str, number: int) -> str:
 class IndexReader:
     """Reads keys from the indexes of the jobs table, which are eventually consistent."""
 
-    def __init__(self, table: JobTable) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
         self._pool = ThreadPoolExecutor(SHARDS, thread_name_prefix="shards")
 

@@ -1,4 +1,4 @@
-"""DynamoDB: the conversion of items to and from Python values, and the calls to the jobs table.
+"""DynamoDB: the conversion of items to and from Python values, and the calls to a table.
 
 The values are strings, whole numbers, sets of strings, and maps of these.
 """
@@ -32,7 +32,7 @@ _MAX_BACKOFF_SECONDS: Final = 1.0
 """All tries together wait for about 4 s. That is long enough for other writers, and well within the
 time that an attempt reserves to save its result."""
 
-_FAILED: Final = "The jobs table could not be used."
+_FAILED: Final = "A table could not be used."
 
 MAX_ITEMS_READ: Final = 100
 """The most items that DynamoDB reads in one call."""
@@ -84,8 +84,8 @@ class ConflictError(Exception):
         self.positions = positions
 
 
-class JobTable:
-    """The jobs table, and transactions that write to it and to other tables."""
+class Table:
+    """The table of jobs or of usage, and transactions that write to both."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class JobTable:
             wanted = reply.get("UnprocessedKeys")
             if not wanted:
                 return found
-        raise StorageError("The jobs table is too busy.")
+        raise StorageError("A table is too busy.")
 
     def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
         """Write an item. Raises ConditionFailedError and StorageError."""
@@ -184,7 +184,7 @@ class JobTable:
                     if failed := _failed_conditions(error):
                         raise ConditionFailedError(failed) from error
                     raise
-        raise StorageError("The jobs table is too busy.")
+        raise StorageError("A table is too busy.")
 
 
 def _is_busy(error: ClientError) -> bool:
