@@ -542,12 +542,16 @@ def test_a_job_takes_the_last_of_a_budget_from_all_its_lots(
         store.create(queued("b", quote=Quote(upstream="fake", micros=1)), limits=limits)
 
 
+@pytest.mark.parametrize("is_contended", [False, True])
+@pytest.mark.parametrize("lots", [5, 50, 100])
 @pytest.mark.parametrize(("budget", "fits"), [(80_000, True), (79_999, False), (200_000, True)])
 def test_a_budget_that_was_changed_while_it_lay_in_lots_is_exact(
-    aws: Aws, store: JobStore, budget: int, fits: bool
+    aws: Aws, store: JobStore, budget: int, fits: bool, lots: int, is_contended: bool
 ) -> None:
-    put_lots(aws, committed=100_000, lots=5, each=10_000, budget=100_000)
+    put_lots(aws, committed=100_000, lots=lots, each=50_000 // lots, budget=100_000)
     limits = ClientLimits(daily_budget_micros=budget)
+    if is_contended:
+        store._budgets.note_contended("ann", now=NOON)
     with suppress(BudgetExceededError):
         store.create(queued("a"), limits=limits)
     assert ledger(aws).committed == (80_000 if fits else 50_000)

@@ -59,6 +59,8 @@ _TRIES: Final = 16
 _AT_ONCE: Final = 5
 """So many tries follow each other without a wait if each goes to other items."""
 
+_IS_THERE: Final = "attribute_exists(committed)"
+
 _MEETINGS: Final = 2
 """Meetings of one job after which it goes to a lot."""
 
@@ -182,9 +184,13 @@ class Reservation:
         left = self._budget - day.committed + day.in_lots
         if left < self._micros:
             raise NoRoomError(self._owner, left)
-        # A lot of another budget goes back: the budget was changed meanwhile.
-        changes = {at: -lot.left for at, lot in day.lots.items() if lot.budget != self._budget}
-        lots = {at: lot for at, lot in day.lots.items() if at not in changes}
+        # What is left in a lot of another budget goes back: the budget was changed meanwhile.
+        lots = {at: lot for at, lot in day.lots.items() if lot.budget == self._budget}
+        stale = {at: lot for at, lot in day.lots.items() if lot.left and at not in lots}
+        if len(stale) > LOTS_AT_ONCE:
+            self._give_back(stale)
+            return
+        changes = {at: -lot.left for at, lot in stale.items()}
         room = self._budget - day.committed - sum(changes.values())
         if room < self._micros:
             order = self._budgets.choose(list(lots), len(lots))
@@ -199,6 +205,7 @@ class Reservation:
                 return
             fill, count = self._fill(room - self._micros)
             empty = [at for at in range(LOTS) if at not in changes and at not in full]
+            count = min(count, LOTS_AT_ONCE - len(changes))
             changes |= dict.fromkeys(self._budgets.choose(empty, count), fill)
         taken = self._micros + sum(changes.values())
         self.parts = [self._in_day(taken)] if taken else []
@@ -236,7 +243,10 @@ class Reservation:
         """
         fullest = sorted(lots, key=lambda at: -lots[at].left)[:LOTS_AT_ONCE]
         parts = [self._in_lot(at, -lots[at].left, seen=lots[at]) for at in fullest if lots[at].left]
-        parts.append(self._in_day(-sum(lots[at].left for at in fullest)))
+        # There need be no room: less is committed afterwards.
+        given: dict[str, object] = {":micros": -sum(lots[at].left for at in fullest)}
+        key = day_key(self._owner, self._day)
+        parts.append(self._update(key, "ADD committed :micros", _IS_THERE, given))
         with suppress(ConflictError, ConditionFailedError):  # others have changed them meanwhile
             self._budgets.write(parts)
         self.parts = [self._in_day(self._micros)]
