@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page, Request, Response, sync_playwright
+from playwright.sync_api import Page, Request, Response, expect, sync_playwright
 
 from local.environment import ROOT
 from local.stack import Stack, running
@@ -69,6 +69,7 @@ class Tab:
 @pytest.fixture
 def tab(chromium: str) -> Iterator[Tab]:
     """Provide a new tab of a browser that was never used."""
+    expect.set_options(timeout=30_000)  # ms, since the first call of a function can take seconds
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield Tab(browser.new_page())
