@@ -102,6 +102,8 @@ class Settings:
     stability_model: str = "sd3.5-large"
     bedrock_model_id: str = "stability.sd3-5-large-v1:0"
     bedrock_region: str = "us-west-2"
+    url_suffix: str = "amazonaws.com"
+    """The domain of AWS's services in this partition."""
     openai_model: str = ""
     sync_image_steps: int = 120
     url_ttl_seconds: int = 3600

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import pydantic_core
+from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
 from sd3.errors import UpstreamKeyError
@@ -21,9 +22,19 @@ _RENEW_SECONDS: Final = 60.0
 """The least time between two reads after a rejected key. Each read costs, and most of them return
 the same key."""
 
-_MISSING: Final = {
-    "ResourceNotFoundException": lambda _: UpstreamKeyError("The upstream's secret does not exist.")
+
+def _final(message: str) -> Callable[[ClientError], UpstreamKeyError]:
+    """Return what makes an error that asking again does not change."""
+    return lambda _: UpstreamKeyError(message)
+
+
+_FINAL: Final = {
+    "AccessDeniedException": _final("The upstream's secret, or its KMS key, may not be used."),
+    "DecryptionFailure": _final("The upstream's secret cannot be decrypted with its KMS key."),
+    "InvalidRequestException": _final("The upstream's secret is scheduled for deletion."),
+    "ResourceNotFoundException": _final("The upstream's secret does not exist."),
 }
+"""What Secrets Manager says of a secret that somebody has to put right."""
 
 
 class UpstreamKeys:
@@ -58,7 +69,7 @@ class UpstreamKeys:
     def read(self, upstream: str) -> str:
         """Return the key of one upstream, or an empty string if there is none.
 
-        Raises UpstreamKeyError for a secret that does not exist or has the wrong form, and
+        Raises UpstreamKeyError for a secret that cannot be used or has the wrong form, and
         StorageError.
         """
         with self._lock:
@@ -98,7 +109,7 @@ class UpstreamKeys:
     def _text(self, *, force_fetch: bool = False) -> str:
         if not self._arn:
             return ""
-        with storage_errors("The upstream's secret could not be read.", instead=_MISSING):
+        with storage_errors("The upstream's secret could not be read.", instead=_FINAL):
             secret = self._fetch(force_fetch)
         if not isinstance(secret, str):
             raise UpstreamKeyError("The upstream's secret is binary, not text.")
@@ -114,7 +125,7 @@ class UpstreamKey:
     def read(self) -> str:
         """Return the key, or an empty string if the secret has none for this upstream.
 
-        Raises UpstreamKeyError for a secret that does not exist or has the wrong form, and
+        Raises UpstreamKeyError for a secret that cannot be used or has the wrong form, and
         StorageError.
         """
         return self._keys.read(self._upstream)

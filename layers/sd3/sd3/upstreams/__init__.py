@@ -42,6 +42,7 @@ def _bedrock(options: UpstreamOptions) -> Upstream:
         sign=options.sign,
         model_id=options.settings.bedrock_model_id,
         region=options.settings.bedrock_region,
+        url_suffix=options.settings.url_suffix,
     )
 
 

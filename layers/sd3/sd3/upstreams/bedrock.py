@@ -76,17 +76,18 @@ class BedrockUpstream:
         sign: Sign,
         model_id: str,
         region: str,
+        url_suffix: str = "amazonaws.com",
         http: HttpSession | None = None,
     ) -> None:
         """Set up the upstream without opening a connection.
 
-        An empty `base_url` is the region's own endpoint. `model_id` is a model's id, or the ARN of
-        an inference profile or of provisioned throughput. `key` reads a Bedrock API key. Without a
-        key, calls are signed with the credentials of the function's role. Raises ValueError for a
-        base URL that HttpSession does not accept.
+        An empty `base_url` is the region's own endpoint, in the domain `url_suffix`. `model_id` is
+        the id or the ARN of a model or of an inference profile. `key` reads a Bedrock API key.
+        Without a key, calls are signed with the credentials of the function's role. Raises
+        ValueError for a base URL that HttpSession does not accept.
         """
         self._http = http or HttpSession(
-            base_url or f"https://bedrock-runtime.{region}.amazonaws.com"
+            base_url or f"https://bedrock-runtime.{region}.{url_suffix}"
         )
         self._path = f"/model/{quote(model_id, safe='')}/invoke"
         self._key, self._signature = key, _SignatureAuth(sign)
