@@ -34,6 +34,14 @@ class Secret:
     def write(self, text: str) -> None:
         self.aws.secrets.put_secret_value(SecretId="upstream-token", SecretString=text)
 
+    def fail(self, error: Exception) -> None:
+        """Let every read fail."""
+
+        def fail(**_: Any) -> None:
+            raise error
+
+        self.aws.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", fail)
+
     def keys(self, *, plain_for: str | None = None, arn: str = "upstream-token") -> UpstreamKeys:
         return UpstreamKeys(lambda: self.aws.secrets, arn, plain_for=plain_for, clock=self.clock)
 
@@ -96,6 +104,27 @@ def test_a_secret_that_does_not_exist_is_a_precise_error(secret: Secret) -> None
         secret.keys(arn="nowhere").of("stability").read()
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AccessDeniedException", "may not be used"),
+        ("DecryptionFailure", "cannot be decrypted"),
+        ("InvalidRequestException", "scheduled for deletion"),
+    ],
+)
+def test_a_secret_that_is_refused_is_a_precise_error_and_a_line_of_the_log(
+    secret: Secret, caplog: pytest.LogCaptureFixture, code: str, message: str
+) -> None:
+    """AWS's own text can name the account, the role and the key: it is for nobody's job."""
+    secret.fail(ClientError({"Error": {"Code": code, "Message": "arn:aws:kms"}}, "GetSecretValue"))
+    with pytest.raises(UpstreamKeyError, match=message) as caught:
+        secret.keys().of("stability").read()
+    [line] = caplog.records
+    assert (line.levelname, line.getMessage()) == ("ERROR", caught.value.message)
+    assert vars(line)["aws_code"] == code
+    assert "arn:" not in caught.value.message
+
+
 def test_a_binary_secret_is_a_precise_error(secret: Secret) -> None:
     secret.aws.secrets.create_secret(Name="binary", SecretBinary=b"sk-1")
     with pytest.raises(UpstreamKeyError, match="binary"):
@@ -112,10 +141,7 @@ def test_a_binary_secret_is_a_precise_error(secret: Secret) -> None:
 def test_a_secret_that_cannot_be_read_is_a_failure_of_storage(
     secret: Secret, error: Exception
 ) -> None:
-    def fail(**_: Any) -> None:
-        raise error
-
-    secret.aws.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", fail)
+    secret.fail(error)
     with pytest.raises(StorageError):
         secret.keys().of("stability").read()
 

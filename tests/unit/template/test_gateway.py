@@ -6,7 +6,14 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.factories.template import api_body, of_type, translated
+from ops.clients import MAX_PER_MINUTE
+from tests.support.factories.conditions import conditions
+from tests.support.factories.template import (
+    api_body,
+    of_type,
+    references,
+    translated,
+)
 
 GATEWAY_RESPONSES: Final = {
     "DEFAULT_4XX": (400, 404, "not_found"),
@@ -72,9 +79,13 @@ def test_a_gateway_response_repeats_no_default() -> None:
         assert same == {default}
 
 
-@pytest.mark.parametrize("kind", ["THROTTLED", "QUOTA_EXCEEDED", "INTEGRATION_TIMEOUT"])
-def test_a_retryable_error_has_a_retry_after(kind: str) -> None:
-    assert in_effect(kind)["responseParameters"]["gatewayresponse.header.Retry-After"] == "'1'"
+@pytest.mark.parametrize("kind", GATEWAY_RESPONSES)
+def test_an_error_that_passes_has_a_retry_after(kind: str) -> None:
+    """A function that Lambda throttles is a 5XX: AWS does not document of which type."""
+    _, status, _ = GATEWAY_RESPONSES[kind]
+    seconds = {429: "'1'", 500: "'5'", 504: "'1'"}.get(status)
+    headers = in_effect(kind)["responseParameters"]
+    assert headers.get("gatewayresponse.header.Retry-After") == seconds
 
 
 def test_a_gateway_timeout_names_the_job_that_runs_on() -> None:
@@ -138,6 +149,56 @@ def test_jwts_are_looked_at_only_when_there_is_an_issuer(
         pattern = validation(expression, has_issuer=has_issuer)
         # AWS does not say whether it looks for the whole text, so both are the same.
         assert bool(pattern.fullmatch(header)) == bool(pattern.search(header)) == matches
+
+
+def throttles() -> dict[tuple[str, str], tuple[float, int]]:
+    """Return rate and burst by method and path, as the body has them; "*" is all others."""
+    [stage] = of_type(translated(), "AWS::ApiGateway::Stage").values()
+    return {
+        (each["HttpMethod"].lower(), each["ResourcePath"].removeprefix("/").replace("~1", "/")): (
+            each["ThrottlingRateLimit"],
+            each["ThrottlingBurstLimit"],
+        )
+        for each in stage["Properties"]["MethodSettings"]
+    }
+
+
+def test_a_throttle_of_one_method_is_for_a_method_that_there_is_and_stricter() -> None:
+    """AWS takes settings for methods that there are not, and counts every method by itself."""
+    of_all = throttles()["*", "*"]
+    single = {key: limits for key, limits in throttles().items() if key != ("*", "*")}
+    paths = api_body()["paths"]
+    assert single.keys() <= {(method, path) for path in paths for method in paths[path]}
+    assert all(rate < of_all[0] and burst < of_all[1] for rate, burst in single.values())
+
+
+def test_what_needs_no_token_or_holds_a_function_has_a_throttle_of_its_own() -> None:
+    open_routes = {
+        (method, path)
+        for path, item in api_body()["paths"].items()
+        for method, operation in item.items()
+        if operation.get("security") != [{"ClientToken": []}] and method != "options"
+    }
+    assert throttles().keys() >= open_routes | {("get", "/jobs/{id}"), ("post", "/uploads")}
+
+
+def test_the_largest_rate_of_a_client_is_what_the_stage_lets_through_of_one_method() -> None:
+    per_second, _ = throttles()["*", "*"]
+    assert per_second * 60 == MAX_PER_MINUTE
+
+
+def test_the_api_takes_no_tls_before_1_2() -> None:
+    [api] = of_type(translated(), "AWS::ApiGateway::RestApi").values()
+    assert api["Properties"]["SecurityPolicy"].startswith("SecurityPolicy_TLS13_1_2_")
+    # API Gateway refuses such a policy without a mode.
+    assert api["Properties"]["EndpointAccessMode"] == "BASIC"
+
+
+def test_a_web_acl_is_in_front_of_the_stage_if_there_is_one() -> None:
+    [(_, association)] = of_type(translated(), "AWS::WAFv2::WebACLAssociation").items()
+    assert association["Condition"] in conditions(WebAclArn="arn") - conditions()
+    [stage] = of_type(translated(), "AWS::ApiGateway::Stage")
+    assert stage in references(association["Properties"]["ResourceArn"])
 
 
 def test_the_access_log_names_the_client_and_no_token() -> None:

@@ -7,11 +7,27 @@ from typing import Any
 
 import pytest
 
-from tests.support.factories.template import Resources, functions, of_type, resolved, translated
+from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE
+from tests.support.factories.conditions import conditions
+from tests.support.factories.template import (
+    Resources,
+    functions,
+    of_type,
+    resolved,
+    translated,
+)
 from tests.support.privileges import GRANTS, Grants
 
 AS_TESTED = {"HasUpstreamSecret"}
 """The conditions that hold for the stack of the e2e tests."""
+
+GENERATING = {"GenerateFunction", "WorkerFunction"}
+
+FOR_SECRETS = {
+    "StringEquals": {
+        "kms:ViaService": {"Fn::Sub": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"}
+    }
+}
 
 OUR_SERVICES = {
     "StringEquals": {
@@ -41,6 +57,10 @@ def named(resource: Any) -> str:
             return str(name)
         case {"Fn::GetAtt": [name, "StreamArn"]}:
             return f"{name}/stream"
+        case {"Fn::Split": [",", {"Ref": name}]}:
+            return str(name)
+        case "*":
+            return "*"
         case {"Fn::Sub": text}:
             inbox = "arn:${AWS::Partition}:s3:::${AWS::StackName}-inbox-"
             text = text.replace(f"{inbox}${{AWS::AccountId}}-${{AWS::Region}}", "InboxBucket")
@@ -73,12 +93,92 @@ def test_without_a_secret_none_may_be_read(function: str) -> None:
     assert grants(function, set()) == without
 
 
+ARN = "arn:aws:bedrock:us-west-2:123456789012"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "resource"),
+    [
+        ({}, "foundation-model/${BedrockModelId}"),
+        ({"BedrockModelId": f"{ARN}:provisioned-model/abc"}, "BedrockModelId"),
+        ({"BedrockModelId": "arn:aws:bedrock:us-west-2::foundation-model/x"}, "BedrockModelId"),
+        (
+            {
+                "BedrockModelId": f"{ARN}:application-inference-profile/abc",
+                "BedrockResourceArns": f"{ARN}:application-inference-profile/abc,"
+                "arn:aws:bedrock:us-west-2::foundation-model/x",
+            },
+            "BedrockResourceArns",
+        ),
+        (
+            {
+                "BedrockModelId": "us.stability.sd3-5-large-v1:0",
+                "BedrockResourceArns": f"{ARN}:inference-profile/us.stability.sd3-5-large-v1:0,"
+                "arn:aws:bedrock:us-west-2::foundation-model/stability.sd3-5-large-v1:0",
+            },
+            "BedrockResourceArns",
+        ),
+    ],
+    ids=["model id", "provisioned model", "model", "own profile", "profile of AWS"],
+)
 @pytest.mark.parametrize("function", GRANTS)
-def test_generating_functions_may_invoke_the_model_if_bedrock_is_an_upstream(function: str) -> None:
-    model = {"foundation-model/${BedrockModelId}": {"bedrock:InvokeModel"}}
-    generates = function in {"GenerateFunction", "WorkerFunction"}
-    asks_bedrock = grants(function, AS_TESTED | {"AsksBedrock"})
-    assert asks_bedrock == GRANTS[function] | (model if generates else {})
+def test_generating_functions_may_invoke_what_bedrock_is_asked_for(
+    function: str, parameters: dict[str, str], resource: str
+) -> None:
+    """A profile is authorized together with its models, in each of their regions."""
+    holding = AS_TESTED | conditions(Upstream="stability,bedrock", **parameters)
+    invoked = {resource: {"bedrock:InvokeModel"}} if function in GENERATING else {}
+    assert grants(function, holding) == GRANTS[function] | invoked
+
+
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({"UpstreamSecretArn": "secret"}, None),
+        ({"UpstreamSecretArn": "secret", "UpstreamSecretKeyArn": "key"}, "UpstreamSecretKeyArn"),
+        ({"UpstreamSecretArn": "secret", "KmsKeyArn": "key"}, "KmsKeyArn"),
+        (
+            {"UpstreamSecretArn": "x", "UpstreamSecretKeyArn": "one", "KmsKeyArn": "other"},
+            "UpstreamSecretKeyArn",
+        ),
+        ({"KmsKeyArn": "key"}, None),
+    ],
+    ids=["AWS's key", "its own key", "our key", "its own and ours", "no secret"],
+)
+@pytest.mark.parametrize("function", GRANTS)
+def test_the_key_of_the_secret_may_be_used_for_the_secret_alone(
+    function: str, parameters: dict[str, str], key: str | None
+) -> None:
+    found = [
+        named(statement["Resource"])
+        for statement in policies(function, conditions(**parameters))
+        if statement.get("Condition") == FOR_SECRETS
+    ]
+    assert found == ([key] if key and function in GENERATING else [])
+
+
+@pytest.mark.parametrize("function", GRANTS)
+def test_what_previous_keys_encrypted_may_be_read_and_nothing_be_written_with_them(
+    function: str,
+) -> None:
+    """Also when there is no key any more."""
+    holding = AS_TESTED | conditions(PreviousKmsKeyArns="one,other")
+    reads = {"PreviousKmsKeyArns": {"kms:Decrypt"}}
+    assert grants(function, holding) == GRANTS[function] | reads
+
+
+def test_events_may_be_put_that_are_ours_only() -> None:
+    [put] = (s for s in policies("NotificationsFunction", set()) if "events:" in str(s["Action"]))
+    assert put["Condition"] == {
+        "StringEquals": {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
+    }
+
+
+def test_every_role_has_the_boundary_if_there_is_one() -> None:
+    for role in of_type(translated(), "AWS::IAM::Role").values():
+        bounded = resolved(role["Properties"], conditions(PermissionsBoundaryArn="arn"))
+        assert bounded["PermissionsBoundary"] == {"Ref": "PermissionsBoundaryArn"}
+        assert "PermissionsBoundary" not in resolved(role["Properties"], conditions())
 
 
 @pytest.mark.parametrize("function", GRANTS)
@@ -90,18 +190,19 @@ def test_a_key_may_be_used_for_what_a_function_reads_or_writes(function: str) ->
 
 @pytest.mark.parametrize("function", GRANTS)
 def test_a_key_is_used_by_way_of_our_services_only(function: str) -> None:
-    conditions = [
+    used = [
         statement["Condition"]
         for statement in policies(function, {"HasKmsKey"})
         if "kms:" in str(statement["Action"])
     ]
-    assert conditions == [OUR_SERVICES]
+    assert used == [OUR_SERVICES]
 
 
 @pytest.mark.parametrize("function", GRANTS)
 def test_a_function_logs_to_its_own_group_only(function: str) -> None:
     """What AWSLambdaBasicExecutionRole allows on every group is denied on all but one."""
-    assert [s for s in policies(function, AS_TESTED) if s["Effect"] == "Deny"] == [
+    denied = [s for s in policies(function, AS_TESTED) if s["Effect"] == "Deny"]
+    assert [s for s in denied if "logs:" in str(s["Action"])] == [
         {
             "Effect": "Deny",
             "Action": ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
@@ -167,4 +268,4 @@ def test_the_policies_of_buckets_and_queues_contain_no_allow() -> None:
     assert len(attached) == 3
     for policy in attached:
         statements = policy["Properties"]["PolicyDocument"]["Statement"]
-        assert [statement["Effect"] for statement in statements] == ["Deny"]
+        assert {statement["Effect"] for statement in statements} == {"Deny"}

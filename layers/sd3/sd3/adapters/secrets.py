@@ -1,5 +1,6 @@
 """The upstreams' keys. Powertools reads them from one secret when a key is first needed."""
 
+import logging
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -22,10 +23,20 @@ _RENEW_SECONDS: Final = 60.0
 """The least time between two reads after a rejected key. Each read costs, and most of them return
 the same key."""
 
+_logger = logging.getLogger(__name__)
+
 
 def _final(message: str) -> Callable[[ClientError], UpstreamKeyError]:
-    """Return what makes an error that asking again does not change."""
-    return lambda _: UpstreamKeyError(message)
+    """Return what logs and makes an error that asking again does not change.
+
+    The job has the message, which does not say which code of AWS it was.
+    """
+
+    def make(error: ClientError) -> UpstreamKeyError:
+        _logger.error(message, extra={"aws_code": error.response["Error"]["Code"]})
+        return UpstreamKeyError(message)
+
+    return make
 
 
 _FINAL: Final = {
