@@ -14,6 +14,7 @@ What it gets wrong, and this module corrects:
   serves no other request.
 - It authorizes writes to a log against the log group, and reads of a table's stream against no
   particular stream. AWS authorizes both against the stream.
+- It authorizes events without their source and their type, which policies can ask for.
 - It serves plain HTTP, on this machine's loopback only. The TLS-only policies of buckets and queues
   would therefore deny every request.
 """
@@ -35,7 +36,9 @@ from typing import Any
 def main() -> None:
     """Serve until a signal, at the address and port that MiniStack's own variables name."""
     trust_loopback(importlib.import_module("ministack.core.iam_evaluator"))
-    name_streams(importlib.import_module("ministack.core.iam_actions"))
+    actions = importlib.import_module("ministack.core.iam_actions")
+    name_streams(actions)
+    describe_events(actions)
     gateway = importlib.import_module("ministack.services.apigateway_v1")
     complete_imports(gateway)
     inherit_status(gateway)
@@ -186,6 +189,20 @@ def name_streams(actions: Any) -> None:
         return arn
 
     actions.extract_resource_arn = named
+
+
+def describe_events(actions: Any) -> None:
+    """Tell policies the source and the type of an event that is put, as AWS does."""
+    request_context = actions.request_tag_context
+
+    def described(service: str, action: str, body: bytes, *rest: Any) -> dict[str, Any]:
+        context: dict[str, Any] = request_context(service, action, body, *rest)
+        match json.loads(body) if action == "events:PutEvents" else None:
+            case {"Entries": [{"Source": source, "DetailType": detail_type}]}:
+                context |= {"events:source": source, "events:detail-type": detail_type}
+        return context
+
+    actions.request_tag_context = described
 
 
 def trust_loopback(evaluator: Any) -> None:

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE
+
 OWN_NAME: Final[Mapping[str, tuple[str, str]]] = {
     "bedrock:InvokeModel": ("bedrock-runtime", "InvokeModel"),
     "dynamodb:DescribeStream": ("dynamodbstreams", "DescribeStream"),
     "dynamodb:GetShardIterator": ("dynamodbstreams", "GetShardIterator"),
+    "dynamodb:ListStreams": ("dynamodbstreams", "ListStreams"),
     "lambda:InvokeFunction": ("lambda", "Invoke"),
     "s3:ListAllMyBuckets": ("s3", "ListBuckets"),
     "s3:ListBucket": ("s3", "ListObjectsV2"),
@@ -79,6 +82,7 @@ def on_tables(names: Mapping[str, str]) -> Iterator[Attempt]:
     no_shard = stream | {"ShardId": "shardId-00000000000-00000000", "ShardIteratorType": "LATEST"}
     missing = "ResourceNotFoundException"
     yield Attempt("dynamodb:GetShardIterator", "JobsTable/stream", no_shard, missing)
+    yield Attempt("dynamodb:ListStreams", "*", {})
     yield Attempt("dynamodb:ListTables", "*", {})
 
 
@@ -158,8 +162,14 @@ def on_functions(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 def on_the_rest(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Make the calls to events, logs, models, and the stack itself."""
-    for bus, name in (("event-bus/default", "default"), ("event-bus/another", "another")):
-        entry = {"Source": "probe", "DetailType": "probe", "Detail": "{}", "EventBusName": name}
+    detail = '{"id": "probe", "client_id": "probe"}'  # as those that listen read it
+    ours = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": detail}
+    for bus, entry in (
+        ("event-bus/${EventBusName}", ours | {"EventBusName": "default"}),
+        ("event-bus/another", ours | {"EventBusName": "another"}),
+        ("AnotherSource", ours | {"EventBusName": "default", "Source": "probe"}),
+        ("AnotherType", ours | {"EventBusName": "default", "DetailType": "probe"}),
+    ):
         yield Attempt("events:PutEvents", bus, {"Entries": [entry]})
     rule = {"Name": "probe", "EventPattern": '{"source": ["probe"]}'}
     yield Attempt("events:PutRule", "AnotherRule", rule)

@@ -14,6 +14,7 @@ import pytest
 
 from local.embedded import (
     complete_imports,
+    describe_events,
     inherit_status,
     name_streams,
     read_concurrency,
@@ -234,6 +235,31 @@ def test_a_call_without_a_log_group_is_authorized_without_a_stream() -> None:
     actions = SimpleNamespace(extract_resource_arn=lambda *_: "*")
     name_streams(actions)
     assert actions.extract_resource_arn("logs", "POST", "/", {}, b"", {}, "", "") == "*"
+
+
+PUT = b'{"Entries": [{"Source": "sd3.jobs", "DetailType": "Image Job Ended", "Detail": "{}"}]}'
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "told"),
+    [
+        (
+            "events:PutEvents",
+            PUT,
+            {"events:source": "sd3.jobs", "events:detail-type": "Image Job Ended"},
+        ),
+        ("events:PutEvents", b'{"Entries": []}', {}),
+        ("events:PutRule", PUT, {}),
+        ("s3:PutObject", b"\xff\xd8", {}),
+    ],
+)
+def test_policies_can_ask_for_the_source_and_the_type_of_an_event(
+    action: str, body: bytes, told: dict[str, str]
+) -> None:
+    actions = SimpleNamespace(request_tag_context=lambda *_: {"aws:TagKeys": []})
+    describe_events(actions)
+    context = actions.request_tag_context("events", action, body, {})
+    assert context == {"aws:TagKeys": []} | told
 
 
 def test_values_of_parameters_are_written_into_resources_before_sam_reads_them() -> None:
