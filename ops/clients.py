@@ -22,7 +22,7 @@ from sd3.errors import StorageError
 ID_DIGITS: Final = 8
 """Digits of a token's hash that identify the token. They do not authenticate."""
 MAX_PER_MINUTE: Final = 6000
-"""The stage's throttle for all clients together."""
+"""What the gateway lets through of `POST /generate/sd3`, for all clients together."""
 
 _LIFTED: Final = "none"
 _DAYS: Final = re.compile("([0-9]{1,5})d")

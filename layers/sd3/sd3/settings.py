@@ -15,7 +15,7 @@ _NUMBER: Final = re.compile(r"[1-9][0-9]{0,4}")
 _BUDGET: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 _MAX_PER_MINUTE: Final = 6000
-"""The stage's throttle for all clients together."""
+"""What the gateway lets through of `POST /generate/sd3`, for all clients together."""
 
 _MAX_IMAGES: Final = 16
 """The most images that a request can ask for."""

@@ -96,6 +96,29 @@ def test_queues_and_buckets_are_spoken_to_over_tls_only() -> None:
     assert rejected == stored
 
 
+def test_buckets_refuse_tls_before_1_2() -> None:
+    policies = of_type(source()["Resources"], "AWS::S3::BucketPolicy").values()
+    assert len(policies) == 2
+    for policy in policies:
+        statements = policy["Properties"]["PolicyDocument"]["Statement"]
+        [old] = (
+            s for s in statements if s["Condition"] == {"NumericLessThan": {"s3:TlsVersion": "1.2"}}
+        )
+        [plain] = (s for s in statements if s is not old)
+        for key in ("Effect", "Principal", "Action", "Resource"):
+            assert old[key] == plain[key]
+
+
+def test_only_the_dead_letters_queue_takes_what_another_gives_up() -> None:
+    """It refers to the queue that refers to it, so it cannot name that as the only one."""
+    given_up_to = {
+        name
+        for name, queue in of_type(source()["Resources"], "AWS::SQS::Queue").items()
+        if queue["Properties"].get("RedriveAllowPolicy") != {"redrivePermission": "denyAll"}
+    }
+    assert given_up_to == {"DeadLettersQueue"}
+
+
 def test_a_hasty_queue_would_be_found() -> None:
     mapping = {
         "Type": "AWS::Lambda::EventSourceMapping",
