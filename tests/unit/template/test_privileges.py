@@ -174,6 +174,11 @@ def test_events_may_be_put_that_are_ours_only() -> None:
     }
 
 
+def test_the_bus_that_events_go_to_is_the_one_that_the_role_allows() -> None:
+    environment = translated()["NotificationsFunction"]["Properties"]["Environment"]
+    assert environment["Variables"]["EVENT_BUS"] == {"Ref": "EventBusName"}
+
+
 def test_every_role_has_the_boundary_if_there_is_one() -> None:
     for role in of_type(translated(), "AWS::IAM::Role").values():
         bounded = resolved(role["Properties"], conditions(PermissionsBoundaryArn="arn"))

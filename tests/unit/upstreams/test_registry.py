@@ -1,14 +1,17 @@
 """The upstreams by their names in UPSTREAM, created from a deployment's settings."""
 
+import time
 from dataclasses import replace
 
 import pytest
 
+from sd3.errors import StorageError
 from sd3.settings import Settings
 from sd3.upstreams import UPSTREAMS
 from sd3.upstreams.base import Upstream, UpstreamOptions
 from tests.support.factories.http_caller import FakeKey
-from tests.support.servers.vendors.bedrock import signer
+from tests.support.factories.tasks import make_task
+from tests.support.servers.vendors.bedrock import NoKey, signer
 
 SETTINGS = Settings()
 
@@ -26,6 +29,20 @@ def test_upstream_has_the_name_that_it_is_chosen_by(name: str) -> None:
 @pytest.mark.parametrize("name", ["stability", "bedrock"])
 def test_vendors_have_an_address_of_their_own(name: str) -> None:
     assert created(name).name == name
+
+
+def test_bedrock_has_its_address_in_the_domain_of_the_partition() -> None:
+    settings = replace(SETTINGS, bedrock_region="us-gov-west-1", url_suffix="aws.example")
+    signed: list[str] = []
+
+    def sign(url: str, *_: object) -> dict[str, str]:
+        signed.append(url)
+        raise StorageError("stop")
+
+    upstream = UPSTREAMS["bedrock"](UpstreamOptions("", NoKey(), settings, sign))
+    with pytest.raises(StorageError):
+        upstream.generate(make_task(deadline=time.monotonic() + 30))
+    assert signed[0].startswith("https://bedrock-runtime.us-gov-west-1.aws.example/model/")
 
 
 @pytest.mark.parametrize("name", ["octoai", "openai"])
