@@ -1,4 +1,4 @@
-"""What the parameters take, what CloudFormation refuses, and what the defaults leave out."""
+"""What an account can set by parameters: what they take, what is refused, and the defaults."""
 
 import re
 
