@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
 import requests
 
@@ -79,10 +78,8 @@ def running(
         values = _parameters(deployed, chosen, upstream_url, token=model_token)
         values |= parameters or {}
         _deploy(state, deployed, aws=aws, parameters=values, report=report)
-        api = urlsplit(deployed.outputs()["ApiUrl"])
         yield Stack(
-            # MiniStack serves an API at a path with the API's id, not at AWS's hosts.
-            api_url=f"{_url(port)}/_aws/execute-api/{(api.hostname or '').split('.')[0]}{api.path}",
+            api_url=deployed.api_url(),
             aws=aws,
             deployed=deployed,
             upstream_url=upstream_url,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -45,6 +46,18 @@ class DeployedStack:
         """Return the stack's outputs by their names."""
         [stack] = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def api_url(self) -> str:
+        """Return the base URL of the API.
+
+        MiniStack serves an API at a path with the API's id, not at AWS's hosts.
+        """
+        outputs = self.outputs()
+        endpoint = self._endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            return outputs["ApiUrl"]
+        stage = urlsplit(outputs["ApiUrl"]).path
+        return f"{endpoint}/_aws/execute-api/{outputs['ApiId']}{stage}"
 
     def resource(self, logical_id: str) -> str:
         """Return the physical name of a resource of the template."""

@@ -51,6 +51,14 @@ def test_a_stack_with_a_name_is_in_the_users_own_account() -> None:
     assert find_stack("prod").client("s3").meta.region_name == "eu-west-1"
 
 
+def test_the_api_of_a_stack_on_aws_is_at_its_own_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = {"ApiUrl": "https://api.example.com/v1", "ApiId": "a1b2"}
+    monkeypatch.setattr(DeployedStack, "outputs", lambda _: outputs)
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    assert find_stack("prod").api_url() == "https://api.example.com/v1"
+    assert embedded(AWS).api_url() == "http://127.0.0.1:1/_aws/execute-api/a1b2/v1"
+
+
 class FakeStack(DeployedStack):
     """A stack that runs functions without AWS."""
 
