@@ -16,6 +16,8 @@ PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
 # Passes a variable that the user set, even to an empty value. The shell reads it from the environment,
 # where quotes are safe.
 option = $(if $(filter undefined,$(origin $(2))),,$(1)="$$$(2)")
+TEMPLATES := template.yaml monitoring.yaml deploy/oidc.yaml
+WORKFLOWS := $(wildcard deploy/github/*.yaml)
 SETTINGS ?= default
 FUNCTION ?= jobs
 EVENT ?= events/health.json
@@ -23,7 +25,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs audit fmt lock openapi docs build deploy token clients revoke invoke redrive smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy token clients revoke invoke redrive smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -53,11 +55,17 @@ test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORC
 test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the page at /docs in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
-check: .venv/.ok check-locks check-openapi check-docs ## Check format, lint, types, imports, the template and the generated files
+check: .venv/.ok check-locks check-openapi check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
-	@$(BIN)/cfn-lint template.yaml monitoring.yaml -a cfn_lint_serverless.rules
+
+# --min-severity leaves out matters of style.
+check-deployment: .venv/.ok .tools/scan/.ok
+	@$(BIN)/cfn-lint $(TEMPLATES) -a cfn_lint_serverless.rules
+	@$(RUN) tools.scan $(TEMPLATES)
+	@.tools/scan/bin/check-jsonschema -q --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	@found=$$(.tools/scan/bin/zizmor -q --offline --no-progress --min-severity medium $(WORKFLOWS)) || { echo "$$found"; exit 1; }
 
 check-locks: .venv/.ok
 	@rm -rf build/locks && mkdir -p build/locks && cp requirements/*.txt build/locks

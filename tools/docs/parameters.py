@@ -1,24 +1,11 @@
 """The table of the parameters of template.yaml."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import cfnlint.decode
 
 from tools.docs.markdown import code, table
 
 Parameters = Mapping[str, Mapping[str, Any]]
-
-
-def read_parameters(template: Path) -> Parameters:
-    """Read the parameters of a template; raises ValueError for an invalid one."""
-    decoded, problems = cfnlint.decode.decode(str(template))
-    if decoded is None:
-        msg = f"{template} cannot be read: {problems}"
-        raise ValueError(msg)
-    found: Parameters = decoded["Parameters"]
-    return found
 
 
 def parameters_table(parameters: Parameters) -> str:

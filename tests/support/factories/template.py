@@ -1,19 +1,15 @@
 """The templates as written, and template.yaml as SAM translates it for CloudFormation."""
 
-import copy
-import json
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import boto3
-import cfnlint.decode
 from samtranslator.intrinsics.actions import FindInMapAction
 from samtranslator.intrinsics.resolver import IntrinsicsResolver
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
+
+from tools.translation import default_values, packaged, read_template, translate
 
 ROOT = Path(__file__).parents[3]
 NO_VALUE = {"Ref": "AWS::NoValue"}
@@ -23,16 +19,14 @@ Resources = dict[str, dict[str, Any]]
 @cache
 def source(name: str = "template.yaml") -> dict[str, Any]:
     """Read a template as written, with intrinsics in their long form."""
-    template, faults = cfnlint.decode.decode(str(ROOT / name))
-    assert not faults
-    plain: dict[str, Any] = json.loads(json.dumps(template, default=str))
-    return plain
+    return read_template(ROOT / name)
 
 
 @cache
 def translated() -> Resources:
     """Translate the template for CloudFormation, with its references to parameters."""
-    return _translate(_packaged(), _values())
+    resources: Resources = translate(packaged(source()), default_values(source()))["Resources"]
+    return resources
 
 
 def published(*, code: str = "key", **changed: str) -> Resources:
@@ -41,30 +35,11 @@ def published(*, code: str = "key", **changed: str) -> Resources:
     AWS::LanguageExtensions does that before SAM, which decides by it whether a function is new.
     `code` stands for what was built, and `changed` has other values than the defaults.
     """
-    template, values = _packaged(code), _values() | changed
+    template, values = packaged(source(), code), default_values(source()) | changed
     literal = IntrinsicsResolver(values).resolve_parameter_refs(template)
     find_in_map = {FindInMapAction.intrinsic_name: FindInMapAction()}
     mapped = IntrinsicsResolver(template["Mappings"], find_in_map).resolve_parameter_refs(literal)
-    return _translate(mapped, values)
-
-
-def _packaged(code: str = "key") -> dict[str, Any]:
-    template = copy.deepcopy(source())
-    for resource in template["Resources"].values():
-        for name in {"CodeUri", "ContentUri"} & set(resource.get("Properties", {})):
-            resource["Properties"][name] = f"s3://bucket/{code}"
-    return template
-
-
-def _values() -> dict[str, str]:
-    parameters = source()["Parameters"]
-    return {name: parameter.get("Default", "x") for name, parameter in parameters.items()}
-
-
-def _translate(template: dict[str, Any], values: dict[str, str]) -> Resources:
-    session = boto3.Session(region_name="us-east-1")
-    translator = Translator({}, Parser(), boto_session=session)
-    resources: Resources = translator.translate(template, values)["Resources"]
+    resources: Resources = translate(mapped, values)["Resources"]
     return resources
 
 

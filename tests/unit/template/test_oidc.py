@@ -1,0 +1,123 @@
+"""deploy/oidc.yaml: who may deploy, and that what is deployed cannot get more than the boundary."""
+
+import json
+import re
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import pytest
+
+from tests.support.factories.template import of_type, resolved, source, translated
+from tests.support.privileges import GRANTS, LOGS
+
+OIDC: Final = "deploy/oidc.yaml"
+ROLE_BYTES: Final = 10_240
+"""The most of a role's own policies together. Spaces do not count."""
+POLICY_BYTES: Final = 6_144
+"""The most of a managed policy."""
+LONGEST: Final = {
+    "AWS::Partition": "aws-us-gov",
+    "AWS::Region": "ap-southeast-1",
+    "AWS::AccountId": "123456789012",
+    "AWS::URLSuffix": "amazonaws.com",
+    "StackName": "s" * 31,
+    "HostedZoneId": "Z" * 21,
+    "ArtifactsBucket.Arn": "arn:aws:s3:::" + "b" * 63,
+}
+
+
+def statements(role: str) -> list[dict[str, Any]]:
+    properties = resolved(source(OIDC)["Resources"], {"HasHostedZone"})[role]["Properties"]
+    policies = properties.get("Policies", [properties])
+    return [each for policy in policies for each in policy["PolicyDocument"]["Statement"]]
+
+
+def actions(statement: dict[str, Any]) -> list[str]:
+    action = statement["Action"]
+    return action if isinstance(action, list) else [action]
+
+
+def allowed(role: str) -> set[str]:
+    return {action for each in statements(role) for action in actions(each)}
+
+
+def test_only_the_environment_of_the_repository_may_deploy() -> None:
+    role = source(OIDC)["Resources"]["DeployerRole"]["Properties"]
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert trust["Condition"] == {
+        "StringEquals": {
+            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+            "token.actions.githubusercontent.com:sub": {
+                "Fn::Sub": "repo:${Repository}:environment:${Environment}"
+            },
+        }
+    }
+
+
+def test_the_boundary_leaves_every_function_what_it_needs() -> None:
+    granted = {
+        action
+        for grants in (LOGS, *GRANTS.values())
+        for actions_of_resource in grants.values()
+        for action in actions_of_resource
+    }
+    assert granted <= allowed("Boundary")
+
+
+def test_cloudformation_may_make_every_kind_of_resource() -> None:
+    kinds = {
+        resource["Type"]
+        for resources in (translated(), source("monitoring.yaml")["Resources"])
+        for resource in resources.values()
+    }
+    services = {action.split(":")[0] for action in allowed("ExecutionRole")}
+    assert {kind.split("::")[1].lower() for kind in kinds} <= services
+
+
+@pytest.mark.parametrize("action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"])
+def test_a_role_can_be_made_and_changed_only_within_the_boundary(action: str) -> None:
+    bounded, *others = (
+        each
+        for each in statements("ExecutionRole")
+        if any(fnmatchcase(action, pattern) for pattern in actions(each))
+    )
+    assert bounded["Condition"] == {
+        "StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}
+    }
+    for each in others:  # SAM's role for CodeDeploy, with a policy of AWS
+        assert each["Resource"]["Fn::Sub"].endswith("role/${StackName}-CodeDeployServiceRole-*")
+        assert action == "iam:CreateRole" or list(each["Condition"]["ArnEquals"]) == [
+            "iam:PolicyARN"
+        ]
+
+
+def test_nobody_can_remove_the_boundary() -> None:
+    for role in ("DeployerRole", "ExecutionRole"):
+        for pattern in allowed(role):
+            assert not fnmatchcase("iam:DeleteRolePermissionsBoundary", pattern)
+            assert not fnmatchcase("iam:CreatePolicyVersion", pattern)
+
+
+def test_policies_are_not_longer_than_iam_takes() -> None:
+    for role in of_type(source(OIDC)["Resources"], "AWS::IAM::Role"):
+        assert sum(length({"Statement": [each]}) for each in statements(role)) < ROLE_BYTES
+    assert length({"Statement": statements("Boundary")}) < POLICY_BYTES
+
+
+def length(document: Any) -> int:
+    """Count the characters of a policy whose names are as long as they can be."""
+    return len(json.dumps(written(document), separators=(",", ":")))
+
+
+def written(value: Any) -> Any:
+    match value:
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([A-Za-z:.]+)\}", lambda name: LONGEST[name[1]], text)
+        case {"Ref": _} | {"Fn::GetAtt": _}:
+            return "arn:aws:iam::123456789012:policy/" + "x" * 64
+        case dict():
+            return {key: written(item) for key, item in value.items()}
+        case list():
+            return [written(item) for item in value]
+    return value
