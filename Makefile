@@ -80,7 +80,7 @@ check-openapi: .venv/.ok
 	  { echo "layers/sd3/sd3/api/openapi.json is behind the models: make openapi"; exit 1; }
 
 check-docs: .venv/.ok
-	@rm -rf build/docs && mkdir -p build/docs && cp docs/*.md build/docs && $(RUN) tools.docs build/docs
+	@rm -rf build/docs && mkdir -p build/docs && cp docs/*.md build/docs && $(RUN) tools.docs build/docs && $(RUN) benchmarks.cost_page build/docs
 	@for page in docs/*.md; do cmp -s $$page build/$$page || \
 	  { echo "$$page is behind the code: make docs"; exit 1; }; done
 
@@ -98,8 +98,8 @@ lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's
 openapi: .venv/.ok ## Write the document of GET /openapi.json, from the models
 	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
 
-docs: .venv/.ok ## Write the tables of docs/ from the template, the errors and openapi.json
-	@$(RUN) tools.docs docs
+docs: .venv/.ok ## Write the tables of docs/ from the template, the errors, openapi.json, prices and recorded calls
+	@$(RUN) tools.docs docs && $(RUN) benchmarks.cost_page docs
 
 build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check the result
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build

@@ -8,12 +8,14 @@ from benchmarks import (
     burst,
     cold_import,
     cold_start,
+    costs,
     fleet,
     gate,
     memory,
     own_time,
     peak_memory,
     queued_time,
+    recorded,
     soak,
     table_costs,
     walk,
@@ -30,6 +32,8 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "peak_memory": peak_memory.measure,
     "memory": memory.measure,
     "aws_calls": aws_calls.measure,
+    "record": recorded.measure,
+    "cost": costs.measure,
     "fleet": fleet.measure,
     "gate": gate.measure,
     "burst": burst.measure,
@@ -38,8 +42,9 @@ MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "walk": walk.measure,
     "queued_time": queued_time.measure,
 }
-BY_NAME = frozenset(("queued_time", "burst", "soak", "cold_start", "memory"))
-"""Measurements that run only when they are named: they start the whole service, or take minutes."""
+BY_NAME = frozenset(("queued_time", "burst", "soak", "cold_start", "memory", "record"))
+"""Measurements that run only when they are named: they start the whole service, take minutes, or
+write a file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from statistics import median
 from typing import Final
 
@@ -34,19 +35,26 @@ EVENT_SOURCE: Final = {"sqs ReceiveMessage": 1, "sqs DeleteMessage": 1}
 
 
 def measure(rounds: int) -> Iterator[Note]:
-    """Count the calls by each entrypoint, without the token's check, which the gateway caches."""
-    for entrypoint in ENTRYPOINTS:
-        with (
-            stage(s3_ms=S3_MS, table_ms=TABLE_MS, queue_ms=QUEUE_MS) as environ,
-            running(["-m", "benchmarks.entrypoints", entrypoint, str(1 + rounds)], environ) as (
-                _,
-                lines,
-            ),
-        ):
-            traces = [[Step(*step) for step in json.loads(line)] for line in lines]
-        if len(traces) != 1 + rounds:
-            raise RuntimeError("a function failed: see its traceback above")
-        yield from _notes(entrypoint, traces[1:])  # the first job reads the upstream's secret
+    """Count the calls by each entrypoint, with a check of the token, which the gateway caches."""
+    for entrypoint, traces in trace_all(rounds).items():
+        yield from _notes(entrypoint, traces)
+
+
+def trace_all(
+    rounds: int, *, s3_ms: int = S3_MS, table_ms: int = TABLE_MS, queue_ms: int = QUEUE_MS
+) -> dict[str, list[list[Step]]]:
+    """Run jobs by each entrypoint; raises RuntimeError when a function fails."""
+    command = ["-m", "benchmarks.entrypoints", str(1 + rounds), *ENTRYPOINTS]
+    with (
+        stage(s3_ms=s3_ms, table_ms=table_ms, queue_ms=queue_ms) as environ,
+        running(command, environ) as (_, lines),
+    ):
+        traces = iter([[Step(*step) for step in json.loads(line)] for line in lines])
+    # The first job of each reads what is kept afterwards, such as the upstream's secret.
+    found = {name: [*islice(traces, 1 + rounds)][1:] for name in ENTRYPOINTS}
+    if any(len(each) != rounds for each in found.values()):
+        raise RuntimeError("a function failed: see its traceback above")
+    return found
 
 
 def _notes(entrypoint: str, traces: Sequence[Sequence[Step]]) -> Iterator[Note]:

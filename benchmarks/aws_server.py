@@ -90,6 +90,8 @@ def _row(tables: _Tables, operation: str, values: dict[str, Any]) -> dict[str, A
         return {}
     if operation == "Query":
         return {"Count": 1, "ScannedCount": 1, "Items": [_TOKEN]}  # a client's tokens
+    if values["TableName"] == "clients":
+        return {"Item": _TOKEN}
     item = tables.get(values["TableName"], {}).get(_key(values["Key"]))
     if item is None:
         return {}

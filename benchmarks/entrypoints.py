@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from importlib import import_module
+from tempfile import TemporaryFile
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 from urllib.request import urlopen
@@ -18,14 +19,18 @@ from sd3.domain.job import Job, JobStatus
 
 ENTRYPOINTS: Final = ("synchronous", "queued", "inbox")
 
+_TOKEN: Final = f"Bearer sd3_{'0' * 43}"
+_METHOD: Final = "arn:aws:execute-api:us-east-1:123456789012:api/v1/POST/generate/sd3"
+
 
 class Step(NamedTuple):
-    """One function's run: its seconds, and its calls and DynamoDB units by name."""
+    """One function's run: its seconds, its calls and DynamoDB units by name, and what it logged."""
 
     function: str
     seconds: float
     calls: dict[str, int]
     units: dict[str, float]
+    log_bytes: int
 
 
 def trace(entrypoint: str) -> list[Step]:
@@ -53,21 +58,29 @@ def trace(entrypoint: str) -> list[Step]:
     made = dict(item_from(_as_made(job_from(ended), is_queued=entrypoint != "synchronous")))
     # A batch of the stream has many writes. Here each has one, which costs the most.
     changes = [_step("changes", _change(made)), _step("changes", _change(ended, made))]
-    return [first, worked, *changes, _step("notifications", _change(ended, made))]
+    steps = [first, worked, *changes, _step("notifications", _change(ended, made))]
+    if entrypoint == "queued":
+        steps.append(_step("jobs", _reading(job_id)))
+    if entrypoint != "inbox":
+        steps.append(_step("authorizer", {"authorizationToken": _TOKEN, "methodArn": _METHOD}))
+    return steps
 
 
 def _step(function: str, sent: dict[str, Any]) -> Step:
     handler = import_module(f"functions.{function}.app").handler
     _counted()
+    logged = os.fstat(1).st_size
     start = perf_counter()
     result = handler(sent, Context())
     seconds = perf_counter() - start
+    sys.stdout.flush()
+    logged = os.fstat(1).st_size - logged
     failures = (result or {}).get("batchItemFailures")
     if failures or (result or {}).get("statusCode", 200) >= 300:
         msg = f"{function} failed: {result}"
         raise RuntimeError(msg)
     counted = _counted()
-    return Step(function, seconds, counted["calls"], counted["units"])
+    return Step(function, seconds, counted["calls"], counted["units"], logged)
 
 
 def _counted() -> dict[str, Any]:
@@ -91,6 +104,23 @@ def message(job_id: str) -> dict[str, Any]:
     return {"Records": [record]}
 
 
+def _reading(job_id: str) -> dict[str, Any]:
+    """Make the gateway's event of a client that reads a job."""
+    request, path = event(1), f"/jobs/{job_id}"
+    route = {"httpMethod": "GET", "path": path}
+    context = request["requestContext"] | route | {"resourcePath": "/jobs/{id}"}
+    return (
+        request
+        | route
+        | {
+            "resource": "/jobs/{id}",
+            "pathParameters": {"id": job_id},
+            "requestContext": context,
+            "body": None,
+        }
+    )
+
+
 def _item(job_id: str) -> dict[str, Any]:
     dynamodb: Any = botocore.session.get_session().create_client("dynamodb")
     reply = dynamodb.get_item(TableName=os.environ["JOBS_TABLE"], Key={"id": {"S": job_id}})
@@ -110,12 +140,14 @@ def _change(new: dict[str, Any], old: dict[str, Any] | None = None) -> dict[str,
     return {"Records": [{"dynamodb": {"SequenceNumber": "1"} | images}]}
 
 
-def main(entrypoint: str, rounds: str) -> None:
-    """Print the steps of one job for each round, as lines of JSON."""
+def main(rounds: str, *entrypoints: str) -> None:
+    """Print the steps of one job for each entrypoint and round, as lines of JSON."""
     output = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the functions' logs
-    for _ in range(int(rounds)):
-        print(json.dumps(trace(entrypoint)), file=output, flush=True)
+    with TemporaryFile() as logs:
+        os.dup2(logs.fileno(), 1)
+        for entrypoint in entrypoints:
+            for _ in range(int(rounds)):
+                print(json.dumps(trace(entrypoint)), file=output, flush=True)
 
 
 if __name__ == "__main__":

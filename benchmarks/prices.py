@@ -1,32 +1,81 @@
-"""AWS's on-demand prices in us-east-1 in 2026-11. Check before quoting."""
+"""AWS's on-demand prices in us-east-1, and where each was read. Check one before you quote it."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-GB_SECOND: Final = 0.0000133334
-"""Lambda on arm64, up to 7.5 billion GB-s a month."""
+DATE: Final = "2026-11-27"
+"""When the table was last compared with its sources. No page of AWS could be opened for it."""
 
-CALLS: Final = {
-    "lambda Invoke": 0.20e-6,
-    "apigateway Request": 3.50e-6,  # a REST API
-    "sqs SendMessage": 0.40e-6,
-    "sqs ReceiveMessage": 0.40e-6,
-    "sqs DeleteMessage": 0.40e-6,
-    "sqs ChangeMessageVisibility": 0.40e-6,
-    "s3 PutObject": 5.00e-6,
-    "s3 GetObject": 0.40e-6,
-    "s3 HeadObject": 0.40e-6,
-    "events PutEvents": 1.00e-6,  # an event of up to 64 KB
-    "dynamodb PutItem": 0.0,  # by units
-    "dynamodb UpdateItem": 0.0,
-    "dynamodb TransactWriteItems": 0.0,
-    "dynamodb GetItem": 0.0,
-    "dynamodb BatchGetItem": 0.0,
-    "dynamodb Query": 0.0,
+
+class Price(NamedTuple):
+    """The dollars for one unit, how many units of a month are free for ever, and the source."""
+
+    dollars: float
+    unit: str
+    free: float = 0
+    source: str = ""
+    """A page and its date. Empty for a price from memory."""
+
+
+PRICES: Final[Mapping[str, Price]] = {
+    "Lambda, arm64": Price(0.0000133334, "GB-second", 400_000, "cloudchipr.com, 2024"),
+    "Lambda calls": Price(0.20e-6, "call", 1_000_000, "wring.co, 2026-03"),
+    "Lambda SnapStart, kept": Price(0.0000015046, "GB-second", 0, "awsnegotiations.com, 2026-05"),
+    "Lambda SnapStart, restored": Price(0.0001397998, "GB", 0, "awsnegotiations.com, 2026-05"),
+    "API Gateway, REST": Price(3.50e-6, "request", 0, "go-cloud.io, 2026"),
+    "DynamoDB writes": Price(0.625e-6, "unit", 0, "airbyte.com, 2025-07"),
+    "DynamoDB reads": Price(0.125e-6, "unit", 0, "airbyte.com, 2025-07"),
+    "DynamoDB storage": Price(0.25, "GB-month", 25, "aws.amazon.com/dynamodb/pricing, undated"),
+    "DynamoDB point-in-time recovery": Price(0.20, "GB-month"),
+    "SQS": Price(0.40e-6, "request", 1_000_000),
+    "S3 writes": Price(5.00e-6, "request"),
+    "S3 reads": Price(0.40e-6, "request"),
+    "S3 storage": Price(0.023, "GB-month"),
+    "EventBridge": Price(1.00e-6, "event of up to 64 KB", 0, "cloudburn.io, 2026-03"),
+    "Egress": Price(0.09, "GB", 100, "usage.ai, 2026-06"),
+    "CloudWatch logs": Price(0.50, "GB", 5, "factualminds.com, 2026-06"),
+    "CloudWatch alarms": Price(0.10, "metric of an alarm and month", 10),
+    "CloudWatch metrics": Price(0.30, "metric and month", 10, "signoz.io, 2026-02"),
+    "CloudWatch dashboards": Price(3.00, "dashboard and month", 3, "factualminds.com, 2026-06"),
+    "X-Ray": Price(5.00e-6, "trace", 100_000),
+    "Secrets Manager": Price(0.40, "secret and month"),
+    "KMS key": Price(1.00, "key and month", 0, "wring.co and cloudburn.io, 2026-03"),
+    "KMS requests": Price(3.00e-6, "request", 20_000, "wring.co and cloudburn.io, 2026-03"),
+    "WAF web ACL": Price(5.00, "web ACL and month", 0, "awsnegotiations.com, 2026"),
+    "WAF rule": Price(1.00, "rule and month", 0, "awsnegotiations.com, 2026"),
+    "WAF requests": Price(0.60e-6, "request", 0, "awsnegotiations.com, 2026"),
+    "NAT gateway": Price(0.045, "hour", 0, "leanopstech.com, 2026-04"),
+    "NAT gateway, data": Price(0.045, "GB", 0, "leanopstech.com, 2026-04"),
+    "VPC interface endpoint": Price(0.01, "hour and zone", 0, "finopsforge.com, undated"),
 }
-"""Dollars for one."""
 
-UNITS: Final = {"write": 0.625e-6, "index": 0.625e-6, "read": 0.125e-6}
+GB_SECOND: Final = PRICES["Lambda, arm64"].dollars
+
+_TABLES: Final = (
+    "PutItem", "UpdateItem", "TransactWriteItems", "GetItem", "BatchGetItem", "Query",
+)  # fmt: skip
+_CALLED: Final[Mapping[str, tuple[str, ...]]] = {
+    "Lambda calls": ("lambda Invoke",),
+    "API Gateway, REST": ("apigateway Request",),
+    "SQS": tuple(
+        f"sqs {name}"
+        for name in ("SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
+    ),
+    "S3 writes": ("s3 PutObject",),
+    "S3 reads": ("s3 GetObject", "s3 HeadObject"),
+    "EventBridge": ("events PutEvents",),
+}
+
+CALLS: Final[Mapping[str, float]] = {
+    call: PRICES[name].dollars for name, calls in _CALLED.items() for call in calls
+} | {f"dynamodb {name}": 0.0 for name in _TABLES}
+"""Dollars for one call. Those to DynamoDB are paid by units."""
+
+UNITS: Final = {
+    "write": PRICES["DynamoDB writes"].dollars,
+    "index": PRICES["DynamoDB writes"].dollars,
+    "read": PRICES["DynamoDB reads"].dollars,
+}
 """Dollars for one unit of a DynamoDB table: `index` are what its indexes are written."""
 
 MEMORY_MB: Final = {
