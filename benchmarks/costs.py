@@ -134,12 +134,12 @@ def option_rows() -> list[Row]:
             [snapshots * SECONDS * PRICES["Lambda SnapStart, kept"].dollars],
         ),
         Row(
-            "A web ACL of WAF with one rule",
+            "`WebAclArn`: a web ACL of WAF with one rule",
             [PRICES["WAF web ACL"].dollars + PRICES["WAF rule"].dollars],
         ),
-        Row("In a VPC: a NAT gateway", [HOURS * PRICES["NAT gateway"].dollars]),
+        Row("`SubnetIds`: a NAT gateway", [HOURS * PRICES["NAT gateway"].dollars]),
         Row(
-            "In a VPC: each interface endpoint, in each zone",
+            "`SubnetIds`: each interface endpoint, in each zone",
             [HOURS * PRICES["VPC interface endpoint"].dollars],
         ),
         Row(
