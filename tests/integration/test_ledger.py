@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from sd3.adapters.aws import Aws
-from sd3.adapters.dynamodb import budgets
+from sd3.adapters.dynamodb import reservation
 from sd3.adapters.dynamodb.job_items import job_from
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.ledger import UsageStore
@@ -236,7 +236,7 @@ def changes_of(stream: JobsStream) -> list[JobChange]:
 def test_the_ledger_is_the_sum_of_the_jobs_after_every_history(
     aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budgets, "LOTS", 2)  # so that these few jobs fill them
+    monkeypatch.setattr(reservation, "LOTS", 2)  # so that these few jobs fill them
     numbers = count(1)
 
     class OfThisTest(Histories):
@@ -468,7 +468,7 @@ def test_jobs_at_once_without_a_budget_never_meet(aws: Aws, recorded: Recorded) 
 def test_jobs_at_once_use_a_budget_to_the_last_micro_dollar_and_never_exceed_it(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, recorded: Recorded, limits: ClientLimits
 ) -> None:
-    monkeypatch.setattr(budgets, "LOTS", 3)
+    monkeypatch.setattr(reservation, "LOTS", 3)
     contended = Contended(aws.dynamodb)
     stores = [JobStore(cast("Any", contended), "jobs", usage_table="usage") for _ in range(4)]
 
@@ -551,7 +551,7 @@ def test_a_budget_that_was_changed_while_it_lay_in_lots_is_exact(
     put_lots(aws, committed=100_000, lots=lots, each=50_000 // lots, budget=100_000)
     limits = ClientLimits(daily_budget_micros=budget)
     if is_contended:
-        store._budgets.note_contended("ann", now=NOON)
+        store._budgets.contention.note("ann", now=NOON)
     with suppress(BudgetExceededError):
         store.create(queued("a"), limits=limits)
     assert ledger(aws).committed == (80_000 if fits else 50_000)

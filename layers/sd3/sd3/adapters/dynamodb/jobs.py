@@ -7,7 +7,7 @@ from datetime import datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
-from sd3.adapters.dynamodb.budgets import Budgets, NoRoomError
+from sd3.adapters.dynamodb.budgets import Budgets
 from sd3.adapters.dynamodb.job_items import (
     DELETED,
     deleted_item_from,
@@ -20,6 +20,7 @@ from sd3.adapters.dynamodb.job_items import (
 from sd3.adapters.dynamodb.job_queries import JobQueries
 from sd3.adapters.dynamodb.rates import RateReachedError, RequestCounts
 from sd3.adapters.dynamodb.rejections import RejectionCache
+from sd3.adapters.dynamodb.reservation import NoRoomError
 from sd3.adapters.dynamodb.table import (
     ConditionFailedError,
     Table,
