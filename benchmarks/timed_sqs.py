@@ -143,6 +143,7 @@ class TimedSqs:
         QueueUrl: str,  # noqa: N803 - botocore's names, here and below
         MessageBody: str,  # noqa: N803
         DelaySeconds: int = 0,  # noqa: N803
+        MessageGroupId: str = "",  # noqa: N803, ARG002 - a client's; this queue is not fair
     ) -> dict[str, Any]:
         """Send a message."""
         self._put(QueueUrl, MessageBody, DelaySeconds)

@@ -77,12 +77,12 @@ def put_back(job: Job, jobs: JobRepository, queue: MessageQueue, *, now: datetim
     Raises StorageError.
     """
     # If this process dies before it sends the second message, the delayed one still arrives.
-    queue.send(job.id, delay_seconds=_LATE_SECONDS)
+    queue.send(job, delay_seconds=_LATE_SECONDS)
     try:
         jobs.save(job.redrive(now=now))
     except LeaseLostError:
         return False
-    queue.send(job.id)
+    queue.send(job)
     return True
 
 

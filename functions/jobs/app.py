@@ -5,7 +5,7 @@ from typing import Any, Final
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
-from sd3.bootstrap import job_service, prepare
+from sd3.bootstrap import job_service, prepare, upload_forms
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
 from sd3.errors import MethodNotAllowedError
@@ -41,7 +41,8 @@ def jobs(request: Request) -> Response:
 def job(request: Request, id: str) -> Response:
     """Respond 200 with the job and links signed now, or 304 if the client's ETag still matches.
 
-    `Prefer: wait=N` delays the response until the job ends, or its ETag no longer matches.
+    `Prefer: wait=N` delays the response until the job ends, or its ETag no longer matches. A client
+    that has begun too many waits is answered at once.
     """
     wait, known = request.wait_seconds(), request.known_tags()
     found = job_service().get_job(
@@ -51,7 +52,7 @@ def job(request: Request, id: str) -> Response:
         known_tags=known,
     )
     headers = {"ETag": found.etag, **_NO_CACHE}
-    if wait is not None:
+    if wait is not None and found.has_waited:
         headers["Preference-Applied"] = f"wait={wait}"
     if not found.job.status.is_terminal:
         headers["Retry-After"] = JOB_RETRY_AFTER
@@ -96,7 +97,8 @@ def image_head(request: Request, id: str, index: str) -> Response:  # noqa: ARG0
 def upload(request: Request) -> Response:
     """Respond 201 with a form by which a client sends a large init image to S3."""
     body = request.body(UploadRequest)
-    return Response(201, job_service().create_upload(body, client_id=request.client_id), _NO_STORE)
+    form = upload_forms().create(body, client_id=request.client_id, limits=request.limits)
+    return Response(201, form, _NO_STORE)
 
 
 @app.get("/usage")
@@ -117,4 +119,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return app.resolve(event, context)
 
 
-prepare(job_service)
+prepare(job_service, upload_forms)

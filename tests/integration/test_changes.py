@@ -80,6 +80,7 @@ def test_a_job_that_runs_gets_a_message_for_the_time_after_its_lease(
     with Stubber(bootstrap.queue()._client()) as sqs:
         body = '{"job_id":"runs"}'
         sent = {"QueueUrl": ENVIRONMENT["QUEUE_URL"], "MessageBody": body, "DelaySeconds": 131}
+        sent["MessageGroupId"] = "acme"
         sqs.add_response("send_message", {}, sent)
         process_all(
             written(dict(item_from(the_job(id="runs")))),

@@ -221,8 +221,7 @@ def test_the_address_of_an_image_leads_to_a_link_signed_now(
     assert address.path.endswith(f"/{event('image')['pathParameters']['id']}/0.jpg")
     assert "X-Amz-Signature" in address.query
     assert response["headers"]["Cache-Control"] == "no-store"
-    exposed = response["headers"]["Access-Control-Expose-Headers"]
-    assert exposed == "Location, Retry-After, ETag, Preference-Applied"
+    assert "ETag" in response["headers"]["Access-Control-Expose-Headers"]
     for index in ("1", "2", "-1", "x"):
         missing = event("image")
         missing["pathParameters"]["index"] = index

@@ -27,7 +27,7 @@ GRANTS: Final[dict[str, Grants]] = {
     },
     "JobsFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},
-        "UsageTable": {"dynamodb:Query"},
+        "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
         "ImagesBucket/_uploads/*": {"s3:PutObject"},

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from sd3.api.request import MAX_KEY, MAX_WAIT_SECONDS
+from sd3.api.request import MAX_KEY
+from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import MAX_IMAGES, GenerateRequest, UploadRequest

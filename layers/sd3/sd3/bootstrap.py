@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from snapshot_restore_py import register_after_restore  # type: ignore[import-untyped]
 
-from sd3.adapters.aws import POOL_SIZE, Aws
+from sd3.adapters.aws import AUTHORIZER_TIMEOUT, POOL_SIZE, TIMEOUT, Aws
 from sd3.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sd3.services.notifications import JobEventPublisher
     from sd3.services.ports import Clock, Metrics
     from sd3.services.submission import JobSubmission
+    from sd3.services.uploads import UploadForms
     from sd3.services.worker import Worker
     from sd3.upstreams.fallback import Fallback
 
@@ -42,8 +43,7 @@ def prepare(*builders: Callable[[], object]) -> None:
     """Build what the first request of a function uses, if Lambda imports the function.
 
     Lambda imports it with a whole CPU. Afterwards a function of 512 MB has 0.29 of one. A snapshot
-    of SnapStart keeps what was built. Elsewhere nothing is built at import, as in tests, which
-    set the environment later.
+    of SnapStart keeps what was built. Elsewhere nothing is built: tests set the environment later.
     """
     if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:  # reserved: only Lambda sets it
         return
@@ -55,10 +55,10 @@ def prepare(*builders: Callable[[], object]) -> None:
 
 @cache
 def clients() -> "ClientStore":
-    """Build the store of clients, which finds them by their tokens."""
+    """Build the authorizer's store of clients, which finds them by their tokens."""
     from sd3.adapters.dynamodb.tokens import ClientStore
 
-    return ClientStore(_aws().dynamodb, _settings().clients_table)
+    return ClientStore(_aws(AUTHORIZER_TIMEOUT).dynamodb, _settings().clients_table)
 
 
 @cache
@@ -77,20 +77,34 @@ def job_service() -> "JobService":
     """Build the use cases of clients."""
     from sd3.adapters.dynamodb.ledger import UsageStore
     from sd3.services.jobs import JobService
+    from sd3.services.waits import JobWaits
 
     settings = _settings()
     return JobService(
         submission=_submission(sync_image_steps=settings.sync_image_steps),
         executor=_executor(),
+        waits=JobWaits(
+            jobs=_jobs(),
+            counts=_jobs().counts,
+            clock=clock(),
+            url_ttl_seconds=settings.url_ttl_seconds,
+            per_client=settings.waits_per_client,
+        ),
         jobs=_jobs(),
         usage=UsageStore(_aws().dynamodb, settings.usage_table),
         images=_images(),
-        uploads=_uploads(),
         queue=queue(),
         generator=_generator(),
         clock=clock(),
-        url_ttl_seconds=settings.url_ttl_seconds,
     )
+
+
+@cache
+def upload_forms() -> "UploadForms":
+    """Build the use case of uploads."""
+    from sd3.services.uploads import UploadForms
+
+    return UploadForms(uploads=_uploads(), counts=_jobs().counts, clock=clock())
 
 
 @cache
@@ -205,8 +219,8 @@ def _settings() -> Settings:
 
 
 @cache
-def _aws() -> Aws:
-    return Aws()
+def _aws(timeout: int = TIMEOUT) -> Aws:
+    return Aws(timeout=timeout)
 
 
 @cache
@@ -280,8 +294,6 @@ def _keys() -> "UpstreamKeys":
 
 
 # All copies of a snapshot of SnapStart begin with the same state of `random`, from which jitter
-# comes. Nothing else is reset in a process that was restored from one. No builder connects to
-# anything, so no connection, secret or key of an issuer is in a snapshot. The credentials in it
-# are of botocore's RefreshableCredentials, since SnapStart gives them by a URL and not in
-# variables. They read new ones before they expire. `random` seeds itself from the system.
+# comes. Nothing else is reset: no builder connects to anything, so no connection, secret or key is
+# in a snapshot. Its credentials come from a URL with SnapStart, and are renewed before they expire.
 register_after_restore(random.seed)  # at import, since Lambda takes the snapshot right after it

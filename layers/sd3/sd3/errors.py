@@ -28,6 +28,7 @@ Sd3Error                             500 internal_error
 │       └── UpstreamRateLimitedError 503 upstream_unavailable: our rate limiter allows no call
 ├── StillRunningError                504 still_running: the job goes on without its caller
 ├── StorageError                     500 internal_error: DynamoDB or S3 failed
+│   └── StorageBusyError             503 upstream_unavailable: too busy, nothing was charged
 ├── UnexpectedError                  500 internal_error: a bug while a job was worked on, final
 ├── IssuerError                      500 internal_error: the issuer of JWTs cannot be reached
 ├── InvalidTransitionError           500 internal_error: a bug, the job's state forbids the change
@@ -263,6 +264,13 @@ class StorageError(Sd3Error):
     retryable = True
 
 
+class StorageBusyError(StorageError):
+    """DynamoDB, S3 or another service of AWS takes no more calls now. Nothing was charged."""
+
+    code = "upstream_unavailable"
+    status = 503
+
+
 class UnexpectedError(Sd3Error):
     """A bug: an exception that nobody expected, which is its cause. It would happen again."""
 
@@ -284,15 +292,3 @@ class LeaseLostError(Sd3Error):
 
 class InvalidTransitionError(Sd3Error):
     """A bug: the job's state does not allow this change."""
-
-
-def error_of_job(code: str, message: str) -> Sd3Error:
-    """Build the error by which a job has ended, to raise it for a caller that waited for the job.
-
-    It has the status of its code. A code that no job ends with is an internal error.
-    """
-    if code == InvalidRequestError.code:
-        return InvalidRequestError((), message=message)
-    kinds: tuple[type[UpstreamError], ...]
-    kinds = (ContentPolicyError, UpstreamError, UpstreamUnavailableError)
-    return next((kind(message) for kind in kinds if kind.code == code), Sd3Error(message))

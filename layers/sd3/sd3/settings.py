@@ -106,6 +106,8 @@ class Settings:
     """The domain of AWS's services in this partition."""
     openai_model: str = ""
     sync_image_steps: int = 120
+    waits_per_client: int = 50
+    """The waits for jobs that a client may begin in 20 s."""
     url_ttl_seconds: int = 3600
     image_retention_days: int = 30
     jwt_issuer: str = ""

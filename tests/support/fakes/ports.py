@@ -38,6 +38,7 @@ from sd3.services.ports import (
     UploadStorage,
 )
 from sd3.services.submission import JobSubmission
+from sd3.services.waits import JobWaits
 from sd3.services.worker import Worker
 from sd3.settings import Rate, UpstreamSettings
 from sd3.upstreams.dispatch import Permit, RateLimitedUpstream
@@ -249,6 +250,26 @@ class FakeJobs:
         return stored
 
 
+class FakeCounts:
+    """The waits and the forms for uploads of each client; `error` is what counting raises."""
+
+    def __init__(self, *, error: Sd3Error | None = None) -> None:
+        self.waits: Counter[str] = Counter()
+        self.uploads: Counter[str] = Counter()
+        self.error = error
+
+    def count_wait(self, client_id: str, limit: int, *, now: datetime) -> bool:
+        if self.error:
+            raise self.error
+        self.waits[client_id] += 1
+        return self.waits[client_id] <= limit
+
+    def count_upload(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None:
+        if self.error:
+            raise self.error
+        self.uploads[client_id] += 1
+
+
 class FakeMetrics:
     """The recorded metrics: names, values and dimensions, in order."""
 
@@ -274,11 +295,11 @@ class FakeQueue:
     def __init__(self) -> None:
         self.sent: list[tuple[str, int]] = []
 
-    def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
-        self.sent.append((job_id, delay_seconds))
+    def send(self, job: Job, *, delay_seconds: int = 0) -> None:
+        self.sent.append((job.id, delay_seconds))
 
-    def send_all(self, delays: Mapping[str, int]) -> None:
-        self.sent += delays.items()
+    def send_all(self, delayed: Sequence[tuple[Job, int]]) -> None:
+        self.sent += [(job.id, seconds) for job, seconds in delayed]
 
 
 class FakeTime:
@@ -418,8 +439,9 @@ def make_service(
     queue: FakeQueue | None = None,
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
+    counts: FakeCounts | None = None,
 ) -> JobService:
-    """Make the use cases of clients, over fakes."""
+    """Make the use cases of clients, over fakes. A client may begin two waits."""
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
     uploads, clock = uploads or FakeUploads(), clock or FakeTime()
     generator = fallback(upstream or FakeUpstream(), clock=clock)
@@ -436,14 +458,19 @@ def make_service(
         executor=make_executor(
             jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
         ),
+        waits=JobWaits(
+            jobs=jobs,
+            counts=counts or FakeCounts(),
+            clock=clock.time(),
+            url_ttl_seconds=3600,
+            per_client=2,
+        ),
         jobs=jobs,
         usage=jobs,
         images=images,
-        uploads=uploads,
         queue=queue,
         generator=generator,
         clock=clock.time(),
-        url_ttl_seconds=3600,
     )
 
 

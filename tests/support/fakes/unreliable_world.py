@@ -1,7 +1,7 @@
 """A world in which anything can happen between any two calls of a use case, and is counted."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -183,15 +183,15 @@ class World:
         self.service = make_service(queue=Between(self, happen), **ports)  # type: ignore[arg-type] # a port, with interruptions
         self.worker = make_worker(**ports)
 
-    def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+    def send(self, job: Job, *, delay_seconds: int = 0) -> None:
         """Take a message, as the queue does."""
         now = self.clock.slept
-        self.messages.append(Message(job_id, now, now + delay_seconds))
+        self.messages.append(Message(job.id, now, now + delay_seconds))
 
-    def send_all(self, delays: Mapping[str, int]) -> None:
+    def send_all(self, delayed: Sequence[tuple[Job, int]]) -> None:
         """Take messages, as the queue does."""
-        for job_id, seconds in delays.items():
-            self.send(job_id, delay_seconds=seconds)
+        for job, seconds in delayed:
+            self.send(job, delay_seconds=seconds)
 
     def guard(self, job: Job) -> None:
         """Process a job that is new in the stream, which outlives the process that wrote it."""

@@ -11,7 +11,7 @@ from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
 from sd3.adapters.aws import POOL_SIZE, Aws, storage_errors
-from sd3.errors import NotFoundError, StorageError
+from sd3.errors import NotFoundError, StorageBusyError, StorageError
 
 EXPIRY = datetime(2099, 11, 23, 12, tzinfo=timezone(timedelta(hours=2)))
 
@@ -30,8 +30,8 @@ def test_every_client_times_out_and_is_created_once(aws: Aws) -> None:
     for name in ("dynamodb", "sqs", "events", "secrets", "s3"):
         client = getattr(aws, name)
         config = client.meta.config
-        assert (config.connect_timeout, config.read_timeout) == (2, 10)
-        assert config.retries == {"mode": "standard", "total_max_attempts": 4}
+        assert (config.connect_timeout, config.read_timeout) == (2, 5 if name == "s3" else 2)
+        assert config.retries == {"mode": "standard", "total_max_attempts": 3}
         assert config.max_pool_connections == POOL_SIZE == 16
         assert getattr(aws, name) is client
 
@@ -93,6 +93,36 @@ def test_every_failure_of_aws_is_one_of_storage(error: Exception) -> None:
     ):
         raise error
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("code", "is_busy"),
+    [
+        ("ProvisionedThroughputExceededException", True),  # DynamoDB: a table or a partition
+        ("RequestLimitExceeded", True),  # DynamoDB: the account
+        ("ThrottlingException", True),  # DynamoDB, EventBridge, Secrets Manager, KMS behind S3
+        ("TransactionInProgressException", True),  # DynamoDB: the first try still runs
+        ("RequestThrottled", True),  # SQS
+        ("KMS.ThrottlingException", True),  # SQS with a KMS key
+        ("SlowDown", True),  # S3
+        ("ServiceUnavailable", True),  # S3
+        ("503", True),  # S3, for HEAD
+        ("InternalServerError", False),  # the write may have been done
+        ("InternalError", False),
+        ("AccessDeniedException", False),  # would be the same again
+        ("ResourceNotFoundException", False),
+        ("ValidationException", False),
+        ("ItemCollectionSizeLimitExceededException", False),
+    ],
+)
+def test_a_call_that_aws_has_not_taken_is_told_from_one_that_failed(
+    code: str, is_busy: bool
+) -> None:
+    with pytest.raises(StorageError) as caught, storage_errors("It could not be read."):
+        raise failure(code)
+    assert isinstance(caught.value, StorageBusyError) == is_busy
+    assert caught.value.status == (503 if is_busy else 500)
+    assert caught.value.message == "It could not be read."
 
 
 def test_a_code_can_be_ignored_or_mean_another_error() -> None:

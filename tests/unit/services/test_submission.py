@@ -45,7 +45,7 @@ def test_a_job_that_its_caller_generates_has_its_message_from_the_stream() -> No
 
 def test_a_job_is_not_written_when_its_message_cannot_be_sent() -> None:
     class DeadQueue(FakeQueue):
-        def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+        def send(self, job: Job, *, delay_seconds: int = 0) -> None:
             raise StorageError("down")
 
     world = World()

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 from urllib3.exceptions import HTTPError
 
-from sd3.errors import StorageError
+from sd3.errors import StorageBusyError, StorageError
 from sd3.tls import tls_context
 
 if TYPE_CHECKING:
@@ -30,25 +30,51 @@ if TYPE_CHECKING:
 POOL_SIZE: Final = 16
 """Connections of each client. S3 needs one for each image of the largest request."""
 
-_CONFIG: Final = Config(
-    connect_timeout=2,
-    read_timeout=10,
-    retries={"mode": "standard", "total_max_attempts": 4},
-    max_pool_connections=POOL_SIZE,
-)
+TIMEOUT: Final = 2
+"""Seconds without an answer after which a connect or a read has failed."""
 
-_S3_CONFIG: Final = _CONFIG.merge(
-    Config(
-        signature_version="s3v4",
-        s3={"addressing_style": "virtual", "payload_signing_enabled": False},
+AUTHORIZER_TIMEOUT: Final = 1
+"""The same for the authorizer, for which every request waits, and which has 10 s."""
+
+S3_READ_TIMEOUT: Final = 5
+"""The same for a read from S3, which answers to an image when it has stored it."""
+
+_ATTEMPTS: Final = 3
+"""The calls that one call can become. All of them and the waits in between have to end before the
+function does: otherwise its caller gets no answer, and nothing is logged."""
+
+_BUSY: Final = frozenset(
+    (
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+        "KMS.ThrottlingException",
+        "503",
     )
 )
+"""The codes of calls that AWS did not take, because there were too many of them: on a table, a
+queue, a bucket's prefix, a KMS key or the account. HEAD in S3 has its status as the code."""
 
 Client = TypeVar("Client", bound="BaseClient")
 
 
 class Aws:
     """The AWS clients of one process."""
+
+    def __init__(self, *, timeout: int = TIMEOUT) -> None:
+        """Set up without a client; `timeout` has seconds for a connect or a read."""
+        self._config = Config(
+            connect_timeout=timeout,
+            read_timeout=timeout,
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+            max_pool_connections=POOL_SIZE,
+        )
 
     @cached_property
     def _session(self) -> boto3.Session:
@@ -57,22 +83,22 @@ class Aws:
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """Create the client of DynamoDB."""
-        return _with_tls(self._session.client("dynamodb", config=_CONFIG))
+        return _with_tls(self._session.client("dynamodb", config=self._config))
 
     @cached_property
     def sqs(self) -> "SQSClient":
         """Create the client of SQS."""
-        return _with_tls(self._session.client("sqs", config=_CONFIG))
+        return _with_tls(self._session.client("sqs", config=self._config))
 
     @cached_property
     def events(self) -> "EventBridgeClient":
         """Create the client of EventBridge."""
-        return _with_tls(self._session.client("events", config=_CONFIG))
+        return _with_tls(self._session.client("events", config=self._config))
 
     @cached_property
     def secrets(self) -> "SecretsManagerClient":
         """Create the client of Secrets Manager."""
-        return _with_tls(self._session.client("secretsmanager", config=_CONFIG))
+        return _with_tls(self._session.client("secretsmanager", config=self._config))
 
     @cached_property
     def s3(self) -> "S3Client":
@@ -81,7 +107,12 @@ class Aws:
         The request's signature does not cover the hash of a body. Every put has the body's SHA-256
         in a signed header, and S3 checks the body against it.
         """
-        return _with_tls(self._session.client("s3", config=_S3_CONFIG))
+        config = Config(
+            read_timeout=S3_READ_TIMEOUT,
+            signature_version="s3v4",
+            s3={"addressing_style": "virtual", "payload_signing_enabled": False},
+        )
+        return _with_tls(self._session.client("s3", config=self._config.merge(config)))
 
     def credentials_expiry(self) -> datetime | None:
         """Return when the current credentials expire (UTC), or None if that is unknown."""
@@ -134,8 +165,10 @@ def storage_errors(
 ) -> Iterator[None]:
     """Raise StorageError with `message` for every failure of AWS in the block.
 
-    Two kinds of error codes are exceptions. A code in `ignored` ends the block without an error.
-    For a code in `instead`, its function returns the exception to raise.
+    It is a StorageBusyError for a call that AWS did not take, even after botocore's retries. After
+    any other failure, a write may have been done. Two kinds of error codes are exceptions. A code
+    in `ignored` ends the block without an error. For a code in `instead`, its function returns the
+    exception to raise.
     """
     try:
         yield
@@ -143,7 +176,8 @@ def storage_errors(
         code = error.response["Error"]["Code"]
         if code in ignored:
             return
-        make_error = instead.get(code)
-        raise (make_error(error) if make_error else StorageError(message)) from error
+        if make_error := instead.get(code):
+            raise make_error(error) from error
+        raise (StorageBusyError if code in _BUSY else StorageError)(message) from error
     except (BotoCoreError, HTTPError) as error:  # reading a body can raise HTTPError
         raise StorageError(message) from error

@@ -1,14 +1,17 @@
-"""The worker's queue of jobs in SQS. Each message has the id of one job."""
+"""The worker's queue of jobs in SQS. Each message has the id of one job.
 
-from collections.abc import Callable, Mapping
+It is a fair queue: each message is of its client's group. When one client has many messages that
+wait or are worked on, SQS delivers those of the others first. Groups keep no order.
+"""
+
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pydantic_core
 
 from sd3.adapters.aws import storage_errors
-from sd3.domain.job import JOB_ID
+from sd3.domain.job import JOB_ID, Job
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -30,25 +33,26 @@ class SqsJobQueue:
         self._url = url
         self._unprocessable_url = unprocessable_url
 
-    def send(self, job_id: str, *, delay_seconds: int = 0) -> None:
+    def send(self, job: Job, *, delay_seconds: int = 0) -> None:
         """Send a message for a job, with a delay of at most 900 s. Raises StorageError."""
-        self._send(self._url, message_body(job_id), min(delay_seconds, MAX_DELAY_SECONDS))
+        delay = min(delay_seconds, MAX_DELAY_SECONDS)
+        self._send(
+            self._url, message_body(job.id), DelaySeconds=delay, MessageGroupId=job.client_id
+        )
 
-    def send_all(self, delays: Mapping[str, int]) -> None:
+    def send_all(self, delayed: Sequence[tuple[Job, int]]) -> None:
         """Send a message for each job, with its delay in seconds. Raises StorageError.
 
         SendMessageBatch is not used: the embedded AWS wants a permission for it that AWS has not.
         """
-        if not delays:
+        if not delayed:
             return
-        with ThreadPoolExecutor(min(len(delays), _AT_ONCE)) as pool:
-            bodies = map(message_body, delays)
-            seconds = (min(one, MAX_DELAY_SECONDS) for one in delays.values())
-            list(pool.map(partial(self._send, self._url), bodies, seconds))
+        with ThreadPoolExecutor(min(len(delayed), _AT_ONCE)) as pool:
+            list(pool.map(lambda each: self.send(each[0], delay_seconds=each[1]), delayed))
 
     def send_unprocessable(self, body: str) -> None:
         """Set a message that names no job aside in a queue for operators. Raises StorageError."""
-        self._send(self._unprocessable_url, body, 0)
+        self._send(self._unprocessable_url, body)
 
     def set_visibility(self, receipt_handle: str, *, seconds: int) -> None:
         """Make a received message visible again after `seconds`. Raises StorageError."""
@@ -57,9 +61,9 @@ class SqsJobQueue:
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
 
-    def _send(self, url: str, body: str, delay_seconds: int) -> None:
+    def _send(self, url: str, body: str, **options: Any) -> None:
         with storage_errors("The job could not be queued."):
-            self._client().send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
+            self._client().send_message(QueueUrl=url, MessageBody=body, **options)
 
 
 def message_body(job_id: str) -> str:

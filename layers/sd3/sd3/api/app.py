@@ -22,6 +22,7 @@ from sd3.errors import (
     RateLimitedError,
     Sd3Error,
     StillRunningError,
+    StorageBusyError,
     UnauthorizedError,
     UnexpectedError,
     UpstreamUnavailableError,
@@ -41,6 +42,10 @@ RETRY_AFTER_SECONDS: Final = 5
 JOB_RETRY_AFTER: Final = "2"
 """Seconds until a job that waits or runs is worth asking for again."""
 
+EXPOSED_HEADERS: Final = (
+    "Location", "Retry-After", "ETag", "Preference-Applied", "X-Amzn-RequestId", "X-Amz-Apigw-Id"
+)  # fmt: skip
+"""What pages may read. The template's list for the gateway's own responses is the same."""
 
 _READING: Final = frozenset(("GET", "HEAD"))
 
@@ -155,7 +160,7 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         headers = {}
         if isinstance(error, UpstreamUnavailableError | RateLimitedError):
             headers["Retry-After"] = str(ceil(error.retry_after or RETRY_AFTER_SECONDS))
-        elif isinstance(error, StillRunningError):
+        elif isinstance(error, StillRunningError | StorageBusyError):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         elif isinstance(error, UnauthorizedError):
             headers["WWW-Authenticate"] = "Bearer"
@@ -223,7 +228,7 @@ class _Cors(api_gateway.CORSConfig):
     """The CORS headers of responses. The gateway answers preflight requests by itself."""
 
     def __init__(self) -> None:
-        super().__init__(expose_headers=["Location", "Retry-After", "ETag", "Preference-Applied"])
+        super().__init__(expose_headers=list(EXPOSED_HEADERS))
 
     def allowed_origin(self, extracted_origin: str) -> str | None:
         """Return the origin to allow; None for one that is not allowed."""
@@ -239,7 +244,9 @@ class _Cors(api_gateway.CORSConfig):
 
 @cache
 def _allowed_origins() -> list[str]:
-    named = Settings.from_env(os.environ).allowed_origins.split(",")
+    # Without the others: if one of them is wrong, the error needs these headers all the same.
+    environ = {name: os.environ[name] for name in ("ALLOWED_ORIGINS",) if name in os.environ}
+    named = Settings.from_env(environ).allowed_origins.split(",")
     origins = [origin.strip() for origin in named if origin.strip()]
     return ["*"] if "*" in origins else origins
 

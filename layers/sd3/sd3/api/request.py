@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sd3.api.body import read_body
-from sd3.domain.client import SCOPES, ClientLimits
+from sd3.domain.client import MAX_WAIT_SECONDS, SCOPES, ClientLimits
 from sd3.domain.json_body import parse_json
 from sd3.errors import FieldError, InvalidRequestError
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 MAX_KEY: Final = 255
-
-MAX_WAIT_SECONDS: Final = 20
-"""Well within the 29 s after which the gateway times out."""
 
 _MAX_NAME: Final = 64
 """Longest name of a parameter or field that a response repeats."""

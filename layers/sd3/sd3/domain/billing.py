@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from sd3.domain.client import ClientLimits
+from sd3.domain.client import UPLOADS_PER_MINUTE, ClientLimits
 from sd3.domain.record import Record
 from sd3.errors import BudgetExceededError, RateLimitedError, RequestError
 
@@ -122,10 +122,18 @@ def total_budget_exceeded(*, now: datetime) -> RequestError:
 
 def rate_limited(limits: ClientLimits, *, now: datetime) -> RequestError:
     """Make the error for one request too many in this minute."""
-    left = (next_minute(now) - now).total_seconds()
+    return _one_too_many(f"{limits.requests_per_minute} requests", now)
+
+
+def uploads_limited(*, now: datetime) -> RequestError:
+    """Make the error for one form for an upload too many in this minute."""
+    return _one_too_many(f"{UPLOADS_PER_MINUTE} forms for uploads", now)
+
+
+def _one_too_many(taken: str, now: datetime) -> RequestError:
     return RateLimitedError(
-        f"Only {limits.requests_per_minute} requests a minute are taken from this client.",
-        retry_after=left,
+        f"Only {taken} a minute are taken from this client.",
+        retry_after=(next_minute(now) - now).total_seconds(),
     )
 
 

@@ -23,6 +23,13 @@ READ: Final = "read"
 SCOPES: Final = frozenset((GENERATE, READ))
 
 
+MAX_WAIT_SECONDS: Final = 20
+"""The longest wait for a job, well within the 29 s after which the gateway times out."""
+
+UPLOADS_PER_MINUTE: Final = 100
+"""The most forms for uploads of a client. Each can bring 20 MB, which are kept for a day."""
+
+
 class ClientLimits(NamedTuple):
     """How much a client may use. None is no limit."""
 

@@ -18,6 +18,13 @@ class JobPage(NamedTuple):
     next_position: tuple[str, str] | None
     """created_at and id of the last job that was looked at; None at the end."""
 
+    def first(self, count: int) -> "JobPage":
+        """Return the first jobs as a page, after which the page of the others begins."""
+        if count == len(self.jobs):
+            return self
+        last = self.jobs[count - 1]
+        return JobPage(self.jobs[:count], (last.created_at.isoformat(), last.id))
+
 
 def _digits(value: object) -> object:
     """Refuse what Python takes for a number and no other client means: `5_0`, `+5`, ` 5 `."""

@@ -36,11 +36,11 @@ def position_in(cursor: str | None, *, client_id: str) -> Position | None:
 
 
 def _is_time(text: str) -> bool:
+    """Return whether this is a time as we write it. Python reads one of any length, too."""
     try:
-        datetime.fromisoformat(text)
+        return datetime.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
-    return True
 
 
 def _mark(client_id: str) -> str:

@@ -22,6 +22,7 @@ from sd3.domain.billing import (
 from sd3.domain.client import ClientLimits
 from sd3.domain.image import Link, encode_base64
 from sd3.domain.job import ImageRecord, Job
+from sd3.domain.job_list import JobPage
 from sd3.errors import InvalidRequestError, Sd3Error
 from sd3.responses.models import (
     DayUsage,
@@ -30,11 +31,13 @@ from sd3.responses.models import (
     ImageResponse,
     JobEvent,
     JobEventImage,
+    JobListResponse,
     JobResponse,
     PastUsage,
     TodayUsage,
     UsageResponse,
 )
+from sd3.responses.pagination import cursor_from
 
 
 def usage_response(
@@ -78,6 +81,10 @@ def _day_fields(date: str, usage: UsageEntry) -> dict[str, object]:
 MAX_INLINE_BYTES: Final = 4_500_000
 """Base64 that a response may hold. Lambda's responses end at 6 MB, with links and the rest."""
 
+MAX_PAGE_BYTES: Final = 4_000_000
+"""The jobs that a page may hold, as JSON. Lambda counts a quote or a line break of it twice: that
+is 2 MB more, if the metadata of all jobs have nothing else."""
+
 
 Sign = Callable[[str], Link]
 """Signs a link to the image of a key."""
@@ -102,6 +109,20 @@ def job_response(
         metadata=job.request.metadata,
         error=job.error,
     )
+
+
+def job_list_response(page: JobPage, sign: Sign, *, client_id: str) -> JobListResponse:
+    """Render a page, or as many of its first jobs as fit; the cursor leads to all the others."""
+    jobs: list[JobResponse] = []
+    room = MAX_PAGE_BYTES
+    for job in page.jobs:
+        response = job_response(job, sign)
+        room -= len(response.model_dump_json().encode())
+        if jobs and room < 0:
+            break
+        jobs.append(response)
+    position = page.first(len(jobs)).next_position
+    return JobListResponse(jobs=jobs, next_cursor=cursor_from(position, client_id=client_id))
 
 
 def _image_response(record: ImageRecord, sign: Sign, *, data: bytes | None) -> ImageResponse:

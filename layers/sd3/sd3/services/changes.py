@@ -27,11 +27,11 @@ class JobChanges:
         """
         # First, since a job without its message would have nobody if its function has died.
         self.queue.send_all(
-            {
-                change.after.id: self._delay(change.after)
+            [
+                (change.after, self._delay(change.after))
                 for change in changes
                 if change.before is None and change.after.status is JobStatus.RUNNING
-            }
+            ]
         )
         self.usage.record(changes, now=self.clock.now())
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from secrets import token_hex
-from typing import Final, NamedTuple
+from typing import Final
 
 from sd3.domain.billing import (
     MICROS_PER_DOLLAR,
@@ -16,33 +15,31 @@ from sd3.domain.billing import (
 )
 from sd3.domain.client import JWT_CLIENTS, ClientLimits, RequestContext
 from sd3.domain.generation import GeneratedImage
-from sd3.domain.image import MAX_UPLOAD_BYTES, Link
+from sd3.domain.image import Link
 from sd3.domain.job import Job, JobStatus
-from sd3.domain.request import GenerateRequest, UploadRequest
+from sd3.domain.request import GenerateRequest
 from sd3.errors import (
-    GoneError,
     LeaseLostError,
     NotCancelableError,
     NotFoundError,
     Sd3Error,
     StillRunningError,
+    StorageBusyError,
     StorageError,
     UnexpectedError,
     UpstreamTimeoutError,
-    error_of_job,
 )
 from sd3.responses.models import (
     JobListResponse,
     JobResponse,
     QuoteResponse,
-    UploadResponse,
     UsageResponse,
 )
-from sd3.responses.pagination import cursor_from, position_in
+from sd3.responses.pagination import position_in
 from sd3.responses.render import (
-    entity_tag,
     fitting,
     in_dollars,
+    job_list_response,
     job_response,
     usage_response,
 )
@@ -53,39 +50,27 @@ from sd3.services.ports import (
     ImageStorage,
     JobRepository,
     MessageQueue,
-    UploadStorage,
     UsageRepository,
 )
 from sd3.services.submission import JobSubmission
-
-POLL_SECONDS: Final = 0.5
-"""The time between two reads of a job that a client waits for."""
+from sd3.services.waits import JobView, JobWaits
 
 _TRIES: Final = 5
 
 
-class JobView(NamedTuple):
-    """A job, the ETag of its response, and whether the client already has that ETag."""
-
-    job: Job
-    etag: str
-    not_modified: bool
-
-
 @dataclass(frozen=True, kw_only=True)
 class JobService:
-    """The operations of clients on jobs, uploads and usage."""
+    """The operations of clients on jobs and usage."""
 
     submission: JobSubmission
     executor: JobExecutor
+    waits: JobWaits
     jobs: JobRepository
     usage: UsageRepository
     images: ImageStorage
-    uploads: UploadStorage
     queue: MessageQueue
     generator: ImageGenerator
     clock: Clock
-    url_ttl_seconds: int
 
     def generate(self, request: GenerateRequest, context: RequestContext) -> JobResponse:
         """Generate a request while its caller waits, or queue it when that takes too long.
@@ -109,7 +94,12 @@ class JobService:
                 else:
                     if context.hold_until is None or response.status is not JobStatus.CANCELED:
                         return response
-            return self.to_response(self._held(job, context.hold_until))
+            if context.hold_until:
+                # A call that made the job or took it over cannot do without: the job is paid for,
+                # and repeated, it would be a second one. A key can be sent any number of times.
+                is_bounded = not is_new and context.idempotency_key is not None
+                job = self.waits.hold(job, until=context.hold_until, is_bounded=is_bounded)
+            return self.to_response(job)
 
     def quote(
         self, request: GenerateRequest, *, client_id: str, limits: ClientLimits
@@ -158,20 +148,12 @@ class JobService:
         """Read a client's job once it has ended, or after `wait_seconds` at the latest.
 
         `known_tags` are the entity tags that the client has, without W/; `*` means any. With them,
-        the wait also ends when the job's tag is none of them. Raises NotFoundError, GoneError and
-        StorageError.
+        the wait also ends when the job's tag is none of them. A client that has begun too many
+        waits does not wait. Raises NotFoundError, GoneError and StorageError.
         """
-        until = self.clock.monotonic() + wait_seconds
-        while True:
-            now = self.clock.now()
-            job = self.jobs.get(job_id, client_id=client_id, now=now)
-            etag = entity_tag(job, now=now, url_ttl_seconds=self.url_ttl_seconds)
-            not_modified = bool(known_tags & {"*", etag.removeprefix("W/")})
-            has_changed = known_tags and not not_modified
-            left = until - self.clock.monotonic()
-            if job.status.is_terminal or has_changed or left <= 0:
-                return JobView(job, etag, not_modified)
-            self.clock.sleep(min(POLL_SECONDS, left))
+        return self.waits.view(
+            job_id, client_id=client_id, wait_seconds=wait_seconds, known_tags=known_tags
+        )
 
     def to_response(self, job: Job) -> JobResponse:
         """Render a job as the response to its client, with links signed now.
@@ -197,10 +179,7 @@ class JobService:
         page = self.jobs.page(
             client_id, status=status, limit=limit, after=after, now=self.clock.now()
         )
-        return JobListResponse(
-            jobs=[job_response(job, self._sign) for job in page.jobs],
-            next_cursor=cursor_from(page.next_position, client_id=client_id),
-        )
+        return job_list_response(page, self._sign, client_id=client_id)
 
     def cancel(self, job_id: str, *, client_id: str) -> JobResponse:
         """Cancel a job. The init image of a queued one is removed.
@@ -218,7 +197,7 @@ class JobService:
                 if job.status is JobStatus.QUEUED:  # else its attempt removes all images
                     self._remove_init_image(job)
                 return self.to_response(canceled)
-        raise StorageError("The job could not be canceled: it changes too fast.")
+        raise StorageBusyError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
         """Remove a job with its images and its init image. An open job is canceled first.
@@ -234,7 +213,7 @@ class JobService:
             with suppress(LeaseLostError):  # it was put back into the queue meanwhile
                 self.jobs.delete(job, now=self.clock.now())
                 return
-        raise StorageError("The job could not be deleted: it changes too fast.")
+        raise StorageBusyError("The job could not be deleted: it changes too fast.")
 
     def get_image(self, job_id: str, index: str, *, client_id: str) -> Link:
         """Sign a link to an image of a job. Raises NotFoundError, GoneError and StorageError."""
@@ -243,14 +222,6 @@ class JobService:
             if record.key and str(record.index) == index:
                 return self._sign(record.key)
         raise NotFoundError("The job has no such image.")
-
-    def create_upload(self, request: UploadRequest, *, client_id: str) -> UploadResponse:
-        """Create a form by which a client sends an init image to S3. Nothing is stored yet."""
-        upload_id = token_hex(16)
-        form = self.uploads.form(
-            client_id, upload_id, content_type=request.content_type, now=self.clock.now()
-        )
-        return UploadResponse(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
 
     def _remove_init_image(self, job: Job) -> None:
         if job.init_image_key:
@@ -261,6 +232,10 @@ class JobService:
         execution = self.executor.execute(job, job.request.init_image, until=until)
         try:
             return self._finish(job, execution)
+        except StorageBusyError as error:
+            if execution.job.cost_micros:  # its 503 would say that nothing was charged
+                raise StorageError(error.message) from error
+            raise
         except Sd3Error:
             raise
         except Exception as bug:
@@ -273,7 +248,7 @@ class JobService:
         if isinstance(error, UpstreamTimeoutError):
             # The outcome is unknown, so the worker calls the upstream again with the same seeds.
             if self.executor.finish(execution.job.requeue(counted=True)):
-                self.queue.send(job.id)
+                self.queue.send(job)
                 raise StillRunningError("The upstream is slow; the job goes on.")
         elif error:
             self.executor.finish(execution.job.fail(error, now=self.clock.now()))
@@ -291,27 +266,6 @@ class JobService:
         data = {index: one.image.data for index, one in enumerate(generated) if one.image}
         chosen = fitting({index: len(one) for index, one in data.items()})
         return job_response(job, self._sign, inline={index: data[index] for index in chosen})
-
-    def _held(self, job: Job, until: datetime | None) -> Job:
-        """Hold the caller until the job has ended with images; `until` is None for 202.
-
-        Raises what the job ended with instead of images, StillRunningError, GoneError and
-        StorageError.
-        """
-        if until is None:
-            return job
-        while not job.status.is_terminal:
-            left = (until - self.clock.now()).total_seconds()
-            if left <= 0:
-                raise StillRunningError("The job goes on: repeat the call, or ask GET /jobs/{id}.")
-            self.clock.sleep(min(POLL_SECONDS, left))
-            with suppress(StorageError):  # an SDK would repeat a 500 at once, as a new job
-                job = self.jobs.get(job.id, client_id=job.client_id, now=self.clock.now())
-        if job.status is JobStatus.CANCELED:
-            raise GoneError("The job was canceled.")
-        if job.error and not job.images:
-            raise error_of_job(job.error.code, job.error.message)
-        return job
 
     def _sign(self, key: str) -> Link:
         return self.images.sign(key, now=self.clock.now())

@@ -52,6 +52,13 @@ class JobRepository(Protocol):
     ) -> JobPage: ...
 
 
+class ClientCounts(Protocol):
+    """Counts what clients do; see adapters.dynamodb.counts.ClientCounts for what it raises."""
+
+    def count_wait(self, client_id: str, limit: int, *, now: datetime) -> bool: ...
+    def count_upload(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None: ...
+
+
 class UsageRepository(Protocol):
     """Reads the usage ledger; see adapters.dynamodb.ledger.UsageStore for what it raises."""
 
@@ -96,10 +103,10 @@ class ImageGenerator(Protocol):
 
 
 class MessageQueue(Protocol):
-    """The queue of job ids for the worker; see adapters.sqs.SqsJobQueue for what it raises."""
+    """The queue of jobs for the worker; see adapters.sqs.SqsJobQueue for what it raises."""
 
-    def send(self, job_id: str, *, delay_seconds: int = 0) -> None: ...
-    def send_all(self, delays: Mapping[str, int]) -> None: ...
+    def send(self, job: Job, *, delay_seconds: int = 0) -> None: ...
+    def send_all(self, delayed: Sequence[tuple[Job, int]]) -> None: ...
 
 
 class ClientRepository(Protocol):

@@ -24,6 +24,7 @@ from sd3.errors import (
     RateLimitedError,
     RequestError,
     Sd3Error,
+    StorageBusyError,
     StorageError,
     TooLargeError,
     UnexpectedError,
@@ -99,7 +100,7 @@ class JobSubmission:
         # A queued job's message is sent first, so that a worker will end every job that is stored.
         # That of a job which runs comes from the table's stream; see services.changes.
         if job.status is JobStatus.QUEUED:
-            self.queue.send(job.id)
+            self.queue.send(job)
         try:
             submission = self._written(job, context, place)
         except RequestError:
@@ -243,7 +244,7 @@ class JobSubmission:
             if not _releases_its_key(submission.job):
                 return submission
             instead_of = found.job_id
-        raise StorageError("The Idempotency-Key could not be taken.")
+        raise StorageBusyError("The Idempotency-Key could not be taken.")
 
     def _found(self, job_id: str, job: Job) -> Submission:
         """Read the existing job."""

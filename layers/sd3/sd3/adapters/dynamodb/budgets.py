@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sd3.adapters.dynamodb.reservation import Contention, Reservation
 from sd3.adapters.dynamodb.table import ConditionFailedError, ConflictError, Table
 from sd3.domain.job import Job
-from sd3.errors import StorageError
+from sd3.errors import StorageBusyError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -63,4 +63,4 @@ class Budgets:
                     reservations[number].look()
             else:
                 return
-        raise StorageError("The usage table is too busy.")
+        raise StorageBusyError("The usage table is too busy.")

@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from sd3.adapters.dynamodb.budgets import Budgets
+from sd3.adapters.dynamodb.counts import ClientCounts, CountReachedError
 from sd3.adapters.dynamodb.job_items import (
     DELETED,
     deleted_item_from,
@@ -18,7 +19,6 @@ from sd3.adapters.dynamodb.job_items import (
     key_item_from,
 )
 from sd3.adapters.dynamodb.job_queries import JobQueries
-from sd3.adapters.dynamodb.rates import RateReachedError, RequestCounts
 from sd3.adapters.dynamodb.rejections import RejectionCache
 from sd3.adapters.dynamodb.reservation import NoRoomError
 from sd3.adapters.dynamodb.table import (
@@ -67,7 +67,7 @@ class JobStore(JobQueries):
         super().__init__(Table(client, table, sleep=sleep, jitter=jitter))
         usage = Table(client, usage_table, sleep=sleep, jitter=jitter)
         self._budgets = Budgets(usage, jitter=jitter)
-        self._counts = RequestCounts(client, usage_table)
+        self.counts = ClientCounts(client, usage_table)
         self._rejections = RejectionCache()
 
     def repeat_rejection(
@@ -210,13 +210,13 @@ class JobStore(JobQueries):
         item = _written(stored)
         new = {"ConditionExpression": "attribute_not_exists(id)"}
         try:
-            with self._counts.counted(stored, limits.requests_per_minute):
+            with self.counts.counted(stored, limits.requests_per_minute):
                 if puts or budgets:
                     puts = [*puts, self._table.put_part(item, **new)]
                     self._budgets.reserve(stored, budgets, puts)
                 else:
                     self._put(item, **new)
-        except RateReachedError as error:
+        except CountReachedError as error:
             self._rejections.note_rate(job.client_id, now=job.created_at)
             raise rate_limited(limits, now=job.created_at) from error
         except NoRoomError as error:

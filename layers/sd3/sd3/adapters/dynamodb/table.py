@@ -11,7 +11,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
-from sd3.errors import StorageError
+from sd3.errors import StorageBusyError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -126,7 +126,7 @@ class Table:
             wanted = reply.get("UnprocessedKeys")
             if not wanted:
                 return found
-        raise StorageError("A table is too busy.")
+        raise StorageBusyError("A table is too busy.")
 
     def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
         """Write an item. Raises ConditionFailedError and StorageError."""
@@ -184,7 +184,7 @@ class Table:
                     if failed := _failed_conditions(error):
                         raise ConditionFailedError(failed) from error
                     raise
-        raise StorageError("A table is too busy.")
+        raise StorageBusyError("A table is too busy.")
 
 
 def _is_busy(error: ClientError) -> bool:

@@ -6,7 +6,7 @@ An owner is a client, or the group of clients that share a budget. On a day (UTC
 - lots of the budget, while many jobs are made at once: `lot` is what is left of each.
 - an item of what was spent: `spent` and `images`.
 
-Amounts are micro-dollars. The table also has a count for each minute of a client with a rate, and
+Amounts are micro-dollars. The table also has counts of a client's requests, uploads and waits, and
 a mark for each write of a job that is recorded.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sd3.adapters.dynamodb.table import Item, from_item, to_item
 from sd3.domain.billing import UsageEntry
+from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import Job
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ way at a time, and one in five meets another."""
 KEEP_DAY: Final = timedelta(days=40)
 """Longer than the 30 days that GET /usage shows."""
 
-KEEP_MINUTE: Final = timedelta(minutes=5)
+KEEP_COUNT: Final = timedelta(minutes=5)
 
 KEEP_MARK: Final = timedelta(days=2)
 """Longer than a stream can repeat a write, which is a day."""
@@ -88,8 +89,14 @@ def spent_key(owner: str, day: str) -> "Key":
 
 
 def minute_key(client_id: str, time: datetime) -> "Key":
-    """Return the key of the count of a minute."""
+    """Return the key of the counts of a minute: `count` of requests, and `uploads`."""
     return _key(client_id, f"minute#{time.astimezone(UTC):%Y-%m-%dT%H:%M}")
+
+
+def wait_key(client_id: str, time: datetime) -> "Key":
+    """Return the key of the count of the waits that begin within the longest wait's time."""
+    began = int(time.timestamp()) // MAX_WAIT_SECONDS * MAX_WAIT_SECONDS
+    return _key(client_id, f"waits#{datetime.fromtimestamp(began, UTC):%Y-%m-%dT%H:%M:%S}")
 
 
 def mark_of(job: Job) -> tuple[str, str]:

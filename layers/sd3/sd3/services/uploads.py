@@ -1,0 +1,31 @@
+"""The use case of uploads: a form by which a client sends one large init image to S3."""
+
+from dataclasses import dataclass
+from secrets import token_hex
+
+from sd3.domain.client import ClientLimits
+from sd3.domain.image import MAX_UPLOAD_BYTES
+from sd3.domain.request import UploadRequest
+from sd3.responses.models import UploadResponse
+from sd3.services.ports import ClientCounts, Clock, UploadStorage
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadForms:
+    """Creates forms. They are counted, since what is sent by them is kept for a day."""
+
+    uploads: UploadStorage
+    counts: ClientCounts
+    clock: Clock
+
+    def create(
+        self, request: UploadRequest, *, client_id: str, limits: ClientLimits
+    ) -> UploadResponse:
+        """Create a form. No image is stored yet.
+
+        Raises RateLimitedError for one form too many in this minute, and StorageError.
+        """
+        upload_id, now = token_hex(16), self.clock.now()
+        self.counts.count_upload(client_id, limits, now=now)
+        form = self.uploads.form(client_id, upload_id, content_type=request.content_type, now=now)
+        return UploadResponse(id=upload_id, **form._asdict(), max_bytes=MAX_UPLOAD_BYTES)
