@@ -9,8 +9,10 @@ import zlib
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.generate import app as generate_app
+from sd3 import bootstrap
 from sd3.adapters.aws import Aws
 from sd3.errors import (
     ContentPolicyError,
@@ -290,6 +292,22 @@ def test_failing_storage_is_an_internal_error_without_a_trace(
     assert "NoSuch" not in response["body"]
 
 
+def test_a_table_that_is_too_busy_is_a_503_with_a_retry_after(
+    functions: Functions, aws: Aws, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttle(**arguments: Any) -> None:
+        code = "ProvisionedThroughputExceededException"
+        raise ClientError({"Error": {"Code": code, "Message": "of AWS"}}, str(arguments))
+
+    client = bootstrap.job_service().jobs._table._client  # type: ignore[attr-defined]
+    monkeypatch.setattr(client, "transact_write_items", throttle)
+    response = functions.generate(load_event("generate"))
+    assert (response["statusCode"], response["json"]["code"]) == (503, "upstream_unavailable")
+    assert response["headers"]["Retry-After"] == "5"
+    assert not upstream.calls
+    assert not job_items(aws)
+
+
 def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
     functions: Functions, upstream: FakeUpstream, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,7 +373,8 @@ def test_no_setting_of_powertools_makes_it_log_a_token_or_a_prompt(
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("UPSTREAM", "unknown"), ("UPSTREAM_RATE", "fast")]
+    ("variable", "value"),
+    [("UPSTREAM", "unknown"), ("UPSTREAM_RATE", "fast"), ("SYNC_IMAGE_STEPS", "many")],
 )
 def test_a_setting_that_cannot_be_used_is_an_internal_error_that_the_log_explains(
     functions: Functions,
@@ -367,7 +386,10 @@ def test_a_setting_that_cannot_be_used_is_an_internal_error_that_the_log_explain
     monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "generate")
     monkeypatch.setenv(variable, value)
     importlib.reload(generate_app)  # Lambda's init phase
-    response = functions.generate(load_event("generate"))
+    event = load_event("generate")
+    event["headers"]["Origin"] = "https://app.example.com"
+    response = functions.generate(event)
     assert (response["statusCode"], response["json"]["code"]) == (500, "internal_error")
+    assert response["headers"]["Access-Control-Allow-Origin"] == "https://app.example.com"
     [line] = map(json.loads, capsys.readouterr().out.splitlines())
     assert f"ValueError: {variable}" in line["exception"]

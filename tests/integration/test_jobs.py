@@ -10,7 +10,9 @@ import pytest
 
 from sd3 import bootstrap
 from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.counts import ClientCounts
 from sd3.adapters.s3.images import ImageStore
+from sd3.responses import render
 from sd3.responses.models import TIME_PATTERN
 from tests.integration.conftest import Functions, load_event
 from tests.support.factories.images import png
@@ -131,6 +133,17 @@ def test_a_job_that_has_ended_is_not_waited_for(functions: Functions) -> None:
     assert "Retry-After" not in response["headers"]
 
 
+def test_a_client_with_too_many_waits_gets_the_job_as_it_is(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued(functions)
+    monkeypatch.setattr(ClientCounts, "count_wait", lambda *_, **__: False)
+    response = functions.jobs(event("job", Prefer="wait=20"))
+    assert (response["statusCode"], response["json"]["status"]) == (200, "queued")
+    assert response["headers"]["Retry-After"] == "2"
+    assert "Preference-Applied" not in response["headers"]
+
+
 def test_a_wait_that_cannot_be_is_a_422(functions: Functions) -> None:
     for wait in ("-1", "abc", "1000", "21", ""):
         response = functions.jobs(event("job", Prefer=f"wait={wait}"))
@@ -138,7 +151,11 @@ def test_a_wait_that_cannot_be_is_a_422(functions: Functions) -> None:
         assert response["json"]["detail"][0]["loc"] == ["header", "Prefer"]
 
 
-def test_jobs_are_listed_in_pages(functions: Functions) -> None:
+@pytest.mark.parametrize("max_bytes", [4_000_000, 1])
+def test_jobs_are_listed_in_pages(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, max_bytes: int
+) -> None:
+    monkeypatch.setattr(render, "MAX_PAGE_BYTES", max_bytes)
     for n in range(5):
         queued(functions, f"job-{n}")
     seen: list[list[str]] = []
@@ -149,7 +166,8 @@ def test_jobs_are_listed_in_pages(functions: Functions) -> None:
         seen.append([job["id"] for job in response["json"]["jobs"]])
         cursor = response["json"]["next_cursor"]
         query = {"limit": "2", "cursor": cursor} if cursor else {}
-    assert seen == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+    whole = [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+    assert seen == (whole if max_bytes > 1 else [[f"job-{n}"] for n in (4, 3, 2, 1, 0)])
 
 
 def test_the_sample_lists_jobs_that_succeeded_with_links(functions: Functions) -> None:

@@ -80,6 +80,15 @@ def test_two_forms_are_for_two_uploads(functions: Functions) -> None:
     assert requested(functions)["json"]["id"] != requested(functions)["json"]["id"]
 
 
+def test_one_form_too_many_is_a_429_with_retry_after(functions: Functions) -> None:
+    event = load_event("upload")
+    event["requestContext"]["authorizer"]["requests_per_minute"] = "1"
+    results = [functions.jobs(event) for _ in range(3)]  # a minute can end between two of them
+    [*_, last] = [result for result in results if result["statusCode"] != 201]
+    assert (last["statusCode"], last["json"]["code"]) == (429, "rate_limited")
+    assert 1 <= int(last["headers"]["Retry-After"]) <= 60
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

@@ -72,7 +72,8 @@ _WHEN: Final = {
     "rate_limited": "Too many requests.",
     "internal_error": "The service failed.",
     "upstream_error": "The upstream failed, or its answer cannot be used.",
-    "upstream_unavailable": "The upstream is throttled, down or out of reach; nothing was charged.",
+    "upstream_unavailable": "The upstream is throttled, down or out of reach, or the service's own "
+    "tables, queues or buckets take no more calls; nothing was charged.",
     "still_running": "The job `job_id` runs on.",
 }
 _CHALLENGE: Final = Header("WWW-Authenticate", "What to send.", {"const": "Bearer"})

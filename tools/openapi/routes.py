@@ -23,6 +23,7 @@ from sd3.errors import (
     RateLimitedError,
     Sd3Error,
     StillRunningError,
+    StorageBusyError,
     TooLargeError,
     UnauthorizedError,
     UnsupportedMediaTypeError,
@@ -82,7 +83,8 @@ _ASYNC: Final = Parameter(
 _WAIT: Final = Parameter(
     "Prefer",
     "header",
-    f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass.",
+    f"`wait=N`, up to {MAX_WAIT_SECONDS}: hold the answer until the job ends or N seconds pass. A "
+    "client that has begun too many waits is answered at once, without Preference-Applied.",
     {"anyOf": [TEXT | {"pattern": f"^wait=(1?[0-9]|{MAX_WAIT_SECONDS})$"}, TEXT]},
 )
 
@@ -91,7 +93,8 @@ _VARY: Final = Header("Vary", "That the answer depends on Accept.", TEXT)
 _ALWAYS: Final = (InvalidRequestError, RateLimitedError, Sd3Error)
 _WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *_ALWAYS)
 _WITH_BODY: Final = (InvalidJsonError, TooLargeError, UnsupportedMediaTypeError)
-_OF_A_JOB: Final = (NotFoundError, GoneError, *_WITH_TOKEN)
+_STORED: Final = (*_WITH_TOKEN, StorageBusyError)
+_OF_A_JOB: Final = (NotFoundError, GoneError, *_STORED)
 
 _OPERATIONS: Final = (
     Operation(
@@ -145,7 +148,7 @@ _OPERATIONS: Final = (
         responses=(
             Response(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),
         ),
-        errors=(*_WITH_BODY, *_WITH_TOKEN),
+        errors=(*_WITH_BODY, *_STORED),
     ),
     Operation(
         method="get",
@@ -157,7 +160,7 @@ _OPERATIONS: Final = (
         responses=(
             Response(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
         ),
-        errors=_WITH_TOKEN,
+        errors=_STORED,
     ),
     Operation(
         method="get",
@@ -245,7 +248,7 @@ _OPERATIONS: Final = (
         tag="usage",
         summary="Read what the client has used, and may still use",
         responses=(Response(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
-        errors=_WITH_TOKEN,
+        errors=_STORED,
     ),
     Operation(
         method="get",

@@ -16,7 +16,7 @@ from sd3.api.request import Request
 from sd3.domain.job_list import JobsQuery
 
 JOB = Path(__file__).parents[3] / "events" / "job.json"
-EXPOSED = "Location, Retry-After, ETag, Preference-Applied, X-Amzn-RequestId, X-Amz-Apigw-Id"
+EXPOSED = ", ".join(api.EXPOSED_HEADERS)
 
 Event = dict[str, Any]
 

@@ -121,6 +121,8 @@ def test_a_cursor_that_is_cut_anywhere_is_rejected() -> None:
         forged(mark("ann"), *POSITION, "more"),
         forged(mark("ann"), "yesterday", "job-1"),
         forged(mark("ann"), 5, "job-1"),
+        forged(mark("ann"), f"2026-11-23T12:00:00.{'0' * 3000}+00:00", "job-1"),
+        forged(mark("ann"), "2026-11-23", "job-1"),
         forged(mark("ann"), POSITION[0], ""),
         forged(mark("ann"), POSITION[0], "x" * 3000),
         forged(mark("ann"), POSITION[0], "key#ann"),

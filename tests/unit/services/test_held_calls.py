@@ -180,6 +180,18 @@ def test_a_call_that_repeats_its_key_is_held_for_the_open_job() -> None:
     assert len(world.upstream.calls) == 1
 
 
+def test_only_the_calls_that_repeat_a_key_without_end_are_not_held() -> None:
+    world = World()
+    seen = []
+    for key in ("k", "k", "k", "k", None, None):
+        before = world.slept
+        error = world.failing(key=key)
+        seen.append((error.status, error.job_id, world.slept - before))
+        world.advance(GATEWAY - HOLD)
+    held, refused = (504, "job-1", HOLD), (504, "job-1", 0)
+    assert seen == [held, held, held, refused, (504, "job-5", HOLD), (504, "job-5", HOLD)]
+
+
 # What an SDK repeats by itself, without a key.
 
 

@@ -13,6 +13,7 @@ from sd3.errors import (
     ContentPolicyError,
     NotFoundError,
     Sd3Error,
+    StorageBusyError,
     StorageError,
     UpstreamResponseError,
     UpstreamUnavailableError,
@@ -143,6 +144,21 @@ def test_a_job_whose_images_cannot_be_stored_fails_and_records_its_charge() -> N
         generate(make_service(jobs=jobs, images=FullImages()), request())
     assert jobs.items["job-1"].status is JobStatus.FAILED
     assert jobs.items["job-1"].charges[0].outcome is ChargeOutcome.CHARGED
+
+
+@pytest.mark.parametrize(("fails", "kind"), [("create", StorageBusyError), ("save", StorageError)])
+def test_busy_storage_is_called_so_only_if_nothing_was_charged(
+    fails: str, kind: type[Sd3Error], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StorageBusyError("too busy")
+
+    jobs, upstream = FakeJobs(), FakeUpstream()
+    monkeypatch.setattr(jobs, fails, refuse)
+    with pytest.raises(StorageError) as caught:
+        generate(make_service(jobs=jobs, upstream=upstream), request())
+    assert (type(caught.value), caught.value.job_id) == (kind, "job-1")
+    assert len(upstream.calls) == (kind is StorageError)
 
 
 def test_a_removed_image_is_an_outcome_of_its_own() -> None:

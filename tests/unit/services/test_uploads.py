@@ -5,13 +5,23 @@ from typing import Any
 
 import pytest
 
+from sd3.domain.client import NO_LIMITS
 from sd3.domain.image import MAX_UPLOAD_BYTES, read_image
 from sd3.domain.request import UploadRequest, fingerprint_of
 from sd3.errors import FieldError, GoneError, IdempotencyMismatchError, InvalidRequestError
+from sd3.services.uploads import UploadForms
 from sd3.upstreams.octoai import request_body
 from tests.support.factories.images import black_png, flat, jpeg, png
 from tests.support.factories.submissions import World, caller, request
-from tests.support.fakes.ports import NOON, FakeImages, FakeUploads, FakeUpstream, make_service
+from tests.support.fakes.ports import (
+    NOON,
+    FakeCounts,
+    FakeImages,
+    FakeTime,
+    FakeUploads,
+    FakeUpstream,
+    make_service,
+)
 
 UPLOAD_ID = "0123456789abcdef" * 2
 DAY = 86_400
@@ -42,9 +52,11 @@ def rejected(world: World, *, key: str | None = None) -> FieldError:
 
 
 def test_a_form_is_for_the_client_and_a_new_id() -> None:
-    service = make_service()
+    counts = FakeCounts()
+    forms = UploadForms(uploads=FakeUploads(), counts=counts, clock=FakeTime().time())
     wanted = UploadRequest(content_type="image/png")
-    one, two = (service.create_upload(wanted, client_id="ann") for _ in range(2))
+    one, two = (forms.create(wanted, client_id="ann", limits=NO_LIMITS) for _ in range(2))
+    assert counts.uploads == {"ann": 2}
     assert one.id != two.id
     assert one.fields == {"key": f"ann/{one.id}", "Content-Type": "image/png"}
     assert (one.url, one.max_bytes) == ("https://uploads.test/", 20_000_000)

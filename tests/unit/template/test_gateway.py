@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from ops.clients import MAX_PER_MINUTE
+from sd3.api.app import EXPOSED_HEADERS
 from tests.support.factories.conditions import conditions
 from tests.support.factories.template import (
     api_body,
@@ -93,6 +94,13 @@ def test_a_gateway_timeout_names_the_job_that_runs_on() -> None:
     body = json.loads(response["responseTemplates"]["application/json"])
     assert (response["statusCode"], body["code"]) == ("504", "still_running")
     assert body["job_id"] == "$context.requestId"
+
+
+def test_pages_may_read_the_same_headers_of_the_gateway_and_of_the_functions() -> None:
+    for kind in GATEWAY_RESPONSES:
+        parameters = in_effect(kind)["responseParameters"]
+        exposed = parameters["gatewayresponse.header.Access-Control-Expose-Headers"]
+        assert exposed.strip("'").split(",") == list(EXPOSED_HEADERS)
 
 
 def test_every_route_requires_a_token_but_those_that_describe_the_service() -> None:

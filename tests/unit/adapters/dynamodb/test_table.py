@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from sd3.adapters.dynamodb.table import ConditionFailedError, Table
-from sd3.errors import StorageError
+from sd3.errors import StorageBusyError, StorageError
 
 ITEM = {"job_id": {"S": "a"}}
 
@@ -73,7 +73,7 @@ def test_what_is_busy_is_tried_again_after_ever_longer_waits(busy: ClientError) 
 
 def test_what_stays_busy_is_given_up() -> None:
     table = BusyTable(*[canceled("TransactionConflict")] * 20)
-    with pytest.raises(StorageError, match="too busy"):
+    with pytest.raises(StorageBusyError, match="too busy"):
         table.transact()
     assert table.client.calls == 12
     assert sum(table.waits) < 5
@@ -148,6 +148,6 @@ def test_what_a_reply_leaves_out_is_asked_for_again_after_ever_longer_waits() ->
 
 def test_items_that_are_left_out_again_and_again_are_given_up() -> None:
     client = Batches("a", served=[0] * 20)
-    with pytest.raises(StorageError, match="too busy"):
+    with pytest.raises(StorageBusyError, match="too busy"):
         read_all(client, "a")
     assert len(client.asked) == 12
