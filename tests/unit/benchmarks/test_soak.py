@@ -86,7 +86,7 @@ def _loses_records(patch: pytest.MonkeyPatch) -> None:
 
 
 def _loses_messages(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SqsJobQueue, "_send", lambda *_: None)
+    patch.setattr(SqsJobQueue, "_send", lambda *_, **__: None)
 
 
 def _loses_images(patch: pytest.MonkeyPatch) -> None:
