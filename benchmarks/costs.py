@@ -11,9 +11,9 @@ from benchmarks.entrypoints import ENTRYPOINTS, Step
 from benchmarks.prices import MEMORY_MB, PRICES, UPSTREAM_IMAGE, calls_price, compute_price
 from benchmarks.table import Note
 from sd3.api.app import JOB_RETRY_AFTER
-from sd3.api.request import MAX_WAIT_SECONDS
+from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.observability import METRICS
-from sd3.services.jobs import POLL_SECONDS
+from sd3.services.waits import POLL_SECONDS
 from tools import ROOT
 from tools.translation import read_template
 
@@ -225,6 +225,8 @@ def _call(seconds: float, *, holds: bool) -> float:
     held = seconds * MEMORY_MB["jobs"] / 1024 * PRICES["Lambda, arm64"].dollars if holds else 0
     reads = 1 + (seconds / POLL_SECONDS if holds else 0)
     units = {name: count * reads for name, count in step.units.items()}
+    if holds:
+        units["write"] = 1  # the count of the client's waits
     calls = {"apigateway Request": 1, "lambda Invoke": 1}
     logged = step.log_bytes + LAMBDA_LOG_BYTES + ACCESS_LOG_BYTES
     logs = logged / 1e9 * PRICES["CloudWatch logs"].dollars
