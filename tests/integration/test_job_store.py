@@ -38,11 +38,21 @@ def test_an_id_is_taken_once(store: JobStore) -> None:
     assert store.get("j", now=NOON).client_id == "ann"
 
 
-def test_a_job_past_its_expiry_is_not_found(store: JobStore) -> None:
+def test_a_job_is_gone_from_its_expiry_on_for_its_client_only(store: JobStore) -> None:
     store.create(job())
     store.get("j", now=NOON + timedelta(days=1, seconds=-1))
+    with pytest.raises(GoneError):
+        store.get("j", client_id="ann", now=NOON + timedelta(days=1))
     with pytest.raises(NotFoundError):
-        store.get("j", now=NOON + timedelta(days=1))
+        store.get("j", client_id="bob", now=NOON + timedelta(days=1))
+
+
+def test_a_key_is_free_when_its_job_expires(store: JobStore) -> None:
+    day = timedelta(days=1)  # the shortest retention that there is
+    take(store, job())
+    assert store.find_idempotency_record("ann", "key", now=NOON + day - timedelta(seconds=1))
+    assert store.find_idempotency_record("ann", "key", now=NOON + day) is None
+    assert take(store, job("k", created_at=NOON + day)) is None
 
 
 def test_what_can_be_no_jobs_id_is_not_looked_up(aws: Aws) -> None:
@@ -94,18 +104,20 @@ def test_of_many_writes_at_once_one_succeeds(store: JobStore) -> None:
         assert list(threads.map(succeeds, range(20))).count(True) == 1
 
 
-def test_a_deleted_job_is_gone_for_a_day_for_its_client_only(store: JobStore) -> None:
+def test_a_deleted_job_is_gone_for_its_client_only_while_its_item_is_there(
+    aws: Aws, store: JobStore
+) -> None:
     store.create(job(status=FAILED))
     store.delete(job(), now=NOON)
     store.delete(job(), now=NOON)
-    almost = NOON + timedelta(days=1, seconds=-1)
     with pytest.raises(GoneError):
-        store.get("j", client_id="ann", now=almost)
+        store.get("j", client_id="ann", now=NOON + timedelta(days=2))
     with pytest.raises(NotFoundError):
-        store.get("j", client_id="bob", now=almost)
-    with pytest.raises(NotFoundError):
-        store.get("j", client_id="ann", now=NOON + timedelta(days=1))
+        store.get("j", client_id="bob", now=NOON)
     assert not store.create(job())
+    aws.dynamodb.delete_item(TableName="jobs", Key={"id": {"S": "j"}})  # as DynamoDB does
+    with pytest.raises(NotFoundError):
+        store.get("j", client_id="ann", now=NOON + timedelta(days=2))
 
 
 def take(

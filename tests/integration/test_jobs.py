@@ -14,7 +14,7 @@ from sd3.adapters.dynamodb.counts import ClientCounts
 from sd3.adapters.s3.images import ImageStore
 from sd3.responses import render
 from sd3.responses.models import TIME_PATTERN
-from tests.integration.conftest import Functions, load_event
+from tests.integration.conftest import Functions, forget_process, load_event
 from tests.support.factories.images import png
 from tests.support.fakes.ports import FakeUpstream
 
@@ -317,16 +317,48 @@ def test_a_job_that_waits_has_no_image(functions: Functions) -> None:
     assert functions.jobs(event("image"))["statusCode"] == 404
 
 
-def test_a_link_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
-    now = datetime.now(UTC)
-    soon = now + timedelta(minutes=5)
+@pytest.mark.parametrize(("credentials", "job_ends"), [(5, 30), (30, 5), (None, 5)])
+def test_a_link_outlives_neither_its_job_nor_the_credentials_that_sign_it(
+    aws: Aws, credentials: int | None, job_ends: int
+) -> None:
+    now, minute = datetime.now(UTC), timedelta(minutes=1)
     store = ImageStore(
         aws.s3,
         "images",
-        url_ttl=timedelta(hours=1),
-        credentials_expiry=lambda: soon,
+        url_ttl=60 * minute,
+        credentials_expiry=lambda: now + credentials * minute if credentials else None,
         parallel=1,
     )
-    link = store.sign("a/b/0.jpg", now=now)
-    assert link.expires_at == soon
+    link = store.sign("a/b/0.jpg", until=now + job_ends * minute, now=now)
+    assert link.expires_at == now + 5 * minute
     assert "X-Amz-Expires=300" in link.url
+
+
+def at(monkeypatch: pytest.MonkeyPatch, time: datetime) -> None:
+    """Restart the functions at another time."""
+    clock = bootstrap.clock()._replace(now=lambda: time)
+    monkeypatch.setattr(bootstrap, "clock", lambda: clock)
+    forget_process()
+
+
+def test_no_link_of_a_job_outlives_it(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = functions.generate(load_event("generate"))["json"]["expires_at"]
+    at(monkeypatch, datetime.fromisoformat(ends) - timedelta(minutes=1))
+    read = functions.jobs(event("job"))["json"]
+    [listed] = functions.jobs(listing())["json"]["jobs"]
+    address = functions.jobs(event("image", Accept="application/json"))["json"]
+    links = [read["images"][0], listed["images"][0], address]
+    assert [link["expires_at"] for link in links] == [ends] * 3
+
+
+def test_an_expired_job_is_gone_on_every_route_and_in_no_list(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = functions.generate(load_event("generate"))["json"]["expires_at"]
+    at(monkeypatch, datetime.fromisoformat(ends))
+    for name in ROUTES:
+        response = functions.jobs(event(name))
+        assert (response["statusCode"], response["json"]["code"]) == (410, "gone"), name
+    assert functions.jobs(listing())["json"] == {"jobs": [], "next_cursor": None}

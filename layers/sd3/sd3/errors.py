@@ -115,7 +115,7 @@ class MethodNotAllowedError(RequestError):
 
 
 class GoneError(RequestError):
-    """The job was deleted up to a day ago, or canceled while its caller was held."""
+    """The job has expired, was deleted, or was canceled while its caller was held."""
 
     code = "gone"
     status = 410

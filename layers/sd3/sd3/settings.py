@@ -108,7 +108,7 @@ class Settings:
     sync_image_steps: int = 120
     waits_per_client: int = 50
     """The waits for jobs that a client may begin in 20 s."""
-    url_ttl_seconds: int = 3600
+    url_ttl_seconds: int = 900
     image_retention_days: int = 30
     jwt_issuer: str = ""
     """The `iss` of the JWTs that are accepted. If it is empty, no JWT is accepted."""

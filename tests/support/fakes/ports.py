@@ -203,8 +203,10 @@ class FakeJobs:
         if job_id in self.deleted and client_id in {None, self.deleted[job_id].client_id}:
             raise GoneError("The job was deleted.")
         job = self.items.get(job_id)
-        if job is None or job.expires_at <= now or client_id not in {None, job.client_id}:
+        if job is None or client_id not in {None, job.client_id}:
             raise NotFoundError("There is no such job.")
+        if job.expires_at <= now:
+            raise GoneError("The job has expired.")
         return job
 
     def page(
@@ -358,8 +360,8 @@ class FakeImages:
         keys = {record.index: record.key for record in records}
         return {index: self.objects[key].data for index, key in keys.items() if key in self.objects}
 
-    def sign(self, key: str, *, now: datetime) -> Link:
-        return Link(f"https://images.test/{key}", now + timedelta(hours=1))
+    def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
+        return Link(f"https://images.test/{key}", min(until, now + timedelta(hours=1)))
 
     def _put(self, key: str, image: Image) -> str:
         if self.error:

@@ -170,7 +170,9 @@ def test_a_result_has_the_cost_of_the_job_and_why_it_failed() -> None:
     charge = Charge(attempt=1, upstream="x", outcome=ChargeOutcome.UNKNOWN, micros=30_000)
     error = {"code": "upstream_error", "message": "It broke."}
     broken = job(status=JobStatus.FAILED, charges=(charge, charge), error=error)
-    response = job_response(broken, lambda key: FakeImages().sign(key, now=NOON))
+    response = job_response(
+        broken, lambda key, until: FakeImages().sign(key, until=until, now=NOON)
+    )
     assert response.cost_usd == 0.06
     assert response.error is not None
     assert response.error.model_dump() == error

@@ -94,6 +94,16 @@ def test_a_message_of_a_deleted_job_is_done() -> None:
     assert world.work() is None
 
 
+@pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.RUNNING])
+def test_an_expired_job_is_not_generated(status: JobStatus) -> None:
+    world = World(status=status)
+    world.clock.advance(31 * 86_400)
+    assert world.work() is None
+    world.worker.give_up("job-1", StorageError("down"))
+    assert not world.upstream.calls
+    assert len(world.jobs.writes) == 1
+
+
 @pytest.mark.parametrize("status", [status for status in JobStatus if status.is_terminal])
 def test_a_message_of_an_ended_job_is_done(status: JobStatus) -> None:
     world = World(status=status)

@@ -26,13 +26,23 @@ Time = Annotated[
 ]
 
 
+_LINK_ENDS: Final = (
+    "When the link ends at the latest, and never after the job. It ends earlier with the"
+    " credentials that signed it, whose end Lambda does not tell. GET /jobs/{id}/images/{index}"
+    " always leads to a link that is signed at that moment."
+)
+
+
 class UploadResponse(BaseModel):
     """A form for one image, and the id by which requests name the image."""
 
     id: str = Field(description="What init_image_id takes once the image is sent.")
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
-    expires_at: Time = Field(description="When the form expires.")
+    expires_at: Time = Field(
+        description="When the form expires at the latest. It expires earlier with the credentials"
+        " that signed it, whose end Lambda does not tell."
+    )
     max_bytes: int = Field(description="The most bytes that the image may have.")
 
 
@@ -42,7 +52,7 @@ class ImageResponse(BaseModel):
     index: int
     image_b64: str | None = None
     url: str | None = None
-    expires_at: Time | None = None
+    expires_at: Time | None = Field(default=None, description=_LINK_ENDS)
     seed: int
     removed_for_safety: bool
     safety_score: float | None
@@ -59,7 +69,7 @@ class ImageLinkResponse(BaseModel):
     """GET /jobs/{id}/images/{index} for clients that prefer JSON to a redirect."""
 
     url: str = Field(description="Where the image is; fetch it without the token.")
-    expires_at: Time = Field(description="When the link expires.")
+    expires_at: Time = Field(description=_LINK_ENDS)
 
 
 class JobResponse(BaseModel):
@@ -69,6 +79,7 @@ class JobResponse(BaseModel):
     status: JobStatus
     created_at: Time
     completed_at: Time | None
+    expires_at: Time = Field(description="From then on the job and its images are gone (410).")
     images: list[ImageResponse]
     prediction_time_ms: float
     cost_usd: float

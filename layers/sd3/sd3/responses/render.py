@@ -86,8 +86,8 @@ MAX_PAGE_BYTES: Final = 4_000_000
 is 2 MB more, if the metadata of all jobs have nothing else."""
 
 
-Sign = Callable[[str], Link]
-"""Signs a link to the image of a key."""
+Sign = Callable[[str, datetime], Link]
+"""Signs a link to the image of a key, which ends at a time at the latest."""
 
 
 def job_response(
@@ -99,8 +99,10 @@ def job_response(
         status=job.status,
         created_at=job.created_at,
         completed_at=job.completed_at,
+        expires_at=job.expires_at,
         images=[
-            _image_response(record, sign, data=inline.get(record.index)) for record in job.images
+            _image_response(record, sign, until=job.expires_at, data=inline.get(record.index))
+            for record in job.images
         ],
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
@@ -125,8 +127,10 @@ def job_list_response(page: JobPage, sign: Sign, *, client_id: str) -> JobListRe
     return JobListResponse(jobs=jobs, next_cursor=cursor_from(position, client_id=client_id))
 
 
-def _image_response(record: ImageRecord, sign: Sign, *, data: bytes | None) -> ImageResponse:
-    link = sign(record.key) if record.key else None
+def _image_response(
+    record: ImageRecord, sign: Sign, *, until: datetime, data: bytes | None
+) -> ImageResponse:
+    link = sign(record.key, until) if record.key else None
     return ImageResponse(
         **record.model_dump(exclude={"key"}),
         image_b64=None if data is None else encode_base64(data),

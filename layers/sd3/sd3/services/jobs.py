@@ -220,7 +220,7 @@ class JobService:
         job = self.jobs.get(job_id, client_id=client_id, now=self.clock.now())
         for record in job.images:
             if record.key and str(record.index) == index:
-                return self._sign(record.key)
+                return self._sign(record.key, job.expires_at)
         raise NotFoundError("The job has no such image.")
 
     def _remove_init_image(self, job: Job) -> None:
@@ -267,8 +267,8 @@ class JobService:
         chosen = fitting({index: len(one) for index, one in data.items()})
         return job_response(job, self._sign, inline={index: data[index] for index in chosen})
 
-    def _sign(self, key: str) -> Link:
-        return self.images.sign(key, now=self.clock.now())
+    def _sign(self, key: str, until: datetime) -> Link:
+        return self.images.sign(key, until=until, now=self.clock.now())
 
 
 @contextmanager

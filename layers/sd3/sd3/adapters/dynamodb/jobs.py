@@ -130,8 +130,8 @@ class JobStore(JobQueries):
         self, client_id: str, key: str, *, now: datetime
     ) -> IdempotencyRecord | None:
         """Find the record of a client's Idempotency-Key. Raises StorageError."""
-        values = self._read(key_id(client_id, key), now=now)
-        return _record_from(values) if values else None
+        values = self._read(key_id(client_id, key))
+        return _record_from(values) if values and not _is_over(values, now=now) else None
 
     def hold(self, job: Job, key: str, record: IdempotencyRecord, *, until: datetime) -> bool:
         """Note in `record`, the job's, that a caller is held until then.
@@ -185,21 +185,21 @@ class JobStore(JobQueries):
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
         """Read a job; with `client_id`, only a job of that client.
 
-        Raises NotFoundError for a missing job, an expired job and another client's job. Raises
-        GoneError for a deleted job, and StorageError.
+        Raises NotFoundError for a missing job and another client's job. Raises GoneError for a job
+        that was deleted or has expired, until DynamoDB has removed its item, and StorageError.
         """
-        values = self._read(job_id, now=now) if JOB_ID.fullmatch(job_id) else None
+        values = self._read(job_id) if JOB_ID.fullmatch(job_id) else None
         if values is None or client_id not in {None, values["client_id"]}:
             raise NotFoundError("There is no such job.")
         if values["status"] == DELETED:
             raise GoneError("The job was deleted.")
+        if _is_over(values, now=now):
+            raise GoneError("The job has expired.")
         return job_from_values(values)
 
-    def _read(self, item_id: str, *, now: datetime) -> dict[str, Any] | None:
-        """Read the values of an item. Return None for an expired item: DynamoDB removes it late."""
+    def _read(self, item_id: str) -> dict[str, Any] | None:
         item = self._table.get(item_id)
-        values = from_item(item) if item else None
-        return values if values and values["ttl"] > now.timestamp() else None
+        return from_item(item) if item else None
 
     def _create(
         self, puts: "list[TransactWriteItemTypeDef]", job: Job, limits: ClientLimits
@@ -251,6 +251,12 @@ def _budgets(job: Job, limits: ClientLimits) -> dict[str, int]:
         JWT_CLIENTS: limits.total_daily_budget_micros,
     }
     return {owner: budget for owner, budget in budgets.items() if budget is not None}
+
+
+def _is_over(values: Mapping[str, Any], *, now: datetime) -> bool:
+    """Return whether an item's time is over. DynamoDB removes it later, within some days."""
+    ttl: int = values["ttl"]
+    return ttl <= now.timestamp()
 
 
 def _written(job: Job) -> "dict[str, AttributeValueTypeDef]":

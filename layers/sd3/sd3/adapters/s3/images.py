@@ -102,12 +102,13 @@ class ImageStore:
             raise StorageError("The images could not be stored.")
         return records
 
-    def sign(self, key: str, *, now: datetime) -> Link:
-        """Sign a link to `key`. It ends with its TTL or the signing credentials, if earlier."""
-        ends = now + self._url_ttl
-        expiry = self._credentials_expiry()
-        if expiry and expiry < ends:
-            ends = expiry
+    def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
+        """Sign a link to `key`. It ends with its TTL, at `until`, or with the signing credentials.
+
+        Lambda does not say when the credentials of its functions end. So a link may end earlier
+        than its `expires_at`, and never later.
+        """
+        ends = min(filter(None, (now + self._url_ttl, until, self._credentials_expiry())))
         url = self._client.generate_presigned_url(
             "get_object",
             Params={"Bucket": self._bucket, "Key": key},
