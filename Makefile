@@ -25,7 +25,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy token clients revoke invoke redrive smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy token clients revoke export erase invoke redrive smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -120,6 +120,12 @@ clients: .venv/.ok ## List the clients, their tokens by id, scopes and limits; S
 
 revoke: .venv/.ok ## End a client's tokens: CLIENT=name; TOKEN=id for one of them; STACK=name for a stack on AWS
 	@$(RUN) ops.clients revoke "$(CLIENT)" --stack "$(STACK)" $(call option,--token,TOKEN)
+
+export: .venv/.ok ## Write all that there is of a client to a zip file: CLIENT=name; OUT=folder; STACK=name for a stack on AWS
+	@$(RUN) ops.export "$(CLIENT)" --stack "$(STACK)" $(call option,--out,OUT)
+
+erase: .venv/.ok ## Show what there is of a client, or erase it: CLIENT=name SURE=name; OUT=folder; STACK=name for a stack on AWS
+	@$(RUN) ops.erase "$(CLIENT)" --stack "$(STACK)" $(call option,--sure,SURE) $(call option,--out,OUT)
 
 invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; STACK=name for a stack on AWS
 	@$(RUN) ops.invoke "$(FUNCTION)" "$(EVENT)" --stack "$(STACK)"

@@ -44,8 +44,16 @@ class DeployedStack:
 
     def outputs(self) -> dict[str, str]:
         """Return the stack's outputs by their names."""
+        return {each["OutputKey"]: each["OutputValue"] for each in self._describe()["Outputs"]}
+
+    def parameters(self) -> dict[str, str]:
+        """Return the values of the stack's parameters by their names."""
+        parameters = self._describe().get("Parameters", [])
+        return {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
+
+    def _describe(self) -> Any:
         [stack] = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        return stack
 
     def api_url(self) -> str:
         """Return the base URL of the API.

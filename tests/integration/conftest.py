@@ -2,11 +2,11 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 from threading import Lock
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +17,12 @@ from moto.dynamodb.responses import DynamoHandler
 from functions.changes import app as changes_app
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
+from ops.stacks import DeployedStack
 from sd3 import bootstrap, observability
 from sd3.adapters.aws import Aws
 from sd3.api import app as api
 from sd3.upstreams import UPSTREAMS
+from tests.support.factories.client_data import add_data
 from tests.support.fakes.jobs_stream import JobsStream
 from tests.support.fakes.ports import FakeUpstream
 
@@ -180,6 +182,29 @@ class Functions:
         }
 
 
+class MotoStack(DeployedStack):
+    """The stack of the fixtures, by the names of its outputs."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+
+    def outputs(self) -> dict[str, str]:
+        return {
+            "JobsTable": ENVIRONMENT["JOBS_TABLE"],
+            "UsageTable": ENVIRONMENT["USAGE_TABLE"],
+            "ClientsTable": "clients",
+            "ImagesBucket": ENVIRONMENT["IMAGES_BUCKET"],
+            "InboxBucket": "inbox",
+            "JobsQueue": ENVIRONMENT["QUEUE_URL"],
+        }
+
+    def parameters(self) -> dict[str, str]:
+        return {"RecoveryDays": "7"}
+
+    def client(self, service: Any) -> Any:
+        return getattr(self._aws, service)
+
+
 def with_all_headers(event: dict[str, Any]) -> dict[str, Any]:
     """Add each header of `headers` to the event's `multiValueHeaders`, as the gateway does."""
     lists = event["multiValueHeaders"] or {}
@@ -224,3 +249,24 @@ def load_event(name: str, **body: Any) -> dict[str, Any]:
     if body:
         event["body"] = json.dumps(json.loads(event["body"]) | body)
     return event
+
+
+def stack_with_data(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, *, command: ModuleType, clients: Sequence[str]
+) -> MotoStack:
+    """Provide the stack as an operator's command finds it, with data of some clients."""
+    aws.s3.create_bucket(
+        Bucket="inbox", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    aws.dynamodb.create_table(
+        TableName="clients",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "token_sha256", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "token_sha256", "AttributeType": "S"}],
+    )
+    stack = MotoStack(aws)
+    for client_id in clients:
+        add_data(stack, client_id)
+        stack.issue_token(client_id)
+    monkeypatch.setattr(command, "find_stack", lambda _: stack)
+    return stack

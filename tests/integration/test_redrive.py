@@ -7,33 +7,15 @@ import pytest
 
 from functions.worker import app as worker_app
 from ops import redrive as command
-from ops.stacks import DeployedStack
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.errors import LeaseLostError, UpstreamRefusedError
-from tests.integration.conftest import ENVIRONMENT, Functions, load_event
+from tests.integration.conftest import ENVIRONMENT, Functions, MotoStack, load_event
 from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import FakeUpstream
 
 JOB_ID = "0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10"
 DAY = timedelta(days=1)
-
-
-class MotoStack(DeployedStack):
-    """The stack of the fixtures, by the names of its outputs."""
-
-    def __init__(self, aws: Aws) -> None:
-        self._aws = aws
-
-    def outputs(self) -> dict[str, str]:
-        return {
-            "JobsTable": ENVIRONMENT["JOBS_TABLE"],
-            "UsageTable": ENVIRONMENT["USAGE_TABLE"],
-            "JobsQueue": ENVIRONMENT["QUEUE_URL"],
-        }
-
-    def client(self, service: Any) -> Any:
-        return getattr(self._aws, service)
 
 
 @pytest.fixture

@@ -62,11 +62,13 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
 
 
 def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTypeDef]":
-    """Build the item of a deleted job. For a day it records whose job it was."""
+    """Build the item of a deleted job. For a day it records whose job it was, and its writes."""
     return to_item(
         {
             "id": job.id,
             "client_id": job.client_id,
+            "created_at": job.created_at.isoformat(),
+            "version": job.version,
             "status": DELETED,
             "ttl": epoch_seconds(now + KEEP_DELETED),
         }
@@ -75,7 +77,12 @@ def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTy
 
 def key_id(client_id: str, key: str) -> str:
     """Return the id of an Idempotency-Key's item. No job can have such an id."""
-    return f"key#{client_id}#{hashlib.sha256(key.encode()).hexdigest()}"
+    return f"{key_prefix(client_id)}{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def key_prefix(client_id: str) -> str:
+    """Return what the ids of the items of a client's Idempotency-Keys begin with."""
+    return f"key#{client_id}#"
 
 
 def key_item_from(

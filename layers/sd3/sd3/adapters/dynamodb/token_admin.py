@@ -54,7 +54,7 @@ class TokenStore:
         """
         now = self._now()
         _check(client_id, expires_at, now=now)
-        known = sorted(self._read(client_id), key=lambda token: token.created_at)
+        known = self.of(client_id)
         active = [token for token in known if token.is_active(now=now)]
         if len(active) >= MAX_TOKENS:
             msg = f"a client has at most {MAX_TOKENS} active tokens: revoke some first"
@@ -75,6 +75,18 @@ class TokenStore:
     def all(self) -> list[Token]:
         """List every token, by client and then by age. Raises StorageError."""
         return sorted(self._read(), key=lambda token: (token.client_id, token.created_at))
+
+    def of(self, client_id: str) -> list[Token]:
+        """List the tokens of a client, by age. Raises StorageError."""
+        return sorted(self._read(client_id), key=lambda token: token.created_at)
+
+    def erase(self, client_id: str) -> None:
+        """Remove all tokens of a client, revoked ones too. Raises StorageError."""
+        for token in self.of(client_id):
+            with storage_errors("Not every token could be removed."):
+                self._client.delete_item(
+                    TableName=self._table, Key=to_item({"token_sha256": token.sha256})
+                )
 
     def revoke(self, client_id: str, prefix: str | None = None) -> int:
         """Revoke all tokens of a client, or the one whose hash begins with `prefix`.

@@ -105,9 +105,13 @@ def mark_of(job: Job) -> tuple[str, str]:
 
 
 def mark_key(job: Job) -> "Key":
-    """Return the key of the mark of a job's write. No client's id has a #."""
-    job_id, write = mark_of(job)
-    return _key(f"recorded#{job_id}", write)
+    """Return the key of the mark of a job's write."""
+    return mark_key_of(job.id, job.created_at.isoformat(), job.version)
+
+
+def mark_key_of(job_id: str, created_at: str, version: int) -> "Key":
+    """Return the key of the mark of one write of a job (ISO, UTC). No client's id has a #."""
+    return _key(f"recorded#{job_id}", f"{created_at}#{version}")
 
 
 def query_of_days(owner: str, *, since: str, until: str) -> dict[str, Any]:

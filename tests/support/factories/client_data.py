@@ -1,0 +1,108 @@
+"""All kinds of data that a stack can have of a client, and dumps of all that it has."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ops.stacks import DeployedStack
+from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.domain.client import ClientLimits
+from sd3.domain.job import Job, JobStatus
+from sd3.domain.request import GenerateRequest
+
+TABLES = ("ClientsTable", "JobsTable", "UsageTable")
+BUCKETS = ("ImagesBucket", "InboxBucket")
+SHARED = ClientLimits(total_daily_budget_micros=100_000_000)
+UPLOAD = "0753aed38dd16ef96528d89cf0af37ce"
+
+
+def add_data(stack: DeployedStack, client_id: str) -> None:
+    """Add a job of each status, a deleted job, a key, and a file of each kind to a client's data.
+
+    The prompts, and the bytes of all files, begin with the client's id.
+    """
+    outputs = stack.outputs()
+    store = JobStore(
+        stack.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
+    )
+    for status in JobStatus:
+        store.create(_job(client_id, status.value, status=status), limits=SHARED)
+    deleted = store.create(_job(client_id, "deleted", status=JobStatus.FAILED))
+    assert deleted
+    store.delete(deleted, now=datetime.now(UTC))
+    with_key = _job(client_id, "with-key", status=JobStatus.FAILED)
+    store.create_once(with_key, "key", fingerprint="x", instead_of=None)
+    for bucket, key in (
+        ("ImagesBucket", f"{client_id}/{id_of(client_id, 'succeeded')}/0.jpg"),
+        ("ImagesBucket", f"{client_id}/{id_of(client_id, 'queued')}/init.png"),
+        ("ImagesBucket", f"{client_id}/inbox/a file.json"),
+        ("ImagesBucket", f"_uploads/{client_id}/{UPLOAD}"),
+        ("InboxBucket", f"{client_id}/a file.png"),
+    ):
+        stack.client("s3").put_object(
+            Bucket=outputs[bucket],
+            Key=key,
+            Body=f"{client_id} {key}".encode(),
+            Metadata={"prompt": f"{client_id} in its metadata"} if bucket == "InboxBucket" else {},
+        )
+
+
+def id_of(client_id: str, name: str) -> str:
+    """Return the id of one of the jobs of a client, which does not name the client."""
+    return f"{hashlib.sha256(client_id.encode()).hexdigest()[:8]}-{name}"
+
+
+def _job(client_id: str, name: str, **fields: Any) -> Job:
+    job_id = id_of(client_id, name)
+    now, has_ended = datetime.now(UTC), JobStatus(fields["status"]).is_terminal
+    return Job.model_validate(
+        {
+            "id": job_id,
+            "client_id": client_id,
+            "created_at": now,
+            "completed_at": now if has_ended else None,
+            "expires_at": now + timedelta(days=1),
+            "request": GenerateRequest(prompt=f"{client_id} in a prompt"),
+            "seeds": (1,),
+            "quote": {"upstream": "fake", "micros": 30_000},
+            "charges": [{"upstream": "fake", "outcome": "charged", "micros": 30_000}] * has_ended,
+            "init_image_key": f"{client_id}/{job_id}/init.png" if name == "queued" else None,
+            "images": [{"index": 0, "seed": 1, "key": f"{client_id}/{job_id}/0.jpg"}]
+            if name == "succeeded"
+            else [],
+            **fields,
+        }
+    )
+
+
+def dump(stack: DeployedStack) -> dict[str, str]:
+    """Read everything: each item of a table, and each object with its bytes, as text by its key."""
+    return dict([*_items(stack), *_objects(stack)])
+
+
+def _items(stack: DeployedStack) -> Iterator[tuple[str, str]]:
+    for table in TABLES:
+        pages = stack.client("dynamodb").get_paginator("scan")
+        for page in pages.paginate(TableName=stack.outputs()[table], ConsistentRead=True):
+            for item in page["Items"]:
+                text = json.dumps(item, sort_keys=True, default=sorted)
+                yield f"{table} {text}", text
+
+
+def _objects(stack: DeployedStack) -> Iterator[tuple[str, str]]:
+    s3 = stack.client("s3")
+    for bucket in BUCKETS:
+        name = stack.outputs()[bucket]
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
+            for found in page.get("Contents", ()):
+                reply = s3.get_object(Bucket=name, Key=found["Key"])
+                yield f"{bucket} {found['Key']}", reply["Body"].read().decode(errors="replace")
+
+
+def about(client_id: str, found: dict[str, str]) -> dict[str, str]:
+    """Choose what names a client."""
+    word = re.compile(rf"(?<![A-Za-z0-9-]){client_id}(?![A-Za-z0-9-])")
+    return {key: text for key, text in found.items() if word.search(f"{key} {text}")}
