@@ -21,6 +21,7 @@ from ops.stacks import DeployedStack
 from sd3 import bootstrap, observability
 from sd3.adapters.aws import Aws
 from sd3.api import app as api
+from sd3.domain.client import ClientLimits
 from sd3.upstreams import UPSTREAMS
 from tests.support.factories.client_data import add_data
 from tests.support.fakes.jobs_stream import JobsStream
@@ -251,6 +252,9 @@ def load_event(name: str, **body: Any) -> dict[str, Any]:
     return event
 
 
+SHARED = ClientLimits(total_daily_budget_micros=100_000_000)
+
+
 def stack_with_data(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, *, command: ModuleType, clients: Sequence[str]
 ) -> MotoStack:
@@ -266,7 +270,7 @@ def stack_with_data(
     )
     stack = MotoStack(aws)
     for client_id in clients:
-        add_data(stack, client_id)
+        add_data(stack, client_id, limits=SHARED)
         stack.issue_token(client_id)
     monkeypatch.setattr(command, "find_stack", lambda _: stack)
     return stack

@@ -9,17 +9,16 @@ from typing import Any
 
 from ops.stacks import DeployedStack
 from sd3.adapters.dynamodb.jobs import JobStore
-from sd3.domain.client import ClientLimits
+from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 
 TABLES = ("ClientsTable", "JobsTable", "UsageTable")
 BUCKETS = ("ImagesBucket", "InboxBucket")
-SHARED = ClientLimits(total_daily_budget_micros=100_000_000)
 UPLOAD = "0753aed38dd16ef96528d89cf0af37ce"
 
 
-def add_data(stack: DeployedStack, client_id: str) -> None:
+def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_LIMITS) -> None:
     """Add a job of each status, a deleted job, a key, and a file of each kind to a client's data.
 
     The prompts, and the bytes of all files, begin with the client's id.
@@ -29,7 +28,7 @@ def add_data(stack: DeployedStack, client_id: str) -> None:
         stack.client("dynamodb"), outputs["JobsTable"], usage_table=outputs["UsageTable"]
     )
     for status in JobStatus:
-        store.create(_job(client_id, status.value, status=status), limits=SHARED)
+        store.create(_job(client_id, status.value, status=status), limits=limits)
     deleted = store.create(_job(client_id, "deleted", status=JobStatus.FAILED))
     assert deleted
     store.delete(deleted, now=datetime.now(UTC))
@@ -67,6 +66,7 @@ def _job(client_id: str, name: str, **fields: Any) -> Job:
             "expires_at": now + timedelta(days=1),
             "request": GenerateRequest(prompt=f"{client_id} in a prompt"),
             "seeds": (1,),
+            "lease_until": None if has_ended else now + timedelta(hours=1),
             "quote": {"upstream": "fake", "micros": 30_000},
             "charges": [{"upstream": "fake", "outcome": "charged", "micros": 30_000}] * has_ended,
             "init_image_key": f"{client_id}/{job_id}/init.png" if name == "queued" else None,

@@ -129,12 +129,13 @@ class ClientItems:
 def _may_be_late(values: Values, *, now: datetime) -> bool:
     """Return whether the stream may not have brought all writes of a job. A key has none."""
     if "document" not in values:
-        return "version" in values
+        return "last_version" in values
     ended = json.loads(values["document"]).get("completed_at")
     return ended is None or datetime.fromisoformat(ended) > now - KEEP_MARK
 
 
 def _marks(values: Values) -> "Iterator[Key]":
-    """Name the writes of a job so far, and one more: a canceled attempt settles its charges."""
-    for version in range(values["version"] + 2):
+    """Name the writes of a job so far, and two more: it can be canceled and settled meanwhile."""
+    last = values["version"] if "version" in values else values["last_version"]
+    for version in range(last + 3):
         yield mark_key_of(values["id"], values["created_at"], version)

@@ -62,13 +62,16 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
 
 
 def deleted_item_from(job: Job, *, now: datetime) -> "dict[str, AttributeValueTypeDef]":
-    """Build the item of a deleted job. For a day it records whose job it was, and its writes."""
+    """Build the item of a deleted job. For a day it records whose job it was, and its writes.
+
+    It has no `version`: a write of the job by who read it before would find it.
+    """
     return to_item(
         {
             "id": job.id,
             "client_id": job.client_id,
             "created_at": job.created_at.isoformat(),
-            "version": job.version,
+            "last_version": job.version,
             "status": DELETED,
             "ttl": epoch_seconds(now + KEEP_DELETED),
         }
