@@ -31,7 +31,9 @@ UNDER_WAY: Final = timedelta(minutes=16)
 of a client whose token the gateway took for a minute more."""
 
 OPEN_JOBS: Final = "open jobs"
-
+_ENDED_JOBS: Final = "ended jobs"
+_DELETED_JOBS: Final = "deleted jobs"
+_KEYS: Final = "idempotency keys"
 _TRIES: Final = 5
 _LEDGER_SECONDS: Final = 30
 _JWT_CLIENT: Final = "jwt-"
@@ -50,7 +52,7 @@ class Report(NamedTuple):
         """Write it as JSON."""
         path = folder / f"{self.client}-erased-{self.at:%Y%m%dT%H%M%SZ}.json"
         with written(path) as file:
-            file.write(json.dumps(self._values(), indent=1, default=str).encode())
+            file.write(json.dumps(self._values(), indent=1, default=datetime.isoformat).encode())
         return path
 
     def lines(self) -> Iterator[str]:
@@ -67,8 +69,14 @@ class Report(NamedTuple):
     def _values(self) -> dict[str, object]:
         usage = [{"date": one.day, **one.usage.model_dump()} for one in self.days]
         remains = [{"what": what, "until": until} for what, until in self.remains]
-        values = {"client": self.client, "at": self.at, "erased": self.counts}
-        return {**values, "usage_in_micro_dollars": usage, "remains": remains}
+        return {
+            "client": self.client,
+            "at": self.at,
+            "erased": self.counts,
+            "usage_in_micro_dollars": usage,
+            "remains": remains,
+            "run_again_after": self.at + UNDER_WAY,
+        }
 
 
 def main(arguments: list[str]) -> int:
@@ -99,7 +107,7 @@ def main(arguments: list[str]) -> int:
 
 def count(data: ClientData) -> Counter[str]:
     """Count what there is of a client, and change nothing. Raises StorageError."""
-    counts = Counter({"tokens": len(data.tokens.of(data.client_id))})
+    counts = _counter(tokens=len(data.tokens.of(data.client_id)))
     for page in data.items.pages():
         counts.update(map(_kind, page))
     for folder in data.files.folders:
@@ -124,14 +132,14 @@ def erase(
     """Erase a client, with a report in the folder `out`. Raises StorageError and OSError.
 
     First its tokens end, so that little comes meanwhile. They are removed last, with its usage,
-    which only the report has afterwards. Files are removed after jobs, because the end of a job of
-    the inbox writes one.
+    which only the report has afterwards. Files are removed after jobs: the end of a job of the
+    inbox, which the stream may bring a moment later, writes one.
     """
     at = now()
     tokens = data.tokens.of(data.client_id)
     if tokens:
         data.tokens.revoke(data.client_id)
-    counts = Counter({"tokens": len(tokens)})
+    counts = _counter(tokens=len(tokens))
     _erase_jobs(data, counts, now=now, sleep=sleep)
     for folder in data.files.folders:
         counts[folder.name] = data.files.remove(folder)
@@ -188,7 +196,9 @@ def _cancel(data: ClientData, values: Values, *, now: datetime) -> JobChange | N
         if job.status.is_terminal:
             return JobChange(job, job)
         try:
-            return JobChange(job, data.jobs.save(job.cancel(now=now)))
+            # Without an inbox file, whose result would be written when the stream brings the end.
+            canceled = job.cancel(now=now).model_copy(update={"inbox": None})
+            return JobChange(job, data.jobs.save(canceled))
         except LeaseLostError:
             try:
                 job = data.jobs.get(job.id, now=now)
@@ -197,13 +207,18 @@ def _cancel(data: ClientData, values: Values, *, now: datetime) -> JobChange | N
     raise StorageError("A job could not be canceled: it changes too fast.")
 
 
+def _counter(*, tokens: int) -> Counter[str]:
+    """Begin a count, in the order in which it is told."""
+    return Counter({"tokens": tokens, OPEN_JOBS: 0, _ENDED_JOBS: 0, _DELETED_JOBS: 0, _KEYS: 0})
+
+
 def _kind(values: Values) -> str:
     status = values.get("status")
     if status is None:
-        return "keys"
+        return _KEYS
     if status == DELETED:
-        return "deleted jobs"
-    return OPEN_JOBS if status in {JobStatus.QUEUED, JobStatus.RUNNING} else "jobs"
+        return _DELETED_JOBS
+    return OPEN_JOBS if status in {JobStatus.QUEUED, JobStatus.RUNNING} else _ENDED_JOBS
 
 
 def remaining(

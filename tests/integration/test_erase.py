@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from functions.notifications import app as notifications_app
 from functions.worker import app as worker_app
 from ops import erase as command
 from ops.client_data import data_of
@@ -23,12 +24,13 @@ from sd3.errors import StorageError
 from tests.integration.conftest import Functions, MotoStack, load_event, stack_with_data
 from tests.support.factories.client_data import about, dump, id_of
 from tests.support.factories.lambda_context import lambda_context
+from tests.support.fakes.jobs_stream import JobsStream
 from tests.support.fakes.ports import FakeUpstream
 
 QUEUED = id_of("acme", "queued")
 OTHERS = ("acme-2", "acm", "other")
-COUNTS = {"tokens": 1, "open jobs": 2, "jobs": 4, "deleted jobs": 1, "keys": 1, "images": 3,
-          "uploads": 1, "inbox": 1}  # fmt: skip
+COUNTS = {"tokens": 1, "open jobs": 2, "ended jobs": 4, "deleted jobs": 1, "idempotency keys": 1,
+          "images": 3, "uploads": 1, "inbox": 1}  # fmt: skip
 
 
 @pytest.fixture
@@ -60,10 +62,12 @@ def test_nothing_of_the_client_is_left_and_others_have_all_of_theirs(
     assert not any(run(stack, tmp_path).counts.values())
 
 
-def test_what_the_stream_brings_late_is_not_recorded_of_the_client(
+def test_what_the_stream_brings_late_leaves_nothing_of_the_client(
     stack: MotoStack, functions: Functions, tmp_path: Path
 ) -> None:
     run(stack, tmp_path)
+    ends = [one for one in JobsStream().read() if "completed_at" in str(one["dynamodb"])]
+    notifications_app.handler({"Records": ends}, lambda_context())
     functions.changes()
     found = dump(stack)
     assert not about("acme", found)

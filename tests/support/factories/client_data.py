@@ -70,6 +70,9 @@ def _job(client_id: str, name: str, **fields: Any) -> Job:
             "quote": {"upstream": "fake", "micros": 30_000},
             "charges": [{"upstream": "fake", "outcome": "charged", "micros": 30_000}] * has_ended,
             "init_image_key": f"{client_id}/{job_id}/init.png" if name == "queued" else None,
+            "inbox": {"result_key": f"{client_id}/inbox/a file.json", "sequencer": "1"}
+            if name == "queued"
+            else None,
             "images": [{"index": 0, "seed": 1, "key": f"{client_id}/{job_id}/0.jpg"}]
             if name == "succeeded"
             else [],
