@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from boto3.dynamodb.types import TypeDeserializer
 
 from sd3.adapters.dynamodb.client_items import PAGE_SECONDS, ClientItems
 from sd3.adapters.dynamodb.job_items import item_from
@@ -13,6 +12,8 @@ from sd3.domain.job import JobStatus
 from sd3.errors import StorageError
 from tests.support.factories.stored_jobs import job
 from tests.support.fakes.ports import NOON
+
+SUCCEEDED = JobStatus.SUCCEEDED
 
 
 class BusyDynamoDB:
@@ -46,15 +47,13 @@ def items(client: Any) -> ClientItems:
 
 
 def ended(*, ago: timedelta) -> dict[str, Any]:
-    changes = {"status": JobStatus.SUCCEEDED, "completed_at": NOON - ago, "version": 2}
-    return from_item(item_from(job(**changes)))
+    return from_item(item_from(job(status=SUCCEEDED, completed_at=NOON - ago, version=2)))
 
 
 def test_what_a_busy_table_does_not_take_is_written_again() -> None:
     client = BusyDynamoDB()
     items(client).remove([ended(ago=timedelta(hours=1))], now=NOON)
-    read = TypeDeserializer().deserialize
-    marks = [read(one["PutRequest"]["Item"]["day"]) for one in client.written["usage"]]
+    marks = [from_item(one["PutRequest"]["Item"])["day"] for one in client.written["usage"]]
     assert marks == [f"{NOON.isoformat()}#{version}" for version in range(5)]
     assert len(client.written["jobs"]) == 1
     assert len(client.slept) == 4
