@@ -1,7 +1,7 @@
 """The largest responses: what Lambda returns of a function has to fit 6 MB."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
@@ -52,9 +52,9 @@ def job(number: int, character: str) -> Job:
     )
 
 
-def sign(key: str) -> Link:
+def sign(key: str, until: datetime) -> Link:
     url = f"https://{'b' * 63}.s3.ap-southeast-1.amazonaws.com/{key}?X-Amz-Security-Token={TOKEN}"
-    return Link(f"{url}&X-Amz-Credential={'c' * 64}&X-Amz-Signature={'f' * 64}", NOON)
+    return Link(f"{url}&X-Amz-Credential={'c' * 64}&X-Amz-Signature={'f' * 64}", min(until, NOON))
 
 
 def lambda_bytes(body: str) -> int:
