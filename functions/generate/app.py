@@ -1,11 +1,13 @@
 """POST /generate/sd3: generate images and respond with them."""
 
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.request import Request
-from sd3.bootstrap import job_service, prepare, queue_client, upstream_keys, upstreams
+from sd3.bootstrap import job_service, metrics, prepare, queue_client, upstream_keys, upstreams
 from sd3.domain.client import RequestContext
 from sd3.domain.job import JOB_ID
 from sd3.domain.request import GenerateRequest
@@ -19,6 +21,9 @@ _OLD_OCTOAI_SDKS: Final = "octoai-"
 
 HOLD: Final = timedelta(seconds=26)
 """How long the gateway's caller is held: after 29 s it is gone, and 4.5 MB take their time."""
+
+GATEWAY_SECONDS: Final = 29.0
+"""After so many seconds the gateway has answered 504 by itself, and the job goes on."""
 
 _MAX_START: Final = timedelta(seconds=5)
 
@@ -91,7 +96,14 @@ def _parsed(request: Request) -> GenerateRequest:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Respond to an API Gateway proxy event."""
-    return app.resolve(event, context)
+    since = monotonic()
+    response = app.resolve(event, context)
+    is_late = monotonic() - since >= GATEWAY_SECONDS
+    if is_late or response["statusCode"] == HTTPStatus.GATEWAY_TIMEOUT:
+        request = event["requestContext"]
+        client_id = request["authorizer"]["client_id"]
+        metrics().add("StillRunning", 1, client_id=client_id, job_id=request["requestId"])
+    return response
 
 
 prepare(job_service, queue_client, upstreams, upstream_keys)

@@ -38,6 +38,28 @@ def job_items(aws: Aws) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
+    ("error", "seconds", "count"),
+    [(UpstreamTimeoutError("slow"), 1, 1), (None, 29, 1), (None, 28, 0)],
+    ids=["our 504", "the gateway's 504", "in time"],
+)
+def test_a_response_that_the_job_outlives_is_counted(
+    functions: Functions,
+    upstream: FakeUpstream,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Sd3Error | None,
+    seconds: int,
+    count: int,
+) -> None:
+    monkeypatch.setattr(generate_app, "monotonic", iter((100.0, 100.0 + seconds)).__next__)
+    upstream.errors = [error] if error else []
+    functions.generate(load_event("generate"))
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    counted = [(each["client_id"], each["job_id"]) for each in written if "StillRunning" in each]
+    assert counted == [("demo", JOB_ID)] * count
+
+
+@pytest.mark.parametrize(
     ("body", "encoding", "status"),
     [
         (gzip.compress(b'\xef\xbb\xbf{"prompt": "a fox", "seed": 7.0}'), "gzip", 200),

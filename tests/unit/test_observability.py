@@ -39,7 +39,10 @@ def test_every_metric_is_a_line_that_cloudwatch_can_read(
     [directive] = head["CloudWatchMetrics"]
     assert abs(head["Timestamp"] / 1000 - time.time()) < 3600
     assert directive["Namespace"] == "sd3"
-    assert [set(each) for each in directive["Dimensions"]] == [{"service", *dimensions}]
+    assert directive["Dimensions"] == [
+        ["service"],
+        *([["service", dimension]] if dimension else []),
+    ]
     [metric] = directive["Metrics"]
     assert metric == {"Name": name, "Unit": "Milliseconds" if name.endswith("Ms") else "Count"}
     assert metric["Unit"] in cloudwatch.shape_for("StandardUnit").enum  # type: ignore[attr-defined]

@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any, Final, NamedTuple, TypeVar
 
-from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import (
+    AmazonCloudWatchEMFProvider,
+)
 
 Result = TypeVar("Result")
 
@@ -38,7 +41,10 @@ def inject_lambda_context(
 
 
 class MetricDefinition(NamedTuple):
-    """The unit of a metric, and the dimension that it has besides the service's name."""
+    """The unit of a metric, and the dimension that it has besides the service's name.
+
+    A metric with such a dimension is also written without it, as the total that an alarm needs.
+    """
 
     unit: MetricUnit = MetricUnit.Count
     dimension: str | None = None
@@ -46,15 +52,19 @@ class MetricDefinition(NamedTuple):
 
 METRICS: Final[Mapping[str, MetricDefinition]] = {
     "JobsEnded": MetricDefinition(dimension="status"),
+    "JobsFailed": MetricDefinition(dimension="code"),
     "ImagesGenerated": MetricDefinition(),
     "ImagesRemoved": MetricDefinition(),
     "CostMicros": MetricDefinition(dimension="upstream"),
     "UpstreamMs": MetricDefinition(MetricUnit.Milliseconds),
     "OwnMs": MetricDefinition(MetricUnit.Milliseconds),
     "QueueWaitMs": MetricDefinition(MetricUnit.Milliseconds),
+    "QueueAgeMs": MetricDefinition(MetricUnit.Milliseconds),
+    "BreakerOpenMs": MetricDefinition(MetricUnit.Milliseconds, "upstream"),
     "UpstreamRefused": MetricDefinition(dimension="upstream"),
     "UpstreamUnknownOutcome": MetricDefinition(dimension="upstream"),
     "BudgetRejected": MetricDefinition(),
+    "StillRunning": MetricDefinition(),
 }
 """All metrics of the namespace. docs/monitoring.md says what each of them counts, and when."""
 
@@ -62,8 +72,8 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
 class EmbeddedMetrics:
     """Writes metrics to the log, in CloudWatch's embedded metric format.
 
-    A line of that format has one set of dimensions and one set of properties, so each metric gets a
-    line of its own. The line is written at once. So it is not lost if the function dies later, and
+    A line of that format has one set of properties for all its metrics, so each metric gets a line
+    of its own. The line is written at once. So it is not lost if the function dies later, and
     no handler needs to flush metrics. The namespace is POWERTOOLS_METRICS_NAMESPACE.
     """
 
@@ -87,8 +97,10 @@ class EmbeddedMetrics:
         if tuple(dimensions) != tuple(filter(None, [definition.dimension])):
             msg = f"{name} has the dimension {definition.dimension}, not {', '.join(dimensions)}"
             raise ValueError(msg)
-        with single_metric(name=name, unit=definition.unit, value=value) as metric:
-            for dimension, text in dimensions.items():
-                metric.add_dimension(name=dimension, value=text)
-            metric.add_metadata(key="client_id", value=client_id)
-            metric.add_metadata(key="job_id", value=job_id)
+        line = AmazonCloudWatchEMFProvider()
+        line.add_metric(name=name, unit=definition.unit, value=value)
+        if dimensions:
+            line.add_dimensions(service=str(line.service), **dimensions)
+        line.add_metadata(key="client_id", value=client_id)
+        line.add_metadata(key="job_id", value=job_id)
+        line.flush_metrics()

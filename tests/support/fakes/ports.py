@@ -102,8 +102,9 @@ class UnlimitedRateLimiter:
     def acquire(self, calls: int, *, patience: float, origin: TaskOrigin = NO_ORIGIN) -> Permit:
         return Permit((0.0,) * calls)
 
-    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> float:
         self.outcomes.append(errors)
+        return 0.0
 
     def seconds_per_step(self) -> float | None:
         return self.step_seconds

@@ -101,8 +101,9 @@ class ScriptedRateLimiter:
             raise self._error
         return Permit(tuple(self._waits[: min(calls, count or calls)]))
 
-    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
+    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> float:
         self.outcomes.append(errors)
+        return 0.0
 
     def seconds_per_step(self) -> float | None:
         return self.step_seconds

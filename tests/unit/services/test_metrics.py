@@ -138,6 +138,16 @@ def test_a_worker_that_comes_second_measures_no_wait() -> None:
     assert len(world.metrics.of("QueueWaitMs")) == 1
 
 
+def test_a_queued_jobs_age_is_measured_at_each_receive() -> None:
+    world = World(FakeUpstream(errors=[UpstreamUnavailableError("busy")] * 3))
+    ages = []
+    for _ in range(3):
+        world.work()
+        ages.append(1000 * (world.clock.time().now() - NOON).total_seconds())
+    assert ages[0] < ages[1] < ages[2]
+    assert [age for age, _ in world.metrics.of("QueueAgeMs")] == ages
+
+
 # ---- What upstreams did --------------------------------------------------------------------------
 
 
@@ -160,6 +170,18 @@ def test_a_failure_is_counted_even_if_another_upstream_generates() -> None:
     )
     assert executor.execute(running(), None, until=1060).job.status is JobStatus.SUCCEEDED
     assert metrics.of("UpstreamRefused") == [(1, OF_FAKE)]
+
+
+def test_an_open_circuit_breaker_is_measured_by_its_upstream() -> None:
+    metrics, generator = (
+        FakeMetrics(),
+        fallback(FakeUpstream(errors=[UpstreamFailedError("broke")])),
+    )
+    generator.members[0].limiter.release = lambda *_: 5.0  # type: ignore[method-assign]
+    make_executor(jobs=FakeJobs(), generator=generator, metrics=metrics).execute(
+        running(), None, until=1060
+    )
+    assert metrics.of("BreakerOpenMs") == [(5000, OF_FAKE)]
 
 
 def test_an_unknown_outcome_is_counted_for_each_attempt() -> None:
@@ -260,6 +282,12 @@ def test_an_end_is_counted_with_its_images_and_its_cost_by_upstream() -> None:
         ("CostMicros", 30, {"upstream": "stability"}),
     ]
     assert publisher.metrics.ids == {("ann", "job-1")}
+
+
+def test_a_failure_is_counted_by_its_code() -> None:
+    publisher = Publisher()
+    publisher.use_case.publish(running().fail(UpstreamUnavailableError("busy"), now=NOON))
+    assert publisher.metrics.of("JobsFailed") == [(1, {"code": "upstream_unavailable"})]
 
 
 def test_images_of_a_job_that_was_canceled_meanwhile_are_none() -> None:

@@ -63,7 +63,8 @@ class GenerationResult(NamedTuple):
 
     Some images can have failed beside others. `charges` are of all calls, also of failed ones.
     `ignored` names the fields of the request that the upstream does not follow. `refused_by` names
-    the upstreams that refused a call itself, also where another one generated the image.
+    the upstreams that refused a call itself, also where another one generated the image. `opened`
+    has for how many seconds these calls opened an upstream's circuit breaker that stops everybody.
     """
 
     images: tuple[GeneratedImage, ...] = ()
@@ -71,4 +72,5 @@ class GenerationResult(NamedTuple):
     charges: tuple[Charge, ...] = ()
     ignored: tuple[str, ...] = ()
     refused_by: tuple[str, ...] = ()
+    opened: Mapping[str, float] = {}
     error: Sd3Error | None = None

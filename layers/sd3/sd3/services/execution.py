@@ -75,6 +75,8 @@ class JobExecutor:
         job = job.charge(result.charges)
         for name in result.refused_by:
             self._add("UpstreamRefused", 1, job, upstream=name)
+        for name, open_seconds in result.opened.items():
+            self._add("BreakerOpenMs", 1000 * open_seconds, job, upstream=name)
         self.count_unknown(job, [one for one in job.charges if one.attempt == job.attempt])
         return self._store(job, result)._replace(upstream_seconds=seconds)
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from sd3.domain.job import Job
+from sd3.domain.job import Job, JobStatus
 from sd3.responses.models import JobEvent
 from sd3.responses.render import job_event
 from sd3.services.ports import EventPublisher, InboxResults, Metrics
@@ -36,6 +36,8 @@ class JobEventPublisher:
         """
         removed = sum(record.removed_for_safety for record in job.images)
         self._add("JobsEnded", 1, job, status=job.status)
+        if job.status is JobStatus.FAILED and job.error:
+            self._add("JobsFailed", 1, job, code=job.error.code)
         self._add("ImagesGenerated", job.usage.images, job)
         self._add("ImagesRemoved", removed, job)
         costs: Counter[str] = Counter()

@@ -75,6 +75,8 @@ class Worker:
             return max(_REREAD_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
         if job.status.is_terminal:
             return None
+        if job.status is JobStatus.QUEUED:  # each time: SQS forgets what was received three times
+            self._measure("QueueAgeMs", job, self.clock.now())
         if wait := self._seconds_to_wait(job):
             return wait
         try:
@@ -150,9 +152,13 @@ class Worker:
         now, seconds = self.clock.now(), until - self.clock.monotonic()
         started = self._save(job.start(now=now, seconds=seconds, quote=quote), read)
         if job.attempt == job.redriven_attempt:  # the first since it was queued
-            waited = (now - _queued_at(job)).total_seconds()
-            self.metrics.add("QueueWaitMs", 1000 * waited, client_id=job.client_id, job_id=job.id)
+            self._measure("QueueWaitMs", job, now)
         return started
+
+    def _measure(self, name: str, job: Job, now: datetime) -> None:
+        """Record how long a job has been in the queue."""
+        milliseconds = 1000 * (now - _queued_at(job)).total_seconds()
+        self.metrics.add(name, milliseconds, client_id=job.client_id, job_id=job.id)
 
     def _save(self, job: Job, read: Job) -> Job:
         """Save a job, and count its charges of unknown outcome that are new since it was read."""

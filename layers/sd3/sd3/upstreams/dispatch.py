@@ -81,8 +81,11 @@ class RateLimiter(Protocol):
         in time, and StorageError.
         """
 
-    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Record how the calls ended; raises nothing."""
+    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> float:
+        """Record how the calls ended; raises nothing.
+
+        Returns for how many seconds this opened the circuit breaker that stops everybody; 0 if not.
+        """
 
     def seconds_per_step(self) -> float | None:
         """Return the time of one step of one image, if it was measured of late.
@@ -102,6 +105,8 @@ class Calls:
     milliseconds: float = 0.0
     were_made: bool = False
     """Whether the upstream was called at all."""
+    open_seconds: float = 0.0
+    """For how long they opened the circuit breaker that stops everybody."""
 
     @property
     def has_generated(self) -> bool:
@@ -252,7 +257,7 @@ class RateLimitedUpstream:
             with ThreadPoolExecutor(len(batches), thread_name_prefix="generate") as pool:
                 results = list(pool.map(call, batches, permit.waits))
         errors = [one if isinstance(one, Sd3Error) else None for one in results]
-        self.limiter.release(permit, errors)
+        calls.open_seconds += self.limiter.release(permit, errors)
         for batch, result in zip(batches, results, strict=True):
             calls.add(batch, result)
         busy = zip(batches, errors, strict=True)

@@ -80,6 +80,7 @@ class Fallback:
         charges: list[Charge] = []
         ignored: dict[str, None] = {}
         refused_by: list[str] = []
+        opened: dict[str, float] = {}
         milliseconds = 0.0
         rest = task
         able = self._able(task.request, has_image=task.init_image is not None)
@@ -90,6 +91,8 @@ class Fallback:
             milliseconds = max(milliseconds, calls.milliseconds)
             if calls.were_refused:
                 refused_by.append(member.upstream.name)
+            if calls.open_seconds:
+                opened[member.upstream.name] = calls.open_seconds
             if calls.has_generated:
                 ignored |= dict.fromkeys(member.upstream.ignored(task.request))
             rest = rest.only(i for i in rest.seeds if _can_be_handed_over(results[i]))
@@ -99,7 +102,7 @@ class Fallback:
             error = UpstreamRefusedError("No upstream can generate this.")
             results = dict.fromkeys(task.seeds, error)
         result = _combined(task, results, milliseconds, tuple(ignored))
-        return result._replace(charges=tuple(charges), refused_by=tuple(refused_by))
+        return result._replace(charges=tuple(charges), refused_by=tuple(refused_by), opened=opened)
 
     def _dearest(self, request: GenerateRequest, *, has_image: bool) -> RateLimitedUpstream:
         able = self._able(request, has_image=has_image) or self.members

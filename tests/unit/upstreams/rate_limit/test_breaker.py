@@ -89,6 +89,24 @@ def test_jobs_of_several_clients_stop_everybody(limiters: Limiters, clients: int
     assert seconds_until_retry(limiter, origin=GOOD) == pytest.approx(OPEN_SECONDS)
 
 
+def test_who_opens_everybodys_breaker_is_told_for_how_long(limiters: Limiters) -> None:
+    limiter = limiters.make_doubting()
+    seconds = []
+    for number in range(FAILURES + 2):
+        origin = TaskOrigin(f"client-{number}", f"job-{number}")
+        seconds.append(limiter.release(limiter.acquire(1, patience=20, origin=origin), [BROKEN]))
+        if seconds[-1]:
+            limiters.now += seconds[-1]  # then the next caller is the probe
+    assert seconds == [0.0] * (FAILURES - 1) + [OPEN_SECONDS, 2 * OPEN_SECONDS, 4 * OPEN_SECONDS]
+
+
+def test_a_clients_own_breaker_counts_as_nobody_elses(limiters: Limiters) -> None:
+    limiter = limiters.make_doubting()
+    permits = (limiter.acquire(1, patience=20, origin=bad_job(n)) for n in range(FAILURES))
+    assert [limiter.release(permit, [BROKEN]) for permit in permits] == [0.0] * FAILURES
+    assert seconds_until_retry(limiter, origin=bad_job(FAILURES)) == pytest.approx(OPEN_SECONDS)
+
+
 @pytest.mark.parametrize(
     "origin",
     [

@@ -11,12 +11,12 @@ more.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from sd3.domain.generation import TaskOrigin
 from sd3.errors import Sd3Error
 from sd3.upstreams.dispatch import Permit
 from sd3.upstreams.rate_limit.breaker import (
+    EVERYBODY,
     MAX_EVIDENCE,
     Breaker,
     breakers_of,
@@ -58,18 +58,22 @@ class UpstreamHealth:
             probed=() if permit.origin.is_retry else tuple(probed),
         )
 
-    def record(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Record how the calls of a permit ended. Raises StorageError."""
+    def record(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> float:
+        """Record how the calls of a permit ended. Raises StorageError.
+
+        Returns for how many seconds this opened everybody's breaker; 0 if not.
+        """
         if all(map(is_failure, errors)):
             self._item.forget()
             if not permit.origin.is_retry:
                 is_first, self._has_failed = not self._has_failed, True
                 rest = max(map(rest_seconds, errors), default=0)
-                self._count_failure(permit, is_first=is_first, rest=rest)
+                return self._count_failure(permit, is_first=is_first, rest=rest)
         elif not all(map(is_inconclusive, errors)):
             self._has_failed = False
             if permit.troubles:
                 self._remove(permit.troubles)
+        return 0.0
 
     def _remove(self, troubles: Sequence[str]) -> None:
         """Remove what is recorded of failures. It looks first: after an outage many want this."""
@@ -78,8 +82,10 @@ class UpstreamHealth:
             self._item.forget()
             self._item.table.update(Update(removes=list(troubles)))
 
-    def _count_failure(self, permit: Permit, *, is_first: bool, rest: float) -> None:
+    def _count_failure(self, permit: Permit, *, is_first: bool, rest: float) -> float:
         """Record a failed job as evidence, and open the breakers that it opens.
+
+        Returns for how many seconds that opens everybody's breaker.
 
         The first failure after another result of this process is none: it may be an exception.
         While a breaker of the call is open, only its probe's failure counts. Other calls began
@@ -87,20 +93,22 @@ class UpstreamHealth:
         upstream does not want to be called for this client.
         """
         breakers = {one.until: one for one in breakers_of(permit.origin)}
-        for name in permit.probed:
-            self._reopen(breakers[name], rest=rest)
+        seconds = {
+            breakers[name]: self._reopen(breakers[name], rest=rest) for name in permit.probed
+        }
         opened: set[Breaker] = set()
         if not is_first:
             closed = [name for name in breakers if name not in permit.probed]
             evidence = self._add_evidence(permit.origin, closed=closed)
             if not evidence:
-                return  # meanwhile another caller has opened the breaker
+                return 0.0  # meanwhile another caller has opened the breaker
             opened.update(opened_by(evidence, permit.origin))
         if rest:
             opened.add(breakers_of(permit.origin)[1])
         for breaker in opened:
             if breaker.until not in permit.probed:
-                self._open(breaker, rest=rest)
+                seconds[breaker] = self._open(breaker, rest=rest)
+        return seconds.get(EVERYBODY, 0.0)
 
     def _add_evidence(self, origin: TaskOrigin, *, closed: Sequence[str]) -> frozenset[str]:
         """Record a failed job, and return all evidence; none if a breaker is not closed.
@@ -126,20 +134,26 @@ class UpstreamHealth:
             self._item.remember(failed.state, self._now())
             return frozenset()
 
-    def _open(self, breaker: Breaker, *, rest: float) -> None:
-        """Open a breaker that is closed, unless another caller does so meanwhile."""
-        opening = self._rest_update(breaker, max(open_seconds(0), rest))
+    def _open(self, breaker: Breaker, *, rest: float) -> float:
+        """Open a closed breaker, unless another caller does so meanwhile; return for how long."""
+        seconds = max(open_seconds(0), rest)
+        opening = self._rest_update(breaker, seconds)
         opening.sets.append(f"{breaker.times} = :one")
         opening.values[":one"] = 1
         opening.conditions.append(f"attribute_not_exists({breaker.until})")
-        with suppress(ChangedError):
+        try:
             self._item.table.update(opening)
+        except ChangedError:
+            return 0.0
+        return seconds
 
-    def _reopen(self, breaker: Breaker, *, rest: float) -> None:
-        """Open a breaker after its probe, for twice as long as the last time."""
+    def _reopen(self, breaker: Breaker, *, rest: float) -> float:
+        """Open a breaker after its probe, twice as long as the last time; return for how long."""
         count = Update(adds=[f"{breaker.times} :one"], values={":one": 1})
         times = self._item.table.update(count).breakers.get(breaker.times, 0)
-        self._item.table.update(self._rest_update(breaker, max(open_seconds(times), rest)))
+        seconds = max(open_seconds(times), rest)
+        self._item.table.update(self._rest_update(breaker, seconds))
+        return seconds
 
     def _rest_update(self, breaker: Breaker, seconds: float) -> Update:
         until = self._now() + int(seconds * MICROSECONDS)

@@ -88,18 +88,23 @@ class SharedRateLimiter:
                     self._shards.items[0].remember(failed.state, now)
         raise UpstreamRateLimitedError("Too many calls are to be made at once.", retry_after=1)
 
-    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> None:
-        """Record how the calls ended. Raises nothing: an error or a bug is logged."""
+    def release(self, permit: Permit, errors: Sequence[Sd3Error | None]) -> float:
+        """Record how the calls ended. Raises nothing: an error or a bug is logged.
+
+        Returns for how many seconds this opened everybody's breaker; 0 if not.
+        """
+        open_seconds = 0.0
         try:
             try:
                 self._pause(errors)
-                self._health.record(permit, errors)
+                open_seconds = self._health.record(permit, errors)
             finally:
                 self._shards.return_leases(permit)
         except Exception as error:
             _logger.warning(
                 "rate limiter not updated", exc_info=error, extra={"upstream": self._table.name}
             )
+        return open_seconds
 
     def seconds_per_step(self) -> float | None:
         """Read the time of one step of one image that was measured in the last hour, if any.
