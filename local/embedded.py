@@ -15,6 +15,8 @@ What it gets wrong, and this module corrects:
 - It authorizes writes to a log against the log group, and reads of a table's stream against no
   particular stream. AWS authorizes both against the stream.
 - It authorizes events without their source and their type, which policies can ask for.
+- Its CloudWatch knows little of what the other services do, and nothing of metric math: see
+  embedded_metrics.py.
 - It serves plain HTTP, on this machine's loopback only. The TLS-only policies of buckets and queues
   would therefore deny every request.
 """
@@ -32,6 +34,8 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
+from local import embedded_metrics
+
 
 def main() -> None:
     """Serve until a signal, at the address and port that MiniStack's own variables name."""
@@ -46,6 +50,12 @@ def main() -> None:
     functions = importlib.import_module("ministack.services.lambda_svc")
     repeat_failed_records(functions)
     read_concurrency(functions)
+    cloudwatch = importlib.import_module("ministack.services.cloudwatch")
+    embedded_metrics.measure_functions(functions, cloudwatch)
+    embedded_metrics.measure_api(gateway, cloudwatch)
+    embedded_metrics.measure_queues(importlib.import_module("ministack.services.sqs"), cloudwatch)
+    provisioners = importlib.import_module("ministack.services.cloudformation.provisioners")
+    embedded_metrics.evaluate_alarms(provisioners, cloudwatch)
     share_layers(importlib.import_module("ministack.core.lambda_runtime"), functions)
     importlib.import_module("ministack.app").main()
 

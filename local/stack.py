@@ -127,7 +127,7 @@ def _embedded_aws(state: Path, port: int, *, aws: dict[str, str], scratch: str) 
         "AWS_ACCESS_KEY_ID": aws["AWS_ACCESS_KEY_ID"],
         "AWS_SECRET_ACCESS_KEY": aws["AWS_SECRET_ACCESS_KEY"],
     }
-    command = [sam.MINISTACK_PYTHON, ROOT / "local/embedded.py"]
+    command: list[str | Path] = [sam.MINISTACK_PYTHON, "-m", "local.embedded"]
     return Child("MiniStack", command, env=bare(os.environ) | settings, log=state / "ministack.log")
 
 
