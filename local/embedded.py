@@ -7,7 +7,7 @@ What it gets wrong, and this module corrects:
 - A gateway response that is not set takes headers and body of DEFAULT_4XX or DEFAULT_5XX, but not
   their status.
 - AWS::LanguageExtensions leaves references to parameters in the template. SAM then sees no change
-  and publishes no version when a parameter changes.
+  and publishes no version when a parameter changes. SAM itself gets no values of parameters.
 - It ignores the report of a function that a part of a stream's batch has failed.
 - A concurrency that is a parameter of the template arrives as text, which it cannot compare.
 - It unpacks all layers again for each process of a function. That takes a second, in which it
@@ -61,7 +61,10 @@ def main() -> None:
 
 
 def write_parameters(engine: Any) -> None:
-    """Make AWS::LanguageExtensions write the values of parameters into resources, as on AWS."""
+    """Make AWS::LanguageExtensions write the values of parameters into resources, as on AWS.
+
+    SAM gets the values too.
+    """
     apply = engine.language_extensions.apply
 
     def with_values(template: Mapping[str, Any], parameters: Mapping[str, str]) -> Any:
@@ -71,7 +74,14 @@ def write_parameters(engine: Any) -> None:
             name: value.split(",") if "List" in declared[name]["Type"] else value
             for name, value in parameters.items()
         }
-        return {**applied, "Resources": _resolved(applied["Resources"], values)}
+        # SAM reads the default of a parameter where it is given no value, as in Globals.
+        known = {
+            name: {**declaration, "Default": parameters[name]}
+            for name, declaration in declared.items()
+            if name in parameters
+        }
+        resources = _resolved(applied["Resources"], values)
+        return {**applied, "Parameters": {**declared, **known}, "Resources": resources}
 
     engine.language_extensions.apply = with_values
 

@@ -129,7 +129,12 @@ def queue() -> "SqsJobQueue":
     from sd3.adapters.sqs import SqsJobQueue
 
     url, unprocessable_url = _settings().queue_url, _settings().unprocessable_queue_url
-    return SqsJobQueue(partial(getattr, _aws(), "sqs"), url, unprocessable_url=unprocessable_url)
+    return SqsJobQueue(
+        partial(getattr, _aws(), "sqs"),
+        url,
+        unprocessable_url=unprocessable_url,
+        trace=partial(os.environ.get, "_X_AMZN_TRACE_ID"),  # Lambda sets it for each invocation
+    )
 
 
 def queue_client() -> None:

@@ -275,6 +275,8 @@ def test_values_of_parameters_are_written_into_resources_before_sam_reads_them()
     }
     applied = extensions.apply(template, {"Name": "x", "Origins": "a,b"})
     assert applied["Conditions"] == template["Conditions"]
+    defaults = {name: one["Default"] for name, one in applied["Parameters"].items()}
+    assert defaults == {"Name": "x", "Origins": "a,b"}, "what SAM reads"
     assert applied["Resources"] == {
         "Function": {"Properties": {"A": "x", "B": [["a", "b"]]}},
         "Other": {"Properties": {"C": {"Ref": "Function"}, "D": {"Ref": "AWS::Region"}}},

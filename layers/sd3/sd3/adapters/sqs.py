@@ -27,11 +27,18 @@ class SqsJobQueue:
     """Sends messages `{"job_id": ...}`, and delays received messages to back off."""
 
     def __init__(
-        self, client: "Callable[[], SQSClient]", url: str, *, unprocessable_url: str = ""
+        self,
+        client: "Callable[[], SQSClient]",
+        url: str,
+        *,
+        unprocessable_url: str = "",
+        trace: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`trace` returns the X-Ray trace of an invocation, which the readers of messages join."""
         self._client = client  # a function: most requests that read jobs send nothing
         self._url = url
         self._unprocessable_url = unprocessable_url
+        self._trace = trace
 
     def send(self, job: Job, *, delay_seconds: int = 0) -> None:
         """Send a message for a job, with a delay of at most 900 s. Raises StorageError."""
@@ -62,6 +69,9 @@ class SqsJobQueue:
             )
 
     def _send(self, url: str, body: str, **options: Any) -> None:
+        if trace := self._trace():
+            header = {"DataType": "String", "StringValue": trace}
+            options["MessageSystemAttributes"] = {"AWSTraceHeader": header}
         with storage_errors("The job could not be queued."):
             self._client().send_message(QueueUrl=url, MessageBody=body, **options)
 
