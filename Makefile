@@ -25,7 +25,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy token clients revoke export erase invoke redrive smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy token clients revoke export erase invoke redrive metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -135,6 +135,9 @@ redrive: .venv/.ok ## Queue the failed jobs of a period again: SINCE=2026-11-23T
 
 smoke: .venv/.ok ## Generate images by every way in, look and clean up; costs three images; BUDGET=1.00 a day; STACK=name for a stack on AWS
 	@$(RUN) ops.smoke --stack "$(STACK)" $(call option,--budget,BUDGET)
+
+metrics: .venv/.ok ## Print the numbers of the dashboard and the alarms that ring: SINCE=3h; STACK=name for a stack on AWS
+	@$(RUN) ops.metrics "$(or $(SINCE),3h)" --stack "$(STACK)"
 
 bench: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Measure what the service adds to an upstream's time
 	@$(RUN) benchmarks $(ARGS)

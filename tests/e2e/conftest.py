@@ -24,15 +24,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory, issuer: LoopbackIssuer) -> I
     """Provide the stack of `make run`, on ports and with state of its own."""
     (ROOT / ".local").mkdir(exist_ok=True)
     state = tmp_path_factory.mktemp("stack")
-    jwts = {
+    parameters = {
         "JwtIssuer": issuer.url,
         "JwtAudience": f"{AUDIENCE},{MOBILE_APP}",
         "JwtNameClaim": "username",
         "JwtDailyBudget": "0.05",
         "JwtTotalDailyBudget": "5.00",
         "JwtMaxImages": "2",
+        "SpendAlarmDollars": "0.1",
+        "Tracing": "Active",
     }
-    with running(state, edge_port=0, model_port=0, report=lambda _: None, parameters=jwts) as stack:
+    with running(
+        state, edge_port=0, model_port=0, report=lambda _: None, parameters=parameters
+    ) as stack:
         yield stack
 
 
