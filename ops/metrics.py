@@ -71,19 +71,20 @@ def report(cloudwatch: Any, stack: str, *, since: timedelta, now: datetime) -> I
     end = (int(now.timestamp()) // period + 1) * period
     marks = range(end - period * -(-int(since.total_seconds()) // period), end, period)
     name = f"{stack}-{cloudwatch.meta.region_name}"
-    widgets = json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"])["widgets"]
+    body = json.loads(cloudwatch.get_dashboard(DashboardName=name)["DashboardBody"])
+    widgets = [one["properties"] for one in body["widgets"] if one["type"] == "metric"]
     rows = list(rows_of(widgets, cloudwatch))
     series = values_of(rows, cloudwatch, marks)
     minutes = f"{period // 60} minute{'s' if period > 60 else ''}"
     yield f"{stack} since {datetime.fromtimestamp(marks[0], UTC):%Y-%m-%d %H:%M} UTC, by {minutes}"
     yield f"{'':{_WIDTH}} {'sum or highest':>14}"
-    yield from _table(rows, series, marks)
+    yield from _table([one["title"] for one in widgets], rows, series, marks)
     yield from _alarms(cloudwatch, stack)
 
 
 def rows_of(widgets: Sequence[Mapping[str, Any]], cloudwatch: Any) -> Iterator[Row]:
     """Return a row for each metric of the widgets, and for each metric that a SEARCH finds."""
-    for widget in (one["properties"] for one in widgets if one["type"] == "metric"):
+    for widget in widgets:
         for line in widget["metrics"]:
             match line:
                 case [{"expression": expression}]:
@@ -119,10 +120,10 @@ def values_of(rows: Sequence[Row], cloudwatch: Any, marks: range) -> dict[int, d
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """Draw values as bars, from 0 to the largest; a time without a value is blank."""
+    """Draw values as bars, from 0 to the largest; a time without a value is a dot."""
     most = max((value for value in values if value is not None), default=0.0)
     return "".join(
-        " " if value is None else _BARS[round(value / most * (len(_BARS) - 1)) if most else 0]
+        "·" if value is None else _BARS[round(value / most * (len(_BARS) - 1)) if most else 0]
         for value in values
     )
 
@@ -152,10 +153,12 @@ def _found(title: str, expression: str, cloudwatch: Any) -> Iterator[Row]:
 
 
 def _table(
-    rows: Sequence[Row], series: Mapping[int, Mapping[int, float]], marks: Sequence[int]
+    titles: Sequence[str],
+    rows: Sequence[Row],
+    series: Mapping[int, Mapping[int, float]],
+    marks: Sequence[int],
 ) -> Iterator[str]:
     """Format the widgets that have values, and name those that have none."""
-    titles = dict.fromkeys(row.title for row in rows)
     silent = []
     for title in titles:
         shown = [
@@ -169,7 +172,7 @@ def _table(
         else:
             silent.append(title)
     if silent:
-        yield f"nothing: {'; '.join(silent)}"
+        yield f"nothing to show: {'; '.join(silent)}"
 
 
 def _line(row: Row, values: Sequence[float | None]) -> str:

@@ -14,7 +14,7 @@ from sd3.domain.job import JobStatus
 from tests.e2e.test_jobs import upstream_of_generate
 from tests.support.factories.stored_jobs import job
 from tests.support.functions import configure
-from tests.support.operator import Api
+from tests.support.operator import Api, Operator
 from tests.support.polling import wait_for
 from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
@@ -150,6 +150,15 @@ def test_a_failure_makes_its_alarm_ring(
 
 def test_no_other_alarm_rings(stack: Stack, set_aside: list[dict[str, Any]]) -> None:
     assert ringing(stack) <= FORCED
+
+
+def test_make_metrics_shows_what_happened(
+    operator: Operator, set_aside: list[dict[str, Any]]
+) -> None:
+    shown = operator.make("metrics", SINCE="30m")
+    titles = {line for line in shown if not line.startswith(" ")}
+    assert titles >= {"Requests", "Latency of the API, ms", "Time of an attempt, ms", "Messages"}
+    assert any("SpendAlarm" in line for line in shown)
 
 
 def test_a_message_has_the_trace_of_the_function_that_sent_it(

@@ -81,11 +81,22 @@ def watched_resources() -> Iterator[str]:
                 yield from references(given()[parameter])
 
 
+def dashboard_body(**values: str) -> str:
+    """Return the body of the dashboard with these values, and names for all others."""
+    return re.sub(r"\$\{([\w:.]+)\}", lambda found: values.get(found[1], found[1]), _text())
+
+
 def _dashboard() -> list[dict[str, Any]]:
+    body: list[dict[str, Any]] = json.loads(_text())["widgets"]
+    return body
+
+
+def _text() -> str:
+    """Return the body of the dashboard as Fn::Sub reads it, of a stack that has a SpendAlarm."""
     [dashboard] = of_type(
         source("monitoring.yaml")["Resources"], "AWS::CloudWatch::Dashboard"
     ).values()
     text, variables = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
     [_, spend, _] = variables["Spend"]["Fn::If"]
-    body: list[dict[str, Any]] = json.loads(text.replace("${Spend}", spend["Fn::Sub"]))["widgets"]
+    body: str = text.replace("${Spend}", spend["Fn::Sub"])
     return body
