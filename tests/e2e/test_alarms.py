@@ -16,6 +16,7 @@ from tests.support.factories.stored_jobs import job
 from tests.support.functions import configure
 from tests.support.operator import Api, Operator
 from tests.support.polling import wait_for
+from tests.support.run_book import aws_call, commands
 from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
 
 FORCED: Final = {
@@ -150,6 +151,21 @@ def test_a_failure_makes_its_alarm_ring(
 
 def test_no_other_alarm_rings(stack: Stack, set_aside: list[dict[str, Any]]) -> None:
     assert ringing(stack) <= FORCED
+
+
+def test_the_run_books_commands_look_at_the_stack(
+    stack: Stack, operator: Operator, set_aside: list[dict[str, Any]]
+) -> None:
+    """Run what the pages say under Look, each command once. Those under Do change things."""
+    looks = sorted({tuple(one.words) for one in commands() if one.section == "Look"})
+    for words in looks:
+        if words[0] == "make":
+            options = dict(option.split("=", 1) for option in words[2:])
+            assert operator.make(words[1], **options), words
+        else:
+            call = aws_call(list(words), stack.deployed.resource)
+            client = stack.deployed.client(call.service)
+            assert getattr(client, call.operation)(**call.parameters), words
 
 
 def test_make_metrics_shows_what_happened(
