@@ -13,7 +13,9 @@ from tests.support.factories.template import (
     Resources,
     functions,
     of_type,
+    published,
     resolved,
+    source,
     translated,
 )
 from tests.support.privileges import GRANTS, Grants
@@ -274,3 +276,21 @@ def test_the_policies_of_buckets_and_queues_contain_no_allow() -> None:
     for policy in attached:
         statements = policy["Properties"]["PolicyDocument"]["Statement"]
         assert {statement["Effect"] for statement in statements} == {"Deny"}
+
+
+@pytest.mark.parametrize(("tracing", "is_traced"), [("Active", True), ("Disabled", False)])
+def test_a_function_may_write_traces_only_where_they_are_wanted(
+    tracing: str, is_traced: bool
+) -> None:
+    resources = published(Tracing=tracing)
+    for name, function in of_type(resources, "AWS::Lambda::Function").items():
+        policies = resources[f"{name}Role"]["Properties"]["ManagedPolicyArns"]
+        assert any("Xray" in policy for policy in policies) is is_traced, name
+        assert ("TracingConfig" in function["Properties"]) is is_traced, name
+    [stage] = of_type(resources, "AWS::ApiGateway::Stage").values()
+    holding = {"IsTraced"} if is_traced else set()
+    assert resolved(stage["Properties"], holding)["TracingEnabled"] is is_traced
+
+
+def test_nothing_is_traced_unless_it_is_wanted() -> None:
+    assert source()["Parameters"]["Tracing"]["Default"] == "Disabled"

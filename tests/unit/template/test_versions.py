@@ -125,6 +125,11 @@ def test_snapstart_publishes_new_versions() -> None:
     assert all(before[alias] != after[alias] for alias in ALIASES)
 
 
+def test_tracing_publishes_new_versions() -> None:
+    before, after = versions(published(Tracing="Disabled")), versions(published(Tracing="Active"))
+    assert all(before[alias] != after[alias] for alias in ALIASES)
+
+
 def test_new_code_publishes_new_versions() -> None:
     before, after = versions(published()), versions(published(code="other"))
     assert all(before[alias] != after[alias] for alias in ALIASES)
