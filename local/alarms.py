@@ -7,6 +7,7 @@ has no value there: SUM and MAX leave it out, and every other expression has no 
 import ast
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any, Final
 
 Value = float | None
@@ -64,11 +65,21 @@ def _stat(alarm: Mapping[str, Any]) -> dict[str, Any]:
 def _result(
     queries: Sequence[Mapping[str, Any]], read: Read, *, since: float, until: float
 ) -> Value:
+    """Return the value of the query that returns data. The others are what it is made of."""
     values = {
         one["Id"]: read(one["MetricStat"], since, until) for one in queries if "MetricStat" in one
     }
-    expressions = [one["Expression"] for one in queries if "Expression" in one]
-    return evaluate(expressions[0], values) if expressions else values[queries[0]["Id"]]
+    expressions = {one["Id"]: one["Expression"] for one in queries if "Expression" in one}
+    [result] = [one["Id"] for one in queries if one.get("ReturnData", True)]
+    graph = {one: _names(text) & expressions.keys() for one, text in expressions.items()}
+    for one in TopologicalSorter(graph).static_order():
+        values[one] = evaluate(expressions[one], values)
+    return values[result]
+
+
+def _names(expression: str) -> set[str]:
+    tree = ast.walk(ast.parse(expression, mode="eval"))
+    return {node.id for node in tree if isinstance(node, ast.Name)}
 
 
 def _evaluated(node: ast.AST, values: Mapping[str, Value]) -> Value:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -158,9 +159,9 @@ def test_the_run_books_commands_look_at_the_stack(
 ) -> None:
     """Run what the pages say under Look, each command once. Those under Do change things."""
     looks = {tuple(one.words) for one in commands() if one.section == "Look"}
-    for call in (aws_call([*words], stack.deployed.resource) for words in looks if "aws" in words):
-        client = stack.deployed.client(call.service)
-        assert getattr(client, call.operation)(**call.parameters), call
+    client, resource = cache(stack.deployed.client), cache(stack.deployed.resource)
+    for call in (aws_call([*words], resource) for words in looks if "aws" in words):
+        assert getattr(client(call.service), call.operation)(**call.parameters), call
     assert {words[1] for words in looks if "make" in words} == {"metrics", "clients", "invoke"}
     assert operator.make("clients")
     assert operator.make("invoke", FUNCTION="jobs", EVENT="events/health.json")

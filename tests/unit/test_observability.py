@@ -44,7 +44,9 @@ def test_every_metric_is_a_line_that_cloudwatch_can_read(
         *([["service", dimension]] if dimension else []),
     ]
     [metric] = directive["Metrics"]
-    assert metric == {"Name": name, "Unit": "Milliseconds" if name.endswith("Ms") else "Count"}
+    units = {"Ms": "Milliseconds", "Seconds": "Seconds"}
+    [unit] = [each for end, each in units.items() if name.endswith(end)] or ["Count"]
+    assert metric == {"Name": name, "Unit": unit}
     assert metric["Unit"] in cloudwatch.shape_for("StandardUnit").enum  # type: ignore[attr-defined]
     ids = {"client_id": "acme", "job_id": "job-1"}
     assert line == {"service": "sd3", name: [12.5], **dimensions, **ids}

@@ -59,7 +59,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     "UpstreamMs": MetricDefinition(MetricUnit.Milliseconds),
     "OwnMs": MetricDefinition(MetricUnit.Milliseconds),
     "QueueWaitMs": MetricDefinition(MetricUnit.Milliseconds),
-    "QueueAgeMs": MetricDefinition(MetricUnit.Milliseconds),
+    "QueueAgeSeconds": MetricDefinition(MetricUnit.Seconds),
     "BreakerOpenMs": MetricDefinition(MetricUnit.Milliseconds, "upstream"),
     "UpstreamRefused": MetricDefinition(dimension="upstream"),
     "UpstreamUnknownOutcome": MetricDefinition(dimension="upstream"),

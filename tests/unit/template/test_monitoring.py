@@ -68,7 +68,7 @@ def is_sensible(one: Watched) -> bool:
         return one.stat == "Maximum"
     if one.name == "BreakerOpenMs":
         return one.stat == "Sum"
-    is_time = one.name.endswith("Ms") or one.name == "Latency"
+    is_time = one.name.endswith(("Ms", "Seconds")) or one.name == "Latency"
     return (one.stat == "Maximum" or one.stat.startswith("p")) if is_time else one.stat == "Sum"
 
 
@@ -238,8 +238,8 @@ def _with_parameters(value: Any) -> Any:
         ("UnknownOutcomesAlarm", 1, {"value": 5}, True),
         ("SpendAlarm", 1, {"cost": 5_000_000}, False),
         ("SpendAlarm", 1, {"cost": 5_000_001}, True),
-        ("QueueLateAlarm", 1, {"seen": 5_399_999, "unseen": 5399}, False),
-        ("QueueLateAlarm", 1, {"seen": 5_400_000}, True),
+        ("QueueLateAlarm", 1, {"seen": 5399, "unseen": 5399}, False),
+        ("QueueLateAlarm", 1, {"seen": 5400}, True),
         ("QueueLateAlarm", 1, {"unseen": 5400}, True),
         ("StreamLateAlarm", 1, {"ends": 599_999, "writes": 600_000}, True),
         ("DeadLettersAlarm", 1, {"left": 0}, False),

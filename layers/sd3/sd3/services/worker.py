@@ -76,7 +76,7 @@ class Worker:
         if job.status.is_terminal:
             return None
         if job.status is JobStatus.QUEUED:  # each time: SQS forgets what was received three times
-            self._measure("QueueAgeMs", job, self.clock.now())
+            self._measure("QueueAgeSeconds", job, _age(job, self.clock.now()))
         if wait := self._seconds_to_wait(job):
             return wait
         try:
@@ -152,13 +152,11 @@ class Worker:
         now, seconds = self.clock.now(), until - self.clock.monotonic()
         started = self._save(job.start(now=now, seconds=seconds, quote=quote), read)
         if job.attempt == job.redriven_attempt:  # the first since it was queued
-            self._measure("QueueWaitMs", job, now)
+            self._measure("QueueWaitMs", job, 1000 * _age(job, now))
         return started
 
-    def _measure(self, name: str, job: Job, now: datetime) -> None:
-        """Record how long a job has been in the queue."""
-        milliseconds = 1000 * (now - _queued_at(job)).total_seconds()
-        self.metrics.add(name, milliseconds, client_id=job.client_id, job_id=job.id)
+    def _measure(self, name: str, job: Job, value: float) -> None:
+        self.metrics.add(name, value, client_id=job.client_id, job_id=job.id)
 
     def _save(self, job: Job, read: Job) -> Job:
         """Save a job, and count its charges of unknown outcome that are new since it was read."""
@@ -214,3 +212,8 @@ class Worker:
 
 def _queued_at(job: Job) -> datetime:
     return job.redriven_at or job.created_at
+
+
+def _age(job: Job, now: datetime) -> float:
+    """Return for how many seconds a job has been in the queue."""
+    return (now - _queued_at(job)).total_seconds()
