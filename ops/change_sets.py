@@ -96,15 +96,15 @@ def create(cloudformation: Any, stack: str, *, new: bool, **settings: Any) -> st
 
 def execute(cloudformation: Any, change_set: str) -> None:
     """Run a change set to its end. Raises StackError, with what failed."""
-    started = datetime.now(UTC)
-    stack_id = cloudformation.describe_change_set(ChangeSetName=change_set)["StackId"]
+    made = cloudformation.describe_change_set(ChangeSetName=change_set)
+    stack_id = made["StackId"]
     cloudformation.execute_change_set(ChangeSetName=change_set)
     stack = _wait(
         lambda: cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0],
         lambda stack: not stack["StackStatus"].endswith("_IN_PROGRESS"),
     )
     if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
-        failures = list(failed_events(cloudformation, stack_id, since=started))
+        failures = list(failed_events(cloudformation, stack_id, since=made["CreationTime"]))
         raise StackError("\n".join([f"the stack is {stack['StackStatus']}", *failures]))
 
 

@@ -93,8 +93,10 @@ def deploy(
         print(f"{deployment.stack} is as it should be")
         return True
     changes = list(read_changes(cloudformation, change_set))
-    for line in (*changed_parameters(deployment, stack), *map(str, changes)):
+    changed = [str(change) for change in changes if change.action != "Add"]
+    for line in (*changed_parameters(deployment, stack), *changed):
         print(line)
+    print(f"{len(changes) - len(changed)} resources are added")
     losses = refused(changes, replaceable=replaceable)
     for loss in losses:
         print(f"refused, since clients would lose it: {loss}", file=sys.stderr)

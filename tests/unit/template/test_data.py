@@ -24,7 +24,7 @@ NAMES: Final = {"BucketName", "QueueName", "RoleName", "TableName"}
 
 def keys(resources: Resources) -> dict[str, list[str]]:
     """Return the names of the keys of tables and indexes."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, table in of_type(resources, "AWS::DynamoDB::Table").items():
         parts = {name: table["Properties"]}
         for index in table["Properties"].get("GlobalSecondaryIndexes", []):

@@ -86,7 +86,7 @@ def holds(condition: Any, values: dict[str, str]) -> bool:
     """Evaluate a condition of a rule."""
     match condition:
         case {"Fn::Equals": [{"Ref": name}, literal]}:
-            return values.get(name, source()["Parameters"][name]["Default"]) == literal
+            return bool(values.get(name, source()["Parameters"][name]["Default"]) == literal)
         case {"Fn::Not": [inner]}:
             return not holds(inner, values)
         case {"Fn::And": inner}:
