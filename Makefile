@@ -107,9 +107,9 @@ build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda
 	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
 	@$(RUN) tools.bill_of_materials build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
 
-deploy: $(if $(BUILT),.venv/.ok .tools/sam/.ok,build) ## Deploy to your AWS account: SETTINGS=prod, a section of samconfig.toml; SET REPLACE MONITOR BUILT BUCKET ROLE YES
+deploy: $(if $(BUILT),.venv/.ok .tools/sam/.ok,build) ## Deploy to your AWS account: SETTINGS=prod, a section of samconfig.toml; SET REPLACE MONITOR ADOPT BUILT BUCKET ROLE YES
 	@$(RUN) ops.deploy --settings "$(SETTINGS)" $(call option,--set,SET) $(call option,--replace,REPLACE) \
-	  $(call option,--monitor,MONITOR) $(call option,--bucket,BUCKET) $(call option,--role,ROLE) $(if $(YES),--yes)
+	  $(call option,--monitor,MONITOR) $(call option,--adopt,ADOPT) $(call option,--bucket,BUCKET) $(call option,--role,ROLE) $(if $(YES),--yes)
 
 preflight: .venv/.ok ## Say what a deployment to your AWS account would lack: SETTINGS=prod; SET. Nothing is made
 	@$(RUN) ops.preflight --settings "$(SETTINGS)" $(call option,--set,SET)

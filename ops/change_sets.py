@@ -13,6 +13,7 @@ from ops.stacks import StackError
 KEPT: Final = frozenset({"AWS::ApiGateway::RestApi", "AWS::DynamoDB::Table", "AWS::S3::Bucket"})
 """Kinds of resources that a client would miss: a new one has another address, or is empty."""
 
+_DONE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 _POLL_SECONDS: Final = 5.0
 
 
@@ -70,15 +71,16 @@ def refused(changes: Iterable[Change], *, replaceable: Collection[str]) -> list[
     return [change for change in changes if change.is_loss and change.logical_id not in replaceable]
 
 
-def create(cloudformation: Any, stack: str, *, new: bool, **settings: Any) -> str | None:
+def create(cloudformation: Any, stack: str, *, kind: str, **settings: Any) -> str | None:
     """Make a change set and return its ARN, or None when it would change nothing.
 
-    `settings` are those of CreateChangeSet. Raises StackError when it cannot be made.
+    `kind` is CREATE, UPDATE or IMPORT, and `settings` are those of CreateChangeSet. Raises
+    StackError when it cannot be made.
     """
     created = cloudformation.create_change_set(
         StackName=stack,
         ChangeSetName=f"deploy-{datetime.now(UTC):%Y%m%d-%H%M%S}",
-        ChangeSetType="CREATE" if new else "UPDATE",
+        ChangeSetType=kind,
         **settings,
     )
     found = _wait(
@@ -103,7 +105,7 @@ def execute(cloudformation: Any, change_set: str) -> None:
         lambda: cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0],
         lambda stack: not stack["StackStatus"].endswith("_IN_PROGRESS"),
     )
-    if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+    if stack["StackStatus"] not in _DONE:
         failures = list(failed_events(cloudformation, stack_id, since=made["CreationTime"]))
         raise StackError("\n".join([f"the stack is {stack['StackStatus']}", *failures]))
 

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.change_sets import create, execute, read_changes, refused
-from ops.deployments import ROOT, Deployment, SettingsError, read_deployment
+from ops.adoption import adopt
+from ops.change_sets import Change, create, execute, read_changes, refused
+from ops.deployments import ROOT, Deployment, SettingsError, pairs, read_deployment
 from ops.preflight import described_stack, passes
 from ops.stacks import StackError
 
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--set", default="", metavar="NAME=VALUE ...", help="parameters")
     parser.add_argument("--replace", default="", help="logical ids that may be lost, with commas")
     parser.add_argument("--monitor", type=_minutes, default=0, help="minutes to watch alarms for")
+    parser.add_argument("--adopt", default="", help="LogicalId=name ... of what a stack has left")
     parser.add_argument("--bucket", help="bucket for what is built")
     parser.add_argument("--role", help="ARN of the role that CloudFormation takes on")
     parser.add_argument("--yes", action="store_true", help="ask nothing, also at a terminal")
@@ -48,6 +50,7 @@ def main(arguments: list[str]) -> int:
             role=options.role or deployment.role,
             replaceable=options.replace.split(","),
             monitor_minutes=options.monitor,
+            left=pairs(options.adopt),
             ask=sys.stdin.isatty() and not options.yes,
         )
     except (SettingsError, StackError, BotoCoreError, ClientError) as error:
@@ -64,6 +67,7 @@ def deploy(
     role: str,
     replaceable: Collection[str],
     monitor_minutes: int,
+    left: Mapping[str, str],
     ask: bool,
 ) -> bool:
     """Make a change set, show it and run it; return False if it is refused or not wanted.
@@ -73,34 +77,30 @@ def deploy(
     session = deployment.session()
     cloudformation = session.client("cloudformation")
     stack = described_stack(cloudformation, deployment.stack)
-    is_new = stack is None or stack["StackStatus"] == "REVIEW_IN_PROGRESS"
-    before = {} if is_new else triggers(session, deployment.stack, minutes=monitor_minutes)
+    if stack and stack["StackStatus"] == "REVIEW_IN_PROGRESS":
+        stack = None  # its change set was never run
+    as_role = {"RoleARN": role} if role else {}
+    if left:
+        if stack:
+            raise StackError(f"there is a stack {deployment.stack}: only a new one can adopt")
+        adopt(deployment, cloudformation, template=template, left=left, **as_role)
     change_set = create(
         cloudformation,
         deployment.stack,
-        new=is_new,
+        kind="UPDATE" if stack or left else "CREATE",
         TemplateURL=package(deployment, session, template=template, bucket=bucket),
-        Parameters=[
-            {"ParameterKey": name, "ParameterValue": value}
-            for name, value in deployment.parameters().items()
-        ],
+        Parameters=deployment.sent_parameters(),
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         Tags=[{"Key": name, "Value": value} for name, value in deployment.tags.items()],
-        **before,
-        **({"RoleARN": role} if role else {}),
+        **(triggers(session, deployment.stack, minutes=monitor_minutes) if stack else {}),
+        **as_role,
     )
     if change_set is None:
         print(f"{deployment.stack} is as it should be")
         return True
-    changes = list(read_changes(cloudformation, change_set))
-    changed = [str(change) for change in changes if change.action != "Add"]
-    for line in (*changed_parameters(deployment, stack), *changed):
+    for line in changed_parameters(deployment, stack):
         print(line)
-    print(f"{len(changes) - len(changed)} resources are added")
-    losses = refused(changes, replaceable=replaceable)
-    for loss in losses:
-        print(f"refused, since clients would lose it: {loss}", file=sys.stderr)
-    if losses or (ask and not _agreed(deployment.stack)):
+    if lost(cloudformation, change_set, replaceable) or (ask and not _agreed(deployment.stack)):
         cloudformation.delete_change_set(ChangeSetName=change_set)
         return False
     execute(cloudformation, change_set)
@@ -108,6 +108,19 @@ def deploy(
     for output in done["Outputs"] if done else ():
         print(f"{output['OutputKey']}: {output['OutputValue']}")
     return True
+
+
+def lost(cloudformation: Any, change_set: str, replaceable: Collection[str]) -> list[Change]:
+    """Print what a change set would do, and return what clients would lose by it."""
+    changes = list(read_changes(cloudformation, change_set))
+    changed = [change for change in changes if change.action != "Add"]
+    for change in changed:
+        print(change)
+    print(f"{len(changes) - len(changed)} resources are added")
+    losses = refused(changes, replaceable=replaceable)
+    for loss in losses:
+        print(f"refused, since clients would lose it: {loss}", file=sys.stderr)
+    return losses
 
 
 def package(deployment: Deployment, session: boto3.Session, *, template: Path, bucket: str) -> str:

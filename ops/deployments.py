@@ -55,6 +55,13 @@ class Deployment:
         defaults = {name: str(each.get("Default", "")) for name, each in self.declared.items()}
         return defaults | {name: self.given[name] for name in defaults if name in self.given}
 
+    def sent_parameters(self) -> list[dict[str, str]]:
+        """Return all parameters as CloudFormation takes them."""
+        return [
+            {"ParameterKey": name, "ParameterValue": value}
+            for name, value in self.parameters().items()
+        ]
+
     def session(self) -> boto3.Session:
         """Return a session in the stack's region, with the caller's credentials."""
         return boto3.Session(region_name=self.region, profile_name=self.profile)

@@ -106,7 +106,7 @@ def test_a_change_set_is_waited_for(aws: tuple[Any, Stubber]) -> None:
     stub.add_response("create_change_set", {"Id": ARN})
     for status in ("CREATE_PENDING", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"):
         stub.add_response("describe_change_set", described(status))
-    assert create(client, "sd3", new=False) == ARN
+    assert create(client, "sd3", kind="UPDATE") == ARN
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_a_change_set_that_fails_leaves_nothing(
     stub.add_response("describe_change_set", described("FAILED", reason))
     stub.add_response("delete_change_set", {}, {"ChangeSetName": ARN})
     if expected is None:
-        assert create(client, "sd3", new=False) is None
+        assert create(client, "sd3", kind="UPDATE") is None
     else:
         with pytest.raises(expected, match="do not exist"):
-            create(client, "sd3", new=False)
+            create(client, "sd3", kind="UPDATE")
 
 
 def event(name: str, status: str, reason: str, **rest: Any) -> dict[str, Any]:

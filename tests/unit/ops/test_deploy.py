@@ -91,6 +91,7 @@ def run(aws: FakeAws, template: Path, monkeypatch: pytest.MonkeyPatch, **changed
         "role": "",
         "replaceable": [],
         "monitor_minutes": 0,
+        "left": {},
         "ask": False,
     } | changed
     return deploy.deploy(
@@ -185,6 +186,13 @@ def test_a_new_stack_has_no_alarms_yet(template: Path, monkeypatch: pytest.Monke
     assert run(aws, template, monkeypatch, monitor_minutes=10)
     assert aws.sent["ChangeSetType"] == "CREATE"
     assert "RollbackConfiguration" not in aws.sent
+
+
+def test_a_stack_that_is_there_adopts_nothing(
+    template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StackError, match="only a new one can adopt"):
+        run(FakeAws(), template, monkeypatch, left={"JobsTable": "x"})
 
 
 @pytest.mark.parametrize(
