@@ -36,7 +36,12 @@ def test_only_a_table_or_bucket_of_the_template_is_adopted(name: str) -> None:
 def test_what_is_left_is_named_to_cloudformation(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: dict[str, Any] = {}
     ran: list[str] = []
-    monkeypatch.setattr(adoption, "create", lambda *_, **settings: sent.update(settings) or "arn")
+
+    def record(*_: Any, **settings: Any) -> str:
+        sent.update(settings)
+        return "arn"
+
+    monkeypatch.setattr(adoption, "create", record)
     monkeypatch.setattr(adoption, "execute", lambda _client, change_set: ran.append(change_set))
     deployment = Deployment(stack="sd3", given={}, declared={}, tags={})
     left = {"ClientsTable": "sd3-ClientsTable-1", "ImagesBucket": "sd3-images-1"}
