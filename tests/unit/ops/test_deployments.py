@@ -10,7 +10,7 @@ from ops.deployments import ROOT, Deployment, SettingsError, faults, pairs, read
 
 SAM = ROOT / ".tools/sam/bin/sam"
 MINIMAL = "Resources: {Topic: {Type: AWS::SNS::Topic}}"
-SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sd3"
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:sd3-AbCdEf"
 GOOD = f"UpstreamUrl=https://images.internal UpstreamSecretArn={SECRET}"
 
 

@@ -13,7 +13,7 @@ from ops.preflight import Finding, findings
 
 REGION: Final = "eu-west-1"
 ACCOUNT: Final = f"{REGION}:123456789012"
-SECRET: Final = f"arn:aws:secretsmanager:{ACCOUNT}:secret:sd3"
+SECRET: Final = f"arn:aws:secretsmanager:{ACCOUNT}:secret:sd3-AbCdEf"
 KEY: Final = f"arn:aws:kms:{ACCOUNT}:key/1-2-3"
 TOPIC: Final = f"arn:aws:sns:{ACCOUNT}:alarms"
 CERTIFICATE: Final = f"arn:aws:acm:{ACCOUNT}:certificate/1-2"
