@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ops.accounts import described_stack
 from ops.adoption import adopt
 from ops.change_sets import Change, create, execute, read_changes, refused
 from ops.deployments import ROOT, Deployment, SettingsError, pairs, read_deployment
-from ops.preflight import described_stack, passes
+from ops.preflight import passes
 from ops.stacks import StackError
 
 ALARMS: Final = ("GenerateErrorsAlarm", "ApiErrorsAlarm")

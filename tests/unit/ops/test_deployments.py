@@ -116,7 +116,8 @@ def deployment(changed: str, stack: str = "sd3") -> Deployment:
         ("UpstreamUrl=", "octoai needs its base URL"),
         ("Upstream=stability,openai", "openai needs its base URL"),
         ("UpstreamUrl=https://api.example.org/v1", "still https://api.example.org/v1"),
-        ("UpstreamUrl=http://images.internal", "neither https nor http to a loopback"),
+        ("UpstreamUrl=http://images.internal SubnetIds=subnet-1", "neither https nor http"),
+        ("UpstreamUrl=http://10.0.0.5:30000", "set SubnetIds"),
         ("UpstreamSecretArn=", "octoai need a key"),
     ],
 )

@@ -17,6 +17,8 @@ SECRET: Final = f"arn:aws:secretsmanager:{ACCOUNT}:secret:sd3-AbCdEf"
 KEY: Final = f"arn:aws:kms:{ACCOUNT}:key/1-2-3"
 TOPIC: Final = f"arn:aws:sns:{ACCOUNT}:alarms"
 CERTIFICATE: Final = f"arn:aws:acm:{ACCOUNT}:certificate/1-2"
+BOUNDARY: Final = "arn:aws:iam::123456789012:policy/boundary"
+WEB_ACL: Final = f"arn:aws:wafv2:{ACCOUNT}:regional/webacl/sd3/1-2"
 ROLE: Final = "arn:aws:iam::123456789012:role/sd3-ApiLogsRole-1"
 
 Answers = dict[str, Any]
@@ -46,6 +48,11 @@ WELL: Final[Answers] = {
     "route53.get_hosted_zone": {
         "HostedZone": {"Id": "Z1", "Name": "example.com.", "CallerReference": "x"}
     },
+    "events.describe_event_bus": {"Name": "default"},
+    "iam.get_policy": {"Policy": {"Arn": BOUNDARY}},
+    "wafv2.get_web_acl": {"LockToken": "x"},
+    "ec2.describe_subnets": {"Subnets": []},
+    "ec2.describe_security_groups": {"SecurityGroups": []},
     "apigateway.get_account": {},
     "iam.get_role": "NoSuchEntity",
 }
@@ -104,7 +111,8 @@ def found(changed: str = "", **answers: Any) -> list[Finding]:
 
 EVERYTHING: Final = (
     f"Upstream=bedrock KmsKeyArn={KEY} AlarmTopicArn={TOPIC} DomainName=images.example.com "
-    f"CertificateArn={CERTIFICATE} HostedZoneId=Z1"
+    f"CertificateArn={CERTIFICATE} HostedZoneId=Z1 EventBusName=jobs WebAclArn={WEB_ACL} "
+    f"PermissionsBoundaryArn={BOUNDARY} SubnetIds=subnet-1 SecurityGroupIds=sg-1"
 )
 
 
@@ -163,6 +171,12 @@ A_ROLE: Final = {
             "L-B99A9384",
         ),
         ("WorkerConcurrency=993", {}, "L-B99A9384"),
+        ("GenerateReservedConcurrency=901", {}, "only if 100 are left"),
+        (EVERYTHING, {"events__describe_event_bus": "ResourceNotFoundException"}, "no bus jobs"),
+        (EVERYTHING, {"iam__get_policy": "NoSuchEntity"}, "PermissionsBoundaryArn"),
+        (EVERYTHING, {"wafv2__get_web_acl": "WAFNonexistentItemException"}, "WebAclArn"),
+        (EVERYTHING, {"ec2__describe_subnets": "InvalidSubnetID.NotFound"}, "SubnetIds=subnet-1"),
+        (EVERYTHING, {"ec2__describe_security_groups": "InvalidGroup.NotFound"}, "=sg-1"),
         ("", {"secretsmanager__describe_secret": "ResourceNotFoundException"}, "no secret"),
         (
             "",

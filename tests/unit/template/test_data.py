@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.factories.template import Resources, of_type, translated
+from tests.support.factories.template import Resources, of_type, references, translated
 
 KEYS: Final = {
     "JobsTable": ["id"],
@@ -76,3 +76,5 @@ def test_the_accounts_log_role_is_set_only_if_wanted() -> None:
     for resource in logging(translated()).values():
         assert resource["Condition"] == "ManagesApiLogs"
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
+    [api] = of_type(translated(), "AWS::ApiGateway::RestApi").values()
+    assert set(references(api["Metadata"])) == {"ApiLogsAccount"}  # no stage before it is set

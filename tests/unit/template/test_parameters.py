@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.factories.conditions import broken_rules
 from tests.support.factories.template import (
     functions,
     of_type,
@@ -82,18 +83,6 @@ def test_a_value_that_cannot_work_is_refused_before_anything_is_made(
     assert bool(re.fullmatch(pattern, value)) == allowed
 
 
-def holds(condition: Any, values: dict[str, str]) -> bool:
-    """Evaluate a condition of a rule."""
-    match condition:
-        case {"Fn::Equals": [{"Ref": name}, literal]}:
-            return bool(values.get(name, source()["Parameters"][name]["Default"]) == literal)
-        case {"Fn::Not": [inner]}:
-            return not holds(inner, values)
-        case {"Fn::And": inner}:
-            return all(holds(each, values) for each in inner)
-    raise AssertionError(condition)
-
-
 @pytest.mark.parametrize(
     ("values", "allowed"),
     [
@@ -109,13 +98,7 @@ def holds(condition: Any, values: dict[str, str]) -> bool:
 def test_parameters_that_need_each_other_are_refused_alone(
     values: dict[str, str], allowed: bool
 ) -> None:
-    broken = [
-        name
-        for name, rule in source()["Rules"].items()
-        if holds(rule["RuleCondition"], values)
-        and not all(holds(each["Assert"], values) for each in rule["Assertions"])
-    ]
-    assert (not broken) == allowed
+    assert (not broken_rules(**values)) == allowed
 
 
 def test_the_url_of_the_api_is_its_domain_if_it_has_one() -> None:

@@ -224,7 +224,7 @@ def test_only_lambda_takes_on_the_role_of_a_function(function: str) -> None:
 
 def test_functions_share_no_role() -> None:
     created = {f"{name}Role" for name in functions()}
-    assert set(of_type(translated(), "AWS::IAM::Role")) == created | {"ApiLogsRole"}
+    assert set(of_type(translated(), "AWS::IAM::Role")) == created | {"ApiLogsRole", "CanaryRole"}
     for name in functions():
         role = translated()[name]["Properties"]["Role"]
         assert role == {"Fn::GetAtt": [f"{name}Role", "Arn"]}

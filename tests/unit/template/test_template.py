@@ -44,7 +44,7 @@ def cycle_free(resources: Resources) -> list[str]:
     for name, resource in resources.items():
         after = resource.get("DependsOn", [])
         explicit = {after} if isinstance(after, str) else set(after)
-        parts = [resource.get("Properties", {}), resource.get("UpdatePolicy", {})]
+        parts = [resource.get(name, {}) for name in ("Properties", "UpdatePolicy", "Metadata")]
         graph[name] = (explicit | set(references(parts))) & set(resources)
     return list(TopologicalSorter(graph).static_order())
 
@@ -144,7 +144,8 @@ def test_no_managed_policy_is_attached_beyond_logging() -> None:
     }
     of_vpcs = {"AWSLambdaVPCAccessExecutionRole"}  # see test_network.py
     logging = {"AWSLambdaBasicExecutionRole", "AmazonAPIGatewayPushToCloudWatchLogs"}
-    assert attached == logging | of_vpcs
+    canary = {"AWSCodeDeployRoleForLambdaLimited"}
+    assert attached == logging | of_vpcs | canary
 
 
 def test_generate_outlives_the_gateway() -> None:

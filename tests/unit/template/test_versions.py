@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.factories.conditions import conditions
 from tests.support.factories.template import (
     Resources,
     api_body,
@@ -13,6 +14,7 @@ from tests.support.factories.template import (
     of_type,
     published,
     references,
+    resolved,
     source,
     translated,
 )
@@ -113,12 +115,16 @@ def test_a_replaced_version_is_kept_to_go_back_to_unless_its_snapshot_costs(
 
 def test_without_a_canary_there_is_nothing_of_codedeploy() -> None:
     assert source()["Parameters"]["CanaryMinutes"]["Default"] == "0"
-    assert "CodeDeploy" not in str(translated())
+    assert not [r for r in translated().values() if "AWS::CodeDeploy" in r["Type"]]
+    assert not [r for r in translated().values() if "UpdatePolicy" in r]
+    assert translated()["CanaryRole"]["Condition"] == "HasCanary"
+    assert "HasCanary" not in conditions()
 
 
 @pytest.mark.parametrize("minutes", source()["Parameters"]["CanaryMinutes"]["AllowedValues"][1:])
 def test_a_canary_takes_every_function_back_when_an_alarm_rings(minutes: str) -> None:
     resources = translated(CanaryMinutes=minutes)
+    assert "HasCanary" in conditions(CanaryMinutes=minutes)
     alarms = source("monitoring.yaml")["Outputs"]
     for alias in ALIASES:
         update = resources[alias]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
@@ -126,6 +132,8 @@ def test_a_canary_takes_every_function_back_when_an_alarm_rings(minutes: str) ->
         [_, named] = group["DeploymentConfigName"]["Fn::Sub"]
         assert named == {"ConfigName": f"Canary10Percent{minutes}Minutes"}
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+        role = resolved(group["ServiceRoleArn"], {"HasCanary"})
+        assert role == {"Fn::GetAtt": ["CanaryRole", "Arn"]}
         assert group["AlarmConfiguration"]["Alarms"] == [
             {"Name": {"Fn::GetAtt": ["Monitoring", f"Outputs.{name}"]}} for name in alarms
         ]
