@@ -132,6 +132,7 @@ def test_a_canary_takes_every_function_back_when_an_alarm_rings(minutes: str) ->
         [_, named] = group["DeploymentConfigName"]["Fn::Sub"]
         assert named == {"ConfigName": f"Canary10Percent{minutes}Minutes"}
         assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+        assert "CodeDeployServiceRole" not in resources  # SAM's own, without a boundary
         role = resolved(group["ServiceRoleArn"], {"HasCanary"})
         assert role == {"Fn::GetAtt": ["CanaryRole", "Arn"]}
         assert group["AlarmConfiguration"]["Alarms"] == [
