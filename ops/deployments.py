@@ -157,4 +157,4 @@ def _upstream_faults(values: Mapping[str, str]) -> Iterator[str]:
             if url.startswith("http:") and not values["SubnetIds"]:
                 yield f"{url} is private: set SubnetIds and SecurityGroupIds to call it from a VPC"
     if not values["UpstreamSecretArn"] and (keyless := sorted(_NEED_KEY & {*upstreams})):
-        yield f"{' and '.join(keyless)} need a key: set UpstreamSecretArn to a secret with it"
+        yield f"no key for {' and '.join(keyless)}: set UpstreamSecretArn to a secret with it"

@@ -38,7 +38,10 @@ def passes(deployment: Deployment) -> bool:
     found = list(findings(deployment))
     for finding in found:
         print(f"{'missing' if finding.fatal else 'not known'}: {finding.text}", file=sys.stderr)
-    return not any(finding.fatal for finding in found)
+    if any(finding.fatal for finding in found):
+        return False
+    print(f"nothing is missing for {deployment.stack} in {deployment.session().region_name}")
+    return True
 
 
 def findings(deployment: Deployment, client: Callable[..., Any] | None = None) -> Iterator[Finding]:

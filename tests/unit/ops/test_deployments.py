@@ -118,7 +118,7 @@ def deployment(changed: str, stack: str = "sd3") -> Deployment:
         ("UpstreamUrl=https://api.example.org/v1", "still https://api.example.org/v1"),
         ("UpstreamUrl=http://images.internal SubnetIds=subnet-1", "neither https nor http"),
         ("UpstreamUrl=http://10.0.0.5:30000", "set SubnetIds"),
-        ("UpstreamSecretArn=", "octoai need a key"),
+        ("UpstreamSecretArn=", "no key for octoai"),
     ],
 )
 def test_what_cannot_work_is_said_with_what_to_do(changed: str, said: str) -> None:

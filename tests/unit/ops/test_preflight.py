@@ -280,3 +280,14 @@ def test_without_a_region_there_is_no_account_to_ask(
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     assert preflight.main(["--settings", "prod"]) == 1
     assert "missing: no region" in capsys.readouterr().err
+
+
+def test_a_deployment_that_lacks_nothing_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unread = Finding("KmsKeyArn: you may not read it", fatal=False)
+    monkeypatch.setattr(preflight, "findings", lambda _deployment: [unread])
+    assert preflight.passes(deployment(""))
+    said = capsys.readouterr()
+    assert said.out == f"nothing is missing for sd3 in {REGION}\n"
+    assert said.err == "not known: KmsKeyArn: you may not read it\n"
