@@ -25,7 +25,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy token clients revoke export erase invoke redrive metrics smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -107,8 +107,12 @@ build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda
 	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
 	@$(RUN) tools.bill_of_materials build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
 
-deploy: build ## Deploy to your AWS account; SETTINGS=prod uses that section of samconfig.toml
-	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam deploy --config-env $(SETTINGS) $(ARGS)
+deploy: $(if $(BUILT),.venv/.ok .tools/sam/.ok,build) ## Deploy to your AWS account: SETTINGS=prod, a section of samconfig.toml; SET REPLACE MONITOR ADOPT BUILT BUCKET ROLE YES
+	@$(RUN) ops.deploy --settings "$(SETTINGS)" $(call option,--set,SET) $(call option,--replace,REPLACE) \
+	  $(call option,--monitor,MONITOR) $(call option,--adopt,ADOPT) $(call option,--bucket,BUCKET) $(call option,--role,ROLE) $(if $(YES),--yes)
+
+preflight: .venv/.ok ## Say what a deployment to your AWS account would lack: SETTINGS=prod; SET. Nothing is made
+	@$(RUN) ops.preflight --settings "$(SETTINGS)" $(call option,--set,SET)
 
 token: .venv/.ok ## Issue a token to a client: CLIENT=name; NAME EXPIRES SCOPES BUDGET PER_MINUTE MAX_IMAGES; STACK=name for a stack on AWS
 	@$(RUN) ops.clients token "$(CLIENT)" --stack "$(STACK)" $(call option,--name,NAME) \

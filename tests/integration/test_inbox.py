@@ -24,9 +24,9 @@ from tests.support.factories.images import jpeg
 from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import FakeUpstream
 
-INBOX: Final = "sd3-inbox-123456789012-eu-central-1"
+INBOX: Final = "sd3-inboxbucket-1q2w3e4r5t6z"
 NAME: Final = "für Oma+Opa"
-"""The name that events/inbox.json has, encoded."""
+"""The name of the file of events/inbox.json, and of events/inbox_s3.json, where it is encoded."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def dropped(
     aws: Aws, data: bytes, *, ending: str = "json", storage_class: Any = "STANDARD", **metadata: str
 ) -> dict[str, Any]:
     """Make the sample event of an existing file."""
-    event = load_event("inbox")
+    event = load_event("inbox_s3")
     put = aws.s3.put_object(
         Bucket=INBOX,
         Key=f"acme/{NAME}.{ending}",
@@ -156,21 +156,11 @@ def set_aside(event: Any) -> dict[str, Any]:
 
 def by_event_bridge(event: dict[str, Any]) -> dict[str, Any]:
     """Make EventBridge's event of S3's. Its key is not encoded."""
-    s3 = event["Records"][0]["s3"]
-    return {
-        "version": "0",
-        "source": "aws.s3",
-        "detail-type": "Object Created",
-        "detail": {
-            "bucket": {"name": s3["bucket"]["name"]},
-            "object": {
-                "key": f"acme/{NAME}.json",
-                "etag": s3["object"]["eTag"],
-                "sequencer": s3["object"]["sequencer"],
-            },
-            "reason": "PutObject",
-        },
-    }
+    [record] = event["Records"]
+    file = record["s3"]["object"]
+    bridged: dict[str, Any] = load_event("inbox")
+    bridged["detail"]["object"] |= {"etag": file["eTag"], "sequencer": file["sequencer"]}
+    return bridged
 
 
 @pytest.mark.parametrize(
@@ -197,7 +187,7 @@ def test_the_test_event_is_ignored(event: dict[str, Any]) -> None:
     receive(event)
 
 
-RECORD: Final = load_event("inbox")["Records"][0]
+RECORD: Final = load_event("inbox_s3")["Records"][0]
 BODY: Final = json.dumps({"Records": [RECORD]})
 
 

@@ -23,9 +23,13 @@ def source(name: str = "template.yaml") -> dict[str, Any]:
 
 
 @cache
-def translated() -> Resources:
-    """Translate the template for CloudFormation, with its references to parameters."""
-    resources: Resources = translate(packaged(source()), default_values(source()))["Resources"]
+def translated(**changed: str) -> Resources:
+    """Translate the template for CloudFormation, with its references to parameters.
+
+    SAM gets the values of the parameters beside it; `changed` has other values than the defaults.
+    """
+    values = default_values(source()) | changed
+    resources: Resources = translate(packaged(source()), values)["Resources"]
     return resources
 
 

@@ -19,6 +19,7 @@ from local.embedded import (
     name_streams,
     read_concurrency,
     repeat_failed_records,
+    retry_events,
     share_layers,
     trust_loopback,
     write_parameters,
@@ -281,3 +282,23 @@ def test_values_of_parameters_are_written_into_resources_before_sam_reads_them()
         "Function": {"Properties": {"A": "x", "B": [["a", "b"]]}},
         "Other": {"Properties": {"C": {"Ref": "Function"}, "D": {"Ref": "AWS::Region"}}},
     }
+
+
+@pytest.mark.parametrize(
+    ("arn", "config"), [("a:function:f:live", "of live"), ("a:function:f", None)]
+)
+def test_the_function_of_a_rule_is_tried_again_and_given_up_as_its_alias_says(
+    arn: str, config: str | None
+) -> None:
+    invoked: list[Any] = []
+    base = {"event_invoke_configs": {"live": "of live"}}
+    functions = SimpleNamespace(
+        _get_func_record_for_ref=lambda arn: ({"code": arn}, {}, "f"),
+        _get_base_func_record_for_ref=lambda _arn: (base, {}, "f"),
+        _execution_record_for_config=lambda function, _config: dict(function),
+        invoke_async_with_retry=lambda *arguments: invoked.append(arguments),
+    )
+    events = SimpleNamespace()
+    retry_events(events, functions)
+    events._dispatch_to_lambda(arn, '{"source": "aws.s3"}')
+    assert invoked == [({"code": arn, "event_invoke_config": config}, {"source": "aws.s3"})]

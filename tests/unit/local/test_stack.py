@@ -36,7 +36,7 @@ def test_the_model_server_is_started_if_an_upstream_asks_it(
         started.append(name)
         return nullcontext(SimpleNamespace(log=log, wait_until=lambda *_, **__: None))
 
-    deployed = SimpleNamespace(outputs=lambda: {"ApiUrl": "https://a1.aws.example/v1"})
+    deployed = SimpleNamespace(api_url=lambda: "http://127.0.0.1/v1")
     fakes: dict[str, Any] = {
         "_embedded_aws": lambda *_, **__: start("AWS"),
         "_model_server": lambda *_, **__: start("model server"),

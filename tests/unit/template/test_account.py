@@ -87,8 +87,8 @@ def test_parameters_that_need_another_are_refused_without_it(
     assert broken_rules(**given) == broken
 
 
-def test_by_default_only_origins_and_the_protection_of_tables_are_set() -> None:
-    assert conditions() == {"OneOrigin", "ProtectsTables"}
+def test_by_default_only_origins_the_log_role_and_the_protection_of_tables_are_set() -> None:
+    assert conditions() == {"OneOrigin", "ManagesApiLogs", "ProtectsTables"}
 
 
 def test_by_default_nothing_is_reserved_and_nothing_of_others_is_referred_to() -> None:

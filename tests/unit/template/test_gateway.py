@@ -13,6 +13,7 @@ from tests.support.factories.template import (
     api_body,
     of_type,
     references,
+    source,
     translated,
 )
 
@@ -103,6 +104,20 @@ def test_pages_may_read_the_same_headers_of_the_gateway_and_of_the_functions() -
         assert exposed.strip("'").split(",") == list(EXPOSED_HEADERS)
 
 
+def test_api_gateway_can_parse_all_of_the_body() -> None:
+    """SAM writes `schema: {schema: ...}` for preflight, where it is asked for OpenAPI 3."""
+    preflight = [item["options"]["responses"] for item in api_body()["paths"].values()]
+    headers = [header for each in preflight for header in each["200"]["headers"].values()]
+    assert headers
+    assert all(set(header) == {"type"} for header in headers)
+    assert list(of_type(translated(), "AWS::ApiGateway::Stage")) == ["Apiv1Stage"]
+
+
+def test_a_change_of_parameters_alone_reaches_the_stage() -> None:
+    """The stage serves a deployment, which SAM makes anew only for another body or if told to."""
+    assert source()["Resources"]["Api"]["Properties"]["AlwaysDeploy"] is True
+
+
 def test_every_route_requires_a_token_but_those_that_describe_the_service() -> None:
     open_routes = {
         (method, path)
@@ -150,7 +165,7 @@ def validation(expression: dict[str, Any], *, has_issuer: bool) -> re.Pattern[st
 def test_jwts_are_looked_at_only_when_there_is_an_issuer(
     header: str, alone: bool, with_issuer: bool
 ) -> None:
-    schemes = api_body()["components"]["securitySchemes"]
+    schemes = api_body()["securityDefinitions"]
     authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
     expression = authorizer["identityValidationExpression"]
     for has_issuer, matches in ((False, alone), (True, with_issuer)):
@@ -218,6 +233,6 @@ def test_the_access_log_names_the_client_and_no_token() -> None:
 
 
 def test_a_token_that_ends_is_accepted_for_a_minute_at_most() -> None:
-    schemes = api_body()["components"]["securitySchemes"]
+    schemes = api_body()["securityDefinitions"]
     authorizer = schemes["ClientToken"]["x-amazon-apigateway-authorizer"]
     assert authorizer["authorizerResultTtlInSeconds"] == 60

@@ -85,7 +85,7 @@ def test_cloudformation_may_make_every_kind_of_resource() -> None:
 
 @pytest.mark.parametrize("action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"])
 def test_a_role_can_be_made_and_changed_only_within_the_boundary(action: str) -> None:
-    bounded, *others = (
+    [bounded] = (
         each
         for each in statements("ExecutionRole")
         if any(fnmatchcase(action, pattern) for pattern in actions(each))
@@ -93,11 +93,6 @@ def test_a_role_can_be_made_and_changed_only_within_the_boundary(action: str) ->
     assert bounded["Condition"] == {
         "StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}
     }
-    for each in others:  # SAM's role for CodeDeploy, with a policy of AWS
-        assert each["Resource"]["Fn::Sub"].endswith("role/${StackName}-CodeDeployServiceRole-*")
-        assert action == "iam:CreateRole" or list(each["Condition"]["ArnEquals"]) == [
-            "iam:PolicyARN"
-        ]
 
 
 def test_nobody_can_remove_the_boundary() -> None:

@@ -64,8 +64,6 @@ def named(resource: Any) -> str:
         case "*":
             return "*"
         case {"Fn::Sub": text}:
-            inbox = "arn:${AWS::Partition}:s3:::${AWS::StackName}-inbox-"
-            text = text.replace(f"{inbox}${{AWS::AccountId}}-${{AWS::Region}}", "InboxBucket")
             return re.sub(r"^arn:.*:", "", re.sub(r"^\$\{(\w+)\.Arn\}", r"\1", text))
     raise AssertionError(resource)
 
@@ -228,7 +226,7 @@ def test_only_lambda_takes_on_the_role_of_a_function(function: str) -> None:
 
 def test_functions_share_no_role() -> None:
     created = {f"{name}Role" for name in functions()}
-    assert set(of_type(translated(), "AWS::IAM::Role")) == created | {"ApiLogsRole"}
+    assert set(of_type(translated(), "AWS::IAM::Role")) == created | {"ApiLogsRole", "CanaryRole"}
     for name in functions():
         role = translated()[name]["Properties"]["Role"]
         assert role == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
@@ -236,23 +234,20 @@ def test_functions_share_no_role() -> None:
 
 def deputies(resources: Resources) -> Iterator[str]:
     """Permissions with which a service may call a function for somebody who is not us."""
+    rules = [{"Fn::GetAtt": [name, "Arn"]} for name in of_type(resources, "AWS::Events::Rule")]
     for name, permission in of_type(resources, "AWS::Lambda::Permission").items():
         properties = permission["Properties"]
-        source, principal = str(properties.get("SourceArn", "")), properties["Principal"]
+        source, principal = properties.get("SourceArn"), properties["Principal"]
         if not principal.endswith(".amazonaws.com"):
             yield f"{name}: {principal} is no service"
-        if not re.search(r"\$\{__ApiId__\}|\$\{AWS::StackName\}-inbox-", source):
+        if source not in rules and "${AWS::AccountId}:${__ApiId__}" not in str(source):
             yield f"{name}: no source, or none of ours"
-        # The ARNs of buckets name no account, and a bucket's name is anybody's when it is gone.
-        of_us = properties.get("SourceAccount") == {"Ref": "AWS::AccountId"}
-        if not of_us and "${AWS::AccountId}:${__ApiId__}" not in source:
-            yield f"{name}: a source of any account"
 
 
 def test_a_service_calls_a_function_for_us_only() -> None:
     permissions = of_type(translated(), "AWS::Lambda::Permission").values()
     called = {str(p["Properties"]["Principal"]) for p in permissions}
-    assert called == {"apigateway.amazonaws.com", "s3.amazonaws.com"}
+    assert called == {"apigateway.amazonaws.com", "events.amazonaws.com"}
     assert list(deputies(translated())) == []
 
 
@@ -260,8 +255,8 @@ def test_a_service_calls_a_function_for_us_only() -> None:
     ("properties", "field_errors"),
     [
         ({"Principal": "s3.amazonaws.com", "SourceAccount": {"Ref": "AWS::AccountId"}}, 1),
-        ({"Principal": "events.amazonaws.com"}, 2),
-        ({"Principal": "*", "SourceArn": "arn:aws:s3:::${AWS::StackName}-inbox-x"}, 2),
+        ({"Principal": "events.amazonaws.com"}, 1),
+        ({"Principal": "*", "SourceArn": "arn:aws:s3:::bucket"}, 2),
     ],
 )
 def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_errors: int) -> None:
@@ -269,13 +264,22 @@ def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_erro
     assert len(list(deputies({"Permission": permission}))) == field_errors
 
 
-def test_the_policies_of_buckets_and_queues_contain_no_allow() -> None:
+def test_the_policies_of_buckets_and_queues_allow_the_inboxs_rule_to_give_up_events() -> None:
     kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
     attached = [policy for kind in kinds for policy in of_type(translated(), kind).values()]
-    assert len(attached) == 3
-    for policy in attached:
-        statements = policy["Properties"]["PolicyDocument"]["Statement"]
-        assert {statement["Effect"] for statement in statements} == {"Deny"}
+    assert len(attached) == 4
+    statements = [s for each in attached for s in each["Properties"]["PolicyDocument"]["Statement"]]
+    [rule] = of_type(translated(), "AWS::Events::Rule")
+    assert [statement for statement in statements if statement["Effect"] != "Deny"] == [
+        {
+            "Sid": "InboxEvents",
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": {"Fn::GetAtt": ["UnprocessableQueue", "Arn"]},
+            "Condition": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": [rule, "Arn"]}}},
+        }
+    ]
 
 
 @pytest.mark.parametrize(("tracing", "is_traced"), [("Active", True), ("Disabled", False)])

@@ -44,12 +44,15 @@ def cycle_free(resources: Resources) -> list[str]:
     for name, resource in resources.items():
         after = resource.get("DependsOn", [])
         explicit = {after} if isinstance(after, str) else set(after)
-        graph[name] = (explicit | set(references(resource.get("Properties", {})))) & set(resources)
+        parts = [resource.get(name, {}) for name in ("Properties", "UpdatePolicy", "Metadata")]
+        graph[name] = (explicit | set(references(parts))) & set(resources)
     return list(TopologicalSorter(graph).static_order())
 
 
-def test_the_resources_can_be_created_in_some_order() -> None:
-    assert len(cycle_free(translated())) == len(translated()) > len(source()["Resources"])
+@pytest.mark.parametrize("minutes", ["0", "5"])
+def test_the_resources_can_be_created_in_some_order(minutes: str) -> None:
+    resources = translated(CanaryMinutes=minutes)
+    assert len(cycle_free(resources)) == len(resources) > len(source()["Resources"])
 
 
 def test_a_cycle_would_be_found() -> None:
@@ -141,7 +144,8 @@ def test_no_managed_policy_is_attached_beyond_logging() -> None:
     }
     of_vpcs = {"AWSLambdaVPCAccessExecutionRole"}  # see test_network.py
     logging = {"AWSLambdaBasicExecutionRole", "AmazonAPIGatewayPushToCloudWatchLogs"}
-    assert attached == logging | of_vpcs
+    canary = {"AWSCodeDeployRoleForLambdaLimited"}
+    assert attached == logging | of_vpcs | canary
 
 
 def test_generate_outlives_the_gateway() -> None:

@@ -20,4 +20,4 @@ def test_uploads_are_removed_when_they_have_expired() -> None:
 def test_a_page_may_send_forms_and_fetch_images() -> None:
     [rule] = bucket()["CorsConfiguration"]["CorsRules"]
     assert set(rule["AllowedMethods"]) == {"GET", "POST"}
-    assert rule["AllowedOrigins"] == {"Ref": "AllowedOrigins"}
+    assert rule["AllowedOrigins"] == {"Fn::Split": [",", {"Ref": "AllowedOrigins"}]}

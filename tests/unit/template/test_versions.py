@@ -1,4 +1,4 @@
-"""The functions that the gateway calls by an alias, and when a new version of them is published."""
+"""The aliases that all functions are called by, and when a new version is published and kept."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -6,18 +6,21 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.factories.conditions import conditions
 from tests.support.factories.template import (
     Resources,
     api_body,
+    functions,
     of_type,
     published,
     references,
+    resolved,
     source,
     translated,
 )
 
-CALLED: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction"}
-ALIASES: Final = {f"{name}Aliaslive" for name in CALLED}
+OF_THE_API: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction"}
+ALIASES: Final = {f"{name}Aliaslive" for name in functions()}
 
 
 def uris(value: Any) -> Iterator[Any]:
@@ -41,14 +44,14 @@ def versions(resources: Resources) -> dict[str, str]:
 
 def used_parameters() -> set[str]:
     """Return the parameters that reach the functions themselves, and not only their roles."""
-    aliased = [translated()[name]["Properties"] for name in CALLED]
+    aliased = [translated()[name]["Properties"] for name in functions()]
     return set(references(aliased)) & set(source()["Parameters"])
 
 
 def test_the_gateway_calls_functions_by_their_aliases() -> None:
     called = [uri["Fn::Sub"] for uri in uris(api_body())]
     named = {name for text, *variables in map(listed, called) for name in within(text, variables)}
-    assert named == ALIASES
+    assert named == {f"{name}Aliaslive" for name in OF_THE_API}
 
 
 def listed(value: Any) -> list[Any]:
@@ -62,15 +65,26 @@ def within(text: str, variables: list[Any]) -> set[str]:
     return {name for name in found if name in translated()}
 
 
-def test_the_gateway_may_call_the_aliases_and_nothing_else() -> None:
-    permissions = of_type(translated(), "AWS::Lambda::Permission").values()
-    allowed = {
-        name
-        for permission in permissions
-        if permission["Properties"]["Principal"] == "apigateway.amazonaws.com"
-        for name in references(permission["Properties"]["FunctionName"])
+def test_whatever_calls_a_function_calls_its_alias() -> None:
+    callers = {
+        "AWS::Lambda::Permission": "FunctionName",
+        "AWS::Lambda::EventSourceMapping": "FunctionName",
+        "AWS::Events::Rule": "Targets",
     }
-    assert allowed == ALIASES
+    called = {
+        kind: set(
+            references([each["Properties"][key] for each in of_type(translated(), kind).values()])
+        )
+        for kind, key in callers.items()
+    }
+    assert called["AWS::Lambda::Permission"] | called["AWS::Lambda::EventSourceMapping"] == ALIASES
+    assert called["AWS::Events::Rule"] == {"InboxFunctionAliaslive", "UnprocessableQueue"}
+
+
+def test_the_alias_of_the_inbox_gives_up_to_the_queue() -> None:
+    [config] = of_type(translated(), "AWS::Lambda::EventInvokeConfig").values()
+    [alias] = [translated()[name] for name in config["DependsOn"]]
+    assert config["Properties"]["Qualifier"] == alias["Properties"]["Name"]
 
 
 @pytest.mark.parametrize(("value", "applied_on"), [("On", "PublishedVersions"), ("Off", "None")])
@@ -83,18 +97,47 @@ def test_snapshots_are_taken_of_the_functions_of_the_api_if_wanted(
         for name, function in functions.items()
         if "SnapStart" in function["Properties"]
     }
-    assert snapshots == {name: {"ApplyOn": applied_on} for name in CALLED}
+    assert snapshots == {name: {"ApplyOn": applied_on} for name in OF_THE_API}
 
 
 def test_snapshots_cost_nothing_unless_they_are_wanted() -> None:
     assert source()["Parameters"]["SnapStart"]["Default"] == "Off"
 
 
-def test_versions_that_are_replaced_are_deleted() -> None:
-    """Every version that exists has a snapshot, which AWS charges for."""
-    found = of_type(translated(), "AWS::Lambda::Version").values()
-    assert len(found) == len(CALLED)
-    assert {version["DeletionPolicy"] for version in found} == {"Delete"}
+@pytest.mark.parametrize(("value", "deleted"), [("On", OF_THE_API), ("Off", set())])
+def test_a_replaced_version_is_kept_to_go_back_to_unless_its_snapshot_costs(
+    value: str, deleted: set[str]
+) -> None:
+    found = of_type(published(SnapStart=value), "AWS::Lambda::Version").values()
+    policies = {v["Properties"]["FunctionName"]["Ref"]: v["DeletionPolicy"] for v in found}
+    assert policies == {n: "Delete" if n in deleted else "Retain" for n in functions()}
+
+
+def test_without_a_canary_there_is_nothing_of_codedeploy() -> None:
+    assert source()["Parameters"]["CanaryMinutes"]["Default"] == "0"
+    assert not [r for r in translated().values() if "AWS::CodeDeploy" in r["Type"]]
+    assert not [r for r in translated().values() if "UpdatePolicy" in r]
+    assert translated()["CanaryRole"]["Condition"] == "HasCanary"
+    assert "HasCanary" not in conditions()
+
+
+@pytest.mark.parametrize("minutes", source()["Parameters"]["CanaryMinutes"]["AllowedValues"][1:])
+def test_a_canary_takes_every_function_back_when_an_alarm_rings(minutes: str) -> None:
+    resources = translated(CanaryMinutes=minutes)
+    assert "HasCanary" in conditions(CanaryMinutes=minutes)
+    alarms = source("monitoring.yaml")["Outputs"]
+    for alias in ALIASES:
+        update = resources[alias]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+        group = resources[update["DeploymentGroupName"]["Ref"]]["Properties"]
+        [_, named] = group["DeploymentConfigName"]["Fn::Sub"]
+        assert named == {"ConfigName": f"Canary10Percent{minutes}Minutes"}
+        assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+        assert "CodeDeployServiceRole" not in resources  # SAM's own, without a boundary
+        role = resolved(group["ServiceRoleArn"], {"HasCanary"})
+        assert role == {"Fn::GetAtt": ["CanaryRole", "Arn"]}
+        assert group["AlarmConfiguration"]["Alarms"] == [
+            {"Name": {"Fn::GetAtt": ["Monitoring", f"Outputs.{name}"]}} for name in alarms
+        ]
 
 
 def test_parameters_are_written_into_the_template_before_sam_reads_it() -> None:
@@ -114,7 +157,7 @@ def test_another_value_of_a_parameter_publishes_new_versions(name: str) -> None:
     changed = {alias for alias in before if before[alias] != after[alias]}
     users = {
         f"{function}Aliaslive"
-        for function in CALLED
+        for function in functions()
         if name in references(translated()[function]["Properties"])
     }
     assert changed == users
@@ -122,7 +165,8 @@ def test_another_value_of_a_parameter_publishes_new_versions(name: str) -> None:
 
 def test_snapstart_publishes_new_versions() -> None:
     before, after = versions(published(SnapStart="Off")), versions(published(SnapStart="On"))
-    assert all(before[alias] != after[alias] for alias in ALIASES)
+    changed = {alias for alias in ALIASES if before[alias] != after[alias]}
+    assert changed == {f"{name}Aliaslive" for name in OF_THE_API}
 
 
 def test_tracing_publishes_new_versions() -> None:
