@@ -89,7 +89,7 @@ def _readers() -> Iterator[StreamReader]:
         source = properties.get("EventSourceArn")
         if source != "JobsTable.StreamArn":
             continue
-        function = _resources()[properties["FunctionName"]]["Properties"]
+        function = _resources()[properties["FunctionName"].removesuffix(".Alias")]["Properties"]
         filters = properties.get("FilterCriteria", {}).get("Filters", ())
         yield StreamReader(
             function["CodeUri"].rpartition("/")[2],

@@ -140,7 +140,7 @@ def test_an_item_is_read_back_as_it_was_put(aws: str) -> None:
         assert "Item" not in dynamodb.get_item(TableName="jobs", Key=key)
         dynamodb.put_item(TableName="jobs", Item=JOB)
         assert dynamodb.get_item(TableName="jobs", Key=key)["Item"] == JOB
-        assert "Item" not in dynamodb.get_item(TableName="clients", Key=key)
+        assert "Item" not in dynamodb.get_item(TableName="usage", Key=key)
 
 
 def test_an_update_returns_the_item(aws: str) -> None:

@@ -27,6 +27,8 @@ LONGEST: Final = {
 }
 """Lengths of what a reference to a resource becomes."""
 
+PSEUDO_PARAMETERS: Final = {"AWS::URLSuffix": len("amazonaws.com.cn"), "AWS::StackName": 128}
+
 
 def longest(value: Any) -> str:
     """Return a text that is as long as a variable's value can become."""
@@ -36,8 +38,8 @@ def longest(value: Any) -> str:
 
 
 def longest_reference(name: str) -> int:
-    if name == "AWS::URLSuffix":
-        return len("amazonaws.com.cn")
+    if name in PSEUDO_PARAMETERS:
+        return PSEUDO_PARAMETERS[name]
     if resource := translated().get(name):
         return LONGEST[resource["Type"]]
     parameter = source()["Parameters"][name]
