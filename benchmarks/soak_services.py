@@ -103,9 +103,9 @@ class Images:
         names = [f"{index}.png" for index in range(count)]
         self._call((), [f"{folder}/{name}" for name in (*names, "init.png")])
 
-    def sign(self, key: str, *, now: datetime) -> Link:
+    def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
         """Return a link."""
-        return Link(f"https://images.test/{key}", now + timedelta(hours=1))
+        return Link(f"https://images.test/{key}", min(until, now + timedelta(hours=1)))
 
     def _call(self, added: Sequence[str], removed: Sequence[str]) -> None:
         cloud = self._process.cloud
