@@ -7,7 +7,8 @@ What it gets wrong, and this module corrects:
 - A gateway response that is not set takes headers and body of DEFAULT_4XX or DEFAULT_5XX, but not
   their status.
 - AWS::LanguageExtensions leaves references to parameters in the template. SAM then sees no change
-  and publishes no version when a parameter changes. SAM itself gets no values of parameters.
+  and publishes no version when a parameter changes. SAM itself gets no values of parameters, and
+  conditions neither split nor join texts.
 - It ignores the report of a function that a part of a stream's batch has failed.
 - A concurrency that is a parameter of the template arrives as text, which it cannot compare.
 - It unpacks all layers again for each process of a function. That takes a second, in which it
@@ -66,7 +67,7 @@ def main() -> None:
 def write_parameters(engine: Any) -> None:
     """Make AWS::LanguageExtensions write the values of parameters into resources, as on AWS.
 
-    SAM gets the values too.
+    SAM gets the values too, and conditions are given texts that are split and joined.
     """
     apply = engine.language_extensions.apply
 
@@ -84,7 +85,9 @@ def write_parameters(engine: Any) -> None:
             if name in parameters
         }
         resources = _resolved(applied["Resources"], values)
-        return {**applied, "Parameters": {**declared, **known}, "Resources": resources}
+        conditions = _joined(_resolved(applied.get("Conditions", {}), values))
+        written = {"Parameters": {**declared, **known}, "Conditions": conditions}
+        return {**applied, **written, "Resources": resources}
 
     engine.language_extensions.apply = with_values
 
@@ -98,6 +101,21 @@ def _resolved(part: Any, values: Mapping[str, Any]) -> Any:
     if set(part) == {"Ref"} and part["Ref"] in values:
         return values[part["Ref"]]
     return {name: _resolved(item, values) for name, item in part.items()}
+
+
+def _joined(part: Any) -> Any:
+    """Split and join the texts of conditions in which no reference is left."""
+    if isinstance(part, list):
+        return [_joined(item) for item in part]
+    match part:
+        case {"Fn::Split": [str() as delimiter, str() as text]}:
+            return text.split(delimiter)
+        case {"Fn::Join": [str() as delimiter, parts]}:
+            texts = _joined(parts)
+            return delimiter.join(texts) if isinstance(texts, list) else part
+        case Mapping():
+            return {name: _joined(item) for name, item in part.items()}
+    return part
 
 
 def complete_imports(gateway: Any) -> None:

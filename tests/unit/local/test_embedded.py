@@ -266,20 +266,27 @@ def test_policies_can_ask_for_the_source_and_the_type_of_an_event(
 def test_values_of_parameters_are_written_into_resources_before_sam_reads_them() -> None:
     extensions = SimpleNamespace(apply=lambda template, _: template)
     write_parameters(SimpleNamespace(language_extensions=extensions))
+    name = {"Ref": "Name"}
     template = {
         "Parameters": {"Name": {"Type": "String"}, "Origins": {"Type": "CommaDelimitedList"}},
-        "Conditions": {"Named": {"Fn::Equals": [{"Ref": "Name"}, ""]}},
+        "Conditions": {
+            "Named": {"Fn::Equals": [name, ""]},
+            "Dotted": {"Fn::Equals": [{"Fn::Join": ["", {"Fn::Split": [".", name]}]}, name]},
+        },
         "Resources": {
             "Function": {"Properties": {"A": {"Ref": "Name"}, "B": [{"Ref": "Origins"}]}},
             "Other": {"Properties": {"C": {"Ref": "Function"}, "D": {"Ref": "AWS::Region"}}},
         },
     }
-    applied = extensions.apply(template, {"Name": "x", "Origins": "a,b"})
-    assert applied["Conditions"] == template["Conditions"]
+    applied = extensions.apply(template, {"Name": "x.y", "Origins": "a,b"})
+    assert applied["Conditions"] == {
+        "Named": {"Fn::Equals": ["x.y", ""]},
+        "Dotted": {"Fn::Equals": ["xy", "x.y"]},
+    }
     defaults = {name: one["Default"] for name, one in applied["Parameters"].items()}
-    assert defaults == {"Name": "x", "Origins": "a,b"}, "what SAM reads"
+    assert defaults == {"Name": "x.y", "Origins": "a,b"}, "what SAM reads"
     assert applied["Resources"] == {
-        "Function": {"Properties": {"A": "x", "B": [["a", "b"]]}},
+        "Function": {"Properties": {"A": "x.y", "B": [["a", "b"]]}},
         "Other": {"Properties": {"C": {"Ref": "Function"}, "D": {"Ref": "AWS::Region"}}},
     }
 
