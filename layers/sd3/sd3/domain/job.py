@@ -12,8 +12,16 @@ from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidTransitionError, Sd3Error
 
-JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+JOB_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 """What can be the id of a job; other items of its table have ids that cannot."""
+
+
+def unpadded(text: str) -> str:
+    """Return the id of a job without the padding of base64, which a URL may write as `%3D`.
+
+    The gateway's ids end with it, and it names a job by its own id when a function is too slow.
+    """
+    return text.replace("%3D", "=").replace("%3d", "=").rstrip("=")
 
 
 class JobStatus(StrEnum):

@@ -124,7 +124,7 @@ class JobStore(JobQueries):
         except ConditionFailedError as error:
             if item := error.failed.get(0):
                 return _record_from(from_item(item))
-            raise IdempotencyMismatchError("This request's id is another one's.") from error
+            raise IdempotencyMismatchError("The id of this request is another job's.") from error
 
     def find_idempotency_record(
         self, client_id: str, key: str, *, now: datetime
