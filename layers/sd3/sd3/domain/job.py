@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.inbox import InboxOrigin
 from sd3.domain.record import Record
-from sd3.domain.request import GenerateRequest
+from sd3.domain.stored_request import StoredRequest
 from sd3.errors import InvalidTransitionError, Sd3Error
 
 JOB_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -105,7 +105,7 @@ class Job(Record):
     status: JobStatus
     created_at: datetime
     expires_at: datetime
-    request: GenerateRequest
+    request: StoredRequest
     seeds: tuple[int, ...]
     init_image_key: str | None = None
     inbox: InboxOrigin | None = None

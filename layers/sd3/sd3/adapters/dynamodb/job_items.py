@@ -51,7 +51,7 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
         "attempt": job.attempt,
         "version": job.version,
         "ttl": epoch_seconds(job.expires_at),
-        "document": job.model_dump_json(),
+        "document": job.model_dump_json(warnings=False),  # of values of a later version
     }
     if job.lease_until:
         values["lease_until"] = epoch_seconds(job.lease_until)
