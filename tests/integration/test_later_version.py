@@ -13,12 +13,18 @@ from ops.redrive import put_back
 from sd3 import bootstrap
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.job_items import item_from
+from sd3.adapters.dynamodb.table import to_item
+from sd3.adapters.dynamodb.tokens import item_from as token_item_from
+from sd3.adapters.dynamodb.tokens import token_from
+from sd3.adapters.dynamodb.usage_items import days_from, spent_key
+from sd3.domain.client import ClientLimits, Token
 from sd3.domain.job import Job
 from sd3.errors import Sd3Error, StorageError, UpstreamFailedError
+from sd3.responses.pagination import cursor_from, position_in
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.support.factories.lambda_context import lambda_context
 from tests.support.factories.stored_jobs import job
-from tests.support.fakes.ports import FakeUpstream
+from tests.support.fakes.ports import NOON, FakeUpstream
 
 JOB_ID: Final = load_event("job")["pathParameters"]["id"]
 KEPT: Final = {"", ".request", ".inbox", ".charges.0"}
@@ -217,8 +223,9 @@ def test_a_call_that_adopts_a_job_keeps_what_its_place_says(functions: Functions
 
 
 NEW_VALUES: Final[list[dict[str, Any]]] = [
-    {"request": {"prompt": "a fox", "image_encoding": "avif"}},
-    {"request": {"prompt": "a fox", "num_images": 64, "response_format": "stream"}},
+    {"image_encoding": "avif"},
+    {"num_images": 64, "response_format": "stream"},
+    {"negative_prompt": ["frogs", "crowds"]},
 ]
 
 
@@ -227,7 +234,7 @@ def test_a_request_with_values_of_a_later_version_is_left_to_that_version(
     functions: Functions, aws: Aws, upstream: FakeUpstream, values: dict[str, Any]
 ) -> None:
     written = document("queued")
-    written["request"] |= values["request"]
+    written["request"] |= values
     written["charges"][0]["outcome"] = "refunded"
     written["error"]["code"] = "of_later"
     written["images"][0]["content_type"] = "image/avif"
@@ -240,6 +247,20 @@ def test_a_request_with_values_of_a_later_version_is_left_to_that_version(
     assert functions.jobs(load_event("cancel"))["json"]["status"] == "canceled"
     assert stored(aws)["request"] == written["request"]
     assert stored(aws)["charges"] == written["charges"]
+
+
+def test_what_is_stored_beside_jobs_is_read_all_the_same() -> None:
+    later = {"later": {"S": "x"}}
+    token = Token("0" * 64, "ann", "Ann", NOON, scopes=frozenset(("read", "of-later")))
+    assert token_from(token_item_from(token) | later) == token
+    limits = ClientLimits(max_images=2)
+    assert ClientLimits.from_context(limits.to_context() | {"later": "x"}) == limits
+    used = {**spent_key("ann", "2026-11-23"), **to_item({"spent": 7, "images": 1})}
+    unknown = {"client_id": {"S": "ann"}, "day": {"S": "2026-11-23#later"}}
+    assert days_from([used | later, unknown | later])["2026-11-23"].usage.spent == 7
+    position = ("2026-11-23T12:00:00+00:00", "job-1")
+    cursor = cursor_from((*position, "later"), client_id="ann")  # type: ignore[arg-type]
+    assert position_in(cursor, client_id="ann") == position
 
 
 def test_a_job_with_a_status_of_a_later_version_waits_for_that_version(
