@@ -102,7 +102,7 @@ def test_queues_and_buckets_are_spoken_to_over_tls_only() -> None:
 
 def test_buckets_refuse_tls_before_1_2() -> None:
     policies = of_type(source()["Resources"], "AWS::S3::BucketPolicy").values()
-    assert len(policies) == 2
+    assert len(policies) == 3
     for policy in policies:
         statements = policy["Properties"]["PolicyDocument"]["Statement"]
         [old] = (
