@@ -291,11 +291,10 @@ def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:
 def fingerprint_of(request: GenerateRequest) -> str:
     """Hash all that a client asked for, its init image included.
 
-    An upload counts by its id, since it expires. Defaults do not count, so that a version with more
-    fields makes the same of the same call.
+    An upload counts by its id, since it expires. Defaults do not: later versions have more of them.
     """
-    fields = request.model_dump_json(exclude={"init_image"}, exclude_defaults=True)
-    digest = hashlib.sha256(fields.encode())
+    text = request.model_dump_json(exclude={"init_image"}, exclude_defaults=True)
+    digest = hashlib.sha256(text.encode())
     if request.init_image and request.init_image_id is None:
         digest.update(hashlib.sha256(request.init_image.data).digest())
     return digest.hexdigest()
