@@ -252,7 +252,7 @@ class JobSubmission:
                 return Submission(stored, is_new=True)
             if same := self._same(job):
                 return Submission(same, is_new=False)
-            raise IdempotencyMismatchError(_ID_TAKEN)  # by a job that expires just now
+            raise IdempotencyMismatchError(_ID_TAKEN)  # by a job that is removed just now
         fingerprint, instead_of = fingerprint_of(job.request), None
         for _ in range(_TRIES):
             found = self.jobs.create_once(
