@@ -93,7 +93,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if is_late or response["statusCode"] == HTTPStatus.GATEWAY_TIMEOUT:
         request = event["requestContext"]
         client_id = request["authorizer"]["client_id"]
-        metrics().add("StillRunning", 1, client_id=client_id, job_id=request["requestId"])
+        job_id = unpadded(request["extendedRequestId"])
+        metrics().add("StillRunning", 1, client_id=client_id, job_id=job_id)
     return response
 
 
