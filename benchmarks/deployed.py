@@ -34,7 +34,8 @@ class StreamReader(NamedTuple):
     window_seconds: float
     patterns: tuple[Any, ...]
     """Filters of records. No filter takes all."""
-    most_repeats: int
+    most_seconds: float
+    """How old a record gets before it is given up."""
     parallel: int
     """Batches of one shard that are processed at the same time."""
     is_partial: bool
@@ -96,7 +97,7 @@ def _readers() -> Iterator[StreamReader]:
             properties["BatchSize"],
             properties.get("MaximumBatchingWindowInSeconds", 0),
             tuple(one["Pattern"] for one in filters),
-            properties["MaximumRetryAttempts"],
+            properties["MaximumRecordAgeInSeconds"],
             properties.get("ParallelizationFactor", 1),
             "ReportBatchItemFailures" in properties.get("FunctionResponseTypes", ()),
         )

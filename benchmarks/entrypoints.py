@@ -48,7 +48,7 @@ def trace(entrypoint: str) -> list[Step]:
         first = _step("inbox", {"Records": [uploaded]})
     else:
         request = event(1)
-        job_id = request["requestContext"]["requestId"]
+        job_id = request["requestContext"]["extendedRequestId"]
         if entrypoint == "queued":
             request["headers"]["Prefer"] = "respond-async"
             request["multiValueHeaders"]["Prefer"] = ["respond-async"]

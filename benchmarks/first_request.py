@@ -22,7 +22,7 @@ def first_event(function: str) -> dict[str, Any]:
         token = f"Bearer sd3_{'0' * 43}"
         return {"type": "TOKEN", "authorizationToken": token, "methodArn": _ARN}
     request = event(1)
-    request["requestContext"]["requestId"] = JOB_ID
+    request["requestContext"]["extendedRequestId"] = JOB_ID
     if function == "jobs":
         resource, path = "/jobs/{id}", f"/jobs/{JOB_ID}"
         request |= {"resource": resource, "path": path, "httpMethod": "GET", "body": None}

@@ -34,7 +34,7 @@ def _event(function: str, work: Work) -> dict[str, Any]:
     if function == "worker":
         return message(work.job_id)
     request = event(work.images)
-    request["requestContext"]["requestId"] = work.job_id
+    request["requestContext"]["extendedRequestId"] = work.job_id
     body = json.loads(request["body"]) | {"response_format": work.response_format}
     if work.has_upload:
         body |= {"init_image_id": "0" * 32}

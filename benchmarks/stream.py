@@ -28,7 +28,7 @@ Handler = Callable[[dict[str, Any]], Any]
 
 
 class GivenUpError(Exception):
-    """A batch was repeated too often. Lambda would set it aside, and nobody would read it."""
+    """A batch was repeated for too long. Lambda would set it aside, and wait for an operator."""
 
 
 @dataclass
@@ -114,7 +114,7 @@ class Reader:
             done = self._process(batch)
             if done < len(batch):
                 failed += 1
-                self._wait(failed)
+                self._wait(failed, batch[0]["dynamodb"]["ApproximateCreationDateTime"])
             else:
                 failed = 0
                 if self._random.random() < self._repeated:
@@ -152,8 +152,8 @@ class Reader:
             self.lags.append(self._time.now - record["dynamodb"]["ApproximateCreationDateTime"])
         return done
 
-    def _wait(self, failed: int) -> None:
-        if failed > self._settings.most_repeats:
+    def _wait(self, failed: int, written_at: float) -> None:
+        if self._time.now - written_at > self._settings.most_seconds:
             raise GivenUpError(self._settings.function)
         longest = min(2.0**failed, MOST_WAIT_SECONDS)
         self._time.sleep(self._random.uniform(longest / 2, longest))

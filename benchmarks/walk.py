@@ -79,7 +79,7 @@ def flows() -> Iterator[tuple[str, list[str]]]:
     queued["headers"]["Prefer"] = "respond-async"
     queued["multiValueHeaders"]["Prefer"] = ["respond-async"]
     yield "queued", crossed(lambda: _call("generate", queued))
-    job_id = queued["requestContext"]["requestId"]
+    job_id = queued["requestContext"]["extendedRequestId"]
     yield "queued, its worker", crossed(lambda: _call("worker", message(job_id)))
     yield "GET job", crossed(lambda: _call("jobs", _read(queued)))
 
@@ -93,7 +93,7 @@ def _call(function: str, sent: Event) -> None:
 
 def _read(generated: Event) -> Event:
     """Make the event that reads the job of a generating request."""
-    job_id = generated["requestContext"]["requestId"]
+    job_id = generated["requestContext"]["extendedRequestId"]
     route = {"httpMethod": "GET", "resource": "/jobs/{id}", "path": f"/jobs/{job_id}"}
     return generated | route | {"pathParameters": {"id": job_id}, "body": None}
 

@@ -53,7 +53,7 @@ def event(images: int) -> dict[str, Any]:
         "pathParameters": None,
         "stageVariables": None,
         "requestContext": {
-            "requestId": str(uuid.uuid4()),
+            "extendedRequestId": uuid.uuid4().hex,
             "authorizer": {"client_id": "bench", "principalId": "bench"},
             "httpMethod": "POST",
             "resourcePath": path,

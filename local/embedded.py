@@ -6,6 +6,8 @@ What it gets wrong, and this module corrects:
   integrations (CORS preflight).
 - A gateway response that is not set takes headers and body of DEFAULT_4XX or DEFAULT_5XX, but not
   their status.
+- The id of a request in events and gateway responses is not the one of the response, a client
+  cannot choose it, and the extended id, which no client can choose, is the same one.
 - AWS::LanguageExtensions leaves references to parameters in the template. SAM then sees no change
   and publishes no version when a parameter changes. SAM itself gets no values of parameters, and
   conditions neither split nor join texts.
@@ -32,10 +34,13 @@ import json
 import os
 import tempfile
 import zipfile
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import cache
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 from local import embedded_metrics
 
@@ -49,6 +54,7 @@ def main() -> None:
     gateway = importlib.import_module("ministack.services.apigateway_v1")
     complete_imports(gateway)
     inherit_status(gateway)
+    name_requests(gateway)
     write_parameters(importlib.import_module("ministack.services.cloudformation.engine"))
     functions = importlib.import_module("ministack.services.lambda_svc")
     repeat_failed_records(functions)
@@ -154,6 +160,40 @@ def inherit_status(gateway: Any) -> None:
         return response | {"statusCode": default["statusCode"]}
 
     gateway._gateway_response_for_type = inherited
+
+
+def name_requests(gateway: Any) -> None:
+    """Give each request the two ids that AWS gives it, in its event and in its response.
+
+    A client can choose the first one, by the header of its name.
+    """
+    handle, build = gateway._handle_execute_in_scope, gateway._build_lambda_event_v1
+    render = gateway._gateway_error_response
+    current: ContextVar[dict[str, str]] = ContextVar("ids of the request")
+
+    async def handled(
+        api: str, stage: str, method: str, path: str, headers: Any, *rest: Any
+    ) -> Any:
+        chosen = (headers or {}).get("x-amzn-requestid")
+        first = chosen if isinstance(chosen, str) else str(uuid4())
+        extended = urlsafe_b64encode(os.urandom(11)).decode()
+        current.set({"requestId": first, "extendedRequestId": extended})
+        status, answered, body = await handle(api, stage, method, path, headers, *rest)
+        return status, answered | {"x-amzn-requestid": first, "x-amz-apigw-id": extended}, body
+
+    def built(*arguments: Any, **named: Any) -> Any:
+        event = build(*arguments, **named)
+        event["requestContext"] |= current.get()
+        return event
+
+    def rendered(error: Any, request: Mapping[str, Any]) -> Any:
+        ids = current.get({"requestId": request["request_id"], "extendedRequestId": ""})
+        status, headers, body = render(error, {**request, "request_id": ids["requestId"]})
+        extended = ids["extendedRequestId"].encode()
+        return status, headers, body.replace(b"$context.extendedRequestId", extended)
+
+    gateway._handle_execute_in_scope, gateway._build_lambda_event_v1 = handled, built
+    gateway._gateway_error_response = rendered
 
 
 def repeat_failed_records(functions: Any) -> None:

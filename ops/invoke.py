@@ -1,4 +1,7 @@
-"""python -m ops.invoke FUNCTION EVENT: run one deployed function with an event from a file."""
+"""python -m ops.invoke FUNCTION EVENT: run one deployed function with an event from a file.
+
+The file may be of StreamFailuresBucket: Lambda writes there the event that a function has failed.
+"""
 
 import argparse
 import json
@@ -21,13 +24,20 @@ def main(arguments: list[str]) -> int:
         deployed = find_stack(options.stack)
         response = deployed.client("lambda").invoke(
             FunctionName=deployed.resource(logical_id(options.function)),
-            Payload=options.event.read_bytes(),
+            Payload=event_in(options.event.read_bytes()),
         )
-    except (StackError, OSError, BotoCoreError, ClientError) as error:
+    except (StackError, OSError, ValueError, BotoCoreError, ClientError) as error:
         print(f"not invoked: {error}", file=sys.stderr)
         return 1
     print(json.dumps(json.load(response["Payload"]), indent=2))
     return 1 if "FunctionError" in response else 0
+
+
+def event_in(text: bytes) -> bytes:
+    """Return the event of a file, or of Lambda's record about it. Raises ValueError for no JSON."""
+    values = json.loads(text)
+    event = values["payload"] if isinstance(values, dict) and "payload" in values else values
+    return (event if isinstance(event, str) else json.dumps(event)).encode()
 
 
 def logical_id(folder: str) -> str:

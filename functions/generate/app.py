@@ -9,9 +9,8 @@ from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.request import Request
 from sd3.bootstrap import job_service, metrics, prepare, queue_client, upstream_keys, upstreams
 from sd3.domain.client import RequestContext
-from sd3.domain.job import JOB_ID
+from sd3.domain.job import unpadded
 from sd3.domain.request import GenerateRequest
-from sd3.errors import FieldError, InvalidRequestError
 
 OCTOAI_SDKS: Final = frozenset(("octoai", "@octoai/sdk"))
 """What the SDKs for Python and TypeScript send as X-Fern-SDK-Name."""
@@ -41,7 +40,7 @@ def generate(request: Request) -> Response:
     context = RequestContext(
         client_id=request.client_id,
         client_name=request.client_name,
-        job_id=_job_id(request),
+        job_id=unpadded(request.id),
         seconds=request.seconds,
         idempotency_key=request.idempotency_key(),
         respond_async=respond_async,
@@ -60,14 +59,6 @@ def generate(request: Request) -> Response:
     if respond_async:
         headers["Preference-Applied"] = "respond-async"
     return Response(202, job, headers)
-
-
-def _job_id(request: Request) -> str:
-    """Return the gateway's id of the request. A client may choose it (X-Amzn-RequestId)."""
-    if JOB_ID.fullmatch(request.id):
-        return request.id
-    msg = "should be 1 to 128 of A-Z, a-z, 0-9, dot, _ and -, beginning with a letter or digit"
-    raise InvalidRequestError([FieldError(("header", "X-Amzn-RequestId"), msg, "request_id")])
 
 
 def _knows_no_202(request: Request) -> bool:
@@ -102,7 +93,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if is_late or response["statusCode"] == HTTPStatus.GATEWAY_TIMEOUT:
         request = event["requestContext"]
         client_id = request["authorizer"]["client_id"]
-        metrics().add("StillRunning", 1, client_id=client_id, job_id=request["requestId"])
+        job_id = unpadded(request["extendedRequestId"])
+        metrics().add("StillRunning", 1, client_id=client_id, job_id=job_id)
     return response
 
 

@@ -24,7 +24,7 @@ def error_of(response: requests.Response) -> tuple[int, str]:
     body = response.json()
     assert response.headers["Content-Type"] == "application/json"
     assert set(body) == {"code", "message", "request_id"}
-    assert body["request_id"]
+    assert body["request_id"] == response.headers["x-amz-apigw-id"]
     return response.status_code, body["code"]
 
 

@@ -145,6 +145,17 @@ def test_another_client_finds_no_job_on_any_route(ann: Client, bob: Client) -> N
     assert ann.job(job_id).json()["status"] == "succeeded"
 
 
+def test_a_chosen_request_id_is_no_jobs_id(ann: Client, bob: Client) -> None:
+    first = ann.generate()
+    for client in (ann, bob):
+        chosen = client.generate(seed=2, X_Amzn_RequestId=first.json()["id"])
+        assert chosen.status_code == 200
+        given = chosen.headers["x-amz-apigw-id"]
+        assert chosen.json()["id"] == given.rstrip("=") != first.json()["id"]
+        assert client.job(given).json()["id"] == chosen.json()["id"]
+    assert ann.job(first.json()["id"]).json()["images"][0]["seed"] == 1
+
+
 def test_the_stable_address_of_an_image_leads_to_it(ann: Client) -> None:
     job = ann.generate().json()
     response = ann.call("GET", f"/jobs/{job['id']}/images/0")

@@ -24,7 +24,7 @@ def limited(event: dict[str, Any], budget: int | None, rate: int | None, *, job_
     values = {"client_id": "demo", "scopes": "generate read"}
     limits = {"daily_budget_micros": budget, "requests_per_minute": rate}
     values |= {name: str(limit) for name, limit in limits.items() if limit is not None}
-    event["requestContext"] |= {"authorizer": values, "requestId": job_id}
+    event["requestContext"] |= {"authorizer": values, "extendedRequestId": job_id}
     return event
 
 
@@ -91,7 +91,7 @@ def test_an_ended_job_records_possible_charges_and_refunds_the_rest(
 
 
 def test_a_queued_job_is_reserved_until_its_worker_settles_it(functions: Functions) -> None:
-    event = request_with_limits(job_id="0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10", budget=50_000)
+    event = request_with_limits(job_id="c6Af9ESmIAMEbxg", budget=50_000)
     event["headers"]["Prefer"] = "respond-async"
     assert functions.generate(event)["statusCode"] == 202
     waiting = today(functions, 50_000)

@@ -26,7 +26,8 @@ from sd3.errors import (
 from tests.integration.conftest import Functions, load_event
 from tests.support.fakes.ports import FakeUpstream, sample_image
 
-JOB_ID = load_event("generate")["requestContext"]["requestId"]
+REQUEST_ID = load_event("generate")["requestContext"]["extendedRequestId"]
+JOB_ID = REQUEST_ID.rstrip("=")
 
 
 def stored_keys(aws: Aws) -> list[str]:
@@ -157,7 +158,7 @@ def test_octoais_own_clients_get_the_images_that_they_read(
     event["headers"][header] = sdk
     assert functions.generate(event)["json"]["images"][0]["image_b64"]
     event["body"] = '{"prompt": "a fox", "response_format": "url"}'
-    event["requestContext"]["requestId"] = "second"
+    event["requestContext"]["extendedRequestId"] = "second"
     assert functions.generate(event)["json"]["images"][0]["image_b64"] is None
 
 
@@ -185,7 +186,7 @@ def test_an_upstreams_failure_returns_its_code_and_job(
     assert response["json"] == {
         "code": code,
         "message": error.message,
-        "request_id": JOB_ID,
+        "request_id": REQUEST_ID,
         "job_id": JOB_ID,
     }
     assert response["headers"].get("Retry-After") == retry_after
@@ -198,7 +199,7 @@ def test_an_upstream_that_always_fails_is_not_called_and_the_error_is_immediate(
 
     def ask(number: int) -> dict[str, Any]:
         event = load_event("generate")
-        event["requestContext"]["requestId"] = f"job-{number}"
+        event["requestContext"]["extendedRequestId"] = f"job-{number}"
         return functions.generate(event)
 
     # The first failure may be an exception.
@@ -228,7 +229,7 @@ def test_an_invalid_body_returns_its_error_code_and_changes_nothing(
     response = functions.generate(load_event("generate") | {"body": body})
     assert response["statusCode"] == status
     assert response["json"]["code"] == code
-    assert response["json"]["request_id"] == JOB_ID
+    assert response["json"]["request_id"] == REQUEST_ID
     assert "job_id" not in response["json"]
     assert ("detail" in response["json"]) == (status == 422)
     assert not job_items(aws)
@@ -340,11 +341,11 @@ def test_a_fault_of_our_own_is_an_internal_error_without_a_trace(
         "code": "internal_error",
         "message": "Something went wrong here.",
         "job_id": JOB_ID,
-        "request_id": JOB_ID,
+        "request_id": REQUEST_ID,
     }
     lines = map(json.loads, capsys.readouterr().out.splitlines())
     [logged] = [line for line in lines if "level" in line]
-    assert (logged["level"], logged["correlation_id"]) == ("ERROR", JOB_ID)
+    assert (logged["level"], logged["correlation_id"]) == ("ERROR", REQUEST_ID)
     assert logged["exception"].startswith("Traceback")
     assert logged["exception_name"] == "AttributeError"
 
@@ -356,7 +357,7 @@ def test_a_page_of_an_allowed_origin_may_read_responses_and_errors(
     for body in ({}, {"seed": 0}):
         event = load_event("generate", **body)
         event["headers"]["Origin"] = origin
-        event["requestContext"]["requestId"] = f"{origin}{body}"
+        event["requestContext"]["extendedRequestId"] = f"{origin}{body}"
         headers = functions.generate(event)["headers"]
         assert headers["Access-Control-Allow-Origin"] == origin
 
@@ -373,7 +374,7 @@ def test_logs_hold_no_prompt_link_or_image(
     functions.generate(load_event("generate", prompt="canary prompt"))
     upstream.errors = [UpstreamResponseError("cut off")]
     second = load_event("generate", prompt="canary prompt")
-    second["requestContext"]["requestId"] = "second"
+    second["requestContext"]["extendedRequestId"] = "second"
     functions.generate(second)
     functions.generate(load_event("generate", prompt="canary prompt", seed=0))
     logged = "".join(capsys.readouterr())

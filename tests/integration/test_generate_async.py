@@ -27,7 +27,7 @@ URL = "https://api.example.com/v1/generate/sd3"
 def event(request_id: str = "job-1", *, body: Any = None, **headers: str) -> dict[str, Any]:
     """Return the sample request with other headers (`_` for `-`)."""
     sample = load_event("generate", **(body or {}))
-    sample["requestContext"]["requestId"] = request_id
+    sample["requestContext"]["extendedRequestId"] = request_id
     sample["headers"] |= {name.replace("_", "-"): text for name, text in headers.items()}
     return sample
 
@@ -41,6 +41,29 @@ def messages(aws: Aws) -> list[str]:
     url = aws.sqs.get_queue_url(QueueName="jobs")["QueueUrl"]
     received = aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
     return [message["Body"] for message in received.get("Messages", [])]
+
+
+def test_a_client_chooses_no_jobs_id(functions: Functions, aws: Aws) -> None:
+    first = functions.generate(event("job-1", Prefer="respond-async"))["json"]
+    messages(aws)
+    chosen = event("job-2", Prefer="respond-async", X_Amzn_RequestId="job-1")
+    chosen["requestContext"]["requestId"] = "job-1"
+    assert functions.generate(chosen)["json"]["id"] == "job-2"
+    assert messages(aws) == ['{"job_id":"job-2"}']
+    assert functions.jobs(job_event("job-1"))["json"] == first
+
+
+def test_an_event_with_the_id_of_another_clients_job_sends_no_message(
+    functions: Functions, aws: Aws
+) -> None:
+    functions.generate(event("job-1", Prefer="respond-async"))
+    messages(aws)
+    other = event("job-1", Prefer="respond-async")
+    other["requestContext"]["authorizer"]["client_id"] = "other"
+    refused = functions.generate(other)
+    assert (refused["statusCode"], refused["json"]["code"]) == (409, "idempotency_mismatch")
+    assert "job_id" not in refused["json"]
+    assert not messages(aws)
 
 
 def test_respond_async_returns_the_queued_job_and_its_address(

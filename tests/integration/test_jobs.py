@@ -42,10 +42,22 @@ def queued(functions: Functions, job_id: str | None = None) -> dict[str, Any]:
     sample = load_event("generate")
     sample["headers"]["Prefer"] = "respond-async"
     if job_id:
-        sample["requestContext"]["requestId"] = job_id
+        sample["requestContext"]["extendedRequestId"] = job_id
     response = functions.generate(sample)
     assert response["statusCode"] == 202
     return response
+
+
+@pytest.mark.parametrize("padding", ["=", "%3D", "%3d", "=="])
+def test_every_route_takes_an_id_as_the_gateway_writes_it(
+    functions: Functions, padding: str
+) -> None:
+    generated = functions.generate(load_event("generate"))["json"]
+    for name, status in (("job", 200), ("image", 302), ("cancel", 409), ("delete", 204)):
+        sample = event(name)
+        sample["pathParameters"]["id"] += padding
+        assert functions.jobs(sample)["statusCode"] == status
+    assert "=" not in generated["id"]
 
 
 def test_a_generated_job_is_read_back_with_a_fresh_link(functions: Functions) -> None:
@@ -274,7 +286,7 @@ def test_no_route_passes_over_a_parameter_that_it_does_not_have(
     queued(functions)
     sample = event(name) if name in ROUTES else load_event(name)
     call = functions.generate if name == "generate" else functions.jobs
-    sample["requestContext"]["requestId"] = "another"
+    sample["requestContext"]["extendedRequestId"] = "another"
     response = call(sample | {"queryStringParameters": {"dry_run": "true"}})
     assert (response["statusCode"], response["json"]["code"]) == (422, "validation_error")
     assert response["json"]["detail"][0]["loc"] == ["query", "dry_run"]

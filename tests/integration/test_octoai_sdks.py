@@ -149,7 +149,7 @@ class Service(MisbehavingServer):
         event = load_event("generate")
         event["body"] = received.body.decode()
         event["headers"] = received.headers
-        event["requestContext"]["requestId"] = f"call-{len(self.requests)}"
+        event["requestContext"]["extendedRequestId"] = f"call-{len(self.requests)}"
         event["requestContext"]["requestTimeEpoch"] += int(1000 * self.time.slept)
         response = self._functions.generate(event)
         retry_after = response["headers"].get("Retry-After")

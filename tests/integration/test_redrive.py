@@ -14,7 +14,7 @@ from tests.integration.conftest import ENVIRONMENT, Functions, MotoStack, load_e
 from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import FakeUpstream
 
-JOB_ID = "0d5f8a3e-7a53-4a46-9a53-6f0e1f2f7f10"
+JOB_ID = "c6Af9ESmIAMEbxg"
 DAY = timedelta(days=1)
 
 

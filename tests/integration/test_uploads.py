@@ -164,7 +164,7 @@ def test_a_call_is_repeated_after_its_upload_is_gone(
     event["headers"]["Idempotency-Key"] = "once"
     first = functions.generate(event)["json"]
     aws.s3.delete_object(Bucket="images", Key=f"_uploads/{CLIENT}/{UPLOAD_ID}")
-    event["requestContext"]["requestId"] = "again"
+    event["requestContext"]["extendedRequestId"] = "again"
     again = functions.generate(event)
     assert (again["statusCode"], again["json"]["id"]) == (200, first["id"])
     assert len(upstream.calls) == 1

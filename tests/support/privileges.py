@@ -74,6 +74,8 @@ GRANTS: Final[dict[str, Grants]] = {
         "event-bus/${EventBusName}": {"events:PutEvents"},
         "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
         "UnprocessableQueue": {"sqs:SendMessage"},
+        "StreamFailuresBucket": {"s3:ListBucket"},
+        "StreamFailuresBucket/*": {"s3:PutObject"},
     },
     "ChangesFunction": {
         "JobsTable/stream": {
@@ -85,6 +87,8 @@ GRANTS: Final[dict[str, Grants]] = {
         "UsageTable": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
         "JobsQueue": {"sqs:SendMessage"},
         "UnprocessableQueue": {"sqs:SendMessage"},
+        "StreamFailuresBucket": {"s3:ListBucket"},
+        "StreamFailuresBucket/*": {"s3:PutObject"},
     },
 }
 """Without Bedrock and without a KMS key, with a secret: the stack of the e2e tests."""

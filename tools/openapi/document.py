@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sd3.errors import InvalidRequestError, Sd3Error, StillRunningError
 from sd3.responses.models import ErrorBody
 from tools import ROOT
-from tools.openapi.examples import REQUEST_ID, VALIDATION_DETAIL
+from tools.openapi.examples import JOB_ID, REQUEST_ID, VALIDATION_DETAIL
 from tools.openapi.operations import Header, Operation, Parameter, Response
 from tools.openapi.routes import OPERATIONS, RETRY_AFTER
 from tools.openapi.schemas import NULL, REF, Json, ref, schemas
@@ -224,7 +224,7 @@ def _failure(errors: tuple[type[Sd3Error], ...]) -> Json:
 def _failure_example(error: type[Sd3Error]) -> Json:
     example: Json = {"code": error.code, "message": _WHEN[error.code], "request_id": REQUEST_ID}
     if error is StillRunningError:
-        example["job_id"] = REQUEST_ID
+        example["job_id"] = JOB_ID
     if error is InvalidRequestError:
         example["detail"] = VALIDATION_DETAIL
     return example

@@ -22,11 +22,11 @@ GENERATE_REQUESTS: Final[Mapping[str, Example]] = {
 }
 """Requests by a title. The first one is what a reader of the page sends at once."""
 
-_JOB_ID: Final = "adac6866-2124-4c21-8fca-376e9e46dd3a"
+JOB_ID: Final = "c6Af9ESmIAMEbxg"
 _BUCKET: Final = "https://images.s3.us-east-1.amazonaws.com"
 
 QUEUED_JOB: Final[Example] = {
-    "id": _JOB_ID,
+    "id": JOB_ID,
     "status": "queued",
     "created_at": "2026-11-25T03:43:31.489431Z",
     "completed_at": None,
@@ -52,7 +52,7 @@ SUCCEEDED_JOB: Final[Example] = {
         {
             "index": 0,
             "image_b64": None,
-            "url": f"{_BUCKET}/my-app/{_JOB_ID}/0.jpg?X-Amz-Signature=...",
+            "url": f"{_BUCKET}/my-app/{JOB_ID}/0.jpg?X-Amz-Signature=...",
             "expires_at": "2026-11-25T03:58:31.675922Z",
             "seed": 4275432097,
             "removed_for_safety": False,
@@ -82,5 +82,5 @@ VALIDATION_DETAIL: Final = [
         "type": "less_than_equal",
     }
 ]
-REQUEST_ID: Final = _JOB_ID
-"""A job has the id of the request that created it."""
+REQUEST_ID: Final = f"{JOB_ID}="
+"""A job has the id of the request that created it, without the padding."""

@@ -122,7 +122,7 @@ class GoneError(RequestError):
 
 
 class IdempotencyMismatchError(RequestError):
-    """The Idempotency-Key, or the request's own id, was used with another request."""
+    """The Idempotency-Key was used with another request."""
 
     code = "idempotency_mismatch"
     status = 409

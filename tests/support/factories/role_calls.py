@@ -94,6 +94,7 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
         "ImagesBucket/probe/inbox/fox.json",
         "ImagesBucket/_uploads/probe/upload",
         "InboxBucket/probe/fox.json",
+        "StreamFailuresBucket/aws/lambda/probe",
         "AnotherBucket/probe/fox.json",
     ):
         bucket, _, key = path.partition("/")
@@ -101,7 +102,7 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
         yield Attempt("s3:GetObject", path, named, "NoSuchKey")
         yield Attempt("s3:PutObject", path, named | {"Body": b"probe"})
         yield Attempt("s3:DeleteObject", path, named)
-    for bucket in ("ImagesBucket", "InboxBucket", "AnotherBucket"):
+    for bucket in ("ImagesBucket", "InboxBucket", "StreamFailuresBucket", "AnotherBucket"):
         named = {"Bucket": names[bucket]}
         yield Attempt("s3:ListBucket", bucket, named)
         yield Attempt("s3:PutBucketPolicy", bucket, named | {"Policy": "{}"})

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from sd3.domain.billing import ChargeOutcome, Quote
+from sd3.domain.billing import Quote
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.services.worker import Worker
@@ -56,7 +56,7 @@ class World:
         return self.jobs.items["job-1"]
 
     @property
-    def charges(self) -> list[tuple[int, ChargeOutcome]]:
+    def charges(self) -> list[tuple[int, str]]:
         return [(charge.attempt, charge.outcome) for charge in self.job.charges]
 
 

@@ -24,7 +24,14 @@ from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
-from sd3.errors import FieldError, GoneError, LeaseLostError, NotFoundError, Sd3Error
+from sd3.errors import (
+    FieldError,
+    GoneError,
+    IdempotencyMismatchError,
+    LeaseLostError,
+    NotFoundError,
+    Sd3Error,
+)
 from sd3.observability import METRICS
 from sd3.services.execution import JobExecutor
 from sd3.services.jobs import JobService
@@ -164,6 +171,8 @@ class FakeJobs:
         record = self.keys.get((job.client_id, key))
         if record and record.job_id != instead_of:
             return record
+        if job.id in self.items or job.id in self.deleted:
+            raise IdempotencyMismatchError("The id of this request is another job's.")
         stored = self._create(job, limits)
         self.keys[job.client_id, key] = IdempotencyRecord(job.id, fingerprint, held_until)
         return stored

@@ -15,7 +15,7 @@ from benchmarks.virtual_time import VirtualTime
 from benchmarks.wire import to_values, to_wire
 
 SETTINGS = StreamReader(
-    "f", 10, window_seconds=0, patterns=(), most_repeats=5, parallel=1, is_partial=True
+    "f", 10, window_seconds=0, patterns=(), most_seconds=90, parallel=1, is_partial=True
 )
 
 

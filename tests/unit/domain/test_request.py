@@ -133,6 +133,16 @@ def test_a_number_without_a_fraction_is_an_integer_and_the_same_request(
     assert fingerprint_of(parse(**body)) == fingerprint_of(parse(**same))
 
 
+def test_a_fingerprint_is_the_same_in_a_version_with_one_more_field() -> None:
+    class LaterRequest(GenerateRequest):
+        tiled: bool = False
+
+    values = {"prompt": "a fox", "steps": 7}
+    later, tiled = (LaterRequest.from_values(values | more) for more in ({}, {"tiled": True}))
+    assert fingerprint_of(later) == fingerprint_of(GenerateRequest.from_values(values))
+    assert fingerprint_of(tiled) != fingerprint_of(later)
+
+
 @pytest.mark.parametrize("field", ["steps", "num_images", "seed", "width", "height"])
 @pytest.mark.parametrize("number", ["30.5", '"30"', "true", "1e400", "-0.0", "1e308", "1e-9"])
 def test_a_number_that_is_no_integer_in_its_range_is_one_fault(field: str, number: str) -> None:

@@ -1,7 +1,9 @@
 """What is completed in MiniStack, over a stand-in for its gateway."""
 
+import asyncio
 import io
 import os
+import re
 import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from local.embedded import (
     complete_imports,
     describe_events,
     inherit_status,
+    name_requests,
     name_streams,
     read_concurrency,
     repeat_failed_records,
@@ -99,6 +102,32 @@ def test_a_gateway_response_that_is_not_set_has_the_status_of_its_default(
     )
     inherit_status(gateway)
     assert gateway._gateway_response_for_type(customized, kind)["statusCode"] == status
+
+
+@pytest.mark.parametrize("chosen", [None, "mine"])
+def test_a_request_has_two_ids_of_which_its_client_chooses_one(chosen: str | None) -> None:
+    async def handle(api: str, stage: str, method: str, path: str, headers: Any) -> Any:
+        context = gateway._build_lambda_event_v1()["requestContext"]
+        status, _, body = gateway._gateway_error_response("error", {"request_id": "another"})
+        return status, context, body
+
+    gateway = SimpleNamespace(
+        _handle_execute_in_scope=handle,
+        _build_lambda_event_v1=lambda: {"requestContext": {"stage": "v1"}},
+        _gateway_error_response=lambda _, request: (
+            404,
+            {},
+            f"{request['request_id']} $context.extendedRequestId".encode(),
+        ),
+    )
+    name_requests(gateway)
+    sent = {"x-amzn-requestid": chosen} if chosen else None
+    _, answered, body = asyncio.run(gateway._handle_execute_in_scope("api", "v1", "GET", "/", sent))
+    assert body.decode() == f"{answered['requestId']} {answered['extendedRequestId']}"
+    assert answered["x-amzn-requestid"] == answered["requestId"]
+    assert answered["x-amz-apigw-id"] == answered["extendedRequestId"]
+    assert (answered["requestId"] == "mine") == bool(chosen)
+    assert re.fullmatch("[A-Za-z0-9_-]{15}=", answered["extendedRequestId"])
 
 
 def test_a_request_over_loopback_counts_as_one_over_tls() -> None:

@@ -1,5 +1,6 @@
 """make invoke, and which stack every command means."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ def test_a_stack_without_a_name_is_the_running_one(tmp_path: Path) -> None:
     write_env(tmp_path / "env", AWS)
     client = find_stack("", env=tmp_path / "env").client("s3")
     assert client.meta.endpoint_url == AWS["AWS_ENDPOINT_URL"]
+
+
+@pytest.mark.parametrize("payload", ['{"Records": []}', {"Records": []}])
+def test_what_lambda_has_given_up_is_invoked_as_it_was(payload: object) -> None:
+    record = {"requestContext": {"condition": "RetryAttemptsExhausted"}, "payload": payload}
+    assert invoke.event_in(json.dumps(record).encode()) == b'{"Records": []}'
 
 
 def test_without_a_running_stack_the_error_names_it(tmp_path: Path) -> None:

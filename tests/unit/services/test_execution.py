@@ -65,7 +65,7 @@ class World:
         return self.executor.execute(self.job, None, until=1060).job
 
 
-def charges(job: Job) -> list[tuple[int, ChargeOutcome, int]]:
+def charges(job: Job) -> list[tuple[int, str, int]]:
     return [(charge.attempt, charge.outcome, charge.micros) for charge in job.charges]
 
 

@@ -9,11 +9,10 @@ import pytest
 from sd3.domain.billing import Quote, UsageEntry
 from sd3.domain.client import ClientLimits
 from sd3.domain.job import Job, JobStatus
-from sd3.domain.request import MAX_SEED, resolve_seeds
+from sd3.domain.request import MAX_SEED, GenerateRequest, resolve_seeds
 from sd3.errors import (
     BudgetExceededError,
     IdempotencyMismatchError,
-    NotFoundError,
     RateLimitedError,
     StorageError,
 )
@@ -22,6 +21,7 @@ from tests.support.fakes.ports import (
     NOON,
     FakeJobs,
     FakeQueue,
+    sample_image,
 )
 
 
@@ -105,23 +105,35 @@ def test_a_repeated_call_is_not_rejected_because_of_another() -> None:
         assert world.submit(request(), caller(key=key)) == (created, False)
 
 
-def test_a_request_id_with_another_request_is_rejected_and_changes_nothing() -> None:
-    world = World()
-    world.submit(with_init_image(), caller(key=None))
-    world.clock.advance(1)
-    for other in (request(seed=7), with_init_image(seed=7)):
-        with pytest.raises(IdempotencyMismatchError):
-            world.submit(other, caller(key=None))
-    assert world.jobs.items["job-1"].request.seed is None
-    assert list(world.images.objects) == ["ann/job-1/init.jpg"]
+@pytest.mark.parametrize("respond_async", [True, False])
+@pytest.mark.parametrize("key", [None, "key"])
+def test_an_event_that_comes_twice_leads_to_one_job_and_disturbs_nothing(
+    key: str | None, respond_async: bool
+) -> None:
+    world, who = World(), caller(key=key)._replace(respond_async=respond_async)
+    created = world.submit(with_init_image(), who).job
+    before = (dict(world.images.objects), list(world.queue.sent))
+    other_image = request().model_copy(update={"init_image": sample_image(7)})
+    for again in (with_init_image(), other_image):
+        assert world.submit(again, who) == (created, False)
+    assert (world.images.objects, world.queue.sent) == before
 
 
-def test_a_request_id_of_another_clients_job_is_not_found() -> None:
+@pytest.mark.parametrize("wanted", [request(), with_init_image()])
+@pytest.mark.parametrize("respond_async", [True, False])
+@pytest.mark.parametrize("key", [None, "key"])
+def test_an_event_with_the_id_of_another_clients_job_changes_and_tells_nothing(
+    key: str | None, respond_async: bool, wanted: GenerateRequest
+) -> None:
     world = World()
-    world.submit(request(), caller(key=None))
-    with pytest.raises(NotFoundError):
-        world.submit(request(), caller(key=None, client_id="bob"))
-    assert world.jobs.items["job-1"].client_id == "ann"
+    created = world.submit(with_init_image(), caller()).job
+    before = (dict(world.images.objects), list(world.queue.sent))
+    other = caller(key=key, client_id="bob")._replace(respond_async=respond_async)
+    with pytest.raises(IdempotencyMismatchError) as refused:
+        world.submit(wanted, other)
+    assert refused.value.job_id is None
+    assert world.jobs.items == {"job-1": created}
+    assert (world.images.objects, world.queue.sent) == before
 
 
 @pytest.mark.parametrize(

@@ -186,14 +186,6 @@ def test_a_key_with_another_request_is_a_mismatch_whatever_became_of_its_upload(
         world.submit(from_upload(), caller("job-2"))
 
 
-def test_another_request_of_the_same_id_is_a_mismatch_whatever_became_of_its_upload() -> None:
-    world = world_with(png())
-    world.submit(request(), caller(key=None))
-    world.clock.advance(DAY)
-    with pytest.raises(IdempotencyMismatchError):
-        world.submit(from_upload(), caller(key=None))
-
-
 def test_a_deleted_jobs_key_is_gone_with_it_whatever_became_of_its_upload() -> None:
     world = world_with(png())
     job = world.submit(from_upload(), caller("job-1")).job

@@ -43,6 +43,18 @@ GATEWAY_RESPONSES: Final = {
 """Every type that API Gateway has for REST APIs: its own status, ours and the code of our error."""
 
 
+WITHOUT_QUOTES: Final = {
+    f"$context.{name}"
+    for name in (
+        *("extendedRequestId", "requestTime", "httpMethod", "resourcePath", "status"),
+        *("responseLatency", "integrationLatency", "responseLength", "error.responseType"),
+        *("authorizer.client_id", "authorizer.client_name"),  # ours, made of a few characters
+    )
+}
+"""Variables in which no client can write a quotation mark. The gateway escapes none in a template.
+`$context.requestId`, of the header X-Amzn-RequestId, and `$context.path` are not among them."""
+
+
 def in_effect(kind: str) -> dict[str, Any]:
     """Return the response of a type, or of its default with its status."""
     responses = api_body()["x-amazon-apigateway-gateway-responses"]
@@ -62,7 +74,7 @@ def test_every_gateway_response_has_the_shape_of_our_errors(kind: str) -> None:
     body = json.loads(response["responseTemplates"]["application/json"])
     known = {"code", "message", "request_id"}
     assert known <= set(body) <= known | {"job_id", "detail"}
-    assert body["request_id"] == "$context.requestId"
+    assert body["request_id"] == "$context.extendedRequestId"
     assert "gatewayresponse.header.Access-Control-Allow-Origin" in response["responseParameters"]
 
 
@@ -90,11 +102,21 @@ def test_an_error_that_passes_has_a_retry_after(kind: str) -> None:
     assert headers.get("gatewayresponse.header.Retry-After") == seconds
 
 
+def test_nothing_that_a_client_chooses_is_written_into_json_unescaped() -> None:
+    [stage] = of_type(translated(), "AWS::ApiGateway::Stage").values()
+    templates = [
+        response["responseTemplates"]["application/json"]
+        for response in api_body()["x-amazon-apigateway-gateway-responses"].values()
+    ]
+    used = re.findall(r"\$context[.][A-Za-z_.]+", json.dumps([templates, stage]))
+    assert set(used) <= WITHOUT_QUOTES
+
+
 def test_a_gateway_timeout_names_the_job_that_runs_on() -> None:
     response = api_body()["x-amazon-apigateway-gateway-responses"]["INTEGRATION_TIMEOUT"]
     body = json.loads(response["responseTemplates"]["application/json"])
     assert (response["statusCode"], body["code"]) == ("504", "still_running")
-    assert body["job_id"] == "$context.requestId"
+    assert body["job_id"] == "$context.extendedRequestId"
 
 
 def test_pages_may_read_the_same_headers_of_the_gateway_and_of_the_functions() -> None:

@@ -267,7 +267,7 @@ def test_a_confused_deputy_would_be_found(properties: dict[str, Any], field_erro
 def test_the_policies_of_buckets_and_queues_allow_the_inboxs_rule_to_give_up_events() -> None:
     kinds = ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
     attached = [policy for kind in kinds for policy in of_type(translated(), kind).values()]
-    assert len(attached) == 4
+    assert len(attached) == 5
     statements = [s for each in attached for s in each["Properties"]["PolicyDocument"]["Statement"]]
     [rule] = of_type(translated(), "AWS::Events::Rule")
     assert [statement for statement in statements if statement["Effect"] != "Deny"] == [

@@ -33,6 +33,9 @@ def queue_faults(resources: Resources) -> Iterator[str]:
             yield f"{name}: visibility below 6 x timeout"
 
 
+DAY_SECONDS = 24 * 60 * 60
+"""How long a stream of DynamoDB has its records."""
+
 REPEATED_WHOLE = {"ChangesStream"}
 """Its function records each write once, however often it gets it, and reports no single records."""
 
@@ -46,10 +49,11 @@ def stream_faults(resources: Resources) -> Iterator[str]:
             yield f"{name}: no ReportBatchItemFailures"
         if not properties.get("BisectBatchOnFunctionError"):
             yield f"{name}: one bad record holds up its whole batch"
-        if properties.get("MaximumRetryAttempts", -1) < 0:
-            yield f"{name}: a bad record is tried until it expires"
-        if not properties.get("DestinationConfig", {}).get("OnFailure"):
-            yield f"{name}: nobody hears of a record that was given up"
+        if not 0 < properties.get("MaximumRecordAgeInSeconds", -1) < DAY_SECONDS:
+            yield f"{name}: a record expires in the stream before it is given up"
+        kept_in = [*references(properties.get("DestinationConfig", {}))]
+        if [resources[one]["Type"] for one in kept_in] != ["AWS::S3::Bucket"]:
+            yield f"{name}: a record that is given up is kept nowhere; a queue gets only its number"
         if properties["StartingPosition"] != "TRIM_HORIZON":
             yield f"{name}: what was written while it was made is lost"
 
@@ -98,7 +102,7 @@ def test_queues_and_buckets_are_spoken_to_over_tls_only() -> None:
 
 def test_buckets_refuse_tls_before_1_2() -> None:
     policies = of_type(source()["Resources"], "AWS::S3::BucketPolicy").values()
-    assert len(policies) == 2
+    assert len(policies) == 3
     for policy in policies:
         statements = policy["Properties"]["PolicyDocument"]["Statement"]
         [old] = (

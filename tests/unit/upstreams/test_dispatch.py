@@ -59,7 +59,7 @@ class World:
         task = make_task(deadline=self.time.now + seconds, **options)
         return self.limited.generate(task, tries=tries)
 
-    def charges(self, calls: Calls) -> list[tuple[ChargeOutcome, int]]:
+    def charges(self, calls: Calls) -> list[tuple[str, int]]:
         charges = list(self.limited.charges(calls, REQUEST))
         assert {charge.upstream for charge in charges} <= {self.upstream.name}
         return [(charge.outcome, charge.micros) for charge in charges]

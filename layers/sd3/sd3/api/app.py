@@ -7,14 +7,15 @@ from functools import cache
 from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from aws_lambda_powertools.event_handler import api_gateway
 from aws_lambda_powertools.event_handler.content_types import APPLICATION_JSON
-from aws_lambda_powertools.logging.correlation_paths import API_GATEWAY_REST
 from pydantic import BaseModel
 
 from sd3.api.request import NoQuery, Request
 from sd3.domain.client import GENERATE, READ
+from sd3.domain.job import JOB_ID, unpadded
 from sd3.errors import (
     ForbiddenError,
     MethodNotAllowedError,
@@ -102,11 +103,11 @@ class RestApi(api_gateway.APIGatewayRestResolver):
 
         An event of somebody else, as a warm-up sends it, is a 404 like an unknown route.
         """
-        proxied = _proxy_event(event, context.aws_request_id)
+        proxied = _proxy_event(event)
         resolve = logger().inject_lambda_context(
             super().resolve,
             log_event=False,  # it has the token and the prompt, whatever the environment says
-            correlation_id_path=API_GATEWAY_REST,
+            correlation_id_path="requestContext.extendedRequestId",
         )
         response: dict[str, Any] = resolve(proxied, context)
         return response | {"body": ""} if proxied["httpMethod"] == "HEAD" else response
@@ -125,7 +126,8 @@ class RestApi(api_gateway.APIGatewayRestResolver):
             if is_chosen and parameters.keys() >= named:
                 request = self._request()
                 self.context.update(_route=route, _path=event.resource, request=request)
-                arguments: Any = {"request": request, **{name: parameters[name] for name in named}}
+                arguments: dict[str, Any] = {"request": request}
+                arguments |= {name: _parameter(name, parameters[name]) for name in named}
                 return self._call_route(route, arguments)
         return self._handle_not_found(event.http_method, event.resource)
 
@@ -177,18 +179,25 @@ def _authorize(request: Request, scope: str) -> None:
         raise ForbiddenError(f"This takes a token with the scope {scope}.")
 
 
-def _proxy_event(event: object, request_id: str) -> dict[str, Any]:
+def _parameter(name: str, text: str) -> str:
+    return unpadded(text) if name == "id" else text
+
+
+def _proxy_event(event: object) -> dict[str, Any]:
     """Complete an event to one of the gateway, for a route that does not exist if it is none.
 
     The gateway's console leaves out what it has no value for, and plugins that keep functions warm
-    send events of their own. A request without an id gets Lambda's.
+    send events of their own. A request without an id gets one.
     """
     given = event if isinstance(event, dict) else {}
     texts = {name: _text(given.get(name)) for name in _TEXTS}
     maps = {name: _map_of(_text, given.get(name)) for name in _MAPS}
     lists = {name: _map_of(_texts, given.get(name)) for name in _MAPS_OF_LISTS}
     context = _of_type(dict, given.get("requestContext")) or {}
-    context = context | {"requestId": _of_type(str, context.get("requestId"), request_id)}
+    request_id = _of_type(str, context.get("extendedRequestId"), "")
+    if not JOB_ID.fullmatch(unpadded(request_id)):
+        request_id = uuid4().hex
+    context = context | {"extendedRequestId": request_id}
     body = _of_type(str, given.get("body"))
     return {**given, **texts, **maps, **lists, "body": body, "requestContext": context}
 

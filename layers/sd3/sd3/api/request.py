@@ -50,8 +50,11 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The gateway's id of this request. A job that it makes has the same id."""
-        return self.event.request_context.request_id
+        """The gateway's id of this request, which no client can choose.
+
+        A job that the request makes has the same id, without the padding.
+        """
+        return str(self.event.request_context.extended_request_id)
 
     @property
     def client_id(self) -> str:

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, NamedTuple, Self
+from typing import Annotated, Final, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sd3.domain.client import UPLOADS_PER_MINUTE, ClientLimits
 from sd3.domain.record import Record
@@ -23,12 +23,13 @@ class ChargeOutcome(StrEnum):
 class Charge(Record):
     """What calls to an upstream cost, or may have cost, in micro-dollars.
 
-    `attempt` is the attempt of the job that made the calls. It is 0 until the job has noted it.
+    `attempt` is the attempt of the job that made the calls. It is 0 until the job has noted it. A
+    later version may have an `outcome` that this one does not know; `micros` count all the same.
     """
 
     attempt: int = 0
     upstream: str
-    outcome: ChargeOutcome
+    outcome: Annotated[ChargeOutcome | str, Field(union_mode="left_to_right")]
     micros: int
 
 

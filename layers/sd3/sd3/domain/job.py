@@ -9,11 +9,19 @@ from typing import Final, NamedTuple, Self
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.inbox import InboxOrigin
 from sd3.domain.record import Record
-from sd3.domain.request import GenerateRequest
+from sd3.domain.stored_request import StoredRequest
 from sd3.errors import InvalidTransitionError, Sd3Error
 
-JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+JOB_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 """What can be the id of a job; other items of its table have ids that cannot."""
+
+
+def unpadded(text: str) -> str:
+    """Return the id of a job without the padding of base64, which a URL may write as `%3D`.
+
+    The gateway's ids end with it, and it names a job by its own id when a function is too slow.
+    """
+    return text.replace("%3D", "=").replace("%3d", "=").rstrip("=")
 
 
 class JobStatus(StrEnum):
@@ -97,7 +105,7 @@ class Job(Record):
     status: JobStatus
     created_at: datetime
     expires_at: datetime
-    request: GenerateRequest
+    request: StoredRequest
     seeds: tuple[int, ...]
     init_image_key: str | None = None
     inbox: InboxOrigin | None = None

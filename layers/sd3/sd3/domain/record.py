@@ -4,6 +4,10 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A part of a stored job: immutable, and read from JSON as it was written."""
+    """A part of a stored job: immutable, and read from JSON as it was written.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Fields that this version does not know stay in it: a later one may have written them, and may
+    read them again after this one has written the job.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")

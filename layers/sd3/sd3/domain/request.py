@@ -81,6 +81,7 @@ InitImage = Annotated[
 ]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
+_CLOSED: Final[dict[str, Any]] = {"additionalProperties": False}
 
 
 def _small(value: object) -> object:
@@ -96,9 +97,12 @@ Metadata = Annotated[
 
 
 class GenerateRequest(BaseModel):
-    """POST /generate/sd3: OctoAI's SD3 request, and what is ours on top."""
+    """POST /generate/sd3: OctoAI's SD3 request, and what is ours on top.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    A client's request has no other fields. A stored one may have those of a later version.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, json_schema_extra=_CLOSED)
 
     prompt: str = Field(
         min_length=1,
@@ -199,7 +203,7 @@ class GenerateRequest(BaseModel):
         }
         request = None
         try:
-            request = cls.model_validate(own)
+            request = cls.model_validate(own, extra="forbid")
         except ValidationError as error:
             field_errors += [
                 _field_error(e["loc"], e["msg"], e["type"])
@@ -287,9 +291,10 @@ def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:
 def fingerprint_of(request: GenerateRequest) -> str:
     """Hash all that a client asked for, its init image included.
 
-    An upload counts by its id: a call can be repeated after its upload has expired.
+    An upload counts by its id, since it expires. Defaults do not: later versions have more of them.
     """
-    digest = hashlib.sha256(request.model_dump_json().encode())
+    text = request.model_dump_json(exclude={"init_image"}, exclude_defaults=True)
+    digest = hashlib.sha256(text.encode())
     if request.init_image and request.init_image_id is None:
         digest.update(hashlib.sha256(request.init_image.data).digest())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
-from sd3.domain.job import JobError, JobStatus
+from sd3.domain.job import JobStatus
 
 TIME_PATTERN: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 
@@ -46,6 +46,13 @@ class UploadResponse(BaseModel):
     max_bytes: int = Field(description="The most bytes that the image may have.")
 
 
+class JobErrorBody(BaseModel):
+    """Why a job or one of its images failed, in the terms of the error table."""
+
+    code: str
+    message: str
+
+
 class ImageResponse(BaseModel):
     """An image as the client sees it: OctoAI's four fields, and where to fetch it."""
 
@@ -62,7 +69,7 @@ class ImageResponse(BaseModel):
     bytes: int | None
     sha256: str | None
     upstream: str | None
-    error: JobError | None
+    error: JobErrorBody | None
 
 
 class ImageLinkResponse(BaseModel):
@@ -86,7 +93,7 @@ class JobResponse(BaseModel):
     upstream: str | None = Field(description="Who generated the images.")
     ignored: list[str] = Field(description="Fields that this upstream did not follow.")
     metadata: dict[str, str]
-    error: JobError | None
+    error: JobErrorBody | None
 
 
 class JobListResponse(BaseModel):
@@ -181,7 +188,7 @@ class JobEventImage(BaseModel):
     bytes: int | None
     sha256: str | None
     upstream: str | None
-    error: JobError | None
+    error: JobErrorBody | None
 
 
 class JobEvent(BaseModel):
@@ -198,4 +205,4 @@ class JobEvent(BaseModel):
     upstream: str | None = None
     ignored: list[str] = []
     metadata: dict[str, str]
-    error: JobError | None = None
+    error: JobErrorBody | None = None

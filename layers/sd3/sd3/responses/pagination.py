@@ -29,7 +29,7 @@ def position_in(cursor: str | None, *, client_id: str) -> Position | None:
     except ValueError as error:
         raise InvalidRequestError([field_error]) from error
     match values:
-        case [mark, str(created_at), str(job_id)] if mark == _mark(client_id):
+        case [mark, str(created_at), str(job_id), *_] if mark == _mark(client_id):
             if _is_time(created_at) and JOB_ID.fullmatch(job_id):
                 return created_at, job_id
     raise InvalidRequestError([field_error])

@@ -29,6 +29,7 @@ from sd3.responses.models import (
     ErrorBody,
     FieldErrorBody,
     ImageResponse,
+    JobErrorBody,
     JobEvent,
     JobEventImage,
     JobListResponse,
@@ -86,6 +87,9 @@ MAX_PAGE_BYTES: Final = 4_000_000
 is 2 MB more, if the metadata of all jobs have nothing else."""
 
 
+_IMAGE_FIELDS: Final = set(ImageRecord.model_fields)
+"""Those of this version: a stored record can have others, which clients do not get."""
+
 Sign = Callable[[str, datetime], Link]
 """Signs a link to the image of a key, which ends at a time at the latest."""
 
@@ -109,7 +113,7 @@ def job_response(
         upstream=job.upstream,
         ignored=list(job.ignored),
         metadata=job.request.metadata,
-        error=job.error,
+        error=_error_of(job),
     )
 
 
@@ -127,12 +131,18 @@ def job_list_response(page: JobPage, sign: Sign, *, client_id: str) -> JobListRe
     return JobListResponse(jobs=jobs, next_cursor=cursor_from(position, client_id=client_id))
 
 
+def _error_of(job: Job) -> JobErrorBody | None:
+    if job.error is None:
+        return None
+    return JobErrorBody(code=job.error.code, message=job.error.message)
+
+
 def _image_response(
     record: ImageRecord, sign: Sign, *, until: datetime, data: bytes | None
 ) -> ImageResponse:
     link = sign(record.key, until) if record.key else None
     return ImageResponse(
-        **record.model_dump(exclude={"key"}),
+        **record.model_dump(include=_IMAGE_FIELDS - {"key"}),
         image_b64=None if data is None else encode_base64(data),
         url=link and link.url,
         expires_at=link and link.expires_at,
@@ -192,14 +202,14 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
         upstream=job.upstream,
         ignored=[*job.ignored, *ignored_metadata],
         metadata=job.request.metadata,
-        error=job.error,
+        error=_error_of(job),
     )
 
 
 def _event_image(record: ImageRecord, bucket: str) -> JobEventImage:
     is_stored = record.key is not None
     return JobEventImage(
-        **record.model_dump(),
+        **record.model_dump(include=_IMAGE_FIELDS),
         bucket=bucket if is_stored else None,
         url=f"s3://{bucket}/{record.key}" if is_stored else None,
     )

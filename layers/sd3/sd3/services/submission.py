@@ -45,6 +45,8 @@ _RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "intern
 
 _TRIES: Final = 5
 
+_ID_TAKEN: Final = "The id of this request is another job's."
+
 
 class Submission(NamedTuple):
     """The job of a request, and whether this call created it."""
@@ -70,9 +72,9 @@ class JobSubmission:
     def submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
         """Create a job, queued or started, unless the request's key or id already has one.
 
-        Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        generate, BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and
-        StorageError.
+        The gateway chooses the id. So it has a job only if the same event comes twice. Raises
+        InvalidRequestError for an upload that cannot be used and for what no upstream can generate,
+        BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and StorageError.
         """
         try:
             return self._submit(request, context)
@@ -97,6 +99,16 @@ class JobSubmission:
                 raise
             return Submission(job, is_new=False)
         job = self._new_job(request, context, quote)
+        # A message or an init image for a job that exists would disturb it.
+        if (job.status is JobStatus.QUEUED or request.init_image) and (same := self._same(job)):
+            return Submission(same, is_new=False)
+        return self._store(job, context, place)
+
+    def _store(self, job: Job, context: RequestContext, place: Place | None) -> Submission:
+        """Write a new job after its init image and its message, or find the existing one."""
+        if image := job.request.init_image:
+            key = self.images.save_init_image(job.folder, image)
+            job = job.model_copy(update={"init_image_key": key})
         # A queued job's message is sent first, so that a worker will end every job that is stored.
         # That of a job which runs comes from the table's stream; see services.changes.
         if job.status is JobStatus.QUEUED:
@@ -115,9 +127,20 @@ class JobSubmission:
             raise unexpected from bug
         if submission.job.id != job.id:
             self._discard(job)
-        elif not submission.is_new:
-            _check_same_request(submission.job, request)
         return submission
+
+    def _same(self, job: Job) -> Job | None:
+        """Find the job that an earlier delivery of the same event created.
+
+        Raises IdempotencyMismatchError if it is another client's, GoneError and StorageError.
+        """
+        try:
+            found = self.jobs.get(job.id, now=self.clock.now())
+        except NotFoundError:
+            return None
+        if found.client_id != job.client_id:
+            raise IdempotencyMismatchError(_ID_TAKEN)
+        return found
 
     def prepare(self, request: GenerateRequest, *, client_id: str) -> tuple[GenerateRequest, Quote]:
         """Read the request's init image and price the request. Nothing is stored.
@@ -159,14 +182,10 @@ class JobSubmission:
             job = self.jobs.get(job_id, client_id=context.client_id, now=now)
         except NotFoundError:
             return None
-        if not key:
-            _check_same_request(job, request)
         return None if key and _releases_its_key(job) else job
 
     def _new_job(self, request: GenerateRequest, context: RequestContext, quote: Quote) -> Job:
         now = self.clock.now()
-        init_image = request.init_image
-        folder = f"{context.client_id}/{context.job_id}"
         job = Job(
             id=context.job_id,
             client_id=context.client_id,
@@ -176,7 +195,6 @@ class JobSubmission:
             expires_at=now + self.retention,
             request=request,
             seeds=resolve_seeds(request),
-            init_image_key=init_image and self.images.save_init_image(folder, init_image),
             inbox=context.inbox,
             quote=quote,
         )
@@ -230,8 +248,11 @@ class JobSubmission:
         if place and (submission := self._create_in(place, job, context)):
             return submission
         if key is None:
-            stored = self.jobs.create(job, limits=limits)
-            return Submission(stored, is_new=True) if stored else self._found(job.id, job)
+            if stored := self.jobs.create(job, limits=limits):
+                return Submission(stored, is_new=True)
+            if same := self._same(job):
+                return Submission(same, is_new=False)
+            raise IdempotencyMismatchError(_ID_TAKEN)  # by a job that is removed just now
         fingerprint, instead_of = fingerprint_of(job.request), None
         for _ in range(_TRIES):
             found = self.jobs.create_once(
@@ -261,15 +282,6 @@ class JobSubmission:
 def _check_fingerprint(record: IdempotencyRecord, fingerprint: str) -> None:
     if record.fingerprint != fingerprint:
         raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")
-
-
-def _check_same_request(job: Job, request: GenerateRequest) -> None:
-    """Compare the requests, since clients can choose the gateway's request id, and so a job's id.
-
-    Raises IdempotencyMismatchError if they differ.
-    """
-    if job.request.model_dump_json() != request.model_dump_json():
-        raise IdempotencyMismatchError("The job of this request's id is of another request.")
 
 
 def _releases_its_key(job: Job) -> bool:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sd3.domain.job import Job, JobStatus
+from sd3.domain.stored_request import is_known
 from sd3.errors import (
     GoneError,
     LeaseLostError,
@@ -128,6 +129,8 @@ class Worker:
         if reason := self._given_up(job, now):
             self._save(job.fail(reason, now=now), read)
             return None
+        if not is_known(job.request):
+            raise StorageError("The job's request has values that only a later version knows.")
         # Read before the job starts, so that no read can fail between the lease and the paid call.
         try:
             if job.failures:  # perhaps it has just been measured that it takes too long

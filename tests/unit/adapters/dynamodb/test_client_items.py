@@ -8,6 +8,7 @@ import pytest
 from sd3.adapters.dynamodb.client_items import PAGE_SECONDS, ClientItems
 from sd3.adapters.dynamodb.job_items import item_from
 from sd3.adapters.dynamodb.table import from_item
+from sd3.adapters.dynamodb.usage_items import KEEP_MARK
 from sd3.domain.job import JobStatus
 from sd3.errors import StorageError
 from tests.support.factories.stored_jobs import job
@@ -68,7 +69,7 @@ def test_a_table_that_takes_nothing_is_a_storage_error_before_anything_is_remove
 
 def test_a_job_of_which_the_stream_can_have_nothing_more_needs_no_marks() -> None:
     client = BusyDynamoDB()
-    items(client).remove([ended(ago=timedelta(days=3))], now=NOON)
+    items(client).remove([ended(ago=KEEP_MARK + timedelta(hours=1))], now=NOON)
     assert not client.written["usage"]
     assert len(client.written["jobs"]) == 1
 

@@ -51,7 +51,8 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
         "attempt": job.attempt,
         "version": job.version,
         "ttl": epoch_seconds(job.expires_at),
-        "document": job.model_dump_json(),
+        # Without warnings: about values of a later version, they would quote a prompt.
+        "document": job.model_dump_json(warnings=False),
     }
     if job.lease_until:
         values["lease_until"] = epoch_seconds(job.lease_until)

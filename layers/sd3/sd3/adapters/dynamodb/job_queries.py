@@ -1,6 +1,7 @@
 """Queries of the jobs table's indexes, which return ordered jobs page by page."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import dropwhile, islice
 from typing import Any, Final
@@ -16,6 +17,9 @@ from sd3.adapters.dynamodb.sharded_index import (
 from sd3.adapters.dynamodb.table import MAX_ITEMS_READ, Table, from_item
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.job_list import JobPage
+from sd3.errors import StorageError
+
+_logger = logging.getLogger(__name__)
 
 _MAX_READS: Final = 10
 """The most reads of jobs for one page. A filter that matches few jobs gives a short page and a
@@ -48,8 +52,8 @@ class JobQueries:
             wanted = list(islice(keys, limit - len(jobs)))
             if not wanted:
                 return JobPage(tuple(jobs), None)
-            jobs += (
-                job_from_values(values)
+            jobs += _readable(
+                values
                 for values in self._read_all(BY_CLIENT, wanted)
                 if values["ttl"] > epoch_seconds(now) and status in {None, values["status"]}
             )
@@ -66,9 +70,7 @@ class JobQueries:
         """
         keys = self._indexes.keys(FAILED_BY_DAY, day, since=since, until=until, newest_first=False)
         while wanted := list(islice(keys, MAX_ITEMS_READ)):
-            yield from map(
-                job_from_values, self._read_all(FAILED_BY_DAY, wanted, is_consistent=True)
-            )
+            yield from _readable(self._read_all(FAILED_BY_DAY, wanted, is_consistent=True))
 
     def _newest_keys(self, client_id: str, after: tuple[str, str] | None) -> Iterator[IndexKey]:
         if after is None:
@@ -90,3 +92,12 @@ class JobQueries:
             item = items.get(key.id)
             if item and index.key_of(item) == key:
                 yield from_item(item)
+
+
+def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Job]:
+    """Read jobs. One that this version cannot read is left out, so that the others can be seen."""
+    for values in items:
+        try:
+            yield job_from_values(values)
+        except StorageError as error:
+            _logger.error("job left out of a list: %s", error, extra={"job_id": values["id"]})  # noqa: TRY400 - the text of its cause quotes the prompt

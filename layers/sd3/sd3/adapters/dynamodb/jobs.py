@@ -124,7 +124,7 @@ class JobStore(JobQueries):
         except ConditionFailedError as error:
             if item := error.failed.get(0):
                 return _record_from(from_item(item))
-            raise IdempotencyMismatchError("This request's id is another one's.") from error
+            raise IdempotencyMismatchError("The id of this request is another job's.") from error
 
     def find_idempotency_record(
         self, client_id: str, key: str, *, now: datetime
@@ -139,9 +139,12 @@ class JobStore(JobQueries):
         Return False when another caller was faster. Raises StorageError.
         """
         was = record.held_until.isoformat() if record.held_until else "-"
+        item = self._table.get(key_id(job.client_id, key))
+        if item is None:
+            return False
         try:
             self._table.put(
-                key_item_from(job, key, fingerprint=record.fingerprint, held_until=until),
+                {**item, **to_item({"held_until": until.isoformat()})},
                 ConditionExpression="job_id = :job AND held_until = :was",
                 ExpressionAttributeValues=to_item({":job": job.id, ":was": was}),
             )

@@ -33,8 +33,9 @@ KEEP_DAY: Final = timedelta(days=40)
 
 KEEP_COUNT: Final = timedelta(minutes=5)
 
-KEEP_MARK: Final = timedelta(days=2)
-"""Longer than a stream can repeat a write, which is a day."""
+KEEP_MARK: Final = timedelta(days=16)
+"""Longer than a write can be repeated: the stream has it for a day, and StreamFailuresBucket for 14
+more days, out of a batch of which a part was recorded."""
 
 _LOT: Final = "#lot-"
 _SPENT: Final = "#spent"
