@@ -26,6 +26,7 @@ from sd3.adapters.sqs import message_body
 from sd3.domain.billing import NO_USAGE, Quote, UsageEntry
 from sd3.domain.job import LEASE_MARGIN_SECONDS, Job, JobStatus
 from sd3.domain.request import GenerateRequest
+from tests.support.functions import configure
 from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 IMAGES: Final = 2
@@ -142,8 +143,9 @@ def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
     variables = was["Environment"]["Variables"]
     changed = variables | {"UPSTREAM_URL": upstream_url, "DEATHS": str(deaths)}
     functions.update_function_code(FunctionName=worker, ZipFile=zipped())
-    functions.update_function_configuration(
-        FunctionName=worker,
+    configure(
+        functions,
+        worker,
         Handler="dying_worker.handler",
         Timeout=TIMEOUT_SECONDS,
         Environment={"Variables": changed},
@@ -156,8 +158,9 @@ def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
         yield
     finally:
         sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
-        functions.update_function_configuration(
-            FunctionName=worker,
+        configure(
+            functions,
+            worker,
             Handler=was["Handler"],
             Timeout=was["Timeout"],
             Environment={"Variables": variables},

@@ -14,6 +14,7 @@ from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import item_from
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
+from tests.support.functions import configure
 from tests.support.polling import wait_for
 
 
@@ -86,7 +87,7 @@ def broken(stack: Stack) -> Iterator[None]:
     name = stack.deployed.resource("NotificationsFunction")
     environment = functions.get_function_configuration(FunctionName=name)["Environment"]
     nowhere = {"Variables": environment["Variables"] | {"EVENT_BUS": "nowhere"}}
-    functions.update_function_configuration(FunctionName=name, Environment=nowhere)
+    configure(functions, name, Environment=nowhere)
 
     def has_failed() -> bool:
         [mapping] = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
@@ -96,7 +97,7 @@ def broken(stack: Stack) -> Iterator[None]:
         yield
         wait_for(has_failed, what="failure of NotificationsFunction")
     finally:
-        functions.update_function_configuration(FunctionName=name, Environment=environment)
+        configure(functions, name, Environment=environment)
 
 
 def test_the_jobs_of_every_entrypoint_publish_events_and_no_others(

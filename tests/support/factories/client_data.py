@@ -101,8 +101,14 @@ def _objects(stack: DeployedStack) -> Iterator[tuple[str, str]]:
         name = stack.outputs()[bucket]
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
             for found in page.get("Contents", ()):
-                reply = s3.get_object(Bucket=name, Key=found["Key"])
-                yield f"{bucket} {found['Key']}", reply["Body"].read().decode(errors="replace")
+                yield f"{bucket} {found['Key']}", _content(s3, name, found)
+
+
+def _content(s3: Any, bucket: str, found: Any) -> str:
+    if found.get("StorageClass", "STANDARD") != "STANDARD":
+        return str(found["ETag"])  # S3 gives out no archives
+    reply = s3.get_object(Bucket=bucket, Key=found["Key"])
+    return str(reply["Body"].read().decode(errors="replace"))
 
 
 def about(client_id: str, found: dict[str, str]) -> dict[str, str]:
