@@ -30,6 +30,9 @@ UNDER_WAY: Final = timedelta(minutes=16)
 """How long what was allowed before can still store something: a form for an upload, for 15 minutes,
 of a client whose token the gateway took for a minute more."""
 
+KEEP_FAILURE: Final = timedelta(days=16)
+"""A write is given up after a day at most, kept for 14, and removed after the next midnight."""
+
 OPEN_JOBS: Final = "open jobs"
 _ENDED_JOBS: Final = "ended jobs"
 _DELETED_JOBS: Final = "deleted jobs"
@@ -224,14 +227,17 @@ def _kind(values: Values) -> str:
 def remaining(
     client_id: str, *, now: datetime, recovery_days: int
 ) -> list[tuple[str, datetime | None]]:
-    """List what an erasure leaves, and until when; None where that is not ours to say."""
+    """List what an erasure leaves, and until when; None where no time is set."""
     day = timedelta(days=1)
     remains = [
         ("tokens that the gateway has just found active", now + timedelta(minutes=1)),
+        ("the last writes of its jobs, with prompts, in the jobs table's stream", now + day),
+        ("those that were given up, in StreamFailuresBucket", now + KEEP_FAILURE),
         ("marks of the last writes of jobs, by the jobs' ids", now + KEEP_MARK),
         ("ids of jobs and names of files, in messages that nothing could process", now + 14 * day),
         ("ids of the client and of its jobs, in the logs", now + 30 * day),
         ("the tables as they were, in their point-in-time backups", now + recovery_days * day),
+        ("a hash of the client's id among the upstreams' failures, if its jobs failed", None),
         ("what upstreams keep of prompts and images", None),
         ("what receivers of events keep of the ends of jobs", None),
         ("exports and reports", None),
@@ -244,7 +250,7 @@ def remaining(
 
 
 def _day(until: datetime | None) -> str:
-    return f"{until:%Y-%m-%d %H:%M}" if until else "not ours to say"
+    return f"{until:%Y-%m-%d %H:%M}" if until else "no time is set"
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def _document(job: Job) -> dict[str, object]:
     response = job_response(job, link).model_dump(
         mode="json", exclude={"images": {"__all__": {"image_b64", "expires_at"}}}
     )
-    request = job.request.model_dump(mode="json", exclude={"init_image"})
+    request = job.request.model_dump(mode="json", exclude={"init_image"}, warnings=False)
     init_image = job.init_image_key and file_name(images, job.init_image_key)
     return {**response, "request": request, "seeds": job.seeds, "init_image": init_image}
 

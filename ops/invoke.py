@@ -14,7 +14,10 @@ from ops.stacks import StackError, find_stack
 
 
 def main(arguments: list[str]) -> int:
-    """Print the function's result; return the exit status, which is 1 when the function raised."""
+    """Print the function's result, and return the exit status.
+
+    It is 1 when the function raised, or has reported a part of the event that it could not handle.
+    """
     parser = argparse.ArgumentParser(prog="make invoke", description=__doc__)
     parser.add_argument("function", metavar="FUNCTION", help="a folder of functions/")
     parser.add_argument("event", metavar="EVENT", type=Path, help="a file of events/")
@@ -29,8 +32,10 @@ def main(arguments: list[str]) -> int:
     except (StackError, OSError, ValueError, BotoCoreError, ClientError) as error:
         print(f"not invoked: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(json.load(response["Payload"]), indent=2))
-    return 1 if "FunctionError" in response else 0
+    result = json.load(response["Payload"])
+    print(json.dumps(result, indent=2))
+    left = isinstance(result, dict) and result.get("batchItemFailures")
+    return 1 if "FunctionError" in response or left else 0
 
 
 def event_in(text: bytes) -> bytes:

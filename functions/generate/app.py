@@ -91,10 +91,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     response = app.resolve(event, context)
     is_late = monotonic() - since >= GATEWAY_SECONDS
     if is_late or response["statusCode"] == HTTPStatus.GATEWAY_TIMEOUT:
-        request = event["requestContext"]
-        client_id = request["authorizer"]["client_id"]
-        job_id = unpadded(request["extendedRequestId"])
-        metrics().add("StillRunning", 1, client_id=client_id, job_id=job_id)
+        request = Request(app.current_event, 0)  # as it was answered, whatever the event was
+        job_id = unpadded(request.id)
+        metrics().add("StillRunning", 1, client_id=request.client_id, job_id=job_id)
     return response
 
 

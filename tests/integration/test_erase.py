@@ -174,8 +174,9 @@ def test_the_report_has_the_amounts_and_says_what_remains(
     [usage] = written["usage_in_micro_dollars"]
     assert (usage["reserved"], usage["spent"], usage["images"]) == (0, 180_000, 1)
     ends = {one["what"]: one["until"] for one in written["remains"]}
-    [backups] = [until for what, until in ends.items() if "point-in-time" in what]
-    assert datetime.fromisoformat(backups) == report.at + timedelta(days=7)
+    for place, days in (("point-in-time", 7), ("table's stream", 1), ("StreamFailuresBucket", 16)):
+        [until] = [until for what, until in ends.items() if place in what]
+        assert datetime.fromisoformat(until) == report.at + timedelta(days=days)
     assert "Run it again after" in [*report.lines()][-1]
 
 

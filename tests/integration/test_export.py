@@ -52,6 +52,19 @@ def test_every_job_is_there_once_as_its_client_sees_it_with_its_request(archive:
     assert jobs[QUEUED]["init_image"] == f"images/{QUEUED}/init.png"
 
 
+def test_a_request_of_a_later_version_is_there_as_it_is(
+    stack: MotoStack, aws: Aws, functions: Functions, tmp_path: Path
+) -> None:
+    key = {"id": {"S": SUCCEEDED}}
+    item = dict(aws.dynamodb.get_item(TableName="jobs", Key=key)["Item"])
+    document = json.loads(item["document"]["S"])
+    document["request"]["negative_prompt"] = ["frogs", "crowds"]
+    aws.dynamodb.put_item(TableName="jobs", Item=item | {"document": {"S": json.dumps(document)}})
+    assert command.main(["acme", "--out", str(tmp_path)]) == 0
+    [path] = tmp_path.iterdir()
+    assert '["frogs", "crowds"]' in ZipFile(path).read("jobs.jsonl").decode()
+
+
 def test_every_file_is_there_with_its_bytes_and_metadata(archive: ZipFile) -> None:
     for name, key in {
         f"images/{SUCCEEDED}/0.jpg": f"acme/{SUCCEEDED}/0.jpg",

@@ -24,6 +24,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from tests.integration.conftest import Functions, load_event
+from tests.support.factories.lambda_context import lambda_context
 from tests.support.fakes.ports import FakeUpstream, sample_image
 
 REQUEST_ID = load_event("generate")["requestContext"]["extendedRequestId"]
@@ -58,6 +59,14 @@ def test_a_response_that_the_job_outlives_is_counted(
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     counted = [(each["client_id"], each["job_id"]) for each in written if "StillRunning" in each]
     assert counted == [("demo", JOB_ID)] * count
+
+
+@pytest.mark.parametrize("event", [{"source": "warm-up"}, {"requestContext": {}}, None])
+def test_a_late_response_to_an_event_without_a_client_is_a_response(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch, event: Any
+) -> None:
+    monkeypatch.setattr(generate_app, "monotonic", iter((100.0, 130.0)).__next__)
+    assert generate_app.handler(event, lambda_context())["statusCode"] == 404
 
 
 @pytest.mark.parametrize(

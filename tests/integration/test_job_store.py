@@ -17,6 +17,7 @@ from sd3.errors import (
     StorageError,
 )
 from tests.support.factories.stored_jobs import job
+from tests.support.fakes.contended_dynamodb import Unreliable
 from tests.support.fakes.ports import NOON
 
 QUEUED, RUNNING, FAILED = JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.FAILED
@@ -174,6 +175,16 @@ def test_a_place_is_taken_over_by_one_caller(store: JobStore) -> None:
     )
     take(store, job("b"), old="a")
     assert not store.hold(job("a"), "key", record, until=until[2])
+
+
+def test_a_place_whose_taker_lost_the_answer_is_taken(aws: Aws, store: JobStore) -> None:
+    until = [NOON + timedelta(seconds=26, microseconds=n) for n in range(2)]
+    store.create_once(job("a"), "key", fingerprint="hash", instead_of=None, held_until=until[0])
+    unreliable = Unreliable(aws.dynamodb)
+    unreliable.fate = "repeated"
+    taker = JobStore(unreliable, "jobs", usage_table="usage")  # type: ignore[arg-type]
+    record = IdempotencyRecord("a", "hash", until[0])
+    assert taker.hold(job("a"), "key", record, until=until[1])
 
 
 def test_of_many_with_a_key_at_once_one_is_written(store: JobStore) -> None:

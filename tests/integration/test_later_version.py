@@ -249,6 +249,35 @@ def test_a_request_with_values_of_a_later_version_is_left_to_that_version(
     assert stored(aws)["charges"] == written["charges"]
 
 
+@pytest.mark.parametrize(
+    "values", [{"metadata": {"order": 7}}, {"metadata": None}, {"num_images": "many"}]
+)
+def test_a_request_whose_answer_this_version_cannot_write_waits_for_that_version(
+    functions: Functions, aws: Aws, capsys: pytest.CaptureFixture[str], values: dict[str, Any]
+) -> None:
+    written = document("queued")
+    other = load_event("generate")
+    other["requestContext"]["extendedRequestId"] = "other"
+    functions.generate(other)
+    ended = document("succeeded")
+    for one in (written, ended):
+        one["request"] |= {"prompt": "sealed"} | values
+    aws.dynamodb.put_item(TableName="jobs", Item=item("queued") | {"document": text(written)})
+    listed = functions.jobs(listing())
+    assert [one["id"] for one in listed["json"]["jobs"]] == ["other"]
+    with pytest.raises(StorageError, match="cannot be read"):
+        work()
+    images = {"NewImage": item("succeeded") | {"document": text(ended)}, "OldImage": item("queued")}
+    event: Any = {"Records": [load_event("notifications")["Records"][0] | {"dynamodb": images}]}
+    assert notifications_app.handler(event, lambda_context()) == {"batchItemFailures": []}
+    assert len(aside(aws)) == 1
+    assert "sealed" not in "".join(capsys.readouterr())
+
+
+def text(document: dict[str, Any]) -> dict[str, str]:
+    return {"S": json.dumps(document)}
+
+
 def test_what_is_stored_beside_jobs_is_read_all_the_same() -> None:
     later = {"later": {"S": "x"}}
     token = Token("0" * 64, "ann", "Ann", NOON, scopes=frozenset(("read", "of-later")))

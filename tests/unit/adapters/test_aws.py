@@ -101,13 +101,13 @@ def test_every_failure_of_aws_is_one_of_storage(error: Exception) -> None:
         ("ProvisionedThroughputExceededException", True),  # DynamoDB: a table or a partition
         ("RequestLimitExceeded", True),  # DynamoDB: the account
         ("ThrottlingException", True),  # DynamoDB, EventBridge, Secrets Manager, KMS behind S3
-        ("TransactionInProgressException", True),  # DynamoDB: the first try still runs
         ("RequestThrottled", True),  # SQS
         ("KMS.ThrottlingException", True),  # SQS with a KMS key
         ("SlowDown", True),  # S3
         ("ServiceUnavailable", True),  # S3
         ("503", True),  # S3, for HEAD
         ("InternalServerError", False),  # the write may have been done
+        ("TransactionInProgressException", False),  # DynamoDB: the first try, which may succeed
         ("InternalError", False),
         ("AccessDeniedException", False),  # would be the same again
         ("ResourceNotFoundException", False),

@@ -1,7 +1,9 @@
 """make invoke, and which stack every command means."""
 
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +49,32 @@ def test_a_stack_without_a_name_is_the_running_one(tmp_path: Path) -> None:
 def test_what_lambda_has_given_up_is_invoked_as_it_was(payload: object) -> None:
     record = {"requestContext": {"condition": "RetryAttemptsExhausted"}, "payload": payload}
     assert invoke.event_in(json.dumps(record).encode()) == b'{"Records": []}'
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "status"),
+    [
+        ({"statusCode": 200}, {}, 0),
+        (None, {}, 0),
+        ({"batchItemFailures": []}, {}, 0),
+        ({"batchItemFailures": [{"itemIdentifier": "1"}]}, {}, 1),
+        ({"errorMessage": "x"}, {"FunctionError": "Unhandled"}, 1),
+    ],
+)
+def test_an_invocation_of_which_a_part_failed_has_failed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    result: object,
+    error: dict[str, str],
+    status: int,
+) -> None:
+    reply = {"Payload": io.BytesIO(json.dumps(result).encode()), **error}
+    stack = SimpleNamespace(
+        client=lambda _: SimpleNamespace(invoke=lambda **_: reply), resource=lambda name: name
+    )
+    monkeypatch.setattr(invoke, "find_stack", lambda _: stack)
+    (tmp_path / "event.json").write_text("{}")
+    assert invoke.main(["notifications", str(tmp_path / "event.json")]) == status
 
 
 def test_without_a_running_stack_the_error_names_it(tmp_path: Path) -> None:

@@ -53,7 +53,6 @@ _BUSY: Final = frozenset(
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
-        "TransactionInProgressException",
         "KMS.ThrottlingException",
         "503",
     )

@@ -3,19 +3,31 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import ValidationError, WrapValidator
+from pydantic import BaseModel, ConfigDict, ValidationError, WrapValidator
 
 from sd3.domain.request import GenerateRequest
 
 
+class _Used(BaseModel):
+    """What every reader of a job uses of its request, whatever the request is."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    prompt: str
+    num_images: int = 1
+    metadata: dict[str, str] = {}
+
+
 def _read(values: object, read: Callable[[object], GenerateRequest]) -> GenerateRequest:
-    """Read a stored request with `read`, or else without a check: other versions accept others."""
+    """Read a stored request with `read`, or else unchecked: other versions accept other values.
+
+    Raises ValidationError for one that no response or event could be made of.
+    """
     try:
         return read(values)
     except ValidationError:
-        if not isinstance(values, dict) or not isinstance(values.get("prompt"), str):
-            raise
-        return GenerateRequest.model_construct(**values)
+        used = _Used.model_validate(values)
+        return GenerateRequest.model_construct(**used.model_dump(exclude_unset=True))
 
 
 StoredRequest = Annotated[GenerateRequest, WrapValidator(_read)]

@@ -136,20 +136,23 @@ class JobStore(JobQueries):
     def hold(self, job: Job, key: str, record: IdempotencyRecord, *, until: datetime) -> bool:
         """Note in `record`, the job's, that a caller is held until then.
 
-        Return False when another caller was faster. Raises StorageError.
+        Return False when another caller was faster. When a response was lost, botocore repeats the
+        write, and its condition finds what it has written. Raises StorageError.
         """
         was = record.held_until.isoformat() if record.held_until else "-"
         item = self._table.get(key_id(job.client_id, key))
         if item is None:
             return False
+        held = {**item, **to_item({"held_until": until.isoformat()})}
         try:
             self._table.put(
-                {**item, **to_item({"held_until": until.isoformat()})},
+                held,
                 ConditionExpression="job_id = :job AND held_until = :was",
                 ExpressionAttributeValues=to_item({":job": job.id, ":was": was}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except ConditionFailedError:
-            return False
+        except ConditionFailedError as error:
+            return error.failed[0] == held
         return True
 
     def save(self, job: Job) -> Job:
