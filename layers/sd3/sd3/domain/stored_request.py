@@ -34,7 +34,12 @@ StoredRequest = Annotated[GenerateRequest, WrapValidator(_read)]
 
 
 def is_known(request: GenerateRequest) -> bool:
-    """Return whether this version accepts the values of a stored request."""
+    """Return whether this version accepts the values of a stored request, and knows all its fields.
+
+    A field of a later version that is null, false or empty asks for nothing.
+    """
+    if any((request.model_extra or {}).values()):
+        return False
     fields = {name: value for name, value in request if name != "init_image"}
     try:
         GenerateRequest.model_validate(fields)
