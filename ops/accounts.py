@@ -59,6 +59,8 @@ def _stack(account: Account) -> Iterator[str]:
         yield f"the stack {name} is {status}: wait until that has ended"
     elif status == "UPDATE_ROLLBACK_FAILED":
         yield f"the stack {name} is {status}: aws cloudformation continue-update-rollback"
+    elif status == "UPDATE_FAILED":
+        yield f"the stack {name} is {status}: aws cloudformation rollback-stack --stack-name {name}"
     elif status == "ROLLBACK_COMPLETE" or status.endswith("_FAILED"):
         yield f"the stack {name} is {status}: aws cloudformation delete-stack --stack-name {name}"
 

@@ -160,6 +160,7 @@ A_ROLE: Final = {
     [
         ("", {"cloudformation__describe_stacks": a_stack("ROLLBACK_COMPLETE")}, "delete-stack"),
         ("", {"cloudformation__describe_stacks": a_stack("UPDATE_IN_PROGRESS")}, "wait"),
+        ("", {"cloudformation__describe_stacks": a_stack("UPDATE_FAILED")}, "rollback-stack"),
         (
             "",
             {"cloudformation__describe_stacks": a_stack("UPDATE_ROLLBACK_FAILED")},

@@ -21,7 +21,7 @@ LONGEST: Final = {
     "AWS::Region": "ap-southeast-1",
     "AWS::AccountId": "123456789012",
     "AWS::URLSuffix": "amazonaws.com",
-    "StackName": "s" * 31,
+    "StackName": "s" * 24,
     "HostedZoneId": "Z" * 21,
     "ArtifactsBucket.Arn": "arn:aws:s3:::" + "b" * 63,
 }
@@ -81,6 +81,54 @@ def test_cloudformation_may_make_every_kind_of_resource() -> None:
     }
     services = {action.split(":")[0] for action in allowed("ExecutionRole")}
     assert {kind.split("::")[1].lower() for kind in kinds} <= services
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("lambda:TagResource", "lambda:ap-southeast-1:123456789012:event-source-mapping:1-2"),
+        ("lambda:UntagResource", "lambda:ap-southeast-1:123456789012:event-source-mapping:1-2"),
+        (
+            "iam:CreateServiceLinkedRole",
+            "iam::123456789012:role/aws-service-role/ops.apigateway.amazonaws.com/AWSServiceRole",
+        ),
+    ],
+)
+def test_cloudformation_may_do_what_aws_asks_beside_the_resources_own_actions(
+    action: str, resource: str
+) -> None:
+    """A mapping is tagged when it is made, and a first domain name makes API Gateway's role."""
+    arn = f"arn:{LONGEST['AWS::Partition']}:{resource}"
+    assert [
+        each
+        for each in statements("ExecutionRole")
+        if any(fnmatchcase(action, pattern) for pattern in actions(each))
+        and any(fnmatchcase(arn, pattern) for pattern in resources(each))
+        and "Condition" not in each
+    ]
+
+
+def resources(statement: dict[str, Any]) -> list[str]:
+    resource = written(statement["Resource"])
+    return resource if isinstance(resource, list) else [resource]
+
+
+def test_no_name_is_cut_that_the_roles_know_by_its_beginning() -> None:
+    """CloudFormation puts up to 13 characters at the end, and cuts the stack's name if need be."""
+    pattern = source(OIDC)["Parameters"]["StackName"]["AllowedPattern"]
+    longest = "s" * len(LONGEST["StackName"])
+    assert re.fullmatch(pattern, longest)
+    assert not re.fullmatch(pattern, longest + "s")
+    limits = {
+        "AWS::Events::Rule": 64,
+        "AWS::IAM::Role": 64,
+        "AWS::Lambda::Function": 64,
+        "AWS::S3::Bucket": 63,
+        "AWS::SQS::Queue": 80,
+    }
+    for kind, most in limits.items():
+        for name in of_type(translated(), kind):
+            assert len(f"{longest}-{name}-") + 13 <= most, name
 
 
 @pytest.mark.parametrize("action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"])

@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.support.factories.template import of_type, resolved, translated
+from tests.support.factories.template import ROOT, of_type, resolved, translated
+
+
+def test_the_page_of_deployments_names_what_a_deleted_stack_leaves() -> None:
+    page = (ROOT / "docs/deploy.md").read_text()
+    deleted = page.partition("## Delete\n")[2].partition("## Deploy again")[0]
+    adopted = page.partition('ADOPT="')[2].partition('"')[0]
+    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        for name, resource in of_type(translated(), kind).items():
+            if "DeletionPolicy" in resource:
+                assert f"`{name}`" in deleted
+                assert f"{name}=" in adopted
 
 
 @pytest.mark.parametrize("holding", [{"ProtectsTables"}, set()], ids=["on", "off"])

@@ -19,6 +19,10 @@ from tests.support.factories.template import (
     translated,
 )
 
+UNVERSIONED: Final = {"ReservedConcurrentExecutions", "Tags"}
+"""What a function has and its versions have not. SAM publishes a version for a change of it too,
+and Lambda refuses one in which nothing else is new: "A version for this Lambda function exists"."""
+
 OF_THE_API: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction"}
 ALIASES: Final = {f"{name}Aliaslive" for name in functions()}
 
@@ -161,6 +165,28 @@ def test_another_value_of_a_parameter_publishes_new_versions(name: str) -> None:
         if name in references(translated()[function]["Properties"])
     }
     assert changed == users
+
+
+def contents(resources: Resources) -> dict[str, Any]:
+    """Return what a version of each function would hold, by the function's alias."""
+    made = of_type(resources, "AWS::Lambda::Function")
+    return {
+        f"{name}Aliaslive": {
+            key: value for key, value in each["Properties"].items() if key not in UNVERSIONED
+        }
+        for name, each in made.items()
+    }
+
+
+@pytest.mark.parametrize("name", sorted({*used_parameters(), "SnapStart"}))
+def test_lambda_finds_something_new_in_every_version_that_is_published(name: str) -> None:
+    value = "On" if name == "SnapStart" else "other"
+    other = published(**{name: value})
+    before, after = versions_of_today(), versions(other)
+    held, holds = contents(published()), contents(other)
+    new = [alias for alias in before if before[alias] != after[alias]]
+    assert new
+    assert [alias for alias in new if held[alias] == holds[alias]] == []
 
 
 def test_snapstart_publishes_new_versions() -> None:

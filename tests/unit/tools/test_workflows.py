@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from ops.deploy import ALARMS
 from tests.support.factories.template import source
 from tools import ROOT
 
@@ -20,6 +21,21 @@ def test_commands_and_files_that_a_workflow_names_are_there(name: str) -> None:
         assert re.search(rf"^{command}:", MAKEFILE, re.MULTILINE), command
     for called in re.findall(r"uses: \./\.github/workflows/(\S+)", WORKFLOWS[name]):
         assert called in WORKFLOWS
+
+
+def test_an_update_is_watched_for_as_long_as_the_slowest_of_its_alarms_looks_back() -> None:
+    [minutes] = re.findall(r"vars\.MONITOR \|\| '(\d+)'", WORKFLOWS["deploy-stack.yaml"])
+    monitoring = source("monitoring.yaml")
+    for name in ALARMS:
+        alarm = monitoring["Resources"][monitoring["Outputs"][name]["Value"]["Ref"]]["Properties"]
+        periods = [
+            each["MetricStat"]["Period"]
+            for each in alarm.get("Metrics", [])
+            if "MetricStat" in each
+        ]
+        looks_back = alarm["EvaluationPeriods"] * max(periods, default=alarm.get("Period", 0))
+        assert 60 * int(minutes) >= looks_back
+    assert f"{minutes} without it" in PAGE
 
 
 def test_the_page_explains_each_variable_and_where_its_value_comes_from() -> None:
