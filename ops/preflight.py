@@ -49,7 +49,7 @@ def findings(deployment: Deployment, client: Callable[..., Any] | None = None) -
     yield from map(Finding, faults(deployment))
     session = deployment.session()
     if not session.region_name:
-        yield Finding("no region: set region in samconfig.toml, or AWS_REGION")
+        yield Finding("no region: set region in samconfig.toml, or AWS_DEFAULT_REGION")
         return
     account = Account(deployment, client or session.client, session.region_name)
     try:
