@@ -20,6 +20,8 @@ _BLOCK: Final = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _RESOURCE: Final = re.compile(r"\$\(resource (\w+)\)")
 _TAIL: Final = {"since": "SINCE", "filter-pattern": "filterPattern"}
 """Options of `aws logs tail`, which the CLI makes of calls of FilterLogEvents."""
+_SERVICES: Final = {"s3api": "s3"}
+"""Names that the CLI has for a service of botocore's."""
 
 
 class Command(NamedTuple):
@@ -65,6 +67,7 @@ def aws_call(words: list[str], resource: Callable[[str], str]) -> AwsCall:
         named = {_TAIL[name]: value for name, value in _options(options)}
         named.pop("SINCE")
         return AwsCall("logs", "filter_log_events", {"logGroupName": group, **named})
+    service = _SERVICES.get(service, service)
     model = _operation(service, operation)
     members = {xform_name(name, "-"): name for name in model.input_shape.members}
     parameters = {
