@@ -25,7 +25,7 @@ SAME_FAILURE: Final = timedelta(seconds=5)
 """How long a failure with a charge answers repeated calls: one SDK repeats its call at once."""
 
 _PLACES: Final = 8
-"""Identical requests of a client that are told apart at one time. More of them have no place."""
+"""Identical requests of a client that are remembered at one time. More of them have no place."""
 
 _CLOCK_SKEW: Final = timedelta(seconds=1)
 """How far the clocks of two functions may differ: a caller counts as gone so much earlier."""

@@ -84,8 +84,8 @@ class JobQueries:
     ) -> Iterator[dict[str, Any]]:
         """Read the values of the items that are still where the index has them, in order.
 
-        An index follows its table a moment later. Meanwhile the item can be gone, its job can have
-        been deleted or redriven, and even its id can be another job's.
+        An index follows its table a moment later. Meanwhile the item can be gone, or its job can
+        have been deleted or redriven.
         """
         items = self._table.get_all({key.id for key in keys}, is_consistent=is_consistent)
         for key in keys:
