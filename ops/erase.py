@@ -211,7 +211,7 @@ def _cancel(data: ClientData, values: Values, *, now: datetime) -> JobChange | N
 
 
 def _counter(*, tokens: int) -> Counter[str]:
-    """Begin a count, in the order in which it is told."""
+    """Begin a count, in the order in which it is printed."""
     return Counter({"tokens": tokens, OPEN_JOBS: 0, _ENDED_JOBS: 0, _DELETED_JOBS: 0, _KEYS: 0})
 
 
