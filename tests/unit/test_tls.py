@@ -78,6 +78,7 @@ def test_connections_to_an_upstream_read_the_certificates_once(
         for _ in range(CALLS):
             deadline = time.monotonic() + 30
             session.post("/", auth=BearerAuth(FakeKey()), headers={}, body=b"", deadline=deadline)
+            assert server.closed.acquire(timeout=10)  # or the next call might take this connection
     assert server.connections == CALLS
     assert read == [str(certificate)]
 
