@@ -82,6 +82,7 @@ MEMORY_MB: Final = {
     "authorizer": 512,
     "generate": 768,
     "jobs": 512,
+    "mcp": 768,
     "notifications": 512,
     "worker": 768,
     "inbox": 1024,

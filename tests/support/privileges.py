@@ -32,6 +32,15 @@ GRANTS: Final[dict[str, Grants]] = {
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
         "ImagesBucket/_uploads/*": {"s3:PutObject"},
     },
+    "McpFunction": {
+        "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},
+        "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
+        "UpstreamsTable": {"dynamodb:GetItem"},
+        "JobsTable/index/by_client": {"dynamodb:Query"},
+        "ImagesBucket/*": {"s3:GetObject"},
+        "ImagesBucket/*/init.*": {"s3:PutObject", "s3:DeleteObject"},
+        "JobsQueue": {"sqs:SendMessage"},
+    },
     "WorkerFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "UpstreamsTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},

@@ -25,6 +25,7 @@ FIRST_USES = {
     "generate": {"job_service": ["dynamodb", "s3", "secrets", "sqs"]},
     "inbox": {"inbox": ["dynamodb", "s3", "sqs"]},
     "jobs": {"job_service": ["dynamodb", "s3"]},
+    "mcp": {"job_service": ["dynamodb", "s3", "sqs"]},
     "notifications": {"job_event_publisher": ["events", "s3"]},
     "changes": {"job_changes": ["dynamodb", "sqs"]},
     "worker": {"worker": ["dynamodb", "s3", "secrets"]},
@@ -77,7 +78,7 @@ def test_the_init_phase_builds_what_the_first_request_uses(
     assert [sorted(clients)] == list(uses.values())
 
 
-@pytest.mark.parametrize("function", ["generate", "worker", "inbox"])
+@pytest.mark.parametrize("function", ["generate", "worker", "inbox", "mcp"])
 def test_the_init_phase_builds_the_upstreams(
     function: str, environment: pytest.MonkeyPatch
 ) -> None:

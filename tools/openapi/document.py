@@ -38,8 +38,8 @@ answered with a job that waits: read `GET /jobs/{id}` until its `status` is `suc
 or `canceled`.
 
 Every error has the same fields: `code` for programs, `message` for people, and `request_id`, \
-which the service's logs have too. An address that is not in this document is a 404 with the code \
-`not_found`.
+which the service's logs have too. `POST /mcp` is for agents, and describes its tools itself. \
+Every other address that is not in this document is a 404 with the code `not_found`.
 """
 _TAGS: Final = {
     "images": "Generate images, and upload images to start from.",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sd3.services.jobs import JobService
     from sd3.services.notifications import JobEventPublisher
     from sd3.services.ports import Clock, Metrics
+    from sd3.services.previews import JobPreviews
     from sd3.services.submission import JobSubmission
     from sd3.services.uploads import UploadForms
     from sd3.services.worker import Worker
@@ -105,6 +106,14 @@ def upload_forms() -> "UploadForms":
     from sd3.services.uploads import UploadForms
 
     return UploadForms(uploads=_uploads(), counts=_jobs().counts, clock=clock())
+
+
+@cache
+def previews() -> "JobPreviews":
+    """Build the use case of previews."""
+    from sd3.services.previews import JobPreviews
+
+    return JobPreviews(images=_images())
 
 
 @cache

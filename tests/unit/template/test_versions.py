@@ -23,7 +23,7 @@ UNVERSIONED: Final = {"ReservedConcurrentExecutions", "Tags"}
 """What a function has and its versions have not. SAM publishes a version for a change of it too,
 and Lambda refuses one in which nothing else is new: "A version for this Lambda function exists"."""
 
-OF_THE_API: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction"}
+OF_THE_API: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction", "McpFunction"}
 ALIASES: Final = {f"{name}Aliaslive" for name in functions()}
 
 

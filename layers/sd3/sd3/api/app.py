@@ -14,10 +14,9 @@ from aws_lambda_powertools.event_handler.content_types import APPLICATION_JSON
 from pydantic import BaseModel
 
 from sd3.api.request import NoQuery, Request
-from sd3.domain.client import GENERATE, READ
+from sd3.domain.client import GENERATE, READ, require
 from sd3.domain.job import JOB_ID, unpadded
 from sd3.errors import (
-    ForbiddenError,
     MethodNotAllowedError,
     NotFoundError,
     RateLimitedError,
@@ -75,23 +74,24 @@ class RestApi(api_gateway.APIGatewayRestResolver):
     """The routes of a function, and what all routes have in common.
 
     A route is called with the Request and the parameters of its path. GET and HEAD need a token
-    with the scope `read`, every other method one with `generate`. A query parameter that a route
-    does not have is an InvalidRequestError.
+    with the scope `read`, every other method one with `generate`, and routes of `any_scope` check
+    the scopes themselves. A query parameter that a route does not have is an InvalidRequestError.
     """
 
     def __init__(
         self,
         *,
         open_routes: frozenset[str] = frozenset(),
+        any_scope: frozenset[str] = frozenset(),
         queries: Mapping[str, type[BaseModel]] | None = None,
     ) -> None:
         """`open_routes` need no token; `queries` are the parameters of routes that have some.
 
-        Both name a route by the gateway's `resource`.
+        All name a route by the gateway's `resource`.
         """
         super().__init__(cors=_Cors(), serializer=_to_json, debug=False)
         self._response_builder_class = _ResponseBuilder
-        self._open_routes = open_routes
+        self._open_routes, self._any_scope = open_routes, any_scope
         self._queries = queries or {}
         self.use([RestApi._check])  # Powertools gives it this resolver as its first argument
         self.not_found(lambda _: self._answer_error(NotFoundError("There is no such route.")))
@@ -141,7 +141,8 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         if request:  # otherwise there is no such route
             event = self.current_event
             if event.resource not in self._open_routes:
-                _authorize(request, READ if event.http_method in _READING else GENERATE)
+                scope = READ if event.http_method in _READING else GENERATE
+                _authorize(request, None if event.resource in self._any_scope else scope)
             request.query(self._queries.get(event.resource, NoQuery))
         return next_middleware(self)
 
@@ -154,11 +155,7 @@ class RestApi(api_gateway.APIGatewayRestResolver):
 
     def _answer_error(self, error: Sd3Error, cause: Exception | None = None) -> Response:
         """Log an error once, and render it in the one shape that is documented."""
-        fields = {"code": error.code, "job_id": error.job_id}
-        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger().error(error.message, exc_info=_origin_of(cause or error), extra=fields)
-        else:
-            logger().info(error.code, extra=fields)
+        log_error(error, cause)
         headers = {}
         if isinstance(error, UpstreamUnavailableError | RateLimitedError):
             headers["Retry-After"] = str(ceil(error.retry_after or RETRY_AFTER_SECONDS))
@@ -172,11 +169,25 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         return Response(error.status, body, headers)
 
 
-def _authorize(request: Request, scope: str) -> None:
+def log_error(error: Sd3Error, cause: Exception | None = None) -> None:
+    """Log an error that a client gets, with the stack of `cause` or its own if it is not theirs."""
+    fields = {"code": error.code, "job_id": error.job_id}
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger().error(error.message, exc_info=_origin_of(cause or error), extra=fields)
+    else:
+        logger().info(error.code, extra=fields)
+
+
+def is_allowed_origin(origin: str) -> bool:
+    """Return whether web pages of an origin may call the API."""
+    return bool({"*", origin} & {*_allowed_origins()})
+
+
+def _authorize(request: Request, scope: str | None) -> None:
     if not request.client_id:  # the gateway's console tests a route without its authorizer
         raise UnauthorizedError("Send Authorization: Bearer and a token of this service.")
-    if scope not in request.scopes:
-        raise ForbiddenError(f"This takes a token with the scope {scope}.")
+    if scope:
+        require(scope, request.scopes)
 
 
 def _parameter(name: str, text: str) -> str:

@@ -99,7 +99,7 @@ class Request:
         # The name of an unknown parameter counts although it is empty: `?dry_run` means something.
         known = {"", *model.model_fields}
         given = {name: text for name, text in values.items() if text != "" or name not in known}
-        return _checked(model, given, "query")
+        return checked(model, given, "query")
 
     def body(self, model: type[Fields]) -> Fields:
         """Read the JSON body, an object, as `model`.
@@ -110,7 +110,7 @@ class Request:
         if not isinstance(values, dict) or len(values) > _MAX_FIELDS:
             msg = f"Input should be an object of at most {_MAX_FIELDS} fields"
             raise InvalidRequestError([FieldError(("body",), msg, "dict_type")])
-        return _checked(model, values, "body")
+        return checked(model, values, "body")
 
     def header(self, name: str) -> str | None:
         """Return the last value of a header, by its name in any case; None when it was not sent."""
@@ -196,7 +196,8 @@ def _quality(parameters: list[str]) -> float:
     return float(found[1]) if found else 0.0
 
 
-def _checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fields:
+def checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fields:
+    """Read values as `model`. Raises InvalidRequestError with every field_error at once."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -1,21 +1,13 @@
 """The parts that requests to Stability's own API and to its models on Bedrock have in common."""
 
-from types import MappingProxyType
 from typing import Final
 
+from sd3.domain.aspect_ratios import ASPECT_RATIOS
 from sd3.domain.request import GenerateRequest
 
 MAX_SEED: Final = 2**32 - 2
 
 _MAX_DIGITS: Final = len(str(MAX_SEED))
-
-ASPECT_RATIOS: Final = MappingProxyType({
-    (1024, 1024): "1:1", (1344, 768): "16:9", (768, 1344): "9:16",
-    (1536, 640): "21:9", (640, 1536): "9:21", (1216, 832): "3:2",
-    (832, 1216): "2:3", (1152, 896): "5:4", (896, 1152): "4:5",
-})  # fmt: skip
-"""Aspect ratios by the sizes of the contract. The images have about one megapixel. Their size can
-differ from the requested size."""
 
 
 def request_fields(
@@ -36,6 +28,7 @@ def request_fields(
     if has_image:
         fields["strength"] = request.strength
     else:
+        # The result's size can differ from the requested one.
         fields["aspect_ratio"] = ASPECT_RATIOS[request.width, request.height]
     return fields
 
