@@ -14,6 +14,8 @@ from PIL import Image
 
 from local.environment import ROOT
 from local.stack import Stack
+from sd3.api.mcp.messages import PREFIX
+from tests.support.operator import Operator
 
 PYTHON: Final = ROOT / ".tools/mcp/bin/python"
 
@@ -72,3 +74,66 @@ def test_an_agent_generates_an_image_and_finds_it_again(
     assert [one["id"] for one in listed["structuredContent"]["jobs"]] == [job["id"]]
     [again] = talk(("get_job", {"id": job["id"]}), mode=mode, token=token)["results"]
     assert job_of(again)["images"][0]["sha256"] == job["images"][0]["sha256"]
+
+
+@pytest.mark.parametrize("mode", ERAS)
+def test_limits_and_mistakes_are_results_that_an_agent_can_read(
+    talk: Talk, operator: Operator, mode: str
+) -> None:
+    token = operator.token(f"mcp-{mode}", budget="0.04", scopes="generate,read")
+    calls = [("generate_image", {"prompt": "a fox"})] * 2 + [
+        ("generate_image", {"prompt": "a fox", "num_images": 9}), ("get_job", {"id": "nothing"}),
+        ("generate_image", {"prompt": "x" * 2_000_000}), ("draw", {}),
+    ]  # fmt: skip
+    *results, unknown = talk(*calls, mode=mode, token=token)["results"]
+    assert [one["isError"] for one in results] == [False, True, True, True, True]
+    texts = [one["content"][0]["text"] for one in results]
+    assert texts[1].startswith("budget_exceeded: ")
+    assert "num_images: Input should be less than or equal to 4" in texts[2]
+    assert texts[3].startswith("not_found: ")
+    assert "prompt: String should have at most 10000 characters" in texts[4]
+    assert unknown["error"]["code"] == -32602
+
+
+def test_a_token_for_reading_generates_nothing(talk: Talk, operator: Operator) -> None:
+    token = operator.token("mcp-reader", scopes="read")
+    found = talk(
+        ("generate_image", {"prompt": "a fox"}), ("list_jobs", {}), mode="auto", token=token
+    )
+    assert found["tools"] == ["get_job", "list_jobs"]
+    refused, listed = found["results"]
+    assert refused["content"][0]["text"].startswith("forbidden: ")
+    assert listed["structuredContent"] == {"jobs": [], "next_cursor": None}
+
+
+LIST: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+
+
+def test_the_gateway_hands_on_what_the_protocol_needs(
+    stack: Stack, client: requests.Session
+) -> None:
+    def sent(body: Any, method: str = "POST", **headers: str) -> tuple[int, int | str]:
+        data = body if isinstance(body, str) else json.dumps(body)
+        named = {"Content-Type": "application/json"} | headers
+        response = client.request(
+            method, f"{stack.api_url}/mcp", data=data, headers=named, timeout=30
+        )
+        answer = response.json()
+        error = answer.get("error", {})
+        return response.status_code, answer.get("code") or error.get("code", "none")
+
+    assert sent(LIST) == (200, "none")
+    assert sent([LIST]) == (400, -32600)
+    assert sent("{") == (400, -32700)
+    assert sent(LIST, **{"MCP-Protocol-Version": "1900-01-01"}) == (400, -32022)
+    assert sent(LIST | {"method": "resources/list"}) == (200, -32601)
+    modern = LIST | {"params": {"_meta": {f"{PREFIX}protocolVersion": "2026-07-28"}}}
+    assert sent(modern, **{"MCP-Protocol-Version": "2026-07-28"}) == (400, -32602)
+    modern["params"]["_meta"][f"{PREFIX}clientCapabilities"] = {}
+    assert sent(modern, **{"MCP-Protocol-Version": "2026-07-28"}) == (400, -32020)
+    both = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}
+    assert sent(modern, **both) == (200, "none")
+    assert sent(modern | {"method": "ping"}, **both | {"Mcp-Method": "ping"}) == (404, -32601)
+    assert sent("", "GET") == sent("", "DELETE") == (405, "method_not_allowed")
+    del client.headers["Authorization"]
+    assert sent(LIST) == (401, "unauthorized")

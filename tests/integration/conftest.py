@@ -17,6 +17,7 @@ from moto.dynamodb.responses import DynamoHandler
 from functions.changes import app as changes_app
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
+from functions.mcp import app as mcp_app
 from ops.stacks import DeployedStack
 from sd3 import bootstrap, observability
 from sd3.adapters.aws import Aws
@@ -166,6 +167,9 @@ class Functions:
 
     def jobs(self, event: dict[str, Any]) -> dict[str, Any]:
         return self._call(jobs_app.handler, event, 29)
+
+    def mcp(self, event: dict[str, Any], *, seconds: float = 27) -> dict[str, Any]:
+        return self._call(mcp_app.handler, event, seconds)
 
     def changes(self) -> None:
         """Process all that was written to the jobs table since the last call."""
