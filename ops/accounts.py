@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from ops.deployments import Deployment
 
 SPARE_CONCURRENCY: Final = 8
-"""So that each of the eight functions can run beside all workers."""
+"""So that each of the eight other functions can run beside all workers."""
 
 MIN_UNRESERVED: Final = 100
 """Lambda reserves nothing that would leave an account less than this."""

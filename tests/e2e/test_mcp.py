@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,7 @@ def test_an_agent_generates_an_image_and_finds_it_again(
 def test_limits_and_mistakes_are_results_that_an_agent_can_read(
     talk: Talk, operator: Operator, mode: str
 ) -> None:
-    token = operator.token(f"mcp-{mode}", budget="0.04", scopes="generate,read")
+    token = operator.token(f"mcp-{mode}", BUDGET="0.04")
     calls = [("generate_image", {"prompt": "a fox"})] * 2 + [
         ("generate_image", {"prompt": "a fox", "num_images": 9}), ("get_job", {"id": "nothing"}),
         ("generate_image", {"prompt": "x" * 2_000_000}), ("draw", {}),
@@ -96,17 +97,25 @@ def test_limits_and_mistakes_are_results_that_an_agent_can_read(
 
 
 def test_a_token_for_reading_generates_nothing(talk: Talk, operator: Operator) -> None:
-    token = operator.token("mcp-reader", scopes="read")
-    found = talk(
-        ("generate_image", {"prompt": "a fox"}), ("list_jobs", {}), mode="auto", token=token
-    )
+    token = operator.token("mcp-reader", SCOPES="read")
+    calls: list[tuple[str, Any]] = [("generate_image", {"prompt": "a fox"}), ("list_jobs", {})]
+    found = talk(*calls, mode="auto", token=token)
     assert found["tools"] == ["get_job", "list_jobs"]
     refused, listed = found["results"]
     assert refused["content"][0]["text"].startswith("forbidden: ")
     assert listed["structuredContent"] == {"jobs": [], "next_cursor": None}
 
 
-LIST: Final = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+def test_the_program_of_the_documentation_runs(stack: Stack, new_token: Callable[[], str]) -> None:
+    [program] = re.findall("```python\n(.*?)```", (ROOT / "docs/mcp.md").read_text(), re.DOTALL)
+    done = subprocess.run(  # noqa: S603 - all of it is ours
+        [PYTHON, "-c", program], env={"API_URL": stack.api_url, "SD3_TOKEN": new_token()},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert "has 1 of 1 images for $0.03." in done.stdout, done.stderr
+
+
+LIST: Final[dict[str, Any]] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 
 def test_the_gateway_hands_on_what_the_protocol_needs(

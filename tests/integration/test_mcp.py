@@ -350,3 +350,13 @@ def test_an_allowed_page_may_call(functions: Functions) -> None:
 def test_there_are_no_streams_and_no_sessions(functions: Functions, method: str) -> None:
     response = functions.mcp(load_event("mcp") | {"httpMethod": method, "body": None})
     assert (response["statusCode"], response["headers"]["Allow"]) == (405, "POST")
+
+
+def test_the_settings_of_the_documentation_send_a_token_to_the_route() -> None:
+    page = (ROOT / "docs/mcp.md").read_text()
+    settings = [json.loads(block) for block in re.findall("```json\n(.*?)```", page, re.DOTALL)]
+    assert len(settings) == 3
+    for one in settings:
+        text = json.dumps(one["mcpServers"]["sd3"])
+        assert '/v1/mcp"' in text
+        assert "Authorization" in text

@@ -104,7 +104,7 @@ def test_by_default_nothing_is_reserved_and_nothing_of_others_is_referred_to() -
         assert name not in text
 
 
-@pytest.mark.parametrize("name", ["Authorizer", "Generate", "Jobs"])
+@pytest.mark.parametrize("name", ["Authorizer", "Generate", "Jobs", "Mcp"])
 def test_executions_are_reserved_for_the_function_that_they_are_wanted_for(name: str) -> None:
     """In a new account AWS refuses any reservation, also one of the default quota's part."""
     wanted = f"{name}ReservedConcurrency"
