@@ -12,7 +12,8 @@ from sd3.errors import InvalidRequestError, Sd3Error
 from tests.support.factories.template import api_body
 from tools.openapi import document as openapi
 
-PAGE = {("get", "/docs/{file}"), ("head", "/docs/{file}")}
+NO_PART = {"/docs/{file}", "/mcp"}
+"""The files of the page, and the address of a protocol whose messages describe its tools."""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def test_it_has_every_route_of_the_template_and_marks_open_ones(document: dict[s
         (method, path): operation.get("security") == []
         for method, path, operation in operations(document)
     }
-    # The files of the page are no part of the API.
-    assert documented == {each: is_open for each, is_open in deployed.items() if each not in PAGE}
+    assert documented == {route: deployed[route] for route in deployed if route[1] not in NO_PART}
+    assert {path for _, path in deployed.keys() - documented.keys()} == NO_PART
 
 
 def test_it_has_every_code_with_its_status(document: dict[str, Any]) -> None:
