@@ -227,8 +227,10 @@ def _checked(model: type[BaseModel], arguments: Mapping[str, Any]) -> BaseModel:
 def error_result(error: Sd3Error) -> ToolResult:
     """Render an error for a language model: its code, what is wrong, and what to do about it."""
     lines = [f"{error.code}: {error.message}"]
-    if isinstance(error, InvalidRequestError):
-        lines += [f"{'.'.join(map(str, one.loc[1:]))}: {one.msg}" for one in error.field_errors]
+    if isinstance(error, InvalidRequestError) and error.field_errors:
+        wrong = [(".".join(map(str, one.loc[1:])), one.msg) for one in error.field_errors]
+        lines = [f"{error.code}: Nothing was done, since arguments are wrong."]
+        lines += [f"{name or 'arguments'}: {msg}" for name, msg in wrong]
     if isinstance(error, RateLimitedError | UpstreamUnavailableError) and error.retry_after:
         lines.append(f"Ask again in {error.retry_after:.0f} seconds.")
     if error.job_id:
