@@ -103,7 +103,6 @@ def test_a_tool_generates_and_returns_previews_links_and_price(
     assert f"Job {job['id']} has 2 of 2 images for $0.06." in summary["text"]
     assert [image["seed"] for image in job["images"]] == [5, 6]
     assert all(image["url"].startswith("https://") for image in job["images"])
-    assert "image_b64" not in text["text"]
     assert [image["mimeType"] for image in images] == ["image/webp"] * 2
     assert all(base64.b64decode(image["data"])[8:12] == b"WEBP" for image in images)
     # Clients that show a model only structuredContent would show it no image.
@@ -129,6 +128,18 @@ def test_what_takes_too_long_is_named_and_found_later(functions: Functions) -> N
     [only] = listed["structuredContent"]["jobs"]
     assert (only["id"], only["num_images"]) == (job["id"], 1)
     assert json.loads(listed["content"][0]["text"]) == listed["structuredContent"]
+
+
+def test_a_large_job_has_the_previews_of_its_first_images_and_no_whole_one(
+    functions: Functions,
+) -> None:
+    many = load_event("generate", num_images=16, steps=7, response_format="b64_json")
+    made = functions.generate(many)["json"]
+    assert made["images"][0]["image_b64"]
+    _, text, *images = result_of(functions.mcp(tool("get_job", id=made["id"])))["content"]
+    assert len(images) == 4
+    assert len(json.loads(text["text"])["images"]) == 16
+    assert "image_b64" not in text["text"]
 
 
 def test_a_job_that_fails_is_a_failure_of_the_tool_but_not_of_reading_it(
