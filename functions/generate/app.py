@@ -1,32 +1,31 @@
-"""POST /generate/sd3: generate images and respond with them."""
+"""POST /generate/sd3 and OpenAI's Images API: generate images and respond with them."""
 
-from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
+from sd3.api.held_calls import is_octoai_sdk, request_context
+from sd3.api.openai_images.answer import (
+    error_response,
+    images_response,
+    model_response,
+    models_response,
+)
+from sd3.api.openai_images.request import ImagesRequest
 from sd3.api.request import Request
 from sd3.bootstrap import job_service, metrics, prepare, queue_client, upstream_keys, upstreams
-from sd3.domain.client import RequestContext
 from sd3.domain.job import unpadded
 from sd3.domain.request import GenerateRequest
-
-OCTOAI_SDKS: Final = frozenset(("octoai", "@octoai/sdk"))
-"""What the SDKs for Python and TypeScript send as X-Fern-SDK-Name."""
-
-_OLD_OCTOAI_SDKS: Final = "octoai-"
-"""What the User-Agent of `octoai-sdk` of PyPI and `@octoai/client` of npm begins with."""
-
-HOLD: Final = timedelta(seconds=26)
-"""How long the gateway's caller is held: after 29 s it is gone, and 4.5 MB take their time."""
 
 GATEWAY_SECONDS: Final = 29.0
 """After so many seconds the gateway has answered 504 by itself, and the job goes on."""
 
-_MAX_START: Final = timedelta(seconds=5)
+_OPENAI_ROUTES: Final = ("/images/generations", "/images/edits", "/models", "/models/{model}")
 
-app = RestApi()
+app = RestApi(error_responses=dict.fromkeys(_OPENAI_ROUTES, error_response))
+app.get("/models")(models_response)
+app.get("/models/<model>")(model_response)
 
 
 @app.post("/generate/sd3")
@@ -37,15 +36,11 @@ def generate(request: Request) -> Response:
     dry run gets 200 with what the request would cost.
     """
     respond_async = request.prefers("respond-async") is not None
-    context = RequestContext(
-        client_id=request.client_id,
-        client_name=request.client_name,
-        job_id=unpadded(request.id),
-        seconds=request.seconds,
-        idempotency_key=request.idempotency_key(),
+    context = request_context(
+        request,
+        now=job_service().clock.now(),
+        is_held=is_octoai_sdk(request) and not respond_async,
         respond_async=respond_async,
-        limits=request.limits,
-        hold_until=_hold_until(request) if _knows_no_202(request) and not respond_async else None,
     )
     body = _parsed(request)
     if body.dry_run:
@@ -61,28 +56,30 @@ def generate(request: Request) -> Response:
     return Response(202, job, headers)
 
 
-def _knows_no_202(request: Request) -> bool:
-    """Whether one of OctoAI's SDKs calls: they take every 2xx for the images."""
-    agent = (request.header("User-Agent") or "").lower()
-    name = (request.header("X-Fern-SDK-Name") or "").strip().lower()
-    return name in OCTOAI_SDKS or agent.startswith(_OLD_OCTOAI_SDKS)
-
-
-def _hold_until(request: Request) -> datetime:
-    """Return until when the gateway lets a caller be held, with time left for the response."""
-    now = job_service().clock.now()
-    epoch = request.event.request_context.get("requestTimeEpoch") or 0
-    received = datetime.fromtimestamp(epoch / 1000, UTC)
-    # The gateway's clock is another one, and no authorizer and cold start take longer.
-    return min(max(received, now - _MAX_START), now) + HOLD
-
-
 def _parsed(request: Request) -> GenerateRequest:
     """Parse the request. OctoAI's SDKs read image_b64 but cannot request it."""
     parsed = GenerateRequest.parse(request.json_body(), max_images=request.limits.max_images)
-    if not _knows_no_202(request) or "response_format" in parsed.model_fields_set:
+    if not is_octoai_sdk(request) or "response_format" in parsed.model_fields_set:
         return parsed
     return parsed.model_copy(update={"response_format": "b64_json"})
+
+
+@app.post("/images/generations")
+def generations(request: Request) -> Response:
+    """Respond 200 with images in OpenAI's shape, once the job has ended."""
+    return _images(request, ImagesRequest.parse(request, is_edit=False))
+
+
+@app.post("/images/edits")
+def edits(request: Request) -> Response:
+    """Respond 200 with images that begin with the client's, in OpenAI's shape."""
+    return _images(request, ImagesRequest.parse(request, is_edit=True))
+
+
+def _images(request: Request, asked: ImagesRequest) -> Response:
+    context = request_context(request, now=job_service().clock.now(), is_held=True)
+    context = context._replace(scaled_size=asked.delivery.scaled)
+    return images_response(job_service().generate(asked.request, context), asked)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -84,15 +84,18 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         open_routes: frozenset[str] = frozenset(),
         any_scope: frozenset[str] = frozenset(),
         queries: Mapping[str, type[BaseModel]] | None = None,
+        error_responses: Mapping[str, Callable[[Sd3Error, str], Response]] | None = None,
     ) -> None:
         """`open_routes` need no token; `queries` are the parameters of routes that have some.
 
-        All name a route by the gateway's `resource`.
+        `error_responses` make the response of an error, with the id of the request, for routes
+        that have errors of another shape. All name a route by the gateway's `resource`.
         """
         super().__init__(cors=_Cors(), serializer=_to_json, debug=False)
         self._response_builder_class = _ResponseBuilder
         self._open_routes, self._any_scope = open_routes, any_scope
         self._queries = queries or {}
+        self._error_responses = error_responses or {}
         self.use([RestApi._check])  # Powertools gives it this resolver as its first argument
         self.not_found(lambda _: self._answer_error(NotFoundError("There is no such route.")))
         self.exception_handler(Sd3Error)(self._answer_error)
@@ -165,8 +168,12 @@ class RestApi(api_gateway.APIGatewayRestResolver):
             headers["WWW-Authenticate"] = "Bearer"
         elif isinstance(error, MethodNotAllowedError):
             headers["Allow"] = error.allowed
-        body = error_body(error, request_id=self._request().id)
-        return Response(error.status, body, headers)
+        request_id = self._request().id
+        if respond := self._error_responses.get(self.current_event.resource):
+            response = respond(error, request_id)
+            response.headers.update(headers)
+            return response
+        return Response(error.status, error_body(error, request_id=request_id), headers)
 
 
 def log_error(error: Sd3Error, cause: Exception | None = None) -> None:

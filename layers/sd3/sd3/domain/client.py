@@ -115,3 +115,5 @@ class RequestContext(NamedTuple):
     limits: ClientLimits = NO_LIMITS
     hold_until: datetime | None = None
     """How long a caller that knows no 202 is held until its job ends; None for all others."""
+    scaled_size: tuple[int, int] | None = None
+    """The pixels that the generated images are scaled to; None to keep them as they are."""

@@ -97,6 +97,7 @@ class Job(Record):
     attempt before that. `is_final` is whether it failed in a way that would be the same again.
     After `expires_at` the job and its images are removed. `version` counts the writes. `budgets`
     names whose budgets its first quote was reserved in: its client's, or that of a group.
+    `scaled_size` is what its images are scaled to before they are stored.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Job(Record):
     seeds: tuple[int, ...]
     init_image_key: str | None = None
     inbox: InboxOrigin | None = None
+    scaled_size: tuple[int, int] | None = None
     attempt: int = 0
     failures: int = 0
     quote: Quote | None = None

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask, TaskOrigin
 from sd3.domain.image import Image
+from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.job import Job, JobStatus
 from sd3.errors import (
     ContentPolicyError,
@@ -83,8 +84,9 @@ class JobExecutor:
     def _store(self, job: Job, result: GenerationResult) -> Execution:
         if result.error:
             return Execution(job, error=result.error)
+        images = _scaled(result.images, job.scaled_size)
         try:
-            records = self.images.save_all(job.folder, result.images)
+            records = self.images.save_all(job.folder, images)
         except StorageError as error:
             return Execution(job, error=error)
         except Exception as bug:
@@ -95,9 +97,9 @@ class JobExecutor:
         )
         now = self.clock.now()
         if any(record.key for record in records):
-            return Execution(job.succeed(now=now), result.images)
+            return Execution(job.succeed(now=now), images)
         removed = ContentPolicyError("Every image was removed for safety.")
-        return Execution(job.fail(removed, now=now), result.images)
+        return Execution(job.fail(removed, now=now), images)
 
     def measure(self, execution: Execution, *, since: float) -> None:
         """Record how long an attempt took that began at `since`, a time of the monotonic clock.
@@ -155,3 +157,19 @@ class JobExecutor:
             return self.jobs.get(job.id, now=self.clock.now())
         except (GoneError, NotFoundError):
             return None
+
+
+def _scaled(
+    images: tuple[GeneratedImage, ...], size: tuple[int, int] | None
+) -> tuple[GeneratedImage, ...]:
+    """Scale the images of a job that asks for it; one that cannot be decoded stays as it is."""
+    if size is None:
+        return images
+    from sd3.domain.scaled_image import scaled  # noqa: PLC0415 - few jobs ask for it
+
+    def scaled_if_whole(one: GeneratedImage) -> GeneratedImage:
+        with suppress(InvalidImageError):
+            return one._replace(image=one.image and scaled(one.image, size))
+        return one
+
+    return tuple(map(scaled_if_whole, images))

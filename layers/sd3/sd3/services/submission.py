@@ -196,6 +196,7 @@ class JobSubmission:
             request=request,
             seeds=resolve_seeds(request),
             inbox=context.inbox,
+            scaled_size=context.scaled_size,
             quote=quote,
         )
         too_long = request.num_images * request.steps > self.sync_image_steps

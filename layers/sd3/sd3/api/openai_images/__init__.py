@@ -1,0 +1,1 @@
+"""A door for clients of OpenAI's Images API: its requests, answers and errors, translated."""
