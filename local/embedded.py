@@ -35,7 +35,7 @@ import os
 import tempfile
 import zipfile
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
 from threading import Lock
@@ -53,6 +53,7 @@ def main() -> None:
     describe_events(actions)
     gateway = importlib.import_module("ministack.services.apigateway_v1")
     complete_imports(gateway)
+    unescape_media_types(gateway)
     inherit_status(gateway)
     name_requests(gateway)
     write_parameters(importlib.import_module("ministack.services.cloudformation.engine"))
@@ -146,6 +147,16 @@ def complete_imports(gateway: Any) -> None:
             )
 
     gateway._import_rest_api, gateway._import_operation = api, operation
+
+
+def unescape_media_types(gateway: Any) -> None:
+    """Read `~1` in BinaryMediaTypes as a slash, as CloudFormation does."""
+    matches = gateway._media_type_matches
+
+    def matched(media_type: str | None, patterns: Sequence[str] | None) -> bool:
+        return bool(matches(media_type, [one.replace("~1", "/") for one in patterns or ()]))
+
+    gateway._media_type_matches = matched
 
 
 def inherit_status(gateway: Any) -> None:

@@ -12,7 +12,7 @@ from sd3.api.openai_images.answer import (
     model_response,
     models_response,
 )
-from sd3.api.openai_images.request import ImagesRequest
+from sd3.api.openai_images.request import AnyQuery, ImagesRequest
 from sd3.api.request import Request
 from sd3.bootstrap import job_service, metrics, prepare, queue_client, upstream_keys, upstreams
 from sd3.domain.job import unpadded
@@ -23,7 +23,10 @@ GATEWAY_SECONDS: Final = 29.0
 
 _OPENAI_ROUTES: Final = ("/images/generations", "/images/edits", "/models", "/models/{model}")
 
-app = RestApi(error_responses=dict.fromkeys(_OPENAI_ROUTES, error_response))
+app = RestApi(
+    queries=dict.fromkeys(_OPENAI_ROUTES, AnyQuery),
+    error_responses=dict.fromkeys(_OPENAI_ROUTES, error_response),
+)
 app.get("/models")(models_response)
 app.get("/models/<model>")(model_response)
 

@@ -13,8 +13,9 @@ from octoai.core.api_error import ApiError
 from sd3 import bootstrap
 from sd3.errors import UpstreamResponseError
 from tests.integration.conftest import Functions, load_event
-from tests.support.fakes.ports import NOON, FakeTime, FakeUpstream
+from tests.support.fakes.ports import FakeUpstream
 from tests.support.octoai_sdks import Call, call_typescript, python_client
+from tests.support.servers.function_server import FunctionServer
 from tests.support.servers.scripted_server import (
     MisbehavingServer,
     Received,
@@ -127,42 +128,16 @@ def test_the_sdk_for_python_repeats_only_when_told_to(
     assert len(slept) == len(REPEATED) * retries
 
 
-class Service(MisbehavingServer):
-    """The function behind HTTP, with a clock that only moves while it holds a caller.
-
-    A worker takes the job of the first call at `worked_at`, in seconds of that clock.
-    """
-
-    def __init__(self, functions: Functions, *, worked_at: float = 1e9) -> None:
-        super().__init__(silent)
-        self._functions, self._worked_at = functions, worked_at
-        self.time = FakeTime()
-
-    def sleep(self, seconds: float) -> None:
-        before = self.time.slept
-        self.time.advance(seconds)
-        if before < self._worked_at <= self.time.slept:
-            bootstrap.worker().process("call-1", seconds=300, sent_at=NOON, receives=1)
-
-    def next_reply(self, received: Received) -> Reply:
-        super().next_reply(received)
-        event = load_event("generate")
-        event["body"] = received.body.decode()
-        event["headers"] = received.headers
-        event["requestContext"]["extendedRequestId"] = f"call-{len(self.requests)}"
-        event["requestContext"]["requestTimeEpoch"] += int(1000 * self.time.slept)
-        response = self._functions.generate(event)
-        retry_after = response["headers"].get("Retry-After")
-        return http_reply(
-            response["statusCode"], response["body"].encode(), retry_after=retry_after
-        )
+def generate_event(received: Received) -> dict[str, Any]:
+    return load_event("generate") | {"body": received.body.decode()}
 
 
 @pytest.fixture
 def service(
     functions: Functions, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[Service]:
-    with Service(functions, worked_at=getattr(request, "param", 1e9)) as service:
+) -> Iterator[FunctionServer]:
+    worked_at = getattr(request, "param", 1e9)
+    with FunctionServer(functions.generate, generate_event, worked_at=worked_at) as service:
         clock = service.time.time()._replace(sleep=service.sleep)
         monkeypatch.setattr(bootstrap, "clock", lambda: clock)
         yield service
@@ -175,7 +150,7 @@ def job_ids(aws: Any) -> set[str]:
 
 @pytest.mark.parametrize("service", [40], indirect=True)
 def test_the_sdk_for_typescript_repeats_a_504_and_the_images_are_paid_once(
-    service: Service, upstream: FakeUpstream, aws: Any
+    service: FunctionServer, upstream: FakeUpstream, aws: Any
 ) -> None:
     [outcome] = call_typescript([Call(service.url, {"prompt": "a fox", "numImages": 8})])
     assert len(service.requests) == 2
@@ -185,7 +160,7 @@ def test_the_sdk_for_typescript_repeats_a_504_and_the_images_are_paid_once(
 
 
 def test_the_sdk_for_typescript_gives_up_with_the_id_of_the_one_job(
-    service: Service, aws: Any
+    service: FunctionServer, aws: Any
 ) -> None:
     [outcome] = call_typescript([Call(service.url, {"prompt": "a fox", "numImages": 8})])
     assert (len(service.requests), service.time.slept) == (3, 3 * 26)
@@ -196,7 +171,7 @@ def test_the_sdk_for_typescript_gives_up_with_the_id_of_the_one_job(
 
 @pytest.mark.parametrize("service", [40], indirect=True)
 def test_the_sdk_for_python_repeats_a_504_and_the_images_are_paid_once(
-    service: Service, upstream: FakeUpstream, aws: Any, monkeypatch: pytest.MonkeyPatch
+    service: FunctionServer, upstream: FakeUpstream, aws: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_client, "time", SimpleNamespace(sleep=service.sleep))
     with httpx.Client(trust_env=False) as connection:
@@ -209,7 +184,7 @@ def test_the_sdk_for_python_repeats_a_504_and_the_images_are_paid_once(
 
 
 def test_a_failure_that_may_have_been_charged_is_not_generated_again_by_an_sdk(
-    service: Service, upstream: FakeUpstream
+    service: FunctionServer, upstream: FakeUpstream
 ) -> None:
     upstream.errors = [UpstreamResponseError("cut off")]
     [outcome] = call_typescript([Call(service.url, {"prompt": "a fox"})])

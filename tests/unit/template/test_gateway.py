@@ -72,8 +72,10 @@ def test_every_gateway_response_has_the_shape_of_our_errors(kind: str) -> None:
     response = in_effect(kind)
     assert set(response["responseTemplates"]) == {"application/json"}
     body = json.loads(response["responseTemplates"]["application/json"])
-    known = {"code", "message", "request_id"}
+    known = {"code", "message", "request_id", "error"}
     assert known <= set(body) <= known | {"job_id", "detail"}
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert body["error"]["message"] == body["message"]
     assert body["request_id"] == "$context.extendedRequestId"
     assert "gatewayresponse.header.Access-Control-Allow-Origin" in response["responseParameters"]
 

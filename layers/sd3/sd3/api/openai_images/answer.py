@@ -112,13 +112,12 @@ def images_response(job: JobResponse, asked: ImagesRequest) -> Response:
 
     Raises ContentPolicyError if every image was removed for safety.
     """
-    links_only = asked.request.response_format == "url"
     images = [one for one in job.images if one.image_b64 or one.url]
     if not images:
         raise ContentPolicyError("Every image was removed for safety.")
     answer = ImagesAnswer(
         created=int(job.created_at.timestamp()),
-        data=[_item(one, links_only=links_only) for one in images],
+        data=[_item(one, asked.wanted) for one in images],
         output_format=(images[0].content_type or "").removeprefix("image/"),
         size=f"{images[0].width}x{images[0].height}",
         id=job.id,
@@ -132,13 +131,14 @@ def images_response(job: JobResponse, asked: ImagesRequest) -> Response:
     return Response(200, "".join(_event(kind, answer, item) for item in answer.data), _EVENTS)
 
 
-def _item(image: ImageResponse, *, links_only: bool) -> ImageItem:
-    return ImageItem(
-        b64_json=None if links_only else image.image_b64,
-        url=image.url,
-        index=image.index,
-        seed=image.seed,
-    )
+def _item(image: ImageResponse, wanted: str | None) -> ImageItem:
+    """Give an image as it is wanted, or both ways; what cannot be base64 is a link anyway.
+
+    Beside base64, Open WebUI would fetch the link, and with a token, which S3 refuses.
+    """
+    b64 = None if wanted == "url" else image.image_b64
+    url = None if wanted == "b64_json" and b64 else image.url
+    return ImageItem(b64_json=b64, url=url, index=image.index, seed=image.seed)
 
 
 def _event(kind: str, answer: ImagesAnswer, item: ImageItem) -> str:

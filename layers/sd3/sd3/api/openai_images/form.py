@@ -83,7 +83,8 @@ def _values(parts: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
 
 def _image_text(content: bytes) -> str:
     """Return a part as the base64 that JSON would have; it may be a data: URI itself."""
-    return content.decode() if content[:5].lower() == b"data:" else encode_base64(content)
+    is_text = content[:5].lower() == b"data:" and content.isascii()
+    return content.decode() if is_text else encode_base64(content)
 
 
 def _value(name: str, content: bytes) -> object:

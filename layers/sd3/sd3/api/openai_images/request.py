@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from pydantic import BaseModel
+
 from sd3.api.openai_images.form import form_values, is_form
 from sd3.api.openai_images.sizes import Delivery, delivery_of
 from sd3.api.request import Request
@@ -45,12 +47,18 @@ _LARGEST: Final = {"png": 3_000_000, "jpeg": 700_000}
 """About the most bytes of an image of 1024 x 1024 pixels, by which base64 is refused in advance."""
 
 
+class AnyQuery(BaseModel):
+    """The query of a route that reads none: clients of OpenAI add `api-version` and others."""
+
+
 class ImagesRequest(NamedTuple):
     """A request as the service knows it, and how its client wants the answer."""
 
     request: GenerateRequest
     delivery: Delivery
     ignored: tuple[str, ...]
+    wanted: str | None
+    """`url`, `b64_json`, or None for both."""
     is_streamed: bool
     is_edit: bool
 
@@ -78,18 +86,19 @@ def _translated(
     delivery = delivery_of(given.get("size"))
     width, height = delivery.native
     is_streamed = _one_of(given, "stream", (False, True))
-    links_only = _one_of(given, "response_format", ("", "url", "b64_json")) == "url"
+    wanted = _one_of(given, "response_format", (None, "url", "b64_json"))
+    if is_streamed:  # an event has base64
+        wanted = "b64_json"
     values: dict[str, Any] = {"width": width, "height": height}
     values |= {_OURS[name]: value for name, value in given.items() if name in _OURS}
-    values["response_format"] = "url" if links_only and not is_streamed else "b64_json"
+    values["response_format"] = wanted or "b64_json"
     if is_edit:
         values["init_image"] = _init_image(given)
     parsed = GenerateRequest.from_values(values, max_images=max_images)
-    if is_streamed or given.get("response_format") == "b64_json":
+    if wanted == "b64_json":
         _check_inline(parsed, delivery)
-    return ImagesRequest(
-        parsed, delivery, _ignored(given, delivery, is_edit=is_edit), is_streamed, is_edit
-    )
+    ignored = _ignored(given, delivery, is_edit=is_edit)
+    return ImagesRequest(parsed, delivery, ignored, wanted, is_streamed, is_edit)
 
 
 def _refuse(given: Mapping[str, Any]) -> None:
@@ -109,7 +118,7 @@ def _one_of(given: Mapping[str, Any], name: str, values: tuple[Any, ...]) -> Any
     value = given.get(name, values[0])
     if any(value is one or (isinstance(one, str) and value == one) for one in values):
         return value
-    named = " or ".join(str(one).lower() for one in values if one != "")
+    named = " or ".join(str(one).lower() for one in values if one is not None)
     raise InvalidRequestError([FieldError(("body", name), f"should be {named}", "invalid_value")])
 
 
