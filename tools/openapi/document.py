@@ -44,6 +44,7 @@ Every other address that is not in this document is a 404 with the code `not_fou
 _TAGS: Final = {
     "images": "Generate images, and upload images to start from.",
     "jobs": "Read, list, cancel and delete what was generated or waits.",
+    "openai": "For clients of OpenAI's Images API: this address is their `base_url`.",
     "usage": "Read what it cost, and what is left of the budget.",
     "service": "Open to everybody: these routes need no token.",
 }
@@ -136,6 +137,12 @@ def _operation(operation: Operation) -> Json:
         str(group[0].status): {"$ref": f"#/components/responses/{_codes(group)}"}
         for group in _by_status(operation.errors)
     }
+    if operation.other_errors:
+        model, statuses = operation.other_errors
+        body: Json = {"application/json": {"schema": ref(model)}}
+        for status in statuses:
+            phrase = HTTPStatus(status).phrase
+            responses[str(status)] = {"description": phrase, "content": body}
     return result | {"responses": responses | failures}
 
 

@@ -48,7 +48,8 @@ class Response(NamedTuple):
 class Operation:
     """One route; `errors` have the codes and statuses of its failures.
 
-    `body_examples` are requests by a title, the first of which works as it is.
+    `body_examples` are requests by a title, the first of which works as it is. `other_errors` are
+    the shape and the statuses of failures that are not in the service's own shape.
     """
 
     method: str
@@ -63,4 +64,5 @@ class Operation:
     body_examples: Mapping[str, Example] = field(default_factory=dict)
     responses: tuple[Response, ...]
     errors: tuple[type[Sd3Error], ...]
+    other_errors: tuple[type[BaseModel], tuple[int, ...]] | None = None
     is_open: bool = False

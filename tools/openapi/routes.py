@@ -39,7 +39,7 @@ from sd3.responses.models import (
     UploadResponse,
     UsageResponse,
 )
-from tools.openapi import examples
+from tools.openapi import examples, openai_images
 from tools.openapi.operations import Header, Operation, Parameter, Response
 
 TEXT: Final = {"type": "string"}
@@ -287,7 +287,7 @@ _OPERATIONS: Final = (
 
 def _with_head() -> Iterator[Operation]:
     """Yield every operation, and HEAD for each open one: the headers of GET without a body."""
-    for operation in _OPERATIONS:
+    for operation in (*_OPERATIONS, *openai_images.OPERATIONS):
         yield operation
         if operation.is_open:
             name = operation.id[0].upper() + operation.id[1:]

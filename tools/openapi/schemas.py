@@ -31,8 +31,9 @@ def schemas() -> Json:
     bodies = {operation.body for operation in OPERATIONS if operation.body}
     queries = {operation.query for operation in OPERATIONS if operation.query}
     returned = {model for op in OPERATIONS for each in op.responses for model in each.models}
+    others = {op.other_errors[0] for op in OPERATIONS if op.other_errors}
     # A response always has all fields; errors leave out those that are null.
-    accepted = [*sorted(bodies | queries | {ErrorBody}, key=_name)]
+    accepted = [*sorted(bodies | queries | others | {ErrorBody}, key=_name)]
     _, generated = models_json_schema(
         [(model, "validation") for model in accepted]
         + [(model, "serialization") for model in sorted(returned, key=_name)],

@@ -97,8 +97,8 @@ class OpenaiError(BaseModel):
     type: str
     param: str | None
     code: str | None
-    request_id: str
-    job_id: str | None
+    request_id: str | None = None
+    job_id: str | None = None
 
 
 class OpenaiErrorBody(BaseModel):
