@@ -141,7 +141,9 @@ def test_an_unauthorized_client_gets_the_error(
     headers: dict[str, str],
     status: int,
 ) -> None:
-    case = schema[path][method].Case(path_parameters={"id": "x", "index": 0}, headers=headers)
+    case = schema[path][method].Case(
+        path_parameters={"id": "x", "index": 0, "model": "sd3"}, headers=headers
+    )
     response = case.call_and_validate(base_url=stack.api_url, session=http, checks=CHECKS)
     assert response.status_code == status
 
