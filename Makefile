@@ -7,9 +7,11 @@ RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
 NPM := .tools/node/bin/npm
-# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript.
-NPM_LOCKS := npm npm-tests
+# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript, and in
+# npm-clients the clients of `make test-clients`.
+NPM_LOCKS := npm npm-tests npm-clients
 OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
+CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
 PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
@@ -25,7 +27,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page test-clients check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -54,6 +56,9 @@ test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORC
 
 test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the page at /docs in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
+
+test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by the clients of OpenAI's API that people have; ARGS go to pytest
+	@.tools/clients/bin/python -m pytest $(or $(ARGS),-q tests/clients)
 
 check: .venv/.ok check-locks check-openapi check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
