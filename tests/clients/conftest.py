@@ -1,0 +1,22 @@
+"""The stack of the load tests, whose upstream counts, for clients that know it by address and key."""
+
+import os
+from collections.abc import Callable
+
+# Imported by pytest before any client. LiteLLM reads a list of prices from GitHub without this.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+import pytest  # noqa: E402 - see above
+
+from local.stack import Stack  # noqa: E402
+from tests.e2e.conftest import http, new_token, operator  # noqa: E402
+from tests.load.conftest import stack, upstream  # noqa: E402
+from tests.support.openai_clients import Door  # noqa: E402
+
+__all__ = ["http", "new_token", "operator", "stack", "upstream"]
+
+
+@pytest.fixture
+def door(stack: Stack, new_token: Callable[[], str]) -> Door:
+    """Provide the address, and the key of a new client."""
+    return Door(stack.api_url, new_token())
