@@ -20,3 +20,8 @@ __all__ = ["http", "new_token", "operator", "stack", "upstream"]
 def door(stack: Stack, new_token: Callable[[], str]) -> Door:
     """Provide the address, and the key of a new client."""
     return Door(stack.api_url, new_token())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a package say, when it is imported, that nobody maintains it any more."""
+    config.addinivalue_line("filterwarnings", "ignore:.langchain-community. is being sunset")
