@@ -23,5 +23,6 @@ def door(stack: Stack, new_token: Callable[[], str]) -> Door:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let a package say, when it is imported, that nobody maintains it any more."""
+    """Leave to LangChain and LiteLLM what they warn of when they are imported."""
     config.addinivalue_line("filterwarnings", "ignore:.langchain-community. is being sunset")
+    config.addinivalue_line("filterwarnings", "ignore:Items? .* using the .ReadOnly. qualifier")

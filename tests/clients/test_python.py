@@ -1,7 +1,6 @@
 """OpenAI's SDK for Python, LangChain and LiteLLM, after a change of address and key."""
 
 from concurrent.futures import ThreadPoolExecutor
-from threading import Timer
 
 import litellm
 import openai
@@ -12,7 +11,7 @@ from langchain_community.utilities.dalle_image_generator import DallEAPIWrapper
 from tests.support.factories.images import png
 from tests.support.openai_clients import Door, Picture
 from tests.support.operator import Operator
-from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3
+from tests.support.servers.counting_sd3 import CountingSd3
 
 SQUARE = Picture("JPEG", (1024, 1024))
 
@@ -73,19 +72,6 @@ def test_limits_are_the_errors_of_the_sdk(operator: Operator, door: Door) -> Non
     with pytest.raises(openai.NotFoundError) as unknown:
         reader.models.retrieve("gpt-image-1")
     assert unknown.value.status_code == 404
-
-
-def test_what_takes_40_s_is_paid_once_by_a_client_that_repeats_its_call(
-    sdk: openai.OpenAI, upstream: CountingSd3
-) -> None:
-    before = upstream.paid[HELD_SEED]
-    upstream.release.clear()
-    slow = Timer(40, upstream.release.set)
-    slow.start()
-    made = sdk.images.generate(prompt="a fox", extra_body={"seed": HELD_SEED})
-    slow.join()
-    assert [Picture.read(item.b64_json) for item in made.data] == [SQUARE]
-    assert upstream.paid[HELD_SEED] - before == 1
 
 
 def test_identical_calls_at_once_are_a_job_each(
