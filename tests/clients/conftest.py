@@ -1,4 +1,4 @@
-"""The stack of the load tests, whose upstream counts, for clients that know it by address and key."""
+"""The stack of the load tests, whose upstream counts, and a client's address and key."""
 
 import os
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from collections.abc import Callable
 # Imported by pytest before any client. LiteLLM reads a list of prices from GitHub without this.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
-import pytest  # noqa: E402 - see above
+import pytest
 
-from local.stack import Stack  # noqa: E402
-from tests.e2e.conftest import http, new_token, operator  # noqa: E402
-from tests.load.conftest import stack, upstream  # noqa: E402
-from tests.support.openai_clients import Door  # noqa: E402
+from local.stack import Stack
+from tests.e2e.conftest import http, new_token, operator
+from tests.load.conftest import stack, upstream
+from tests.support.openai_clients import Door
 
 __all__ = ["http", "new_token", "operator", "stack", "upstream"]
 

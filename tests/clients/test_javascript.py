@@ -72,9 +72,7 @@ def test_openais_sdk_throws_its_own_errors(door: Door) -> None:
 @pytest.mark.parametrize("client", AI_SDKS)
 @pytest.mark.parametrize("model", ["sd3", "gpt-image-1.5"])
 def test_generate_image_of_the_ai_sdk(client: str, model: str, door: Door) -> None:
-    wide, three = values(
-        door, ai_sdk(client, model, size="1792x1024"), ai_sdk(client, model, n=3)
-    )
+    wide, three = values(door, ai_sdk(client, model, size="1792x1024"), ai_sdk(client, model, n=3))
     assert [Picture.read(image) for image in wide["images"]] == [Picture("JPEG", (1344, 768))]
     assert wide["types"] == ["image/jpeg"]
     # By a name that it does not know, the SDK makes three calls of one image at the same time.

@@ -1,4 +1,4 @@
-"""Clients of OpenAI's Images API on Node: OpenAI's SDK and Vercel's AI SDK, pointed at an address."""
+"""Clients of OpenAI's Images API: an address and a key, and the SDKs that run on Node."""
 
 import base64
 import io
@@ -31,8 +31,9 @@ class Picture(NamedTuple):
     size: tuple[int, int]
 
     @classmethod
-    def read(cls, data: str | bytes) -> "Picture":
+    def read(cls, data: str | bytes | None) -> "Picture":
         """Read a file, or the base64 of one, to its last pixel."""
+        assert data is not None
         file = base64.b64decode(data, validate=True) if isinstance(data, str) else data
         image = Image.open(io.BytesIO(file))
         image.load()
@@ -43,6 +44,7 @@ def run_node(program: Path, *arguments: str | Path, text: str = "") -> str:
     """Run a program of Node to its end, without a proxy; return what it prints."""
     done = subprocess.run(  # noqa: S603 - all of it is ours
         [NODE, program, *arguments],
+        cwd=program.parent,
         input=text,
         env={"PATH": os.environ["PATH"], "AI_SDK_LOG_WARNINGS": "false"},
         capture_output=True,
