@@ -23,7 +23,8 @@ def error_of(response: requests.Response) -> tuple[int, str]:
     """Status and code of an error, whose shape is checked."""
     body = response.json()
     assert response.headers["Content-Type"] == "application/json"
-    assert set(body) == {"code", "message", "request_id"}
+    known = {"code", "message", "request_id"}
+    assert known <= set(body) <= known | {"error"}  # the gateway adds it, for clients of OpenAI
     assert body["request_id"] == response.headers["x-amz-apigw-id"]
     return response.status_code, body["code"]
 
