@@ -319,6 +319,7 @@ def test_an_idempotency_key_of_the_client_is_kept(
     headers = {"Idempotency-Key": "k-1"}
     first, second = (sdk.images.generate(prompt="a fox", extra_headers=headers) for _ in range(2))
     assert (first.model_extra or {})["id"] == (second.model_extra or {})["id"]
-    with pytest.raises(openai.ConflictError):
-        sdk.images.generate(prompt="a hat", extra_headers=headers)
-    assert (len(upstream.calls), len(service.requests)) == (1, 3)
+    for prompt, size in (("a hat", "auto"), ("a fox", "256x256")):
+        with pytest.raises(openai.ConflictError):
+            sdk.images.generate(prompt=prompt, size=size, extra_headers=headers)
+    assert (len(upstream.calls), len(service.requests)) == (1, 4)

@@ -180,4 +180,6 @@ def test_a_fingerprint_covers_the_whole_request() -> None:
     other_image = request().model_copy(update={"init_image": sample_image(1)})
     every = [request(), request(steps=31), request(seed=1), with_init_image(), other_image]
     assert len({fingerprint_of(one) for one in every}) == len(every)
+    sizes = {None, (256, 256), (512, 512)}
+    assert len({fingerprint_of(request(), scaled_size=size) for size in sizes}) == len(sizes)
     assert fingerprint_of(request(steps=30)) == fingerprint_of(request())

@@ -288,8 +288,8 @@ def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:
     return tuple(one if one is not None else randbelow(MAX_SEED) + 1 for one in each)
 
 
-def fingerprint_of(request: GenerateRequest) -> str:
-    """Hash all that a client asked for, its init image included.
+def fingerprint_of(request: GenerateRequest, *, scaled_size: tuple[int, int] | None = None) -> str:
+    """Hash all that a client asked for: its init image and the size to scale to included.
 
     An upload counts by its id, since it expires. Defaults do not: later versions have more of them.
     """
@@ -297,4 +297,6 @@ def fingerprint_of(request: GenerateRequest) -> str:
     digest = hashlib.sha256(text.encode())
     if request.init_image and request.init_image_id is None:
         digest.update(hashlib.sha256(request.init_image.data).digest())
+    if scaled_size:
+        digest.update(f"{scaled_size[0]}x{scaled_size[1]}".encode())
     return digest.hexdigest()

@@ -51,7 +51,7 @@ class JobAdoption:
         Raises StorageError.
         """
         now, free = self.clock.now(), None
-        for key in _keys(request):
+        for key in _keys(request, context):
             record = self.jobs.find_idempotency_record(context.client_id, key, now=now)
             if record is None or record.held_until is None:
                 return free or Place(key)
@@ -78,9 +78,9 @@ class JobAdoption:
         return until is not None and self.jobs.hold(job, key, record, until=until)
 
 
-def _keys(request: GenerateRequest) -> Iterator[str]:
+def _keys(request: GenerateRequest, context: RequestContext) -> Iterator[str]:
     """Name the places of a request. No client can choose such a key: it is not printable."""
-    fingerprint = fingerprint_of(request)
+    fingerprint = fingerprint_of(request, scaled_size=context.scaled_size)
     return (f"\0held {number} {fingerprint}" for number in range(_PLACES))
 
 

@@ -176,7 +176,7 @@ class JobSubmission:
             record = self.jobs.find_idempotency_record(context.client_id, key, now=now)
             if record is None:
                 return None
-            _check_fingerprint(record, fingerprint_of(request))
+            _check_fingerprint(record, fingerprint_of(request, scaled_size=context.scaled_size))
             job_id = record.job_id
         try:
             job = self.jobs.get(job_id, client_id=context.client_id, now=now)
@@ -216,7 +216,7 @@ class JobSubmission:
             found = self.jobs.create_once(
                 job,
                 place.key,
-                fingerprint=fingerprint_of(job.request),
+                fingerprint=fingerprint_of(job.request, scaled_size=job.scaled_size),
                 instead_of=place.instead_of,
                 limits=context.limits,
                 held_until=context.hold_until,
@@ -254,7 +254,8 @@ class JobSubmission:
             if same := self._same(job):
                 return Submission(same, is_new=False)
             raise IdempotencyMismatchError(_ID_TAKEN)  # by a job that is removed just now
-        fingerprint, instead_of = fingerprint_of(job.request), None
+        fingerprint = fingerprint_of(job.request, scaled_size=job.scaled_size)
+        instead_of = None
         for _ in range(_TRIES):
             found = self.jobs.create_once(
                 job, key, fingerprint=fingerprint, instead_of=instead_of, limits=limits
