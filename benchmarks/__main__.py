@@ -27,6 +27,7 @@ QUICK_ROUNDS = 3
 
 MEASURES: dict[str, Callable[[int], Iterator[Row | Note]]] = {
     "own_time": own_time.measure,
+    "openai": own_time.measure_openai,
     "cold_import": cold_import.measure,
     "cold_start": cold_start.measure,
     "peak_memory": peak_memory.measure,

@@ -32,6 +32,7 @@ LATENCIES = (
 last is nearest to AWS. Naive stores no job and calls S3 only."""
 
 NAMES = ("ours", "naive", "floor")
+OPENAI_AIM = 1.1
 WARM_UP = 2
 
 
@@ -47,6 +48,21 @@ def measure(rounds: int) -> Iterator[Row]:
                 what = f"{images:2} x 1.5 MB, S3/DynamoDB/SQS {s3_ms}/{table_ms}/{queue_ms} ms"
                 yield Row(f"own time, {what}", ours - floor, naive - floor, "ms", aims.get(images))
                 yield Row(f"  in all, with the fetch ({floor:.1f} ms)", ours, naive, "ms")
+
+
+def measure_openai(rounds: int) -> Iterator[Row]:
+    """Time a request of OpenAI's Images API beside the same of our own, at 1 image as a link."""
+    for s3_ms, table_ms, queue_ms, _ in (LATENCIES[0], LATENCIES[-1]):
+        with ExitStack() as stack:
+            environ = stack.enter_context(stage(s3_ms=s3_ms, table_ms=table_ms, queue_ms=queue_ms))
+            names = ("openai", "ours", "floor")
+            sides = {name: stack.enter_context(side(name, environ)) for name in names}
+            times = _times(sides, 1, rounds * REPEATS[1])
+            openai, ours, floor = (1000 * times[name] for name in names)
+            what = f"1 x 1.5 MB, S3/DynamoDB/SQS {s3_ms}/{table_ms}/{queue_ms} ms"
+            yield Row(
+                f"own time of OpenAI's API, {what}", openai - floor, ours - floor, "ms", OPENAI_AIM
+            )
 
 
 def _times(sides: Mapping[str, Side], images: int, rounds: int) -> dict[str, float]:
