@@ -9,12 +9,14 @@ from typing import Any, Final
 import pytest
 
 from sd3.domain.client import ClientLimits, RequestContext
-from sd3.domain.job import JobStatus
+from sd3.domain.job import IdempotencyRecord, Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
+    BudgetExceededError,
     ContentPolicyError,
     GoneError,
     InvalidRequestError,
+    RateLimitedError,
     Sd3Error,
     StillRunningError,
     StorageError,
@@ -325,8 +327,51 @@ def test_a_canceled_job_and_one_that_was_left_are_not_adopted() -> None:
     assert world.failing().job_id == "job-3"
 
 
-def test_the_budget_that_the_job_has_taken_does_not_stop_its_adoption() -> None:
-    world = World()
-    world.failing(budget=240_000)
+@pytest.mark.parametrize(("num_images", "budget"), [(8, 240_000), (1, 30_000)])
+def test_the_budget_that_the_job_has_taken_does_not_stop_its_adoption(
+    num_images: int, budget: int
+) -> None:
+    world = World(upstream=FakeUpstream(errors=[UpstreamTimeoutError("slow")]))
+    world.failing(num_images=num_images, budget=budget)
     world.advance(GATEWAY)
-    assert world.failing(budget=240_000).job_id == "job-1"
+    assert world.failing(num_images=num_images, budget=budget).job_id == "job-1"
+
+
+class _Limited(FakeJobs):
+    """Refuses all requests after the first one, before it looks whether they have a job."""
+
+    def __init__(self, *, is_remembered: bool) -> None:
+        super().__init__()
+        self.is_remembered = is_remembered
+
+    def repeat_rejection(self, *_: Any, **__: Any) -> None:
+        if self.items and self.is_remembered:
+            raise BudgetExceededError("This request is over the budget.")
+
+    def create_once(self, *arguments: Any, **named: Any) -> Job | IdempotencyRecord:
+        if self.items:
+            raise RateLimitedError("Too many requests.", retry_after=1)
+        return super().create_once(*arguments, **named)
+
+
+@pytest.mark.parametrize("is_remembered", [True, False], ids=["budget", "rate"])
+def test_a_limit_that_is_reached_does_not_stop_an_adoption(is_remembered: bool) -> None:
+    slow = FakeUpstream(errors=[UpstreamTimeoutError("slow")])
+    world = World(upstream=slow, jobs=_Limited(is_remembered=is_remembered))
+    world.failing(num_images=1)
+    world.advance(GATEWAY)
+    assert world.failing(num_images=1).job_id == "job-1"
+    refused = world.failing(num_images=1, prompt="a hare")
+    assert type(refused) is (BudgetExceededError if is_remembered else RateLimitedError)
+
+
+def test_the_first_call_of_its_kind_reads_nothing_before_its_job_is_written() -> None:
+    read: list[str] = []
+
+    class Watched(FakeJobs):
+        def find_idempotency_record(self, client_id: str, key: str, *, now: Any) -> Any:
+            read.append(key)
+            return super().find_idempotency_record(client_id, key, now=now)
+
+    World(jobs=Watched()).call(num_images=1)
+    assert read == []

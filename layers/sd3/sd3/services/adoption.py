@@ -45,11 +45,19 @@ class JobAdoption:
     jobs: JobRepository
     clock: Clock
 
-    def find(self, request: GenerateRequest, context: RequestContext) -> Job | Place | None:
+    def find(
+        self, request: GenerateRequest, context: RequestContext, *, is_guess: bool = False
+    ) -> Job | Place | None:
         """Return a job to answer the call with, or else a free place; None if all are taken.
 
-        Raises StorageError.
+        None also for a call that is not held or has a key. A guess reads nothing: most calls are
+        the first of their kind, and the job's write finds out that a place is taken. Raises
+        StorageError.
         """
+        if context.hold_until is None or context.idempotency_key:
+            return None
+        if is_guess:
+            return Place(next(_keys(request, context)))
         now, free = self.clock.now(), None
         for key in _keys(request, context):
             record = self.jobs.find_idempotency_record(context.client_id, key, now=now)

@@ -86,7 +86,7 @@ class JobSubmission:
 
     def _submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
         client_id, limits = context.client_id, context.limits
-        place = self._place(request, context)
+        place = self._place(request, context, is_guess=self._needs_nothing_before(request, context))
         if isinstance(place, Job):
             return Submission(place, is_new=False)
         try:
@@ -169,7 +169,10 @@ class JobSubmission:
         return request.model_copy(update={"init_image": image})
 
     def _existing(self, request: GenerateRequest, context: RequestContext) -> Job | None:
-        """Find the job that an earlier call with the same key, or else the same id, created."""
+        """Find an earlier call's job: to adopt, with the same key, or else of the same id."""
+        adopted = self._place(request, context)
+        if isinstance(adopted, Job):
+            return adopted
         now = self.clock.now()
         job_id, key = context.job_id, context.idempotency_key
         if key:
@@ -199,16 +202,25 @@ class JobSubmission:
             scaled_size=context.scaled_size,
             quote=quote,
         )
-        too_long = request.num_images * request.steps > self.sync_image_steps
-        if context.respond_async or too_long:
+        if self._is_queued(request, context):
             return job
         return job.start(now=now, seconds=context.seconds, quote=quote)
 
-    def _place(self, request: GenerateRequest, context: RequestContext) -> Job | Place | None:
-        """Find what a held call without a key adopts, or where it is noted; None for all others."""
-        if context.hold_until is None or context.idempotency_key:
-            return None
-        return JobAdoption(jobs=self.jobs, clock=self.clock).find(request, context)
+    def _needs_nothing_before(self, request: GenerateRequest, context: RequestContext) -> bool:
+        """Return whether nothing is stored or sent for a request before its job is written."""
+        has_image = request.init_image or request.init_image_id
+        return not has_image and not self._is_queued(request, context)
+
+    def _is_queued(self, request: GenerateRequest, context: RequestContext) -> bool:
+        too_long = request.num_images * request.steps > self.sync_image_steps
+        return context.respond_async or too_long
+
+    def _place(
+        self, request: GenerateRequest, context: RequestContext, *, is_guess: bool = False
+    ) -> Job | Place | None:
+        """Find what a held call adopts, or where it is noted; see JobAdoption."""
+        adoption = JobAdoption(jobs=self.jobs, clock=self.clock)
+        return adoption.find(request, context, is_guess=is_guess)
 
     def _create_in(self, place: Place, job: Job, context: RequestContext) -> Submission | None:
         """Write the job and its place, or find the job to adopt; None if all places are taken."""
