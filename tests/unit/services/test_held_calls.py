@@ -375,3 +375,20 @@ def test_the_first_call_of_its_kind_reads_nothing_before_its_job_is_written() ->
 
     World(jobs=Watched()).call(num_images=1)
     assert read == []
+
+
+def test_a_bug_that_scales_a_paid_image_ends_its_job_with_the_charge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("sd3.domain.scaled_image.scaled", fail)
+    world = World()
+    request = GenerateRequest.from_values({"prompt": "a fox"})
+    with pytest.raises(Sd3Error):
+        world.service.generate(
+            request, RequestContext("ann", "job-1", seconds=120, scaled_size=(64, 64))
+        )
+    job = world.jobs.items["job-1"]
+    assert (job.status, [charge.outcome for charge in job.charges]) == ("failed", ["charged"])

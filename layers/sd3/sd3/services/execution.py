@@ -84,8 +84,8 @@ class JobExecutor:
     def _store(self, job: Job, result: GenerationResult) -> Execution:
         if result.error:
             return Execution(job, error=result.error)
-        images = _scaled(result.images, job.scaled_size)
         try:
+            images = _scaled(result.images, job.scaled_size)
             records = self.images.save_all(job.folder, images)
         except StorageError as error:
             return Execution(job, error=error)
