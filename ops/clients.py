@@ -16,7 +16,7 @@ from ops.stacks import StackError, find_stack
 from sd3.adapters.dynamodb.token_admin import TokenStore
 from sd3.domain.billing import dollars
 from sd3.domain.client import SCOPES, ClientLimits, Token
-from sd3.domain.request import MAX_IMAGES
+from sd3.domain.request_checks import MAX_IMAGES
 from sd3.errors import StorageError
 
 ID_DIGITS: Final = 8

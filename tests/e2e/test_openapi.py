@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from local.environment import ROOT
 from local.stack import Stack
-from sd3.domain.request import MAX_IMAGES
+from sd3.domain.request_checks import MAX_IMAGES
 from tests.support.operator import Operator
 
 AnyCase = Case[Any]

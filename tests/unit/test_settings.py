@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sd3.domain.request import MAX_IMAGES
+from sd3.domain.request_checks import MAX_IMAGES
 from sd3.settings import JwtScopes, JwtSettings, Rate, Settings, UpstreamSettings
 from tests.support.factories.template import source
 

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, Field
 
 from sd3.api.openai_images.answer import ImagesAnswer, Model, ModelList, OpenaiErrorBody
-from sd3.domain.request import MAX_IMAGES
+from sd3.domain.request_checks import MAX_IMAGES
 from tools.openapi.operations import Operation, Parameter, Response
 
 

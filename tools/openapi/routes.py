@@ -8,7 +8,8 @@ from sd3.api.request import MAX_KEY
 from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID
 from sd3.domain.job_list import JobsQuery
-from sd3.domain.request import MAX_IMAGES, GenerateRequest, UploadRequest
+from sd3.domain.request import GenerateRequest, UploadRequest
+from sd3.domain.request_checks import MAX_IMAGES
 from sd3.errors import (
     BudgetExceededError,
     ContentPolicyError,

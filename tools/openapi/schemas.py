@@ -7,15 +7,13 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from sd3.domain.request import (
+from sd3.domain.request import MAX_FIELDS, OCTOAI_OPTIONAL, GenerateRequest
+from sd3.domain.request_checks import (
     LOST,
-    MAX_FIELDS,
-    OCTOAI_OPTIONAL,
     OTHER_MODELS_FIELDS,
     OTHER_MODELS_PREFIXES,
     SIZES,
     VISIBLE,
-    GenerateRequest,
 )
 from sd3.responses.models import ErrorBody
 from tools.openapi.routes import OPERATIONS

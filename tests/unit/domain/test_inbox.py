@@ -18,11 +18,8 @@ from sd3.domain.inbox import (
     request_from,
     result_key,
 )
-from sd3.domain.request import (
-    OTHER_MODELS_FIELDS,
-    OTHER_MODELS_PREFIXES,
-    GenerateRequest,
-)
+from sd3.domain.request import GenerateRequest
+from sd3.domain.request_checks import OTHER_MODELS_FIELDS, OTHER_MODELS_PREFIXES
 from sd3.errors import InvalidRequestError
 from sd3.responses.render import error_body
 from tests.support.factories.images import png

@@ -9,7 +9,8 @@ import pytest
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.image import encode_base64
 from sd3.domain.job import Job, JobStatus
-from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest, fingerprint_of
+from sd3.domain.request import MAX_SEED, GenerateRequest, fingerprint_of
+from sd3.domain.request_checks import SIZES
 from sd3.errors import FieldError, InvalidRequestError
 from tests.support.factories.images import flat, png
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sd3.domain.request import LOST, MAX_SEED, SIZES, VISIBLE, GenerateRequest
+from sd3.domain.request import MAX_SEED, GenerateRequest
+from sd3.domain.request_checks import LOST, SIZES, VISIBLE
 from sd3.errors import FieldError, InvalidJsonError, InvalidRequestError, RequestError
 
 SEEDS = st.integers(1, MAX_SEED)

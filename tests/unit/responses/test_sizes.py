@@ -9,7 +9,8 @@ import pytest
 from sd3.domain.image import Link
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
-from sd3.domain.request import MAX_IMAGES, GenerateRequest
+from sd3.domain.request import GenerateRequest
+from sd3.domain.request_checks import MAX_IMAGES
 from sd3.responses.pagination import position_in
 from sd3.responses.render import MAX_INLINE_BYTES, fitting, job_list_response, job_response
 from tests.support.fakes.ports import NOON

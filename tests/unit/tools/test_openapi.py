@@ -7,7 +7,8 @@ import jsonschema_rs
 import pytest
 from aws_lambda_powertools.event_handler.openapi.models import OpenAPI
 
-from sd3.domain.request import SIZES, GenerateRequest
+from sd3.domain.request import GenerateRequest
+from sd3.domain.request_checks import SIZES
 from sd3.errors import InvalidRequestError, Sd3Error
 from tests.support.factories.template import api_body
 from tools.openapi import document as openapi

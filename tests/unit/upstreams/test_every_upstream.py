@@ -10,7 +10,8 @@ from PIL import Image as PillowImage
 from sd3.domain.billing import ChargeOutcome
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import read_image
-from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.request import MAX_SEED, GenerateRequest
+from sd3.domain.request_checks import SIZES
 from sd3.errors import (
     Sd3Error,
     UpstreamFailedError,

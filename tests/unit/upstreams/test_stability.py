@@ -6,7 +6,8 @@ import pytest
 
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import Image, read_image
-from sd3.domain.request import MAX_SEED, SIZES, GenerateRequest
+from sd3.domain.request import MAX_SEED, GenerateRequest
+from sd3.domain.request_checks import SIZES
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,

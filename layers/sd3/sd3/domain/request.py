@@ -1,8 +1,6 @@
 """What clients send: OctoAI's SD3 request and the request of an upload, checked."""
 
 import hashlib
-import re
-from collections.abc import Iterator, Mapping
 from secrets import randbelow
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -22,42 +20,24 @@ from pydantic_core import PydanticCustomError
 
 from sd3.domain.image import Image, decode_init_image
 from sd3.domain.json_body import parse_json
-from sd3.errors import FieldError, InvalidRequestError
+from sd3.domain.request_checks import (
+    MAX_IMAGES,
+    body_error,
+    errors_between_fields,
+    errors_of_texts,
+    is_of_other_models,
+)
+from sd3.errors import InvalidRequestError
 
-SIZES: Final = (
-    (1536, 640), (768, 1344), (832, 1216), (1344, 768), (1152, 896),
-    (640, 1536), (1216, 832), (896, 1152), (1024, 1024),
-)  # fmt: skip
 MAX_SEED: Final = 2**32 - 1
-MAX_IMAGES: Final = 16
 MAX_METADATA: Final = 16
 MAX_FIELDS: Final = 100  # the contract has some 40 names; more are one error, not one each
-
-OTHER_MODELS_FIELDS: Final = frozenset(
-    ("sampler", "style_preset", "loras", "mask_image", "checkpoint", "vae", "clip_skip",
-     "prompt_2", "negative_prompt_2", "use_refiner", "high_noise_frac", "outpainting",
-     "textual_inversions", "transfer_images")
-)  # fmt: skip
-
-OTHER_MODELS_PREFIXES: Final = ("controlnet", "inpaint_")
-"""Fields of OctoAI's other models. Its SDK can send them as null, so null is no error."""
 
 OCTOAI_OPTIONAL: Final = frozenset(
     ("negative_prompt", "cfg_scale", "steps", "num_images", "seed", "width", "height",
      "image_encoding", "init_image", "strength", "log_prompt")
 )  # fmt: skip
 """Null means the default here: OctoAI's documentation says so, and its SDK sends it."""
-
-VISIBLE: Final = (
-    "[^\\s\0-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
-    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffd"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
-"""A pattern of a character that shows something: no white space, no control character, none of
-those that Unicode calls ignorable by default, and no blank letter. A schema can hold it."""
-
-LOST: Final = "\ufffd"
-"""What decoders write in place of bytes that are not UTF-8."""
 
 
 def _whole(value: object) -> object:
@@ -187,83 +167,34 @@ class GenerateRequest(BaseModel):
     def from_values(cls, values: object, *, max_images: int | None = None) -> Self:
         """Check a request that has been read from JSON; raises InvalidRequestError."""
         if not isinstance(values, dict):
-            raise InvalidRequestError([_field_error((), "Input should be an object", "dict_type")])
+            raise InvalidRequestError([body_error((), "Input should be an object", "dict_type")])
         if len(values) > MAX_FIELDS:
             msg = f"Object should have at most {MAX_FIELDS} fields"
-            raise InvalidRequestError([_field_error((), msg, "too_long")])
+            raise InvalidRequestError([body_error((), msg, "too_long")])
         field_errors = [
-            _field_error((name,), "not supported on SD3", "not_supported")
+            body_error((name,), "not supported on SD3", "not_supported")
             for name, value in values.items()
-            if _of_other_models(name) and value is not None
+            if is_of_other_models(name) and value is not None
         ]
         own = {
             name: value
             for name, value in values.items()
-            if not _of_other_models(name) and not (value is None and name in OCTOAI_OPTIONAL)
+            if not is_of_other_models(name) and not (value is None and name in OCTOAI_OPTIONAL)
         }
         request = None
         try:
             request = cls.model_validate(own, extra="forbid")
         except ValidationError as error:
             field_errors += [
-                _field_error(e["loc"], e["msg"], e["type"])
+                body_error(e["loc"], e["msg"], e["type"])
                 for e in error.errors(include_url=False, include_context=False, include_input=False)
             ]
         wrong = {part for field_error in field_errors for part in field_error.loc[1:2]}
-        field_errors += _errors_of_texts(own, wrong)
-        field_errors += _errors_between_fields(own, wrong, max_images or MAX_IMAGES)
+        field_errors += errors_of_texts(own, wrong)
+        field_errors += errors_between_fields(own, wrong, max_images or MAX_IMAGES)
         if request is None or field_errors:
             raise InvalidRequestError(field_errors)
         return request
-
-
-def _of_other_models(name: str) -> bool:
-    return name in OTHER_MODELS_FIELDS or name.startswith(OTHER_MODELS_PREFIXES)
-
-
-def _errors_of_texts(values: Mapping[str, Any], wrong: set[str | int]) -> Iterator[FieldError]:
-    """Refuse texts with which an upstream would generate, for money, what nobody asked for.
-
-    The model itself accepts them: jobs that were stored before this check have to be read.
-    """
-    for name in ("prompt", "negative_prompt"):
-        text = values.get(name) if name not in wrong else None
-        if text and LOST in text:
-            msg = "has U+FFFD in place of characters that were lost: the body was not UTF-8"
-            yield _field_error((name,), msg, "not_utf8")
-        elif text and name == "prompt" and not re.search(VISIBLE, text):
-            yield _field_error((name,), "should have a visible character", "blank")
-
-
-def _errors_between_fields(
-    values: Mapping[str, Any], wrong: set[str | int], max_images: int
-) -> Iterator[FieldError]:
-    """Check fields against each other and the client's limit, if each is right by itself."""
-    size = (values.get("width", 1024), values.get("height", 1024))
-    if not wrong & {"width", "height"} and size not in SIZES:
-        field = "height" if size[0] in {width for width, _ in SIZES} else "width"
-        yield _field_error((field,), f"width x height should be one of {_SIZES_TEXT}", "size")
-    seed, count = values.get("seed"), values.get("num_images", 1)
-    if "num_images" not in wrong and count > max_images:
-        msg = f"Input should be less than or equal to {max_images} for this client"
-        yield _field_error(("num_images",), msg, "less_than_equal")
-    if not wrong & {"seed", "num_images"} and isinstance(seed, list) and len(seed) != count:
-        yield _field_error(
-            ("seed",), f"a list should have num_images ({int(count)}) entries", "seed_count"
-        )
-    images = {name for name in ("init_image", "init_image_id") if values.get(name) is not None}
-    if len(images - wrong) == 2:
-        yield _field_error(("init_image_id",), "not together with init_image", "init_image_id")
-
-
-_SIZES_TEXT: Final = ", ".join(f"{width}x{height}" for width, height in SIZES)
-
-
-def _field_error(loc: tuple[str | int, ...], msg: str, kind: str) -> FieldError:
-    if loc[:1] == ("seed",):
-        loc = loc[:1] + loc[2:]  # without the union's tag
-    shown = (part[:64] if isinstance(part, str) else part for part in loc)
-    return FieldError(("body", *shown), msg, kind)
 
 
 class UploadRequest(BaseModel):

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
 from sd3.domain.image import Image
 from sd3.domain.job import JobError
-from sd3.domain.request import MAX_IMAGES, MAX_SEED, GenerateRequest
+from sd3.domain.request import MAX_SEED, GenerateRequest
+from sd3.domain.request_checks import MAX_IMAGES
 from sd3.errors import ContentPolicyError, FieldError, UpstreamError, UpstreamResponseError
 from sd3.http.auth import ApiKey, BearerAuth
 from sd3.http.base64_json import (

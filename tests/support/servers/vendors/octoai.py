@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pybase64
 
-from sd3.domain.request import SIZES
+from sd3.domain.request_checks import SIZES
 from tests.support.servers.scripted_server import Received, Reply
 from tests.support.servers.vendors.images import generated, size_of
 from tests.support.servers.vendors.server import TEXT, Call, VendorServer, json_reply

@@ -4,7 +4,7 @@ import re
 from math import log
 from typing import Final, NamedTuple
 
-from sd3.domain.request import SIZES
+from sd3.domain.request_checks import SIZES
 from sd3.errors import FieldError, InvalidRequestError
 
 Size = tuple[int, int]
