@@ -172,6 +172,7 @@ class Vendor:
 
     images_per_call = 1
     rate: Rate | None = None
+    model: str | None = None
     pause_seconds = 1
 
     def __init__(self, name: str, vendors: Vendors, process: Environment) -> None:

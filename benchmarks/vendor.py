@@ -71,6 +71,7 @@ class VendorUpstream:
     name = "vendor"
     images_per_call = 1
     rate: Rate | None = RATE
+    model: str | None = None
     pause_seconds = BLOCK_SECONDS
 
     def __init__(self, vendor: Vendor, time: VirtualTime, random: Random) -> None:

@@ -66,6 +66,7 @@ class FakeUpstream:
     name = "fake"
     images_per_call = 16
     rate: Rate | None = None
+    model: str | None = None
     pause_seconds = 1
 
     def __init__(self, *, errors: Sequence[Sd3Error] = (), removed: Sequence[int] = ()) -> None:
@@ -356,6 +357,7 @@ class FakeImages:
                 index=index,
                 seed=one.seed,
                 upstream=one.upstream,
+                model=one.model,
                 error=one.error,
                 removed_for_safety=one.image is None and one.error is None,
                 safety_score=one.safety_score,

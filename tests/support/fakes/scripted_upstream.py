@@ -36,13 +36,14 @@ class ScriptedUpstream:
         always: Sd3Error | None = None,
         removed: Sequence[int] = (),
         images_per_call: int = 1,
+        model: str | None = None,
         micros: int = 1000,
         field_error: str = "",
         generates_from_images: bool = True,
         ignored: tuple[str, ...] = (),
         milliseconds: float = 1234.5,
     ) -> None:
-        self.name = name
+        self.name, self.model = name, model
         self.images_per_call = images_per_call
         self._script = {seed: deque(steps) for seed, steps in (script or {}).items()}
         self._always, self._removed = always, set(removed)

@@ -76,12 +76,13 @@ def kinds(calls: Calls) -> list[type]:
 def test_seeds_are_called_for_in_as_many_calls_as_it_takes(
     images_per_call: int, seeds_of_calls: list[list[int]]
 ) -> None:
-    world = World(ScriptedUpstream(images_per_call=images_per_call))
+    world = World(ScriptedUpstream(images_per_call=images_per_call, model="v1"))
     calls = world.generate(seeds=[7, 8, 9, 10, 11])
     assert sorted(world.upstream.calls) == seeds_of_calls
     generated = [calls.results[index] for index in range(5)]
     assert generated == [
-        GeneratedImage(seed, sample_image(), upstream="scripted") for seed in range(7, 12)
+        GeneratedImage(seed, sample_image(), upstream="scripted", model="v1")
+        for seed in range(7, 12)
     ]
     assert calls.milliseconds == 1234.5
     assert world.time.slept == []

@@ -45,6 +45,28 @@ def test_bedrock_has_its_address_in_the_domain_of_the_partition() -> None:
     assert signed[0].startswith("https://bedrock-runtime.us-gov-west-1.aws.example/model/")
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "model"),
+    [
+        ("octoai", {}, None),
+        ("openai", {}, None),
+        ("openai", {"openai_model": "sd3.5"}, "sd3.5"),
+        ("stability", {"stability_model": "sd3.5-medium"}, "sd3.5-medium"),
+        (
+            "bedrock",
+            {"bedrock_model_id": "stability.sd3-5-large-v1:0"},
+            "stability.sd3-5-large-v1:0",
+        ),
+    ],
+)
+def test_upstream_names_the_model_of_its_settings(
+    name: str, settings: dict[str, str], model: str | None
+) -> None:
+    settings_of_model = replace(SETTINGS, **settings)  # type: ignore[arg-type] # texts alone
+    found = created(name, base_url="https://upstream.example", settings=settings_of_model)
+    assert found.model == model
+
+
 @pytest.mark.parametrize("name", ["octoai", "openai"])
 def test_others_need_one(name: str) -> None:
     with pytest.raises(ValueError, match="UPSTREAM_URL"):

@@ -48,6 +48,7 @@ class GeneratedImage(NamedTuple):
     image: Image | None
     safety_score: float | None = None
     upstream: str | None = None
+    model: str | None = None
     error: JobError | None = None
 
 

@@ -52,6 +52,7 @@ class ImageRecord(Record):
     index: int
     seed: int
     upstream: str | None = None
+    model: str | None = None
     removed_for_safety: bool = False
     safety_score: float | None = None
     key: str | None = None

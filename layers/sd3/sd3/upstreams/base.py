@@ -20,6 +20,8 @@ class Upstream(Protocol):
     """The most images that one call can generate."""
     rate: Rate | None
     """The rate limit that the vendor documents; None where none is known."""
+    model: str | None
+    """The model that its settings name; None where the server chooses it."""
     pause_seconds: int
     """The pause after a 429 without Retry-After."""
 

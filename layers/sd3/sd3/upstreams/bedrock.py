@@ -89,6 +89,7 @@ class BedrockUpstream:
         self._http = http or HttpSession(
             base_url or f"https://bedrock-runtime.{region}.{url_suffix}"
         )
+        self.model: str | None = model_id
         self._path = f"/model/{quote(model_id, safe='')}/invoke"
         self._key, self._signature = key, _SignatureAuth(sign)
         self._init_images = InitImagePreparer()

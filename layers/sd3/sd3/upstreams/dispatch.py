@@ -276,9 +276,9 @@ class RateLimitedUpstream:
     def _call(self, task: GenerationTask, batch: Batch) -> UpstreamResult:
         started = self.clock()
         result = self.upstream.generate(task.only(batch))
-        name = self.upstream.name
+        name, model = self.upstream.name, self.upstream.model
         return UpstreamResult(
-            tuple(image._replace(upstream=name) for image in result.images),
+            tuple(image._replace(upstream=name, model=model) for image in result.images),
             result.prediction_time_ms or (self.clock() - started) * 1000,
         )
 

@@ -60,6 +60,7 @@ class OctoaiUpstream:
     name = "octoai"
     images_per_call = MAX_IMAGES
     rate: Rate | None = None
+    model: str | None = None
     pause_seconds = 10  # its free tier had 10 calls a minute
 
     def __init__(self, *, base_url: str, key: ApiKey, http: HttpSession | None = None) -> None:

@@ -63,7 +63,7 @@ class OpenaiUpstream:
         if not base_url:
             raise ValueError("openai is a server of one's own: UPSTREAM_URL must say where it is")
         self._http = http or HttpSession(base_url)
-        self._key, self._model = key, model
+        self._key, self.model = key, model or None
 
     def price(self, _request: GenerateRequest) -> int:
         """Return 0. UPSTREAM_PRICE can set a price for a self-hosted engine."""
@@ -108,8 +108,8 @@ class OpenaiUpstream:
         }
         if request.negative_prompt:
             fields["negative_prompt"] = request.negative_prompt
-        if self._model:
-            fields["model"] = self._model
+        if self.model:
+            fields["model"] = self.model
         return pydantic_core.to_json(fields)
 
 

@@ -67,6 +67,7 @@ class StabilityUpstream:
             raise ValueError(msg)
         self._http = http or HttpSession(base_url or BASE_URL)
         self._key, self._model = key, model
+        self.model: str | None = model
         self._init_images = InitImagePreparer()
 
     def price(self, _request: GenerateRequest) -> int:

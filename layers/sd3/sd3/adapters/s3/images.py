@@ -122,6 +122,7 @@ class ImageStore:
             index=index,
             seed=generated.seed,
             upstream=generated.upstream,
+            model=generated.model,
             removed_for_safety=image is None and generated.error is None,
             safety_score=generated.safety_score,
             error=generated.error,
