@@ -51,8 +51,9 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
         "attempt": job.attempt,
         "version": job.version,
         "ttl": epoch_seconds(job.expires_at),
-        # Without warnings: about values of a later version, they would quote a prompt.
-        "document": job.model_dump_json(warnings=False),
+        # Without warnings: about values of a later version, they would quote a prompt. Null is what
+        # every field is that is missing, and DynamoDB counts by the kilobyte.
+        "document": job.model_dump_json(warnings=False, exclude_none=True),
     }
     if job.lease_until:
         values["lease_until"] = epoch_seconds(job.lease_until)
