@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from benchmarks.drain import EPOCH, Work, World
 from benchmarks.vendor import BLOCK_SECONDS, RATE
-from sd3.domain.generation import GeneratedImage, GenerationTask
+from sd3.domain.generation import GeneratedImage, GenerationTask, SavedImages
 from sd3.domain.job import ImageRecord, Job
 from sd3.errors import UpstreamThrottledError
 from sd3.services.execution import JobExecutor
-from sd3.services.ports import Clock, ImageStorage, JobRepository
+from sd3.services.ports import Clock, Finish, ImageStorage, JobRepository
 from sd3.services.worker import Worker
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.dispatch import RateLimitedUpstream
@@ -80,9 +80,14 @@ class NoMetrics:
 class NoImages:
     """The part of ImageStorage that a worker uses. It discards the images."""
 
-    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
+    def save_all(
+        self,
+        folder: str,
+        generated: Sequence[GeneratedImage],
+        finish: Finish,  # noqa: ARG002 - no image is looked at
+    ) -> SavedImages:
         """Return records of images, which are not stored."""
-        return tuple(
+        records = tuple(
             ImageRecord(
                 index=index,
                 seed=one.seed,
@@ -94,6 +99,7 @@ class NoImages:
             )
             for index, one in enumerate(generated)
         )
+        return SavedImages(records, tuple(generated))
 
 
 def our_work(world: World) -> Work:

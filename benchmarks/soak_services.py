@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks.environments import Environment
 from benchmarks.virtual_time import VirtualTime
-from sd3.domain.generation import GeneratedImage, GenerationTask, UpstreamResult
+from sd3.domain.generation import GeneratedImage, GenerationTask, SavedImages, UpstreamResult
 from sd3.domain.image import Image, Link
 from sd3.domain.job import ImageRecord
 from sd3.domain.request import GenerateRequest
@@ -26,6 +26,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
     UpstreamUnchargedError,
 )
+from sd3.services.ports import Finish
 from sd3.settings import Rate
 
 PRICE: Final = 30_000
@@ -78,11 +79,16 @@ class Images:
         self._call((), ())
         return PICTURE
 
-    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
+    def save_all(
+        self,
+        folder: str,
+        generated: Sequence[GeneratedImage],
+        finish: Finish,  # noqa: ARG002 - no image is looked at
+    ) -> SavedImages:
         """Store the images of a job."""
         keys = [f"{folder}/{index}.png" for index, one in enumerate(generated) if one.image]
         self._call(keys, ())
-        return tuple(
+        records = tuple(
             ImageRecord(
                 index=index,
                 seed=one.seed,
@@ -93,6 +99,7 @@ class Images:
             )
             for index, one in enumerate(generated)
         )
+        return SavedImages(records, tuple(generated))
 
     def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]:  # noqa: ARG002
         """Return no images, as for those that cannot be read."""

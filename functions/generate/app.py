@@ -14,7 +14,15 @@ from sd3.api.openai_images.answer import (
 )
 from sd3.api.openai_images.request import AnyQuery, ImagesRequest
 from sd3.api.request import Request
-from sd3.bootstrap import job_service, metrics, prepare, queue_client, upstream_keys, upstreams
+from sd3.bootstrap import (
+    job_service,
+    mark_secret,
+    metrics,
+    prepare,
+    queue_client,
+    upstream_keys,
+    upstreams,
+)
 from sd3.domain.job import unpadded
 from sd3.domain.request import GenerateRequest
 
@@ -97,4 +105,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return response
 
 
-prepare(job_service, queue_client, upstreams, upstream_keys)
+prepare(job_service, queue_client, upstreams, upstream_keys, mark_secret)

@@ -34,6 +34,8 @@ class Engine(Protocol):
     name: str
     description: str
     """The value of the X-Engine header in every response."""
+    digital_source_type: str
+    """The value of the X-Digital-Source-Type header, a term of IPTC's vocabulary of that name."""
     concurrency: int
     """How many requests the engine runs at once, each in a thread of its own."""
     collectors: Sequence[Collector]

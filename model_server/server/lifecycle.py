@@ -42,7 +42,10 @@ class Server(uvicorn.Server):
                 RequestCounter(create_app(settings, self._runner, metrics), metrics),
                 host=settings.host,
                 port=settings.port,
-                headers=[("X-Engine", engine.description)],
+                headers=[
+                    ("X-Engine", engine.description),
+                    ("X-Digital-Source-Type", engine.digital_source_type),
+                ],
                 server_header=False,
                 access_log=False,
                 log_level="warning",

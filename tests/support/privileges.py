@@ -24,6 +24,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "ImagesBucket/*": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},
         "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
+        "MasterSecret": {"secretsmanager:GetSecretValue"},
     },
     "JobsFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},
@@ -54,6 +55,7 @@ GRANTS: Final[dict[str, Grants]] = {
         },
         "UnprocessableQueue": {"sqs:SendMessage"},
         "UpstreamSecretArn": {"secretsmanager:GetSecretValue"},
+        "MasterSecret": {"secretsmanager:GetSecretValue"},
     },
     "DeadLettersFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.s3.images import ImageStore
     from sd3.adapters.s3.uploads import UploadStore
-    from sd3.adapters.secrets import UpstreamKeys
+    from sd3.adapters.secrets import MasterSecrets, UpstreamKeys
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
     from sd3.services.changes import JobChanges
@@ -164,6 +164,11 @@ def upstream_keys() -> None:
     _keys().prepare()
 
 
+def mark_secret() -> None:
+    """Build the client for the secret that signs the marks of images."""
+    _secrets().prepare()
+
+
 @cache
 def inbox() -> "Inbox":
     """Build the use case of the inbox."""
@@ -283,12 +288,25 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
 
 
 def _executor() -> "JobExecutor":
+    from sd3.domain.provenance import Mode
     from sd3.services.execution import JobExecutor
+    from sd3.services.provenance import ImageMarker
 
-    generator = _generator()
     return JobExecutor(
-        jobs=_jobs(), images=_images(), generator=generator, clock=clock(), metrics=metrics()
+        jobs=_jobs(),
+        images=_images(),
+        generator=_generator(),
+        clock=clock(),
+        metrics=metrics(),
+        marker=ImageMarker(mode=Mode(_settings().provenance), secrets=_secrets()),
     )
+
+
+@cache
+def _secrets() -> "MasterSecrets":
+    from sd3.adapters.secrets import MasterSecrets
+
+    return MasterSecrets(partial(getattr, _aws(), "secrets"), _settings().master_secret)
 
 
 @cache

@@ -108,6 +108,9 @@ class Settings:
     sync_image_steps: int = 120
     waits_per_client: int = 50
     """The waits for jobs that a client may begin in 20 s."""
+    provenance: str = "basic"
+    master_secret: str = ""
+    """The name of the Secrets Manager secret that our own signatures are made with."""
     url_ttl_seconds: int = 900
     image_retention_days: int = 30
     jwt_issuer: str = ""

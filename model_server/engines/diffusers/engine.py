@@ -39,6 +39,7 @@ class DiffusersEngine:
 
     name = "diffusers"
     description = "diffusers; Stable Diffusion 3"
+    digital_source_type = "trainedAlgorithmicMedia"
     concurrency = 1  # a request needs the whole memory of the GPU; the others wait
 
     def __init__(

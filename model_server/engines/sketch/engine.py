@@ -23,6 +23,7 @@ class SketchEngine:
 
     name = "sketch"
     description = "sketch; no model"
+    digital_source_type = "algorithmicMedia"
     concurrency = 2
     collectors: Sequence[Collector] = ()
 

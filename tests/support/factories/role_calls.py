@@ -130,7 +130,7 @@ def on_queues(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 def on_secrets(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Read, write and remove secrets; use a key."""
-    for secret in ("UpstreamSecretArn", "AnotherSecret"):
+    for secret in ("UpstreamSecretArn", "MasterSecret", "AnotherSecret"):
         named = {"SecretId": names[secret]}
         yield Attempt("secretsmanager:GetSecretValue", secret, named)
         yield Attempt("secretsmanager:PutSecretValue", secret, named | {"SecretString": "probe"})

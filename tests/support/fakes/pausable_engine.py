@@ -20,6 +20,7 @@ class PausableEngine:
 
     name = "pausable"
     description = "pausable; for tests"
+    digital_source_type = "algorithmicMedia"
     concurrency = 1
     collectors: Sequence[Collector] = ()
 

@@ -17,6 +17,7 @@ from sd3.domain.generation import (
     NO_ORIGIN,
     GeneratedImage,
     GenerationTask,
+    SavedImages,
     TaskOrigin,
     UpstreamResult,
 )
@@ -37,6 +38,7 @@ from sd3.services.execution import JobExecutor
 from sd3.services.jobs import JobService
 from sd3.services.ports import (
     Clock,
+    Finish,
     ImageGenerator,
     ImageStorage,
     JobRepository,
@@ -351,8 +353,11 @@ class FakeImages:
         for key in [key for key in self.objects if key.startswith(f"{folder}/")]:
             del self.objects[key]
 
-    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
-        return tuple(
+    def save_all(
+        self, folder: str, generated: Sequence[GeneratedImage], finish: Finish
+    ) -> SavedImages:
+        finished = tuple(finish(index, one) for index, one in enumerate(generated))
+        records = tuple(
             ImageRecord(
                 index=index,
                 seed=one.seed,
@@ -363,9 +368,11 @@ class FakeImages:
                 safety_score=one.safety_score,
                 key=one.image and self._put(f"{folder}/{index}.jpg", one.image),
                 bytes=one.image and len(one.image.data),
+                provenance=one.provenance,
             )
-            for index, one in enumerate(generated)
+            for index, one in enumerate(finished)
         )
+        return SavedImages(records, finished)
 
     def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]:
         self.reads += len(records)

@@ -41,7 +41,7 @@ def test_only_a_prompt_is_needed() -> None:
         "prompt": "a fox", "negative_prompt": None, "cfg_scale": 12, "steps": 30, "num_images": 1,
         "seed": None, "width": 1024, "height": 1024, "image_encoding": "jpeg", "init_image": None,
         "init_image_id": None, "strength": 0.8, "log_prompt": False, "response_format": "url",
-        "metadata": {}, "dry_run": False,
+        "embed_parameters": None, "metadata": {}, "dry_run": False,
     }  # fmt: skip
 
 

@@ -27,7 +27,13 @@ LONGEST: Final = {
 }
 """Lengths of what a reference to a resource becomes."""
 
-PSEUDO_PARAMETERS: Final = {"AWS::URLSuffix": len("amazonaws.com.cn"), "AWS::StackName": 128}
+PSEUDO_PARAMETERS: Final = {
+    "AWS::URLSuffix": len("amazonaws.com.cn"),
+    "AWS::StackName": 128,
+    "AWS::StackId": len(
+        "sd3-master-d2a2f9a0-0123-11f1-8a3b-0a1b2c3d4e5f"
+    ),  # a part of it, in a name
+}
 
 
 def longest(value: Any) -> str:

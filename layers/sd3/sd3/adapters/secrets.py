@@ -1,8 +1,9 @@
-"""The upstreams' keys. Powertools reads them from one secret when a key is first needed."""
+"""The secrets of Secrets Manager: the upstreams' keys, and the secret of our own signatures."""
 
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,7 @@ import pydantic_core
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
-from sd3.errors import UpstreamKeyError
+from sd3.errors import StorageError, UpstreamKeyError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -22,6 +23,9 @@ _MAX_AGE_SECONDS: Final = 86_400
 _RENEW_SECONDS: Final = 60.0
 """The least time between two reads after a rejected key. Each read costs, and most of them return
 the same key."""
+
+_PATIENCE_SECONDS: Final = 1.0
+"""How long an image waits for the rest of a read that began before it was generated."""
 
 _logger = logging.getLogger(__name__)
 
@@ -145,6 +149,64 @@ class UpstreamKey:
         """Read the secret again; return whether its key differs from the rejected one."""
         self._keys.renew()
         return self.read() != rejected
+
+
+class MasterSecrets:
+    """The secret that our own signatures are made with, or several, of which the first one signs.
+
+    It is one text with white space between the secrets. Each process reads it once. A signature is
+    worth no wait, so it is read in the background, and again after a minute if that fails.
+    """
+
+    def __init__(
+        self,
+        client: Callable[[], "SecretsManagerClient"],
+        arn: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Set up without a call; `arn` is empty where there is no secret."""
+        self._client, self._arn, self._clock = client, arn, clock
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="secret")
+        self._lock = Lock()
+        self._reading: Future[tuple[bytes, ...]] | None = None
+        self._began_at = -_RENEW_SECONDS
+
+    def prepare(self) -> None:
+        """Build the client, without a call. It does nothing without a secret."""
+        if self._arn:
+            self._client()
+
+    def prefetch(self) -> None:
+        """Begin to read the secret, unless it is read, or that has failed within a minute."""
+        if not self._arn:
+            return
+        with self._lock:
+            is_due = self._clock() - self._began_at >= _RENEW_SECONDS
+            if self._reading is None or (is_due and _has_failed(self._reading)):
+                self._began_at = self._clock()
+                self._reading = self._pool.submit(self.read)
+
+    def fetched(self) -> tuple[bytes, ...]:
+        """Return the secrets as soon as they are read, and none if that fails or takes too long."""
+        self.prefetch()
+        try:
+            return self._reading.result(_PATIENCE_SECONDS) if self._reading else ()
+        except (TimeoutError, StorageError):
+            _logger.exception("the master secret could not be read")
+            return ()
+
+    def read(self) -> tuple[bytes, ...]:
+        """Return the secrets, and none if there is no secret. Raises StorageError."""
+        if not self._arn:
+            return ()
+        with storage_errors("The master secret could not be read."):
+            text = self._client().get_secret_value(SecretId=self._arn).get("SecretString", "")
+        return tuple(text.encode().split())
+
+
+def _has_failed(reading: "Future[tuple[bytes, ...]]") -> bool:
+    return reading.done() and reading.exception() is not None
 
 
 def _key_in(text: str, upstream: str) -> str:

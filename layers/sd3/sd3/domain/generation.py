@@ -5,7 +5,7 @@ from typing import Final, NamedTuple, Self
 
 from sd3.domain.billing import Charge
 from sd3.domain.image import Image
-from sd3.domain.job import JobError
+from sd3.domain.job import ImageRecord, JobError
 from sd3.domain.request import GenerateRequest
 from sd3.errors import Sd3Error
 
@@ -50,6 +50,19 @@ class GeneratedImage(NamedTuple):
     upstream: str | None = None
     model: str | None = None
     error: JobError | None = None
+    model: str | None = None
+    """The model or engine that generated it, by its own name, if that is known."""
+    is_trained: bool = True
+    """Whether that is a trained model, as all but sketches are."""
+    provenance: str | None = None
+    """Which mark its file has, once it is marked; see services.provenance."""
+
+
+class SavedImages(NamedTuple):
+    """The images of a job as they are stored, and a record of each."""
+
+    records: tuple[ImageRecord, ...]
+    images: tuple[GeneratedImage, ...]
 
 
 class UpstreamResult(NamedTuple):

@@ -61,6 +61,7 @@ class ImageRecord(Record):
     height: int | None = None
     bytes: int | None = None
     sha256: str | None = None
+    provenance: str | None = None
     error: JobError | None = None
 
 

@@ -148,6 +148,11 @@ class GenerateRequest(BaseModel):
         description="b64_json also fills image_b64, in order, for as many images as fit 4.5 MB: in "
         "the response, when the call is repeated, and in GET /jobs/{id}.",
     )
+    embed_parameters: bool | None = Field(
+        default=None,
+        description="Whether the files hold the request as the text `parameters`, which tools of "
+        "Stable Diffusion read: the prompts, the seed and the rest. Null is the deployment's mode.",
+    )
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 pairs of strings, echoed."
     )

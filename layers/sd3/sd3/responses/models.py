@@ -68,6 +68,10 @@ class ImageResponse(BaseModel):
     content_type: str | None
     bytes: int | None
     sha256: str | None
+    provenance: str | None = Field(
+        description="How the file says that it is AI-made: basic or full, unsigned without the"
+        " service's signature, upstream by the upstream's own mark, or null if it does not."
+    )
     upstream: str | None
     error: JobErrorBody | None
 
@@ -187,6 +191,7 @@ class JobEventImage(BaseModel):
     height: int | None
     bytes: int | None
     sha256: str | None
+    provenance: str | None
     upstream: str | None
     error: JobErrorBody | None
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import Charge, ChargeOutcome
@@ -20,7 +20,15 @@ from sd3.errors import (
     StorageError,
     UnexpectedError,
 )
-from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
+from sd3.services.ports import (
+    Clock,
+    Finish,
+    ImageGenerator,
+    ImageStorage,
+    JobRepository,
+    Metrics,
+)
+from sd3.services.provenance import ImageMarker
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +58,7 @@ class JobExecutor:
     generator: ImageGenerator
     clock: Clock
     metrics: Metrics
+    marker: ImageMarker = field(default_factory=ImageMarker)
 
     def execute(self, job: Job, init_image: Image | None, *, until: float) -> Execution:
         """Generate and store the images before `until`, a time of the monotonic clock.
@@ -64,6 +73,7 @@ class JobExecutor:
             until - STORE_SECONDS,
             TaskOrigin(job.client_id, job.id, is_retry=job.was_called_for),
         )
+        self.marker.prefetch()
         began = self.clock.monotonic()
         try:
             result = self.generator.generate(task)
@@ -79,14 +89,15 @@ class JobExecutor:
         for name, open_seconds in result.opened.items():
             self._add("BreakerOpenMs", 1000 * open_seconds, job, upstream=name)
         self.count_unknown(job, [one for one in job.charges if one.attempt == job.attempt])
-        return self._store(job, result)._replace(upstream_seconds=seconds)
+        finish = self.marker.of(job, has_init_image=init_image is not None, ignored=result.ignored)
+        return self._store(job, result, finish)._replace(upstream_seconds=seconds)
 
-    def _store(self, job: Job, result: GenerationResult) -> Execution:
+    def _store(self, job: Job, result: GenerationResult, finish: Finish) -> Execution:
         if result.error:
             return Execution(job, error=result.error)
         try:
             images = _scaled(result.images, job.scaled_size)
-            records = self.images.save_all(job.folder, images)
+            records, images = self.images.save_all(job.folder, images, finish)
         except StorageError as error:
             return Execution(job, error=error)
         except Exception as bug:

@@ -6,7 +6,12 @@ from typing import NamedTuple, Protocol
 
 from sd3.domain.billing import DailyUsage, Quote
 from sd3.domain.client import NO_LIMITS, Client, ClientLimits
-from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
+from sd3.domain.generation import (
+    GeneratedImage,
+    GenerationResult,
+    GenerationTask,
+    SavedImages,
+)
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobChange, JobStatus
@@ -71,17 +76,28 @@ class UsageLedger(Protocol):
     def record(self, changes: Iterable[JobChange], *, now: datetime) -> None: ...
 
 
+Finish = Callable[[int, GeneratedImage], GeneratedImage]
+"""Makes of a generated image, by its index, what is stored of it; raises nothing."""
+
+
 class ImageStorage(Protocol):
     """The stored images; see adapters.s3.images.ImageStore for what each method raises."""
 
     def save_init_image(self, folder: str, image: Image) -> str: ...
     def get_init_image(self, key: str) -> Image: ...
     def save_all(
-        self, folder: str, generated: Sequence[GeneratedImage]
-    ) -> tuple[ImageRecord, ...]: ...
+        self, folder: str, generated: Sequence[GeneratedImage], finish: Finish
+    ) -> SavedImages: ...
     def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]: ...
     def delete_all(self, folder: str, *, count: int) -> None: ...
     def sign(self, key: str, *, until: datetime, now: datetime) -> Link: ...
+
+
+class Secrets(Protocol):
+    """The master secrets; see adapters.secrets.MasterSecrets."""
+
+    def prefetch(self) -> None: ...
+    def fetched(self) -> tuple[bytes, ...]: ...
 
 
 class UploadStorage(Protocol):

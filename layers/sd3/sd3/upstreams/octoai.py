@@ -35,6 +35,11 @@ _POLICY: Final = b"Acceptable Use Policy"
 
 _NULL: Final = "null"  # what an old page of OctoAI's documentation has in place of null
 
+_ALGORITHM: Final = "algorithmicMedia"
+"""What the header X-Digital-Source-Type says of images that no trained model made."""
+
+_MAX_ENGINE: Final = 200  # characters of the header X-Engine
+
 _Finite = Annotated[float | None, Field(allow_inf_nan=False), NoneIfInvalid]
 
 
@@ -100,7 +105,11 @@ class OctoaiUpstream:
             deadline=task.deadline,
             explain=_explain,
         )
-        return read_response(response.body, seeds)
+        result = read_response(response.body, seeds)
+        model = response.headers.get("X-Engine", "")[:_MAX_ENGINE] or None
+        is_trained = response.headers.get("X-Digital-Source-Type") != _ALGORITHM
+        images = (one._replace(model=model, is_trained=is_trained) for one in result.images)
+        return result._replace(images=tuple(images))
 
 
 def request_body(request: GenerateRequest, seeds: Sequence[int], init_image: Image | None) -> bytes:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sd3.adapters.aws import storage_errors
-from sd3.domain.generation import GeneratedImage
+from sd3.domain.generation import GeneratedImage, SavedImages
 from sd3.domain.image import EXTENSIONS, Image, Link, extension, read_image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.job import ImageRecord
@@ -89,18 +89,28 @@ class ImageStore:
         if reply.get("Errors"):
             raise StorageError("Some images could not be removed.")
 
-    def save_all(self, folder: str, generated: Sequence[GeneratedImage]) -> tuple[ImageRecord, ...]:
-        """Store the images of a job in parallel; return one record for each, in order.
+    def save_all(
+        self,
+        folder: str,
+        generated: Sequence[GeneratedImage],
+        finish: Callable[[int, GeneratedImage], GeneratedImage],
+    ) -> SavedImages:
+        """Store what `finish` makes of the images of a job, in parallel and in order.
 
         If an image cannot be stored, its record has no key and the others are still stored.
         Raises StorageError when no image could be stored.
         """
-        puts = self._pool.map(lambda pair: self._save(folder, *pair), enumerate(generated))
-        records = tuple(puts)
+
+        def save(index: int, one: GeneratedImage) -> tuple[ImageRecord, GeneratedImage]:
+            finished = finish(index, one)
+            return self._save(folder, index, finished), finished
+
+        saved = tuple(self._pool.map(save, range(len(generated)), generated))
+        records = tuple(record for record, _ in saved)
         has_images = any(one.image for one in generated)
         if has_images and not any(record.key for record in records):
             raise StorageError("The images could not be stored.")
-        return records
+        return SavedImages(records, tuple(finished for _, finished in saved))
 
     def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
         """Sign a link to `key`. It ends with its TTL, at `until`, or with the signing credentials.
@@ -143,6 +153,7 @@ class ImageStore:
                 "height": image.height,
                 "bytes": len(image.data),
                 "sha256": digest.hex(),
+                "provenance": generated.provenance,
             }
         )
 

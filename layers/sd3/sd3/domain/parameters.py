@@ -1,0 +1,35 @@
+"""The text in which tools of Stable Diffusion keep the parameters of an image in its file.
+
+AUTOMATIC1111's web UI made it up. Readers know it by five keys: Steps, Sampler, CFG scale, Seed and
+Size.
+"""
+
+from collections.abc import Sequence
+
+from sd3.domain.generation import GeneratedImage
+from sd3.domain.request import GenerateRequest
+
+
+def parameters_of(
+    request: GenerateRequest, generated: GeneratedImage, *, ignored: Sequence[str]
+) -> str:
+    """Write the parameters of one image. `ignored` are fields that its upstream did not follow.
+
+    What was asked for and not followed is named at the end, since readers need all five keys.
+    """
+    image = generated.image
+    values = {
+        "Steps": request.steps,
+        "Sampler": "unknown",  # no upstream names it, and readers need it
+        "CFG scale": f"{request.cfg_scale:g}",
+        "Seed": generated.seed,
+        "Size": f"{image.width}x{image.height}" if image else None,
+        "Denoising strength": f"{request.strength:g}" if request.init_image else None,
+        "Model": generated.model or generated.upstream,
+        "Not followed": " ".join(ignored) or None,
+    }
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    lines.append(", ".join(f"{key}: {one}" for key, one in values.items() if one is not None))
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""The marks by which images say what made them, put in before they are stored."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from sd3.domain.generation import GeneratedImage
+from sd3.domain.job import Job
+from sd3.domain.parameters import parameters_of
+from sd3.domain.provenance import ALGORITHMIC, COMPOSITE, TRAINED, Facts, Mode, packet_of
+from sd3.domain.xmp import embed, read_marks
+from sd3.services.ports import Finish, Secrets
+
+_logger = logging.getLogger(__name__)
+
+UPSTREAM: Final = "upstream"
+"""What the record says of a file that came with a mark, which is left as it is."""
+
+UNSIGNED: Final = "unsigned"
+"""What the record says of a mark without a signature, since the secret could not be read."""
+
+
+class NoSecrets(NamedTuple):
+    """The secrets of a deployment that has none."""
+
+    def prefetch(self) -> None:
+        """Do nothing."""
+
+    def fetched(self) -> tuple[bytes, ...]:
+        """Return no secret."""
+        return ()
+
+
+NO_SECRETS: Final = NoSecrets()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageMarker:
+    """Marks the images of jobs."""
+
+    mode: Mode = Mode.NONE
+    secrets: Secrets = NO_SECRETS
+
+    def prefetch(self) -> None:
+        """Begin to read the secret that signs, beside the call to the upstream."""
+        if self.mode is not Mode.NONE:
+            self.secrets.prefetch()
+
+    def of(self, job: Job, *, has_init_image: bool, ignored: Sequence[str]) -> Finish:
+        """Return what marks the image of an index. It raises nothing: the image is paid for."""
+
+        def mark(index: int, generated: GeneratedImage) -> GeneratedImage:
+            try:
+                return self._marked(job, index, generated, has_init_image, ignored)
+            except Exception as error:
+                extra = {"job_id": job.id, "index": index}
+                _logger.exception("image not marked", exc_info=error, extra=extra)
+                return generated
+
+        return mark
+
+    def _marked(
+        self,
+        job: Job,
+        index: int,
+        generated: GeneratedImage,
+        has_init_image: bool,
+        ignored: Sequence[str],
+    ) -> GeneratedImage:
+        image, wants_text = generated.image, job.request.embed_parameters
+        if wants_text is None:
+            wants_text = self.mode is Mode.FULL
+        if image is None or (self.mode is Mode.NONE and not wants_text):
+            return generated
+        if any(read_marks(image.data, image.content_type)):
+            return generated._replace(provenance=UPSTREAM)
+        text = parameters_of(job.request, generated, ignored=ignored) if wants_text else ""
+        packet, provenance = b"", None
+        if self.mode is not Mode.NONE:
+            secret = next(iter(self.secrets.fetched()), None)
+            facts = self._facts(job, index, generated, has_init_image)
+            packet = packet_of(facts, image.data, secret)
+            provenance = str(self.mode) if secret else UNSIGNED
+        data = embed(image.data, image.content_type, packet, parameters=text)
+        return generated._replace(image=image._replace(data=data), provenance=provenance)
+
+    def _facts(
+        self, job: Job, index: int, generated: GeneratedImage, has_init_image: bool
+    ) -> Facts:
+        source_type = COMPOSITE if has_init_image else TRAINED
+        return Facts(
+            job_id=job.id,
+            index=index,
+            client_id=job.client_id,
+            seed=generated.seed,
+            created_at=job.created_at,
+            source_type=source_type if generated.is_trained else ALGORITHMIC,
+            upstream=generated.upstream,
+            model=generated.model,
+            prompt=job.request.prompt if self.mode is Mode.FULL else None,
+        )
