@@ -69,7 +69,8 @@ class Facts(NamedTuple):
     """The facts of one image."""
 
     job_id: str
-    index: int
+    number: int
+    """The index of the image in its job."""
     client_id: str
     seed: int
     created_at: datetime
@@ -87,7 +88,7 @@ class Mark(NamedTuple):
 
     original: str
     job: str
-    index: str
+    number: str
     seed: str
     source_type: str
     owner: str
@@ -122,7 +123,7 @@ def source_type_in(packet: bytes) -> str | None:
 
 def packet_of(facts: Facts, original: bytes, secret: bytes | None) -> bytes:
     """Write the packet of an image whose `original` file is given; without a secret, unsigned."""
-    document = hashlib.sha256(f"{facts.job_id}\n{facts.index}".encode()).digest()[:16]
+    document = hashlib.sha256(f"{facts.job_id}\n{facts.number}".encode()).digest()[:16]
     created = facts.created_at.astimezone(UTC).isoformat(timespec="seconds")
     properties = {
         "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPES + facts.source_type,
@@ -134,7 +135,7 @@ def packet_of(facts: Facts, original: bytes, secret: bytes | None) -> bytes:
         "xmpMM:DocumentID": UUID(bytes=document, version=5).urn,
         "sd3:original": hashlib.sha256(original).hexdigest(),
         "sd3:job": facts.job_id,
-        "sd3:index": str(facts.index),
+        "sd3:index": str(facts.number),
         "sd3:seed": str(facts.seed),
         "sd3:type": facts.source_type,
     }

@@ -91,7 +91,7 @@ class ImageMarker:
         source_type = COMPOSITE if has_init_image else TRAINED
         return Facts(
             job_id=job.id,
-            index=index,
+            number=index,
             client_id=job.client_id,
             seed=generated.seed,
             created_at=job.created_at,
