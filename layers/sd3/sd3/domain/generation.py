@@ -50,8 +50,8 @@ class GeneratedImage(NamedTuple):
     upstream: str | None = None
     model: str | None = None
     error: JobError | None = None
-    model: str | None = None
-    """The model or engine that generated it, by its own name, if that is known."""
+    engine: str | None = None
+    """What the upstream itself says of its model or engine."""
     is_trained: bool = True
     """Whether that is a trained model, as all but sketches are."""
     provenance: str | None = None

@@ -11,21 +11,27 @@ from sd3.domain.request import GenerateRequest
 
 
 def parameters_of(
-    request: GenerateRequest, generated: GeneratedImage, *, ignored: Sequence[str]
+    request: GenerateRequest,
+    generated: GeneratedImage,
+    *,
+    model: str | None,
+    strength: float | None,
+    ignored: Sequence[str],
 ) -> str:
-    """Write the parameters of one image. `ignored` are fields that its upstream did not follow.
+    """Write the parameters of an image; `strength` is None without an init image.
 
-    What was asked for and not followed is named at the end, since readers need all five keys.
+    All keys stand there that readers need. Which of them the upstream did not follow, as `ignored`
+    has it, is said at the end.
     """
     image = generated.image
     values = {
         "Steps": request.steps,
-        "Sampler": "unknown",  # no upstream names it, and readers need it
+        "Sampler": "unknown",  # no upstream names it, and readers need the key
         "CFG scale": f"{request.cfg_scale:g}",
         "Seed": generated.seed,
         "Size": f"{image.width}x{image.height}" if image else None,
-        "Denoising strength": f"{request.strength:g}" if request.init_image else None,
-        "Model": generated.model or generated.upstream,
+        "Denoising strength": None if strength is None else f"{strength:g}",
+        "Model": model and model.replace(",", " "),
         "Not followed": " ".join(ignored) or None,
     }
     lines = [request.prompt]

@@ -14,9 +14,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from uuid import UUID
 
 from sd3.domain.xmp import NAMESPACE
@@ -65,12 +66,12 @@ _PROPERTY: Final = re.compile(
 _SIGNED: Final = ("original", "job", "index", "seed", "type", "owner")
 
 
-class Facts(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
     """The facts of one image."""
 
     job_id: str
-    number: int
-    """The index of the image in its job."""
+    index: int
     client_id: str
     seed: int
     created_at: datetime
@@ -83,12 +84,13 @@ class Facts(NamedTuple):
     """None where the prompt is to stay out of the file."""
 
 
-class Mark(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Mark:
     """The signed part of a packet, as the packet has it. Every field is text from outside."""
 
     original: str
     job: str
-    number: str
+    index: str
     seed: str
     source_type: str
     owner: str
@@ -104,7 +106,7 @@ class Mark(NamedTuple):
 
     def is_signed_by(self, secrets: Iterable[bytes]) -> bool:
         """Return whether one of the secrets has made the signature."""
-        signatures = (_signature(_key(secret), self[:-1]) for secret in secrets)
+        signatures = (_signature(_key(secret), astuple(self)[:-1]) for secret in secrets)
         return any(_are_equal(one, self.signature) for one in signatures)
 
     def is_of(self, client_id: str, secrets: Iterable[bytes]) -> bool:
@@ -123,7 +125,7 @@ def source_type_in(packet: bytes) -> str | None:
 
 def packet_of(facts: Facts, original: bytes, secret: bytes | None) -> bytes:
     """Write the packet of an image whose `original` file is given; without a secret, unsigned."""
-    document = hashlib.sha256(f"{facts.job_id}\n{facts.number}".encode()).digest()[:16]
+    document = hashlib.sha256(f"{facts.job_id}\n{facts.index}".encode()).digest()[:16]
     created = facts.created_at.astimezone(UTC).isoformat(timespec="seconds")
     properties = {
         "Iptc4xmpExt:DigitalSourceType": SOURCE_TYPES + facts.source_type,
@@ -135,7 +137,7 @@ def packet_of(facts: Facts, original: bytes, secret: bytes | None) -> bytes:
         "xmpMM:DocumentID": UUID(bytes=document, version=5).urn,
         "sd3:original": hashlib.sha256(original).hexdigest(),
         "sd3:job": facts.job_id,
-        "sd3:index": str(facts.number),
+        "sd3:index": str(facts.index),
         "sd3:seed": str(facts.seed),
         "sd3:type": facts.source_type,
     }

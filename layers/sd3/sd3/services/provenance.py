@@ -68,35 +68,50 @@ class ImageMarker:
         has_init_image: bool,
         ignored: Sequence[str],
     ) -> GeneratedImage:
-        image, wants_text = generated.image, job.request.embed_parameters
-        if wants_text is None:
-            wants_text = self.mode is Mode.FULL
-        if image is None or (self.mode is Mode.NONE and not wants_text):
+        image, has_text = generated.image, job.request.embed_parameters
+        if has_text is None:
+            has_text = self.mode is Mode.FULL
+        if image is None or (self.mode is Mode.NONE and not has_text):
             return generated
         if any(read_marks(image.data, image.content_type)):
             return generated._replace(provenance=UPSTREAM)
-        text = parameters_of(job.request, generated, ignored=ignored) if wants_text else ""
-        packet, provenance = b"", None
+        model = _public(generated.model) or generated.engine
+        strength = job.request.strength if has_init_image else None
+        packet, provenance, text = b"", None, ""
+        if has_text:
+            text = parameters_of(
+                job.request, generated, model=model, strength=strength, ignored=ignored
+            )
         if self.mode is not Mode.NONE:
             secret = next(iter(self.secrets.fetched()), None)
-            facts = self._facts(job, index, generated, has_init_image)
+            facts = self._facts(job, index, generated, model, has_init_image)
             packet = packet_of(facts, image.data, secret)
             provenance = str(self.mode) if secret else UNSIGNED
         data = embed(image.data, image.content_type, packet, parameters=text)
         return generated._replace(image=image._replace(data=data), provenance=provenance)
 
     def _facts(
-        self, job: Job, index: int, generated: GeneratedImage, has_init_image: bool
+        self,
+        job: Job,
+        index: int,
+        generated: GeneratedImage,
+        model: str | None,
+        has_init_image: bool,
     ) -> Facts:
         source_type = COMPOSITE if has_init_image else TRAINED
         return Facts(
             job_id=job.id,
-            number=index,
+            index=index,
             client_id=job.client_id,
             seed=generated.seed,
             created_at=job.created_at,
             source_type=source_type if generated.is_trained else ALGORITHMIC,
             upstream=generated.upstream,
-            model=generated.model,
+            model=model,
             prompt=job.request.prompt if self.mode is Mode.FULL else None,
         )
+
+
+def _public(model: str | None) -> str | None:
+    """Return a model's name without the account that an ARN of Bedrock has."""
+    return model.rpartition("/")[2] if model and model.startswith("arn:") else model

@@ -37,7 +37,7 @@ class Upstream(Protocol):
     def generate(self, task: GenerationTask) -> UpstreamResult:
         """Generate one image for each seed of the task, in order, in one call.
 
-        Each names its model as far as that is known, and says if no trained model made it.
+        Each says if it was made without a trained model, and what by, where the upstream tells.
         Raises UpstreamError, InvalidRequestError for an init image that cannot be decoded, and
         StorageError when the upstream's key cannot be read.
         """

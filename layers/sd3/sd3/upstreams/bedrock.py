@@ -91,7 +91,6 @@ class BedrockUpstream:
         )
         self.model: str | None = model_id
         self._path = f"/model/{quote(model_id, safe='')}/invoke"
-        self._model_id = model_id
         self._key, self._signature = key, _SignatureAuth(sign)
         self._init_images = InitImagePreparer()
 
@@ -118,7 +117,7 @@ class BedrockUpstream:
             deadline=task.deadline,
             explain=_explain,
         )
-        return UpstreamResult((_image(response.body, seed)._replace(model=self._model_id),), 0.0)
+        return UpstreamResult((_image(response.body, seed),), 0.0)
 
     def _body(self, request: GenerateRequest, seed: int, init_image: Image | None) -> bytes:
         fields = request_fields(request, seed=seed, has_image=init_image is not None)

@@ -106,9 +106,9 @@ class OctoaiUpstream:
             explain=_explain,
         )
         result = read_response(response.body, seeds)
-        model = response.headers.get("X-Engine", "")[:_MAX_ENGINE] or None
+        engine = response.headers.get("X-Engine", "")[:_MAX_ENGINE] or None
         is_trained = response.headers.get("X-Digital-Source-Type") != _ALGORITHM
-        images = (one._replace(model=model, is_trained=is_trained) for one in result.images)
+        images = (one._replace(engine=engine, is_trained=is_trained) for one in result.images)
         return result._replace(images=tuple(images))
 
 

@@ -92,7 +92,7 @@ class OpenaiUpstream:
             deadline=task.deadline,
             explain=_explain,
         )
-        return _result(response.body, seed, self._model or None)
+        return _result(response.body, seed)
 
     def _body(self, request: GenerateRequest, seed: int) -> bytes:
         fields = {
@@ -113,7 +113,7 @@ class OpenaiUpstream:
         return pydantic_core.to_json(fields)
 
 
-def _result(body: bytearray, seed: int, model: str | None) -> UpstreamResult:
+def _result(body: bytearray, seed: int) -> UpstreamResult:
     response, positions = parse_response(body, _Body)
     one = response.data[0] if response.data else _Image()
     text = one.b64_json
@@ -124,8 +124,7 @@ def _result(body: bytearray, seed: int, model: str | None) -> UpstreamResult:
         found = "a url, not an image" if one.url else "no image in b64_json"
         raise UpstreamResponseError(f"openai answered {found}.")
     image = read_image_at(text, body, positions)
-    generated = GeneratedImage(seed, image, model=model)
-    return UpstreamResult((generated,), (response.inference_time_s or 0.0) * 1000)
+    return UpstreamResult((GeneratedImage(seed, image),), (response.inference_time_s or 0.0) * 1000)
 
 
 def _explain(response: ErrorResponse) -> UpstreamError:

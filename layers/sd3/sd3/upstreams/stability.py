@@ -95,7 +95,7 @@ class StabilityUpstream:
             deadline=task.deadline,
             explain=_explain,
         )
-        return UpstreamResult((_image(response, seed)._replace(model=self._model),), 0.0)
+        return UpstreamResult((_image(response, seed),), 0.0)
 
     def _form(
         self, request: GenerateRequest, seed: int, init_image: Image | None
