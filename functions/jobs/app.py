@@ -5,11 +5,12 @@ from typing import Any, Final
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
-from sd3.bootstrap import job_service, prepare, upload_forms
+from sd3.bootstrap import image_links, job_service, prepare, upload_forms
 from sd3.domain.job_list import JobsQuery
+from sd3.domain.rendition import ImageQuery
 from sd3.domain.request import UploadRequest
 from sd3.errors import MethodNotAllowedError
-from sd3.responses.models import HealthResponse, ImageLinkResponse
+from sd3.responses.models import HealthResponse
 
 _RESPONSE_SECONDS: Final = 3.0
 """The part of the function's time that is reserved for the response after a wait for a job."""
@@ -17,9 +18,11 @@ _RESPONSE_SECONDS: Final = 3.0
 _NO_CACHE: Final = {"Cache-Control": "private, no-cache"}
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
+_IMAGE: Final = "/jobs/{id}/images/{index}"
+
 app = RestApi(
     open_routes=frozenset(("/health", "/openapi.json", "/docs", "/docs/{file}")),
-    queries={"/jobs": JobsQuery},
+    queries={"/jobs": JobsQuery, _IMAGE: ImageQuery},
 )
 for _method in (app.get, app.head):
     _method("/openapi.json")(openapi)
@@ -78,12 +81,19 @@ def delete(request: Request, id: str) -> Response:
 def image(request: Request, id: str, index: str) -> Response:
     """Redirect to a link signed now, or respond 200 with it if the client prefers JSON.
 
-    The route's own URL is valid as long as the image.
+    The route's own URL is valid as long as the image. A rendition is made when it is first asked
+    for.
     """
-    link = job_service().get_image(id, index, client_id=request.client_id)
+    link = image_links().get(
+        id,
+        index,
+        request.query(ImageQuery),
+        client_id=request.client_id,
+        accepted=request.accepted_image(),
+    )
     headers = {**_NO_STORE, "Vary": "Accept"}
     if request.prefers_json():
-        return Response(200, ImageLinkResponse(url=link.url, expires_at=link.expires_at), headers)
+        return Response(200, link, headers)
     return Response(302, headers={"Location": link.url, **headers})
 
 
@@ -119,4 +129,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return app.resolve(event, context)
 
 
-prepare(job_service, upload_forms)
+prepare(job_service, upload_forms, image_links)

@@ -264,7 +264,9 @@ def test_an_image_is_had_without_a_redirect_by_a_client_that_prefers_json(
     functions.generate(load_event("generate"))
     response = functions.jobs(event("image", Accept="application/json"))
     link = response["json"]
-    assert (response["statusCode"], link.keys()) == (200, {"url", "expires_at"})
+    fields = {"url", "expires_at", "width", "height", "content_type", "bytes"}
+    assert (response["statusCode"], link.keys()) == (200, fields)
+    assert link["content_type"] == "image/jpeg"
     assert urlsplit(link["url"]).path.endswith("/0.jpg")
     assert datetime.fromisoformat(link["expires_at"]) > datetime.now(UTC)
     headers = response["headers"]

@@ -1,6 +1,7 @@
 """What the role of each function may do, and no more: who changes a policy changes this table.
 
-Resources have the names of the template, and objects the name of their bucket in front. Two tests
+Resources have the names of the template, and objects the name of their bucket in front. A bucket
+that may be listed in part has the prefix behind. Two tests
 hold it: against the policies as SAM translates them, and against the deployed stack.
 """
 
@@ -32,6 +33,8 @@ GRANTS: Final[dict[str, Grants]] = {
         "JobsTable/index/by_client": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
         "ImagesBucket/_uploads/*": {"s3:PutObject"},
+        "ImagesBucket/_renditions/*": {"s3:PutObject"},
+        "ImagesBucket?prefix=_renditions/*": {"s3:ListBucket"},
     },
     "McpFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},

@@ -72,7 +72,8 @@ SUCCEEDED_JOB: Final[Example] = {
     "upstream": "octoai",
 }
 IMAGE_LINK: Final[Example] = {
-    name: SUCCEEDED_JOB["images"][0][name] for name in ("url", "expires_at")
+    name: SUCCEEDED_JOB["images"][0][name]
+    for name in ("url", "expires_at", "width", "height", "content_type", "bytes")
 }
 JOBS: Final[Example] = {"jobs": [SUCCEEDED_JOB], "next_cursor": None}
 

@@ -8,6 +8,7 @@ from sd3.api.request import MAX_KEY
 from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID
 from sd3.domain.job_list import JobsQuery
+from sd3.domain.rendition import ImageQuery
 from sd3.domain.request import GenerateRequest, UploadRequest
 from sd3.domain.request_checks import MAX_IMAGES
 from sd3.errors import (
@@ -209,11 +210,13 @@ _OPERATIONS: Final = (
         path="/jobs/{id}/images/{index}",
         id="getImage",
         tag="jobs",
-        summary="Follow a permanent address to an image",
-        description="The link expires, this address does not. Without a redirect, send "
+        summary="Follow a permanent address to an image, in the size and format that you want",
+        description="The link expires, this address does not. With `width` or `format`, it is of a "
+        "rendition, which is made at its first use. Without a redirect, send "
         "`Accept: application/json`: the answer is a 200 with the link. The page at `/docs` sends "
         "it. Fetch the link without the token: S3 refuses a request with a signature and a token.",
         parameters=(_JOB, _INDEX),
+        query=ImageQuery,
         responses=(
             Response(
                 200,

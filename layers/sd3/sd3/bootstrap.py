@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sd3.auth.jwt import JwtVerifier
     from sd3.services.changes import JobChanges
     from sd3.services.execution import JobExecutor
+    from sd3.services.image_links import ImageLinks
     from sd3.services.inbox import Inbox
     from sd3.services.jobs import JobService
     from sd3.services.notifications import JobEventPublisher
@@ -106,6 +107,18 @@ def upload_forms() -> "UploadForms":
     from sd3.services.uploads import UploadForms
 
     return UploadForms(uploads=_uploads(), counts=_jobs().counts, clock=clock())
+
+
+@cache
+def image_links() -> "ImageLinks":
+    """Build the use case of links to single images and their renditions."""
+    from sd3.adapters.s3.renditions import RenditionStore
+    from sd3.services.image_links import ImageLinks
+
+    settings = _settings()
+    url_ttl = timedelta(seconds=settings.url_ttl_seconds)
+    renditions = RenditionStore(_aws().s3, settings.images_bucket, url_ttl=url_ttl)
+    return ImageLinks(jobs=_jobs(), images=_images(), renditions=renditions, clock=clock())
 
 
 @cache

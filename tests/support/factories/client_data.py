@@ -36,6 +36,7 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
     store.create_once(with_key, "key", fingerprint="x", instead_of=None)
     for bucket, key in (
         ("ImagesBucket", f"{client_id}/{id_of(client_id, 'succeeded')}/0.jpg"),
+        ("ImagesBucket", f"_renditions/{client_id}/{id_of(client_id, 'succeeded')}/0.w64.avif"),
         ("ImagesBucket", f"{client_id}/{id_of(client_id, 'queued')}/init.png"),
         ("ImagesBucket", f"{client_id}/inbox/a file.json"),
         ("ImagesBucket", f"_uploads/{client_id}/{UPLOAD}"),

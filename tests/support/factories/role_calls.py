@@ -93,6 +93,7 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
         "ImagesBucket/probe/job/init.png",
         "ImagesBucket/probe/inbox/fox.json",
         "ImagesBucket/_uploads/probe/upload",
+        "ImagesBucket/_renditions/probe/job/0.w64.avif",
         "InboxBucket/probe/fox.json",
         "StreamFailuresBucket/aws/lambda/probe",
         "AnotherBucket/probe/fox.json",
@@ -108,6 +109,9 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
         yield Attempt("s3:PutBucketPolicy", bucket, named | {"Policy": "{}"})
         yield Attempt("s3:DeleteBucketPolicy", bucket, named)
         yield Attempt("s3:DeleteBucket", bucket, named)
+    for prefix in ("_renditions/probe/", "probe/"):
+        part = {"Bucket": names["ImagesBucket"], "Prefix": prefix}
+        yield Attempt("s3:ListBucket", f"ImagesBucket?prefix={prefix}", part)
     yield Attempt("s3:ListAllMyBuckets", "*", {})
 
 

@@ -379,8 +379,14 @@ class FakeImages:
         keys = {record.index: record.key for record in records}
         return {index: self.objects[key].data for index, key in keys.items() if key in self.objects}
 
-    def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
-        return Link(f"https://images.test/{key}", min(until, now + timedelta(hours=1)))
+    def delete_renditions(self, folder: str) -> None:
+        self.delete_all(f"_renditions/{folder}", count=0)
+
+    def sign(
+        self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
+    ) -> Link:
+        query = f"?{disposition}" if disposition else ""
+        return Link(f"https://images.test/{key}{query}", min(until, now + timedelta(hours=1)))
 
     def _put(self, key: str, image: Image) -> str:
         if self.error:

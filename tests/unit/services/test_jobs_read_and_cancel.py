@@ -224,22 +224,3 @@ def test_a_job_that_never_stands_still_cannot_be_deleted() -> None:
 
     with pytest.raises(StorageError):
         serve(Restless(generated())).delete("job-1", client_id="ann")
-
-
-def test_an_image_is_a_link_signed_now() -> None:
-    clock = FakeTime()
-    clock.advance(60)
-    link = serve(ChangingJobs(generated()), clock=clock).get_image("job-1", "0", client_id="ann")
-    assert link.url == "https://images.test/ann/job-1/0.jpg"
-    assert link.expires_at == NOON + timedelta(minutes=61)
-
-
-@pytest.mark.parametrize("index", ["1", "2", "-1", "00", "", "x", "\u0660"])
-def test_an_image_that_is_not_there_is_not_found(index: str) -> None:
-    with pytest.raises(NotFoundError):
-        serve(ChangingJobs(generated())).get_image("job-1", index, client_id="ann")
-
-
-def test_a_job_that_runs_has_no_image() -> None:
-    with pytest.raises(NotFoundError):
-        serve(ChangingJobs(running())).get_image("job-1", "0", client_id="ann")

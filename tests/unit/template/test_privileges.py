@@ -68,13 +68,21 @@ def named(resource: Any) -> str:
     raise AssertionError(resource)
 
 
+def listed_part(statement: dict[str, Any]) -> str:
+    """Return the part of a bucket that a statement is for, as in tests/support/privileges.py."""
+    match statement.get("Condition"):
+        case {"StringLike": {"s3:prefix": prefix}}:
+            return f"?prefix={prefix}"
+    return ""
+
+
 def grants(function: str, holding: set[str]) -> Grants:
     """Return all that a function's own policies allow it."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for statement in policies(function, holding):
         if statement["Effect"] == "Allow":
             for resource in listed(statement["Resource"]):
-                found[named(resource)] |= {*listed(statement["Action"])}
+                found[named(resource) + listed_part(statement)] |= {*listed(statement["Action"])}
     return dict(found)
 
 

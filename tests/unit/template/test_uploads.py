@@ -1,7 +1,12 @@
-"""What must hold in template.yaml for uploads: how long they stay, and who may send them."""
+"""What must hold in template.yaml for uploads and renditions: how long they stay."""
 
+from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from sd3.adapters.s3 import renditions
+from sd3.adapters.s3.images import RENDITIONS
 from sd3.adapters.s3.uploads import FOLDER, KEEP
 from tests.support.factories.template import source
 
@@ -11,10 +16,11 @@ def bucket() -> dict[str, Any]:
     return properties
 
 
-def test_uploads_are_removed_when_they_have_expired() -> None:
-    [rule] = [r for r in bucket()["LifecycleConfiguration"]["Rules"] if "Prefix" in r]
-    assert (rule["Prefix"], rule["Status"]) == (f"{FOLDER}/", "Enabled")
-    assert rule["ExpirationInDays"] == KEEP.days
+@pytest.mark.parametrize(("folder", "kept"), [(FOLDER, KEEP), (RENDITIONS, renditions.KEEP)])
+def test_what_has_expired_is_removed(folder: str, kept: timedelta) -> None:
+    rules = bucket()["LifecycleConfiguration"]["Rules"]
+    [rule] = [rule for rule in rules if rule.get("Prefix") == f"{folder}/"]
+    assert (rule["Status"], rule["ExpirationInDays"]) == ("Enabled", kept.days)
 
 
 def test_a_page_may_send_forms_and_fetch_images() -> None:

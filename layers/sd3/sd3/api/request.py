@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sd3.api.accept import best_image_type, prefers_json
 from sd3.api.body import read_body
 from sd3.domain.client import MAX_WAIT_SECONDS, SCOPES, ClientLimits
 from sd3.domain.json_body import parse_json
@@ -26,8 +27,6 @@ _MAX_FIELDS: Final = 100
 _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 
 _ENTITY_TAG: Final = re.compile(r'"[^"]*"')
-
-_QUALITY: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 _CACHE_BUSTER: Final = "_"
 """A parameter that jQuery adds to GET and HEAD, so that no cache answers. It means nothing."""
@@ -87,8 +86,8 @@ class Request:
     def query(self, model: type[Fields]) -> Fields:
         """Read the query parameters as `model`; each may occur once.
 
-        A parameter of `model` that is empty counts as not given, as forms send it. Raises
-        InvalidRequestError with every field_error at once.
+        A parameter of `model` that is empty counts as not given, as forms send it, unless the model
+        has a least length of texts. Raises InvalidRequestError with every field_error at once.
         """
         values: dict[str, Any] = dict(self.event.query_string_parameters)
         for name, texts in self.event.multi_value_query_string_parameters.items():
@@ -97,7 +96,7 @@ class Request:
         if self.event.get("httpMethod") in {"GET", "HEAD"}:
             values.pop(_CACHE_BUSTER, None)
         # The name of an unknown parameter counts although it is empty: `?dry_run` means something.
-        known = {"", *model.model_fields}
+        known = {""} if model.model_config.get("str_min_length") else {"", *model.model_fields}
         given = {name: text for name, text in values.items() if text != "" or name not in known}
         return checked(model, given, "query")
 
@@ -164,18 +163,12 @@ class Request:
         )
 
     def prefers_json(self) -> bool:
-        """Return whether Accept ranks application/json above images.
+        """Return whether Accept ranks application/json above images."""
+        return prefers_json(",".join(self.headers("Accept")))
 
-        `*/*` stands for images too, so a client that takes anything does not prefer JSON.
-        """
-        qualities = {"json": 0.0, "image": 0.0}
-        for item in ",".join(self.headers("Accept")).split(","):
-            media_type, *parameters = (part.strip().lower() for part in item.split(";"))
-            is_image = media_type == "*/*" or media_type.startswith("image/")
-            name = "image" if is_image else "json" if media_type == "application/json" else ""
-            if name:
-                qualities[name] = max(qualities[name], _quality(parameters))
-        return qualities["json"] > qualities["image"]
+    def accepted_image(self) -> str:
+        """Return the best of the types of renditions that Accept names; JPEG if it names none."""
+        return best_image_type(",".join(self.headers("Accept")))
 
     def json_body(self) -> bytes | str:
         """Return the body as the client wrote it; see read_body, which raises its errors."""
@@ -185,15 +178,6 @@ class Request:
             content_types=self.headers("Content-Type"),
             encodings=self.headers("Content-Encoding"),
         )
-
-
-def _quality(parameters: list[str]) -> float:
-    """Read the weight of a part of Accept: 1 if it has none, 0 if nobody can read it."""
-    weights = [text for text in parameters if text.startswith("q=")]
-    if not weights:
-        return 1.0
-    found = _QUALITY.fullmatch(weights[0])
-    return float(found[1]) if found else 0.0
 
 
 def checked(model: type[Fields], values: Mapping[str, Any], place: str) -> Fields:

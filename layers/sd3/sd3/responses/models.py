@@ -81,6 +81,10 @@ class ImageLinkResponse(BaseModel):
 
     url: str = Field(description="Where the image is; fetch it without the token.")
     expires_at: Time = Field(description=_LINK_ENDS)
+    width: int
+    height: int
+    content_type: str
+    bytes: int
 
 
 class JobResponse(BaseModel):

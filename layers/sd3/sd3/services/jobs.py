@@ -21,7 +21,6 @@ from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     LeaseLostError,
     NotCancelableError,
-    NotFoundError,
     Sd3Error,
     StillRunningError,
     StorageBusyError,
@@ -210,18 +209,11 @@ class JobService:
                 with suppress(NotCancelableError):  # it has ended meanwhile
                     self.cancel(job_id, client_id=client_id)
             self.images.delete_all(job.folder, count=job.request.num_images)
+            self.images.delete_renditions(job.folder)
             with suppress(LeaseLostError):  # it was put back into the queue meanwhile
                 self.jobs.delete(job, now=self.clock.now())
                 return
         raise StorageBusyError("The job could not be deleted: it changes too fast.")
-
-    def get_image(self, job_id: str, index: str, *, client_id: str) -> Link:
-        """Sign a link to an image of a job. Raises NotFoundError, GoneError and StorageError."""
-        job = self.jobs.get(job_id, client_id=client_id, now=self.clock.now())
-        for record in job.images:
-            if record.key and str(record.index) == index:
-                return self._sign(record.key, job.expires_at)
-        raise NotFoundError("The job has no such image.")
 
     def _remove_init_image(self, job: Job) -> None:
         if job.init_image_key:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sd3.domain.billing import DailyUsage, Quote
 from sd3.domain.client import NO_LIMITS, Client, ClientLimits
@@ -17,6 +17,9 @@ from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobChange, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.request import GenerateRequest
+
+if TYPE_CHECKING:  # one function needs it at run time
+    from sd3.domain.rendition import Rendition, StoredFile
 
 
 class JobRepository(Protocol):
@@ -90,7 +93,19 @@ class ImageStorage(Protocol):
     ) -> SavedImages: ...
     def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]: ...
     def delete_all(self, folder: str, *, count: int) -> None: ...
-    def sign(self, key: str, *, until: datetime, now: datetime) -> Link: ...
+    def delete_renditions(self, folder: str) -> None: ...
+    def sign(
+        self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
+    ) -> Link: ...
+
+
+class RenditionStorage(Protocol):
+    """The stored renditions of images; see adapters.s3.renditions.RenditionStore."""
+
+    def find(
+        self, image_key: str, rendition: "Rendition", *, now: datetime
+    ) -> "StoredFile | None": ...
+    def save(self, image_key: str, rendition: "Rendition", data: bytes) -> "StoredFile": ...
 
 
 class Secrets(Protocol):

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sd3.adapters.aws import storage_errors
+from sd3.adapters.s3.images import RENDITIONS
 from sd3.adapters.s3.uploads import FOLDER as UPLOADS
 from sd3.errors import StorageError
 
@@ -51,6 +52,8 @@ class ClientFiles:
         self._client = client
         self.folders = (
             Folder("images", images_bucket, f"{client_id}/"),
+            # After images: no rendition is stored whose image is gone.
+            Folder("renditions", images_bucket, f"{RENDITIONS}/{client_id}/"),
             Folder("uploads", images_bucket, f"{UPLOADS}/{client_id}/"),
             Folder("inbox", inbox_bucket, f"{client_id}/"),
         )

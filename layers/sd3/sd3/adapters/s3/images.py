@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from sd3.errors import FieldError, InvalidRequestError, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 _logger = logging.getLogger(__name__)
 
@@ -25,6 +26,14 @@ def _no_init_image(_error: Exception) -> InvalidRequestError:
     field_error = FieldError(("body", "init_image"), "is no longer stored", "picture")
     return InvalidRequestError([field_error], message="The init image is no longer stored.")
 
+
+RENDITIONS: Final = "_renditions"
+"""The folder of renditions. No client's id begins with _, so they have a lifetime of their own."""
+
+CACHE_CONTROL: Final = "private, max-age=86400, immutable"
+"""What S3 says of an image with each answer. An image never changes. It is kept in no shared cache,
+and for a day at most: no image is stored for less than that, and one that is deleted is soon gone
+from its client's own cache too."""
 
 _NO_INIT_IMAGE: Final = dict.fromkeys(("AccessDenied", "NoSuchKey"), _no_init_image)
 """The error codes of a missing key. S3 returns the first one where ListBucket is denied."""
@@ -80,14 +89,20 @@ class ImageStore:
         The keys are known, so no listing is needed. A key without an object is no error.
         """
         names = ("init", *map(str, range(count)))
-        keys = [f"{folder}/{name}.{ext}" for name in names for ext in EXTENSIONS.values()]
-        with storage_errors("The images could not be removed."):
-            reply = self._client.delete_objects(
-                Bucket=self._bucket,
-                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+        self._delete(f"{folder}/{name}.{ext}" for name in names for ext in EXTENSIONS.values())
+
+    def delete_renditions(self, folder: str) -> None:
+        """Remove the renditions of a job's images, after these. Raises StorageError.
+
+        A rendition that is stored later finds that its image is gone. One page of the list has
+        room for all that a job can have: three formats of eight widths, of 16 images.
+        """
+        with storage_errors("The renditions could not be listed."):
+            listed = self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=f"{RENDITIONS}/{folder}/"
             )
-        if reply.get("Errors"):
-            raise StorageError("Some images could not be removed.")
+        if found := listed.get("Contents"):
+            self._delete(each["Key"] for each in found)
 
     def save_all(
         self,
@@ -112,16 +127,20 @@ class ImageStore:
             raise StorageError("The images could not be stored.")
         return SavedImages(records, tuple(finished for _, finished in saved))
 
-    def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
+    def sign(
+        self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
+    ) -> Link:
         """Sign a link to `key`. It ends with its TTL, at `until`, or with the signing credentials.
 
+        S3 answers to it with `disposition` as the header Content-Disposition, if there is one.
         Lambda does not say when the credentials of its functions end. So a link may end earlier
         than its `expires_at`, and never later.
         """
         ends = min(filter(None, (now + self._url_ttl, until, self._credentials_expiry())))
+        headers = {"ResponseContentDisposition": disposition} if disposition else {}
         url = self._client.generate_presigned_url(
             "get_object",
-            Params={"Bucket": self._bucket, "Key": key},
+            Params={"Bucket": self._bucket, "Key": key, **headers},
             ExpiresIn=max(int((ends - now).total_seconds()), 1),
         )
         return Link(url, ends)
@@ -157,6 +176,15 @@ class ImageStore:
             }
         )
 
+    def _delete(self, keys: Iterable[str]) -> None:
+        objects: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in keys]
+        with storage_errors("The images could not be removed."):
+            reply = self._client.delete_objects(
+                Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True}
+            )
+        if reply.get("Errors"):
+            raise StorageError("Some images could not be removed.")
+
     def _read(self, record: ImageRecord) -> bytes | None:
         """Read one image, of which the record has the size: no more than that is kept in memory."""
         key, size = record.key, record.bytes
@@ -183,6 +211,7 @@ class ImageStore:
                 Key=key,
                 Body=image.data,
                 ContentType=image.content_type,
+                CacheControl=CACHE_CONTROL,
                 # S3 checks the body against it, and botocore need not hash the body again.
                 ChecksumSHA256=base64.b64encode(digest).decode(),
             )
