@@ -110,7 +110,17 @@ class Images:
         names = [f"{index}.png" for index in range(count)]
         self._call((), [f"{folder}/{name}" for name in (*names, "init.png")])
 
-    def sign(self, key: str, *, until: datetime, now: datetime) -> Link:
+    def delete_renditions(self, folder: str) -> None:
+        """Remove nothing: clients here ask for no renditions."""
+
+    def sign(
+        self,
+        key: str,
+        *,
+        until: datetime,
+        now: datetime,
+        disposition: str | None = None,  # noqa: ARG002
+    ) -> Link:
         """Return a link."""
         return Link(f"https://images.test/{key}", min(until, now + timedelta(hours=1)))
 

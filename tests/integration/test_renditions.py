@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 from sd3.adapters.aws import Aws
 from sd3.adapters.s3.renditions import KEEP, RenditionStore
 from sd3.domain.image import read_image
+from sd3.domain.placeholder import make_thumbhash
 from sd3.domain.rendition import Rendition
 from sd3.errors import GoneError
 from tests.integration.conftest import Functions, load_event
@@ -32,7 +33,8 @@ def _generated(functions: Functions, upstream: FakeUpstream) -> None:
         return result._replace(images=tuple(one._replace(image=photo) for one in result.images))
 
     upstream.generate = generate_photo  # type: ignore[method-assign]
-    assert functions.generate(load_event("generate"))["statusCode"] == 200
+    generated = functions.generate(load_event("generate", placeholder="thumbhash"))
+    assert generated["statusCode"] == 200
 
 
 def asked(functions: Functions, accept: str = "*/*", **query: str) -> dict[str, Any]:
@@ -118,6 +120,11 @@ def test_a_deleted_job_leaves_no_rendition_and_other_jobs_keep_theirs(
     assert functions.jobs(load_event("delete"))["statusCode"] == 204
     assert stored(aws, "") == [f"_renditions/demo/{ID}x/0.w64.webp"]
     assert asked(functions, width="64")["statusCode"] == 410
+
+
+def test_a_job_has_the_placeholders_of_its_images(functions: Functions) -> None:
+    [image] = functions.jobs(load_event("job"))["json"]["images"]
+    assert image["thumbhash"] == make_thumbhash(read_image(jpeg(320, 240)))
 
 
 def store(aws: Aws) -> RenditionStore:

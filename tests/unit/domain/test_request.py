@@ -41,7 +41,7 @@ def test_only_a_prompt_is_needed() -> None:
         "prompt": "a fox", "negative_prompt": None, "cfg_scale": 12, "steps": 30, "num_images": 1,
         "seed": None, "width": 1024, "height": 1024, "image_encoding": "jpeg", "init_image": None,
         "init_image_id": None, "strength": 0.8, "log_prompt": False, "response_format": "url",
-        "embed_parameters": None, "metadata": {}, "dry_run": False,
+        "embed_parameters": None, "placeholder": None, "metadata": {}, "dry_run": False,
     }  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def test_only_a_prompt_is_needed() -> None:
         ("init_image_id", None), ("init_image_id", UPLOAD_ID),
         ("strength", 5e-324), ("strength", 1), ("strength", 1.0), ("log_prompt", True),
         ("response_format", "url"), ("response_format", "b64_json"), ("metadata", {}),
+        ("placeholder", None), ("placeholder", "thumbhash"),
         ("metadata", {f"k{n}": "" for n in range(16)}), ("metadata", {"k" * 64: "v" * 512}),
         ("width", 1024), ("height", 1024),
     ],
@@ -99,6 +100,7 @@ def test_a_value_within_the_limits_is_unchanged(field: str, value: Any) -> None:
         ("strength", "0.8", "float_type"),
         ("log_prompt", "true", "bool_type"), ("log_prompt", 1, "bool_type"),
         ("response_format", "base64", "literal_error"), ("response_format", 7, "literal_error"),
+        ("placeholder", "blurhash", "literal_error"), ("placeholder", True, "literal_error"),
         ("metadata", [], "dict_type"), ("metadata", "x", "dict_type"),
         ("metadata", {f"k{n}": "" for n in range(17)}, "too_long"),
         ("metadata", {f"k{n}": n for n in range(50_000)}, "too_long"),

@@ -47,6 +47,7 @@ def job(number: int, character: str) -> Job:
                 height=1536,
                 bytes=9_999_999,
                 sha256="f" * 64,
+                thumbhash="f" * 36,
             )
             for index in range(MAX_IMAGES)
         ),

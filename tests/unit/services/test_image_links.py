@@ -130,6 +130,19 @@ def test_a_damaged_image_has_no_rendition_and_is_still_there() -> None:
     assert world.get().url
 
 
+@pytest.mark.parametrize(("provenance", "is_marked"), [("upstream", True), ("basic", False)])
+def test_a_rendition_of_an_image_with_another_kind_of_mark_is_marked_by_xmp(
+    provenance: str, is_marked: bool
+) -> None:
+    """Such as a C2PA manifest, which is of the file that it came in."""
+    world = World()
+    records = (RECORDS[0].model_copy(update={"provenance": provenance}),)
+    world.jobs = ChangingJobs(job(images=records, **END))
+    world.get(width="64")
+    [made] = world.renditions.stored.values()
+    assert (b"digitalsourcetype/trainedAlgorithmicMedia" in made) is is_marked
+
+
 def test_an_image_that_cannot_be_read_is_a_failure_of_storage() -> None:
     world = World()
     world.images.objects.clear()

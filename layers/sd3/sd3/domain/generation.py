@@ -42,6 +42,7 @@ class GeneratedImage(NamedTuple):
     """One image of an upstream's response.
 
     `image` is None when the image was removed for safety or, with an `error`, not generated.
+    `thumbhash` is its placeholder, if the request asks for one.
     """
 
     seed: int
@@ -56,6 +57,7 @@ class GeneratedImage(NamedTuple):
     """Whether that is a trained model, as all but sketches are."""
     provenance: str | None = None
     """Which mark its file has, once it is marked; see services.provenance."""
+    thumbhash: str | None = None
 
 
 class SavedImages(NamedTuple):

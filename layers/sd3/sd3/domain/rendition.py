@@ -99,10 +99,11 @@ class ImageQuery(BaseModel):
         return Rendition(FORMATS.get(self.format or "auto", accepted), width, height)
 
 
-def render(image: Image, rendition: Rendition) -> bytes:
+def render(image: Image, rendition: Rendition, *, packet: bytes = b"") -> bytes:
     """Make the file of a rendition. Raises InvalidImageError for an image that Pillow cannot read.
 
-    It keeps the image's XMP packet, which says that it was generated, and its colour profile.
+    It keeps the image's XMP packet, which says that it was generated, and its colour profile. An
+    image without XMP gets `packet`.
     """
     from PIL import Image as PillowImage  # noqa: PLC0415 - few requests need it, as in open_image
 
@@ -115,7 +116,7 @@ def render(image: Image, rendition: Rendition) -> bytes:
         pixels = _with_colours(opened, keeps_alpha=rendition.content_type in _WITH_ALPHA)
         if pixels.size != size:
             pixels = pixels.resize(size, PillowImage.Resampling.LANCZOS)
-        kept = {"xmp": opened.info.get("xmp")}
+        kept: dict[str, Any] = {"xmp": opened.info.get("xmp") or packet}
         if opened.mode in {"RGB", "RGBA"}:  # a profile of grey would not fit what it became
             kept["icc_profile"] = opened.info.get("icc_profile")
     file = BytesIO()

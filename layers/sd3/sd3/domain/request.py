@@ -153,6 +153,11 @@ class GenerateRequest(BaseModel):
         description="Whether the files hold the request as the text `parameters`, which tools of "
         "Stable Diffusion read: the prompts, the seed and the rest. Null is the deployment's mode.",
     )
+    placeholder: Literal["thumbhash"] | None = Field(
+        default=None,
+        description="thumbhash also fills thumbhash of each image: base64 of a blurred image, to "
+        "show until the image is there.",
+    )
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 pairs of strings, echoed."
     )

@@ -72,6 +72,9 @@ class ImageResponse(BaseModel):
         description="How the file says that it is AI-made: basic or full, unsigned without the"
         " service's signature, upstream by the upstream's own mark, or null if it does not."
     )
+    thumbhash: str | None = Field(
+        description="A blurred image in up to 25 bytes, as base64, if the request asked for it."
+    )
     upstream: str | None
     error: JobErrorBody | None
 

@@ -90,6 +90,8 @@ class JobExecutor:
             self._add("BreakerOpenMs", 1000 * open_seconds, job, upstream=name)
         self.count_unknown(job, [one for one in job.charges if one.attempt == job.attempt])
         finish = self.marker.of(job, has_init_image=init_image is not None, ignored=result.ignored)
+        if job.request.placeholder:
+            finish = _with_placeholders(finish)
         return self._store(job, result, finish)._replace(upstream_seconds=seconds)
 
     def _store(self, job: Job, result: GenerationResult, finish: Finish) -> Execution:
@@ -184,3 +186,18 @@ def _scaled(
         return one
 
     return tuple(map(scaled_if_whole, images))
+
+
+def _with_placeholders(finish: Finish) -> Finish:
+    """Have images finished with a placeholder. It raises nothing: the image is paid for."""
+    from sd3.domain.placeholder import make_thumbhash  # noqa: PLC0415 - few jobs ask for it
+
+    def finish_all(index: int, generated: GeneratedImage) -> GeneratedImage:
+        finished = finish(index, generated)
+        try:
+            return finished._replace(thumbhash=finished.image and make_thumbhash(finished.image))
+        except Exception as error:
+            _logger.warning("no placeholder", exc_info=error, extra={"index": index})
+            return finished
+
+    return finish_all
