@@ -11,9 +11,9 @@ from local.stack import Stack
 def test_a_rendition_is_made_once_fetched_by_all_and_deleted_with_its_job(
     stack: Stack, client: requests.Session
 ) -> None:
-    generated = client.post(
-        f"{stack.api_url}/generate/sd3", json={"prompt": "a fox", "seed": 1}, timeout=60
-    ).json()
+    body = {"prompt": "a fox", "seed": 1, "placeholder": "thumbhash"}
+    generated = client.post(f"{stack.api_url}/generate/sd3", json=body, timeout=60).json()
+    assert len(generated["images"][0]["thumbhash"]) == 32
     address = f"{stack.api_url}/jobs/{generated['id']}"
     bucket = stack.deployed.resource("ImagesBucket")
 
@@ -35,6 +35,7 @@ def test_a_rendition_is_made_once_fetched_by_all_and_deleted_with_its_job(
         assert (fetched.headers["Content-Type"], made.format) == ("image/avif", "AVIF")
         assert made.getextrema()
         assert made.size == (256, 256)
+        assert b"algorithmicMedia" in made.info["xmp"]
         assert fetched.headers["Cache-Control"] == "private, max-age=86400, immutable"
         link = client.get(
             f"{address}/images/0?width=64&format=jpeg&download=F%C3%BCchse",
