@@ -11,6 +11,8 @@ NPM := .tools/node/bin/npm
 # npm-clients the clients of `make test-clients`.
 NPM_LOCKS := npm npm-tests npm-clients
 OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
+# The layer that signs images, as the tests of `make test-c2pa` import it.
+C2PA := .tools/c2pa/.ok
 CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
@@ -27,7 +29,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page test-clients check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page test-clients test-c2pa check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -59,6 +61,9 @@ test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Tes
 
 test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by the clients of OpenAI's API that people have; ARGS go to pytest
 	@.tools/clients/bin/python -m pytest $(or $(ARGS),-q tests/clients)
+
+test-c2pa: $(C2PA) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test signed images with C2PA's own reader; ARGS go to pytest
+	@PYTHONPATH=.tools/c2pa/python $(BIN)/python -m pytest $(or $(ARGS),-q tests/c2pa)
 
 check: .venv/.ok check-locks check-openapi check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
@@ -109,8 +114,8 @@ docs: .venv/.ok ## Write the tables of docs/ from the template, the errors, open
 build: .venv/.ok .tools/sam/.ok .tools/audit/.ok $(PAGE) ## Build for AWS Lambda (python3.13, arm64) and check the result
 	@SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam build
 	@$(RUN) tools.artifact .aws-sam/build
-	@mkdir -p build && PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json requirements/runtime.txt
-	@$(RUN) tools.bill_of_materials build/sbom.json .aws-sam/build/DependenciesLayer/python requirements/npm/package-lock.json
+	@mkdir -p build && cat requirements/runtime.txt requirements/c2pa.txt | PYTHONWARNINGS=ignore .tools/audit/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/sbom.json -
+	@$(RUN) tools.bill_of_materials build/sbom.json requirements/npm/package-lock.json .aws-sam/build/DependenciesLayer/python .aws-sam/build/C2paLayer/python
 
 deploy: $(if $(BUILT),.venv/.ok .tools/sam/.ok,build) ## Deploy to your AWS account: SETTINGS=prod, a section of samconfig.toml; SET REPLACE MONITOR ADOPT BUILT BUCKET ROLE YES
 	@$(RUN) ops.deploy --settings "$(SETTINGS)" $(call option,--set,SET) $(call option,--replace,REPLACE) \
@@ -166,6 +171,12 @@ clean: ## Delete everything that make created, environments too
 	@echo "setting up $*"
 	@$(UV) venv -q --clear --python $(BIN)/python .tools/$*
 	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
+	@touch $@
+
+$(C2PA): requirements/c2pa.txt layers/c2pa/Makefile .venv/.ok
+	@echo "setting up c2pa"
+	@rm -rf .tools/c2pa && $(MAKE) -s -f layers/c2pa/Makefile build-C2paLayer ARTIFACTS_DIR=.tools/c2pa \
+	  LAYER_TARGET="--python $(BIN)/python" LAYER_PYTHON=$(BIN)/python
 	@touch $@
 
 # pip, not uv: only pip reads this machine's settings of where to find a build of torch.

@@ -16,20 +16,22 @@ ARTIFACTS_BUCKET = "sam-artifacts"
 _QUIET = {"SAM_CLI_TELEMETRY": "0"}
 
 
-def build(state: Path, report: Callable[[str], None]) -> Path:
+def build(state: Path, report: Callable[[str], None], *, with_c2pa: bool = False) -> Path:
     """Build for the embedded AWS's interpreter if anything has changed; return the built template.
 
-    Raises StackError when the build fails.
+    Without C2PA the layer of its name is empty, and nothing is downloaded for it. Raises StackError
+    when the build fails.
     """
     target = state / "build"
     mark = target / ".built-from"
     templates = (ROOT / "template.yaml", ROOT / "monitoring.yaml")
-    wanted = _fingerprint([*templates, *_files("functions"), *_files("layers")])
+    c2pa = [ROOT / "requirements/c2pa.txt"] if with_c2pa else []
+    wanted = _fingerprint([*templates, *_files("functions"), *_files("layers"), *c2pa])
     if mark.is_file() and mark.read_text() == wanted:
         return target / "template.yaml"
     report("building functions and layers")
-    # SAM's cache key is the layer's folder alone, but the layers depend on bytecode.mk too.
-    layer = _fingerprint([ROOT / "layers/bytecode.mk"])
+    # SAM's cache key is the layer's folder alone, but the layers depend on these too.
+    layer = _fingerprint([ROOT / "layers/bytecode.mk", *c2pa])
     cache = state / "cache" / layer[:16]
     command: list[str | Path] = [
         SAM,
@@ -43,6 +45,7 @@ def build(state: Path, report: Callable[[str], None]) -> Path:
     settings = {
         "LAYER_PYTHON": str(MINISTACK_PYTHON),
         "LAYER_TARGET": f"--python {MINISTACK_PYTHON}",
+        "LAYER_C2PA": "yes" if with_c2pa else "no",
     }
     env = for_building(os.environ) | _QUIET | settings
     with Child("sam build", command, env=env, log=state / "sam-build.log") as child:

@@ -109,7 +109,7 @@ def _deploy(
     shared = ROOT / ".local"
     shared.mkdir(exist_ok=True)
     with locked(shared / "build.lock", wait=True):
-        template = sam.build(shared, report)
+        template = sam.build(shared, report, with_c2pa="C2paSecretArn" in parameters)
         report("deploying template.yaml")
         sam.deploy(template, aws=aws, parameters=parameters, log=state / "sam-deploy.log")
 

@@ -1,6 +1,6 @@
-"""python -m tools.bill_of_materials BILL LAYER NPM_LOCK: list what the layers ship.
+"""python -m tools.bill_of_materials BILL NPM_LOCK LAYER ...: list what the layers ship.
 
-The bill is checked against the packages in the dependency layer. The npm package that the sd3
+The bill is checked against the packages in the layers of packages. The npm package that the sd3
 layer ships is added from npm's lock.
 """
 
@@ -24,9 +24,10 @@ def listed(bill: Path) -> set[Package]:
     return {_package(component["name"], component["version"]) for component in components}
 
 
-def shipped(layer: Path) -> set[Package]:
-    """Find the packages that are installed in a folder."""
-    return {_package(found.name, found.version) for found in distributions(path=[str(layer)])}
+def shipped(*layers: Path) -> set[Package]:
+    """Find the packages that are installed in these folders."""
+    found = distributions(path=[*map(str, layers)])
+    return {_package(each.name, each.version) for each in found}
 
 
 def add_from_npm(bill: Path, lock: Path) -> None:
@@ -54,15 +55,15 @@ def add_from_npm(bill: Path, lock: Path) -> None:
     bill.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def main(bill: Path, layer: Path, npm_lock: Path) -> int:
+def main(bill: Path, npm_lock: Path, *layers: Path) -> int:
     """Print the differences, or the number of packages, and return the exit status."""
-    on_bill, in_layer = listed(bill), shipped(layer)
+    on_bill, in_layer = listed(bill), shipped(*layers)
     for name, version in sorted(in_layer - on_bill):
         print(f"{bill} lacks {name} {version}", file=sys.stderr)
     for name, version in sorted(on_bill - in_layer):
         print(f"{bill} has {name} {version}, which is not shipped", file=sys.stderr)
     if not in_layer:
-        print(f"nothing is installed in {layer}", file=sys.stderr)
+        print(f"nothing is installed in {' or '.join(map(str, layers))}", file=sys.stderr)
     if on_bill != in_layer or not in_layer:
         return 1
     add_from_npm(bill, npm_lock)

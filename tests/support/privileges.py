@@ -16,6 +16,9 @@ LOGS: Final[Grants] = {
 }
 """Of every function."""
 
+GENERATING: Final = ("GenerateFunction", "WorkerFunction")
+"""The functions that call upstreams, and that store and sign what these generate."""
+
 GRANTS: Final[dict[str, Grants]] = {
     "AuthorizerFunction": {"ClientsTable": {"dynamodb:GetItem"}},
     "GenerateFunction": {

@@ -99,6 +99,8 @@ class Settings:
     """The most concurrent calls, in the same order."""
     upstream_secret: str = ""
     """The ARN of the Secrets Manager secret with the upstreams' keys."""
+    c2pa_secret: str = ""
+    """The ARN of the secret with the key that signs images; empty for unsigned images."""
     stability_model: str = "sd3.5-large"
     bedrock_model_id: str = "stability.sd3-5-large-v1:0"
     bedrock_region: str = "us-west-2"

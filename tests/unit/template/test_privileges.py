@@ -18,12 +18,10 @@ from tests.support.factories.template import (
     source,
     translated,
 )
-from tests.support.privileges import GRANTS, Grants
+from tests.support.privileges import GENERATING, GRANTS, Grants
 
 AS_TESTED = {"HasUpstreamSecret"}
 """The conditions that hold for the stack of the e2e tests."""
-
-GENERATING = {"GenerateFunction", "WorkerFunction"}
 
 FOR_SECRETS = {
     "StringEquals": {
@@ -101,6 +99,13 @@ def test_without_a_secret_none_may_be_read(function: str) -> None:
     assert grants(function, set()) == without
 
 
+@pytest.mark.parametrize("function", GRANTS)
+def test_only_functions_that_sign_images_may_read_the_key_that_signs(function: str) -> None:
+    read = {"C2paSecretArn": {"secretsmanager:GetSecretValue"}} if function in GENERATING else {}
+    holding = AS_TESTED | conditions(C2paSecretArn="arn")
+    assert grants(function, holding) == GRANTS[function] | read
+
+
 ARN = "arn:aws:bedrock:us-west-2:123456789012"
 
 
@@ -150,8 +155,9 @@ def test_generating_functions_may_invoke_what_bedrock_is_asked_for(
             "UpstreamSecretKeyArn",
         ),
         ({"KmsKeyArn": "key"}, None),
+        ({"C2paSecretArn": "secret", "KmsKeyArn": "key"}, "KmsKeyArn"),
     ],
-    ids=["AWS's key", "its own key", "our key", "its own and ours", "no secret"],
+    ids=["AWS's key", "its own key", "our key", "its own and ours", "no secret", "only C2PA's"],
 )
 @pytest.mark.parametrize("function", GRANTS)
 def test_the_key_of_the_secret_may_be_used_for_the_secret_alone(

@@ -80,13 +80,6 @@ def test_every_function_but_the_authorizer_can_write_metrics() -> None:
             assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "sd3"
 
 
-def test_layers_are_attached_for_all_functions_at_once() -> None:
-    layers = of_type(source()["Resources"], "AWS::Serverless::LayerVersion")
-    attached = source()["Globals"]["Function"]["Layers"]
-    assert [layer["Ref"] for layer in attached] == list(layers)
-    assert not any("Layers" in f["Properties"] for f in functions().values())
-
-
 def too_wide(statement: dict[str, Any]) -> bool:
     """Return whether an Allow names all actions of a service, or no particular resource."""
     if statement["Effect"] != "Allow" or "sts:AssumeRole" in str(statement["Action"]):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.artifact import faults, main
+from tools.artifact import _MAX_BYTES, _MAX_OPTIONAL_BYTES, faults, main
 
 
 def elf(machine: int) -> bytes:
@@ -26,6 +26,7 @@ BYTECODE_313, BYTECODE_311 = struct.pack("<H", 3571) + b"\r\n", struct.pack("<H"
         ("program", INTEL, "ELF machine 62"),
         ("some.libs/libjpeg-80045241.so.62.4.0", ARM, None),
         ("some.libs/libjpeg-80045241.so.62.4.0", INTEL, "ELF machine 62"),
+        ("c2pa/libs/libc2pa_c.so", ARM, None),
         ("libjpeg-80045241.so.62.4.0", ARM, "none of the tags"),
         ("a.cpython-313.pyc", BYTECODE_313, None),
         ("a.cpython-311.pyc", BYTECODE_311, "not of Python 3.13"),
@@ -49,16 +50,37 @@ def test_a_good_artifact_reports_its_size(
 ) -> None:
     (tmp_path / "a.py").write_bytes(bytes(2**20))
     assert main(tmp_path) == 0
-    assert "1.0 MB unzipped" in capsys.readouterr().out
+    assert "1.0 MB and 0.0 of C2paLayer unzipped" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "bound", "fault"),
+    [
+        ("a.py", "_MAX_BYTES", "1.0 MB unzipped, more than"),
+        ("C2paLayer/a.py", "_MAX_OPTIONAL_BYTES", "C2paLayer: 1.0 MB unzipped, more than"),
+        ("C2paLayer/a.py", "_MAX_BYTES", None),
+        ("a.py", "_MAX_OPTIONAL_BYTES", None),
+    ],
+)
 def test_a_too_large_artifact_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    bound: str,
+    fault: str | None,
 ) -> None:
-    (tmp_path / "a.py").write_bytes(bytes(2**20))
-    monkeypatch.setattr("tools.artifact._MAX_BYTES", 2**19)
-    assert main(tmp_path) == 1
-    assert "1.0 MB unzipped, more than" in capsys.readouterr().err
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(bytes(2**20))
+    monkeypatch.setattr(f"tools.artifact.{bound}", 2**19)
+    assert main(tmp_path) == (1 if fault else 0)
+    assert (fault or "") in capsys.readouterr().err
+
+
+def test_all_layers_together_are_within_lambdas_bound() -> None:
+    """250 MB unzipped: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+    assert _MAX_BYTES + _MAX_OPTIONAL_BYTES < 250 * 10**6
 
 
 def test_an_empty_build_is_an_error(tmp_path: Path) -> None:

@@ -47,13 +47,13 @@ def test_what_is_shipped_is_listed(
     layer: Path, npm_lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = bill(layer.parent, ("typing-extensions", "4.16.0"))
-    assert main(path, layer, npm_lock) == 0
+    assert main(path, npm_lock, layer) == 0
     assert capsys.readouterr().out == f"{path} lists the 2 packages that are shipped\n"
 
 
 def test_what_npm_brought_is_added(layer: Path, npm_lock: Path) -> None:
     path = bill(layer.parent, ("typing-extensions", "4.16.0"))
-    main(path, layer, npm_lock)
+    main(path, npm_lock, layer)
     python, npm = json.loads(path.read_text())["components"]
     assert python["name"] == "typing-extensions"
     assert npm["purl"] == "pkg:npm/swagger-ui-dist@5.35.0"
@@ -65,7 +65,7 @@ def test_what_is_not_listed_is_named(
     layer: Path, npm_lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = bill(layer.parent, ("typing-extensions", "4.15.0"))
-    assert main(path, layer, npm_lock) == 1
+    assert main(path, npm_lock, layer) == 1
     assert capsys.readouterr().err.splitlines() == [
         f"{path} lacks typing-extensions 4.16.0",
         f"{path} has typing-extensions 4.15.0, which is not shipped",
@@ -75,5 +75,5 @@ def test_what_is_not_listed_is_named(
 def test_an_empty_layer_is_an_error(
     tmp_path: Path, npm_lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(bill(tmp_path), tmp_path, npm_lock) == 1
+    assert main(bill(tmp_path), npm_lock, tmp_path) == 1
     assert capsys.readouterr().err == f"nothing is installed in {tmp_path}\n"
