@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from ops.deployments import Deployment
+from sd3.domain.signing_certificate import SigningCertificate
 
 SPARE_CONCURRENCY: Final = 8
 """So that each of the eight other functions can run beside all workers."""
@@ -82,12 +84,35 @@ def _concurrency(account: Account) -> Iterator[str]:
         )
 
 
-def _secret(account: Account) -> Iterator[str]:
-    arn = account.values["UpstreamSecretArn"]
+def _upstream_secret(account: Account) -> Iterator[str]:
+    yield from _secret(account, "UpstreamSecretArn")
+
+
+def _signing_secret(account: Account) -> Iterator[str]:
+    missing = list(_secret(account, "C2paSecretArn"))
+    yield from missing
+    arn = account.values["C2paSecretArn"]
+    if not arn or missing:
+        return
+    text = account.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString", "")
+    try:
+        found = SigningCertificate.from_secret(text)
+    except ValueError as error:
+        yield f"the secret of C2paSecretArn cannot sign images: {error}. See docs/c2pa.md"
+        return
+    if not found.valid_from <= datetime.now(UTC) < found.valid_until:
+        yield (
+            f"the certificate of C2paSecretArn is valid from {found.valid_from:%Y-%m-%d} to "
+            f"{found.valid_until:%Y-%m-%d}: put another one into the secret"
+        )
+
+
+def _secret(account: Account, parameter: str) -> Iterator[str]:
+    arn = account.values[parameter]
     if not arn:
         return
     if f":{account.region}:" not in arn:
-        yield f"UpstreamSecretArn is not of the stack's region {account.region}: {arn}"
+        yield f"{parameter} is not of the stack's region {account.region}: {arn}"
         return
     secret = _find(
         account.client("secretsmanager").describe_secret,
@@ -239,7 +264,8 @@ def _find(call: Callable[..., Any], absent: set[str], **parameters: Any) -> dict
 CHECKS: Final[dict[str, Callable[[Account], Iterator[str]]]] = {
     "the stack": _stack,
     "Lambda's concurrency": _concurrency,
-    "UpstreamSecretArn": _secret,
+    "UpstreamSecretArn": _upstream_secret,
+    "C2paSecretArn": _signing_secret,
     "the model on Bedrock": _bedrock,
     "KmsKeyArn": _key,
     "AlarmTopicArn": _topic,

@@ -10,6 +10,7 @@ from botocore.stub import Stubber
 from ops import preflight
 from ops.deployments import Deployment, pairs, read_deployment
 from ops.preflight import Finding, findings
+from tests.support.factories.signing_certificates import issued, root, secret
 
 REGION: Final = "eu-west-1"
 ACCOUNT: Final = f"{REGION}:123456789012"
@@ -29,6 +30,7 @@ WELL: Final[Answers] = {
     "cloudformation.describe_stacks": "ValidationError",
     "lambda.get_account_settings": {"AccountLimit": {"ConcurrentExecutions": 1000}},
     "secretsmanager.describe_secret": {"ARN": SECRET},
+    "secretsmanager.get_secret_value": {"SecretString": secret(issued(root()))},
     "bedrock.get_foundation_model": {
         "modelDetails": {"modelArn": "x", "modelId": "x", "modelLifecycle": {"status": "ACTIVE"}}
     },
@@ -112,7 +114,8 @@ def found(changed: str = "", **answers: Any) -> list[Finding]:
 EVERYTHING: Final = (
     f"Upstream=bedrock KmsKeyArn={KEY} AlarmTopicArn={TOPIC} DomainName=images.example.com "
     f"CertificateArn={CERTIFICATE} HostedZoneId=Z1 EventBusName=jobs WebAclArn={WEB_ACL} "
-    f"PermissionsBoundaryArn={BOUNDARY} SubnetIds=subnet-1 SecurityGroupIds=sg-1"
+    f"PermissionsBoundaryArn={BOUNDARY} SubnetIds=subnet-1 SecurityGroupIds=sg-1 "
+    f"C2paSecretArn={SECRET}"
 )
 
 
@@ -137,6 +140,7 @@ def test_a_model_may_be_an_inference_profile() -> None:
 
 OTHER_KEY: Final = {"ARN": SECRET, "KmsKeyId": f"arn:aws:kms:{ACCOUNT}:key/9-9"}
 OTHER_REGION: Final = SECRET.replace(REGION, "us-east-1")
+EXPIRED: Final = issued(root(), days=(-9, -1))
 LEGACY: Final = {
     "modelDetails": {"modelArn": "x", "modelId": "x", "modelLifecycle": {"status": "LEGACY"}}
 }
@@ -191,6 +195,17 @@ A_ROLE: Final = {
         ),
         ("", {"secretsmanager__describe_secret": OTHER_KEY}, "key/9-9"),
         (f"UpstreamSecretArn={OTHER_REGION}", {}, "not of the stack's region"),
+        (f"C2paSecretArn={OTHER_REGION}", {}, "C2paSecretArn is not of the stack's region"),
+        (
+            EVERYTHING,
+            {"secretsmanager__get_secret_value": {"SecretString": "sk-1"}},
+            "cannot sign images: it is not JSON",
+        ),
+        (
+            EVERYTHING,
+            {"secretsmanager__get_secret_value": {"SecretString": secret(EXPIRED)}},
+            "put another one into the secret",
+        ),
         (EVERYTHING, {"bedrock__get_foundation_model": "ValidationException"}, "no model"),
         (EVERYTHING, {"bedrock__get_foundation_model": LEGACY}, "legacy"),
         (EVERYTHING, {"bedrock__get_foundation_model_availability": NOT_GRANTED}, "ask for access"),
