@@ -11,8 +11,8 @@ NPM := .tools/node/bin/npm
 # npm-clients the clients of `make test-clients`.
 NPM_LOCKS := npm npm-tests npm-clients
 OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
-# The layer that signs images, as the tests of `make test-c2pa` import it.
-C2PA := .tools/c2pa/.ok
+# The layer that signs images, as the tests of `make test-signing` import it.
+SIGNING := .tools/c2pa/.ok
 CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
@@ -29,13 +29,13 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page test-clients test-c2pa check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
+.PHONY: help run test fuzz test-code test-stack test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path
-	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)")
+run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path; C2PA=path
+	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)") $(if $(C2PA),--c2pa "$(C2PA)")
 
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok .tools/mcp/.ok $(PAGE) $(OCTOAI_SDK) ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 2 test-code test-stack)
@@ -62,8 +62,8 @@ test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Tes
 test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by the clients of OpenAI's API that people have; ARGS go to pytest
 	@.tools/clients/bin/python -m pytest $(or $(ARGS),-q tests/clients)
 
-test-c2pa: $(C2PA) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test signed images with C2PA's own reader; ARGS go to pytest
-	@PYTHONPATH=.tools/c2pa/python $(BIN)/python -m pytest $(or $(ARGS),-q tests/c2pa)
+test-signing: $(SIGNING) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test signed images with C2PA's own reader; ARGS go to pytest
+	@PYTHONPATH=.tools/c2pa/python $(BIN)/python -m pytest $(or $(ARGS),-q tests/signing)
 
 check: .venv/.ok check-locks check-openapi check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
@@ -173,7 +173,7 @@ clean: ## Delete everything that make created, environments too
 	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
 	@touch $@
 
-$(C2PA): requirements/c2pa.txt layers/c2pa/Makefile .venv/.ok
+$(SIGNING): requirements/c2pa.txt layers/c2pa/Makefile .venv/.ok
 	@echo "setting up c2pa"
 	@rm -rf .tools/c2pa && $(MAKE) -s -f layers/c2pa/Makefile build-C2paLayer ARTIFACTS_DIR=.tools/c2pa \
 	  LAYER_TARGET="--python $(BIN)/python" LAYER_PYTHON=$(BIN)/python

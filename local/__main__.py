@@ -13,6 +13,7 @@ from local.processes import locked
 from local.stack import Stack, running
 from local.upstream import Chosen, choose
 from ops.stacks import StackError
+from sd3.domain.signing_certificate import SigningCertificate
 
 _CLIENT = "local"
 _CHECK_SECONDS = 0.5
@@ -33,14 +34,16 @@ def main(arguments: list[str], state: Path = ROOT / ".local") -> int:
     parser.add_argument(
         "--key-file", type=Path, help="a file with one key, or with a JSON object of keys by name"
     )
+    parser.add_argument("--c2pa", type=Path, help="a file with the secret that signs images")
     options = parser.parse_args(arguments)
     for number in _ENDING:
         signal.signal(number, _end)
     state.mkdir(exist_ok=True)
     try:
         upstream = choose(options.upstream, url=options.upstream_url, key_file=options.key_file)
+        c2pa = _signing_secret(options.c2pa) if options.c2pa else ""
         with locked(state / "run.lock", wait=False):
-            return _run(state, upstream)
+            return _run(state, upstream, c2pa)
     except BlockingIOError:
         show("the service is running here already: end the other `make run` first")
     except (StackError, OSError) as error:
@@ -56,8 +59,21 @@ def show(line: str) -> None:
     print(line, flush=True)
 
 
-def _run(state: Path, upstream: Chosen) -> NoReturn:
-    with running(state, edge_port=4566, model_port=8188, report=show, upstream=upstream) as stack:
+def _signing_secret(path: Path) -> str:
+    """Read and check a secret of C2paSecretArn. Raises StackError, and OSError."""
+    text = path.read_bytes().decode(errors="replace")
+    try:
+        SigningCertificate.from_secret(text)
+    except ValueError as error:
+        msg = f"{path} cannot sign images: {error}"
+        raise StackError(msg) from error
+    return text
+
+
+def _run(state: Path, upstream: Chosen, c2pa: str) -> NoReturn:
+    with running(
+        state, edge_port=4566, model_port=8188, report=show, upstream=upstream, c2pa=c2pa
+    ) as stack:
         env = state / "env"
         try:
             token = stack.deployed.issue_token(_CLIENT)

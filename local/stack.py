@@ -47,12 +47,13 @@ def running(
     report: Callable[[str], None],
     upstream: Chosen | None = None,
     parameters: Mapping[str, str] | None = None,
+    c2pa: str = "",
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
 
     Without an `upstream` the model server generates. It is started only if an upstream asks it.
-    `parameters` are added to the template's. A port that is taken, or 0, is replaced by a free one.
-    Raises StackError.
+    `parameters` are added to the template's, and `c2pa` is the secret of C2paSecretArn. A port that
+    is taken, or 0, is replaced by a free one. Raises StackError.
     """
     state.mkdir(parents=True, exist_ok=True)
     port = free_port(edge_port)
@@ -75,7 +76,10 @@ def running(
         edge.wait_until(lambda: _is_ready(f"{_url(port)}/_ministack/ready"), seconds=_READY_SECONDS)
         upstream_url = "".join(map(_address, models))
         deployed = embedded(aws)
-        values = _parameters(deployed, chosen, upstream_url, token=model_token)
+        values = chosen.parameters(upstream_url)
+        values["UpstreamSecretArn"] = _secret(deployed, "upstream", chosen.secret(model_token))
+        if c2pa:
+            values["C2paSecretArn"] = _secret(deployed, "c2pa", c2pa)
         values |= parameters or {}
         _deploy(state, deployed, aws=aws, parameters=values, report=report)
         yield Stack(
@@ -87,13 +91,10 @@ def running(
         )
 
 
-def _parameters(
-    deployed: DeployedStack, upstream: Chosen, model_url: str, *, token: str
-) -> dict[str, str]:
-    secret = deployed.client("secretsmanager").create_secret(
-        Name="upstream", SecretString=upstream.secret(token)
-    )
-    return upstream.parameters(model_url) | {"UpstreamSecretArn": str(secret["ARN"])}
+def _secret(deployed: DeployedStack, name: str, text: str) -> str:
+    """Store a secret; return its ARN."""
+    secret = deployed.client("secretsmanager").create_secret(Name=name, SecretString=text)
+    return str(secret["ARN"])
 
 
 def _deploy(

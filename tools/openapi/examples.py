@@ -63,6 +63,7 @@ SUCCEEDED_JOB: Final[Example] = {
             "bytes": 91646,
             "sha256": "984a657da326185dc62f1d3758fd53c2fa4a65b5bdcd56a9f52383a67a4b6d23",
             "provenance": "basic",
+            "c2pa": None,
             "thumbhash": None,
             "upstream": "octoai",
             "error": None,

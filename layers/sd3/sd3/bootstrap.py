@@ -20,6 +20,7 @@ from sd3.adapters.aws import AUTHORIZER_TIMEOUT, POOL_SIZE, TIMEOUT, Aws
 from sd3.settings import Settings
 
 if TYPE_CHECKING:
+    from sd3.adapters.c2pa import C2paSigner
     from sd3.adapters.dynamodb.jobs import JobStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.s3.images import ImageStore
@@ -311,8 +312,17 @@ def _executor() -> "JobExecutor":
         generator=_generator(),
         clock=clock(),
         metrics=metrics(),
-        marker=ImageMarker(mode=Mode(_settings().provenance), secrets=_secrets()),
+        marker=ImageMarker(mode=Mode(_settings().provenance), secrets=_secrets(), signer=_signer()),
     )
+
+
+@cache
+def _signer() -> "C2paSigner | None":
+    if not _settings().c2pa_secret:
+        return None
+    from sd3.adapters.c2pa import C2paSigner
+
+    return C2paSigner(partial(getattr, _aws(), "secrets"), _settings().c2pa_secret)
 
 
 @cache

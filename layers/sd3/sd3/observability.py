@@ -65,6 +65,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     "UpstreamUnknownOutcome": MetricDefinition(dimension="upstream"),
     "BudgetRejected": MetricDefinition(),
     "StillRunning": MetricDefinition(),
+    "ImagesNotSigned": MetricDefinition(),
 }
 """All metrics of the namespace. docs/monitoring.md says what each of them counts, and when."""
 

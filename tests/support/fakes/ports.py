@@ -369,6 +369,7 @@ class FakeImages:
                 key=one.image and self._put(f"{folder}/{index}.jpg", one.image),
                 bytes=one.image and len(one.image.data),
                 provenance=one.provenance,
+                c2pa=one.c2pa,
                 thumbhash=one.thumbhash,
             )
             for index, one in enumerate(finished)

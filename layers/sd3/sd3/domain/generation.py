@@ -57,6 +57,8 @@ class GeneratedImage(NamedTuple):
     """Whether that is a trained model, as all but sketches are."""
     provenance: str | None = None
     """Which mark its file has, once it is marked; see services.provenance."""
+    c2pa: bool | None = None
+    """Whether its file was signed, if the deployment signs files."""
     thumbhash: str | None = None
 
 

@@ -62,6 +62,7 @@ class ImageRecord(Record):
     bytes: int | None = None
     sha256: str | None = None
     provenance: str | None = None
+    c2pa: bool | None = None
     thumbhash: str | None = None
     error: JobError | None = None
 

@@ -14,6 +14,7 @@ from struct import pack, unpack_from
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from sd3.domain.c2pa_manifest import without_manifest
 from sd3.domain.image_formats import (
     JPEG_SCAN,
     InvalidImageError,
@@ -81,14 +82,16 @@ def embed(data: bytes, content_type: str, packet: bytes, *, parameters: str = ""
 
 
 def strip(data: bytes, content_type: str) -> bytes:
-    """Undo `embed`. A file with a packet that `embed` did not write is returned as it is.
+    """Undo `embed`, and a signature with a C2PA manifest after it.
 
-    Raises InvalidImageError.
+    A file with a packet that `embed` did not write is returned as it is. Raises InvalidImageError.
     """
+    unsigned = without_manifest(data, content_type)
     try:
-        return _STRIP[content_type](data)
+        stripped = _STRIP[content_type](unsigned)
     except (IndexError, StructError) as error:
         raise InvalidImageError("the image is cut off") from error
+    return data if stripped is unsigned else stripped
 
 
 def _undo(packet: bytes | memoryview) -> tuple[bool, int] | None:

@@ -72,6 +72,10 @@ class ImageResponse(BaseModel):
         description="How the file says that it is AI-made: basic or full, unsigned without the"
         " service's signature, upstream by the upstream's own mark, or null if it does not."
     )
+    c2pa: bool | None = Field(
+        description="Whether the file has a C2PA manifest that this service has signed; null if"
+        " the deployment signs none."
+    )
     thumbhash: str | None = Field(
         description="A blurred image in up to 25 bytes, as base64, if the request asked for it."
     )
@@ -199,6 +203,7 @@ class JobEventImage(BaseModel):
     bytes: int | None
     sha256: str | None
     provenance: str | None
+    c2pa: bool | None
     upstream: str | None
     error: JobErrorBody | None
 

@@ -105,6 +105,9 @@ class JobExecutor:
         except Exception as bug:
             _logger.exception("unexpected exception")
             return Execution(job, error=UnexpectedError(bug))
+        unsigned = sum(record.c2pa is False for record in records)
+        if unsigned:
+            self._add("ImagesNotSigned", unsigned, job)
         job = job.note_images(
             records, prediction_time_ms=result.prediction_time_ms, ignored=result.ignored
         )

@@ -16,6 +16,7 @@ from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobChange, JobStatus
 from sd3.domain.job_list import JobPage
+from sd3.domain.provenance import Facts
 from sd3.domain.request import GenerateRequest
 
 if TYPE_CHECKING:  # one function needs it at run time
@@ -113,6 +114,13 @@ class Secrets(Protocol):
 
     def prefetch(self) -> None: ...
     def fetched(self) -> tuple[bytes, ...]: ...
+
+
+class FileSigner(Protocol):
+    """What signs files; see adapters.c2pa.C2paSigner. It may raise anything."""
+
+    def prefetch(self) -> None: ...
+    def sign(self, data: bytes, content_type: str, facts: Facts) -> bytes: ...
 
 
 class UploadStorage(Protocol):

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from sd3.domain.generation import GeneratedImage
+from sd3.domain.image import Image
 from sd3.domain.job import Job
 from sd3.domain.parameters import parameters_of
 from sd3.domain.provenance import ALGORITHMIC, COMPOSITE, TRAINED, Facts, Mode, packet_of
 from sd3.domain.xmp import embed, read_marks
-from sd3.services.ports import Finish, Secrets
+from sd3.services.ports import FileSigner, Finish, Secrets
 
 _logger = logging.getLogger(__name__)
 
@@ -41,11 +42,15 @@ class ImageMarker:
 
     mode: Mode = Mode.NONE
     secrets: Secrets = NO_SECRETS
+    signer: FileSigner | None = None
+    """What signs the marked files, in a deployment that has it."""
 
     def prefetch(self) -> None:
-        """Begin to read the secret that signs, beside the call to the upstream."""
+        """Begin to read the secrets that sign, beside the call to the upstream."""
         if self.mode is not Mode.NONE:
             self.secrets.prefetch()
+        if self.signer:
+            self.signer.prefetch()
 
     def of(self, job: Job, *, has_init_image: bool, ignored: Sequence[str]) -> Finish:
         """Return what marks the image of an index. It raises nothing: the image is paid for."""
@@ -56,7 +61,7 @@ class ImageMarker:
             except Exception as error:
                 extra = {"job_id": job.id, "index": index}
                 _logger.exception("image not marked", exc_info=error, extra=extra)
-                return generated
+                return generated._replace(c2pa=False if self.signer else None)
 
         return mark
 
@@ -71,12 +76,13 @@ class ImageMarker:
         image, has_text = generated.image, job.request.embed_parameters
         if has_text is None:
             has_text = self.mode is Mode.FULL
-        if image is None or (self.mode is Mode.NONE and not has_text):
+        if image is None or (self.mode is Mode.NONE and not has_text and self.signer is None):
             return generated
         if any(read_marks(image.data, image.content_type)):
             return generated._replace(provenance=UPSTREAM)
         model = _public(generated.model) or generated.engine
         strength = job.request.strength if has_init_image else None
+        facts = self._facts(job, index, generated, model, has_init_image)
         packet, provenance, text = b"", None, ""
         if has_text:
             text = parameters_of(
@@ -84,11 +90,23 @@ class ImageMarker:
             )
         if self.mode is not Mode.NONE:
             secret = next(iter(self.secrets.fetched()), None)
-            facts = self._facts(job, index, generated, model, has_init_image)
             packet = packet_of(facts, image.data, secret)
             provenance = str(self.mode) if secret else UNSIGNED
-        data = embed(image.data, image.content_type, packet, parameters=text)
-        return generated._replace(image=image._replace(data=data), provenance=provenance)
+        marked = image._replace(data=embed(image.data, image.content_type, packet, parameters=text))
+        signed, c2pa = self._signed(marked, facts)
+        return generated._replace(image=signed, provenance=provenance, c2pa=c2pa)
+
+    def _signed(self, marked: Image, facts: Facts) -> tuple[Image, bool | None]:
+        """Sign a marked file; return also whether it was, or None if files are not signed here."""
+        if self.signer is None:
+            return marked, None
+        try:
+            data = self.signer.sign(marked.data, marked.content_type, facts)
+        except Exception as error:
+            extra = {"job_id": facts.job_id, "index": facts.index}
+            _logger.exception("image not signed", exc_info=error, extra=extra)
+            return marked, False
+        return marked._replace(data=data), True
 
     def _facts(
         self,

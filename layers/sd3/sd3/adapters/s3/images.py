@@ -173,6 +173,7 @@ class ImageStore:
                 "bytes": len(image.data),
                 "sha256": digest.hex(),
                 "provenance": generated.provenance,
+                "c2pa": generated.c2pa,
                 "thumbhash": generated.thumbhash,
             }
         )
