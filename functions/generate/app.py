@@ -1,4 +1,4 @@
-"""POST /generate/sd3 and OpenAI's Images API: generate images and respond with them."""
+"""POST /generate/sd3, reproductions and OpenAI's Images API: respond with generated images."""
 
 from http import HTTPStatus
 from time import monotonic
@@ -20,11 +20,14 @@ from sd3.bootstrap import (
     metrics,
     prepare,
     queue_client,
+    reproduction,
     upstream_keys,
     upstreams,
 )
+from sd3.domain.client import RequestContext
 from sd3.domain.job import unpadded
 from sd3.domain.request import GenerateRequest
+from sd3.responses.models import JobResponse
 
 GATEWAY_SECONDS: Final = 29.0
 """After so many seconds the gateway has answered 504 by itself, and the job goes on."""
@@ -46,23 +49,38 @@ def generate(request: Request) -> Response:
     A client that knows no 202 is held until the job ends, or gets an error that names the job. A
     dry run gets 200 with what the request would cost.
     """
-    respond_async = request.prefers("respond-async") is not None
-    context = request_context(
-        request,
-        now=job_service().clock.now(),
-        is_held=is_octoai_sdk(request) and not respond_async,
-        respond_async=respond_async,
-    )
+    context = _context(request, is_held=is_octoai_sdk(request))
     body = _parsed(request)
     if body.dry_run:
         quote = job_service().quote(body, client_id=context.client_id, limits=context.limits)
         return Response(200, quote)
     job = job_service().generate(body, context)
+    return _job_response(job, context, location=f"../jobs/{job.id}")
+
+
+@app.post("/jobs/<id>/reproduce")
+def reproduce(request: Request, id: str) -> Response:
+    """Respond with a new job for the same images, as `generate` responds with one."""
+    context = _context(request, is_held=False)
+    job = reproduction().reproduce(id, context)
+    return _job_response(job, context, location=f"../{job.id}")
+
+
+def _context(request: Request, *, is_held: bool) -> RequestContext:
+    now, is_async = job_service().clock.now(), request.prefers("respond-async") is not None
+    is_held = is_held and not is_async
+    return request_context(request, now=now, is_held=is_held, respond_async=is_async)
+
+
+def _job_response(job: JobResponse, context: RequestContext, *, location: str) -> Response:
+    """Respond 200 with a job that has ended, or 202 with where it will be found.
+
+    `location` is relative to the route, since the API's URL can have a stage or a base path.
+    """
     if job.status.is_terminal:
         return Response(200, job)
-    # Relative to this route, since the API's URL can have a stage or a base path.
-    headers = {"Location": f"../jobs/{job.id}", "Retry-After": JOB_RETRY_AFTER}
-    if respond_async:
+    headers = {"Location": location, "Retry-After": JOB_RETRY_AFTER}
+    if context.respond_async:
         headers["Preference-Applied"] = "respond-async"
     return Response(202, job, headers)
 

@@ -47,6 +47,18 @@ def fetched(image: dict[str, Any]) -> Image.Image:
     return decoded
 
 
+def test_a_reproduced_image_has_the_same_pixels(
+    stack: Stack, generate: Generate, client: requests.Session
+) -> None:
+    start = encoded(photograph(file_format="PNG"))
+    first = generate(num_images=2, image_encoding="png", init_image=start, strength=0.6).json()
+    new = client.post(f"{stack.api_url}/jobs/{first['id']}/reproduce", timeout=60).json()
+    assert (new["reproduced_from"], new["cost_usd"]) == (first["id"], first["cost_usd"])
+    one, two = ([fetched(image).tobytes() for image in job["images"]] for job in (first, new))
+    assert one == two
+    assert one[0] != one[1]
+
+
 def photograph(*, size: tuple[int, int] = (640, 480), file_format: str = "JPEG") -> bytes:
     """Make an image with detail everywhere, like a camera's."""
     buffer = io.BytesIO()

@@ -15,7 +15,13 @@ from tests.support.functions import configure
 from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 ASYNC: Final[dict[str, Any]] = {"Prefer": "respond-async"}
-EACH_ROUTE: Final = (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/images/0"))
+EACH_ROUTE: Final = (
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", "/cancel"),
+    ("GET", "/images/0"),
+    ("POST", "/reproduce"),
+)
 
 
 class Client:

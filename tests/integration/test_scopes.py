@@ -23,9 +23,10 @@ def event(name: str, **authorizer: str | None) -> dict[str, Any]:
 def test_without_the_scope_generate_nothing_is_generated(
     aws: Aws, functions: Functions, scopes: str
 ) -> None:
-    response = functions.generate(event("generate", scopes=scopes))
-    assert (response["statusCode"], response["json"]["code"]) == (403, "forbidden")
-    assert "scope generate" in response["json"]["message"]
+    for name in ("generate", "reproduce"):
+        response = functions.generate(event(name, scopes=scopes))
+        assert (response["statusCode"], response["json"]["code"]) == (403, "forbidden")
+        assert "scope generate" in response["json"]["message"]
     assert aws.dynamodb.scan(TableName="jobs", Select="COUNT")["Count"] == 0
 
 

@@ -37,6 +37,7 @@ QUEUED_JOB: Final[Example] = {
     "upstream": None,
     "ignored": [],
     "metadata": {},
+    "reproduced_from": None,
     "error": None,
 }
 CANCELED_JOB: Final[Example] = {

@@ -22,6 +22,7 @@ from sd3.errors import (
     MethodNotAllowedError,
     NotCancelableError,
     NotFoundError,
+    NotReproducibleError,
     RateLimitedError,
     Sd3Error,
     StillRunningError,
@@ -98,6 +99,17 @@ _WITH_BODY: Final = (InvalidJsonError, TooLargeError, UnsupportedMediaTypeError)
 _STORED: Final = (*_WITH_TOKEN, StorageBusyError)
 _OF_A_JOB: Final = (NotFoundError, GoneError, *_STORED)
 
+_GENERATED: Final = (
+    Response(200, "The job, which has ended.", (JobResponse,), example=examples.SUCCEEDED_JOB),
+    Response(
+        202,
+        "The job, which waits or runs.",
+        (JobResponse,),
+        (_LOCATION, RETRY_AFTER, _APPLIED),
+        example=examples.QUEUED_JOB,
+    ),
+)
+
 _OPERATIONS: Final = (
     Operation(
         method="post",
@@ -118,13 +130,7 @@ _OPERATIONS: Final = (
                 (JobResponse, QuoteResponse),
                 example=examples.SUCCEEDED_JOB,
             ),
-            Response(
-                202,
-                "The job, which waits or runs.",
-                (JobResponse,),
-                (_LOCATION, RETRY_AFTER, _APPLIED),
-                example=examples.QUEUED_JOB,
-            ),
+            _GENERATED[1],
         ),
         errors=(
             *_WITH_BODY,
@@ -204,6 +210,29 @@ _OPERATIONS: Final = (
             Response(200, "The canceled job.", (JobResponse,), example=examples.CANCELED_JOB),
         ),
         errors=(NotCancelableError, *_OF_A_JOB),
+    ),
+    Operation(
+        method="post",
+        path="/jobs/{id}/reproduce",
+        id="reproduceJob",
+        tag="jobs",
+        summary="Generate a job's images again",
+        description="A new job with the same request, seeds and init image, by the same upstream. "
+        "It is paid as any other. Whether its images are the same is up to the upstream.",
+        parameters=(_JOB, _ASYNC, _KEY),
+        responses=_GENERATED,
+        errors=(
+            ContentPolicyError,
+            BudgetExceededError,
+            NotFoundError,
+            GoneError,
+            IdempotencyMismatchError,
+            NotReproducibleError,
+            *_WITH_TOKEN,
+            UpstreamError,
+            UpstreamUnavailableError,
+            StillRunningError,
+        ),
     ),
     Operation(
         method="get",

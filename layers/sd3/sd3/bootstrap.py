@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sd3.services.notifications import JobEventPublisher
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
+    from sd3.services.reproduction import JobReproduction
     from sd3.services.submission import JobSubmission
     from sd3.services.uploads import UploadForms
     from sd3.services.worker import Worker
@@ -100,6 +101,14 @@ def job_service() -> "JobService":
         generator=_generator(),
         clock=clock(),
     )
+
+
+@cache
+def reproduction() -> "JobReproduction":
+    """Build the use case of reproductions."""
+    from sd3.services.reproduction import JobReproduction
+
+    return JobReproduction(service=job_service(), jobs=_jobs(), images=_images(), clock=clock())
 
 
 @cache

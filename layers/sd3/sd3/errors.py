@@ -11,6 +11,7 @@ Sd3Error                             500 internal_error
 │   ├── GoneError                    410 gone
 │   ├── IdempotencyMismatchError     409 idempotency_mismatch
 │   ├── NotCancelableError           409 not_cancelable
+│   ├── NotReproducibleError         409 not_reproducible
 │   ├── TooLargeError                413 too_large
 │   ├── UnsupportedMediaTypeError    415 unsupported_media_type
 │   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
@@ -132,6 +133,13 @@ class NotCancelableError(RequestError):
     """The job has ended."""
 
     code = "not_cancelable"
+    status = 409
+
+
+class NotReproducibleError(RequestError):
+    """The job cannot be generated again as it was: it has no images, or what made them is gone."""
+
+    code = "not_reproducible"
     status = 409
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from sd3.domain.billing import Charge, ChargeOutcome, Quote
 from sd3.domain.generation import GeneratedImage, GenerationResult
-from sd3.domain.job import JobError
+from sd3.domain.job import JobError, Reproduction
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
@@ -285,6 +285,20 @@ def test_a_request_is_rejected_only_if_no_upstream_supports_it() -> None:
             ScriptedUpstream("first", field_error="steps"), second(field_error="cfg_scale")
         ).fallback.check(request, seconds=285)
     assert caught.value.field_errors == ((("body", "steps"), "not first's", "upstream"),)
+
+
+def test_a_reproduction_is_for_its_upstream_alone_however_busy_that_is() -> None:
+    chain = Chain(
+        ScriptedUpstream("first", micros=5000), failing(BUSY, "second", model="v1", micros=10)
+    )
+    reproduction = Reproduction(job_id="old", upstream="second", model="v1")
+    only = chain.fallback.only(reproduction)
+    task = make_task(deadline=chain.time.now + 60)
+    assert only.quote(task.request, has_image=False) == Quote(upstream="second", micros=10)
+    result = only.generate(task)
+    assert result.error is BUSY
+    assert chain.calls == [[], [7, 7, 7]]
+    assert chain.fallback.only(None) is chain.fallback
 
 
 def test_init_image_is_checked_at_admission() -> None:

@@ -13,6 +13,7 @@ from sd3.errors import ForbiddenError
 
 if TYPE_CHECKING:
     from sd3.domain.inbox import InboxOrigin
+    from sd3.domain.job import Reproduction
 
 GENERATE: Final = "generate"
 """Allows to generate images, and to cancel and delete jobs."""
@@ -117,3 +118,5 @@ class RequestContext(NamedTuple):
     """How long a caller that knows no 202 is held until its job ends; None for all others."""
     scaled_size: tuple[int, int] | None = None
     """The pixels that the generated images are scaled to; None to keep them as they are."""
+    reproduction: "Reproduction | None" = None
+    """The job that this call generates again; None for a request of its own."""

@@ -67,6 +67,17 @@ class ImageRecord(Record):
     error: JobError | None = None
 
 
+class Reproduction(Record):
+    """Which job a job reproduces, and what has generated that job's images.
+
+    Without a `model`, it is not known which one: the settings left it to the upstream.
+    """
+
+    job_id: str
+    upstream: str
+    model: str | None = None
+
+
 LEASE_MARGIN_SECONDS: Final = 10
 """How long after its last moment an attempt still counts as alive: clocks differ."""
 
@@ -101,7 +112,8 @@ class Job(Record):
     attempt before that. `is_final` is whether it failed in a way that would be the same again.
     After `expires_at` the job and its images are removed. `version` counts the writes. `budgets`
     names whose budgets its first quote was reserved in: its client's, or that of a group.
-    `scaled_size` is what its images are scaled to before they are stored.
+    `scaled_size` is what its images are scaled to before they are stored. A `reproduction` may call
+    only the upstream that has generated the images of the job that it reproduces.
     """
 
     id: str
@@ -115,6 +127,7 @@ class Job(Record):
     init_image_key: str | None = None
     inbox: InboxOrigin | None = None
     scaled_size: tuple[int, int] | None = None
+    reproduction: Reproduction | None = None
     attempt: int = 0
     failures: int = 0
     quote: Quote | None = None

@@ -108,6 +108,9 @@ class JobResponse(BaseModel):
     upstream: str | None = Field(description="Who generated the images.")
     ignored: list[str] = Field(description="Fields that this upstream did not follow.")
     metadata: dict[str, str]
+    reproduced_from: str | None = Field(
+        default=None, description="The job that this one has generated again."
+    )
     error: JobErrorBody | None
 
 

@@ -113,6 +113,7 @@ def job_response(
         upstream=job.upstream,
         ignored=list(job.ignored),
         metadata=job.request.metadata,
+        reproduced_from=job.reproduction.job_id if job.reproduction else None,
         error=_error_of(job),
     )
 

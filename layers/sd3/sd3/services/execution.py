@@ -76,7 +76,7 @@ class JobExecutor:
         self.marker.prefetch()
         began = self.clock.monotonic()
         try:
-            result = self.generator.generate(task)
+            result = self.generator.only(job.reproduction).generate(task)
         except Exception as bug:
             _logger.exception("unexpected exception")
             # Which calls were made is not known: the quote counts as perhaps charged.

@@ -14,7 +14,14 @@ from sd3.domain.generation import (
 )
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
-from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobChange, JobStatus
+from sd3.domain.job import (
+    IdempotencyRecord,
+    ImageRecord,
+    Job,
+    JobChange,
+    JobStatus,
+    Reproduction,
+)
 from sd3.domain.job_list import JobPage
 from sd3.domain.provenance import Facts
 from sd3.domain.request import GenerateRequest
@@ -135,6 +142,7 @@ class UploadStorage(Protocol):
 class ImageGenerator(Protocol):
     """Generates images; see upstreams.fallback.Fallback for what each method does."""
 
+    def only(self, reproduction: Reproduction | None) -> "ImageGenerator": ...
     def check(self, request: GenerateRequest, *, seconds: float) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]: ...

@@ -13,6 +13,7 @@ from sd3.domain.job import (
     IdempotencyRecord,
     Job,
     JobStatus,
+    Reproduction,
 )
 from sd3.domain.request import GenerateRequest, fingerprint_of, resolve_seeds
 from sd3.errors import (
@@ -90,7 +91,9 @@ class JobSubmission:
         if isinstance(place, Job):
             return Submission(place, is_new=False)
         try:
-            request, quote = self.prepare(request, client_id=client_id)
+            request, quote = self.prepare(
+                request, client_id=client_id, reproduction=context.reproduction
+            )
             self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
         except RequestError:
             # An earlier call may have created the job while its upload existed, or budget was left.
@@ -142,15 +145,18 @@ class JobSubmission:
             raise IdempotencyMismatchError(_ID_TAKEN)
         return found
 
-    def prepare(self, request: GenerateRequest, *, client_id: str) -> tuple[GenerateRequest, Quote]:
+    def prepare(
+        self, request: GenerateRequest, *, client_id: str, reproduction: Reproduction | None = None
+    ) -> tuple[GenerateRequest, Quote]:
         """Read the request's init image and price the request. Nothing is stored.
 
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        generate, and StorageError.
+        generate, NotReproducibleError, and StorageError.
         """
         request = self._with_upload(request, client_id)
-        self.generator.check(request, seconds=LONGEST_SECONDS)
-        return request, self.generator.quote(request, has_image=request.init_image is not None)
+        generator = self.generator.only(reproduction)
+        generator.check(request, seconds=LONGEST_SECONDS)
+        return request, generator.quote(request, has_image=request.init_image is not None)
 
     def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
         """Return the request with the upload that it names, if any, as its init image."""
@@ -200,6 +206,7 @@ class JobSubmission:
             seeds=resolve_seeds(request),
             inbox=context.inbox,
             scaled_size=context.scaled_size,
+            reproduction=context.reproduction,
             quote=quote,
         )
         if self._is_queued(request, context):

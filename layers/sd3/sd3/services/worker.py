@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from sd3.domain.billing import Quote
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.stored_request import is_known
 from sd3.errors import (
@@ -133,13 +134,15 @@ class Worker:
             raise StorageError("The job's request has values that only a later version knows.")
         # Read before the job starts, so that no read can fail between the lease and the paid call.
         try:
+            generator = self.generator.only(job.reproduction)
             if job.failures:  # perhaps it has just been measured that it takes too long
-                self.generator.check(job.request, seconds=LONGEST_SECONDS)
+                generator.check(job.request, seconds=LONGEST_SECONDS)
             init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
         except RequestError as error:
             self._save(job.fail(error, now=now), read)
             return None
-        started = self._start(job, read, until=until, has_image=init_image is not None)
+        quote = generator.quote(job.request, has_image=init_image is not None)
+        started = self._start(job, read, until=until, quote=quote)
         execution = self.executor.execute(started, init_image or None, until=until)
         try:
             return self._finish(execution, receives=receives)
@@ -150,8 +153,7 @@ class Worker:
         finally:
             self.executor.measure(execution, since=since)
 
-    def _start(self, job: Job, read: Job, *, until: float, has_image: bool) -> Job:
-        quote = self.generator.quote(job.request, has_image=has_image)
+    def _start(self, job: Job, read: Job, *, until: float, quote: Quote) -> Job:
         now, seconds = self.clock.now(), until - self.clock.monotonic()
         started = self._save(job.start(now=now, seconds=seconds, quote=quote), read)
         if job.attempt == job.redriven_attempt:  # the first since it was queued

@@ -1,18 +1,19 @@
 """Fallback through the upstreams in their order, for images that cannot have been charged yet."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from sd3.domain.billing import Charge, Quote
 from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask
-from sd3.domain.job import JobError
+from sd3.domain.job import JobError, Reproduction
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     ContentPolicyError,
     FieldError,
     InvalidRequestError,
+    NotReproducibleError,
     Sd3Error,
     UpstreamRefusedError,
     UpstreamTimeoutError,
@@ -45,6 +46,21 @@ class Fallback:
         """Build all that the first call needs. Raises ValueError as `members` does."""
         for member in self.members:
             member.prepare()
+
+    def only(self, reproduction: Reproduction | None) -> Self:
+        """Restrict a reproduction to the upstream and the model that it names.
+
+        Raises NotReproducibleError if they are not configured any more.
+        """
+        if reproduction is None:
+            return self
+        name, model = reproduction.upstream, reproduction.model
+        members = [one for one in self.members if one.upstream.name == name]
+        if not members:
+            raise NotReproducibleError(f"The upstream {name} is not configured any more.")
+        if model and any(one.upstream.model not in {None, model} for one in members):
+            raise NotReproducibleError(f"The upstream {name} has another model now.")
+        return replace(self, make_members=lambda: members)
 
     def check(self, request: GenerateRequest, *, seconds: float) -> None:
         """Raise InvalidRequestError for a request that no upstream can generate in `seconds`.
