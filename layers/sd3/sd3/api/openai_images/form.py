@@ -1,16 +1,13 @@
 """The body of an edit as multipart/form-data, with its images as files."""
 
-import base64
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sd3.api.body import MAX_BODY_BYTES
+from sd3.api.multipart import form_parts
 from sd3.api.request import Request
 from sd3.domain.image import encode_base64
-from sd3.errors import FieldError, InvalidRequestError, TooLargeError
-
-MAX_PARTS: Final = 64
+from sd3.errors import FieldError, InvalidRequestError
 
 _IMAGE: Final = re.compile(r"image(\[\d{0,3}\])?")
 """The names of an image's part: OpenAI's SDKs write `image` for one image, and else `image[]`."""
@@ -22,47 +19,13 @@ _NUMBERS: Final = frozenset(
 _WORDS: Final = {"true": True, "false": False}
 
 
-def is_form(request: Request) -> bool:
-    """Return whether a request says that its body is multipart/form-data."""
-    media_type = (request.header("Content-Type") or "").partition(";")[0]
-    return media_type.strip().lower() == "multipart/form-data"
-
-
 def form_values(request: Request) -> dict[str, Any]:
     """Read a form as the values that a JSON body would have: numbers, and images as base64.
 
     Empty fields count as not given. A file's name is not read. Raises InvalidRequestError and
     TooLargeError.
     """
-    from multipart import MultipartError, parse_options_header  # noqa: PLC0415 - few send a form
-
-    body = request.event.body or ""
-    if len(body) > MAX_BODY_BYTES:
-        raise TooLargeError(f"The body is larger than {MAX_BODY_BYTES} bytes.")
-    _, options = parse_options_header(request.header("Content-Type") or "")
-    try:
-        is_base64 = bool(request.event.is_base64_encoded)
-        data = base64.b64decode(body, validate=True) if is_base64 else body.encode()
-        parts = list(_parts(data, options.get("boundary", "")))
-    except (MultipartError, UnicodeError) as error:
-        raise _bad_form(str(error)) from error
-    except ValueError as error:
-        raise _bad_form("it cannot be read") from error
-    return _values(parts)
-
-
-def _parts(data: bytes, boundary: str) -> Iterable[tuple[str, bytes]]:
-    from multipart import PushMultipartParser  # noqa: PLC0415 - as above
-
-    name, content = "", bytearray()
-    with PushMultipartParser(boundary, strict=True, max_segment_count=MAX_PARTS) as parser:
-        for event in parser.parse(data):
-            if event is None:
-                yield name, bytes(content)
-            elif isinstance(event, (bytes, bytearray)):
-                content += event
-            else:
-                name, content = event.name or "", bytearray()
+    return _values(form_parts(request))
 
 
 def _values(parts: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
@@ -101,8 +64,3 @@ def _value(name: str, content: bytes) -> object:
     if name in _NUMBERS and _NUMBER.fullmatch(text.strip()):
         return float(text) if "." in text else int(text)
     return text if text.strip() else None
-
-
-def _bad_form(reason: str) -> InvalidRequestError:
-    message = f"The body is not multipart/form-data: {reason}."
-    return InvalidRequestError([FieldError(("body",), message, "multipart")], message=message)

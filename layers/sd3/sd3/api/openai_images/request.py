@@ -5,7 +5,8 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
-from sd3.api.openai_images.form import form_values, is_form
+from sd3.api.multipart import is_form
+from sd3.api.openai_images.form import form_values
 from sd3.api.openai_images.sizes import Delivery, delivery_of
 from sd3.api.request import Request
 from sd3.domain.json_body import parse_json
