@@ -5,7 +5,9 @@ from typing import Any, Final
 from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.request import Request
-from sd3.bootstrap import image_links, job_service, prepare, upload_forms
+from sd3.api.verification import image_of
+from sd3.bootstrap import image_links, job_service, prepare, upload_forms, verification
+from sd3.domain.client import READ, require
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.rendition import ImageQuery
 from sd3.domain.request import UploadRequest
@@ -22,6 +24,7 @@ _IMAGE: Final = "/jobs/{id}/images/{index}"
 
 app = RestApi(
     open_routes=frozenset(("/health", "/openapi.json", "/docs", "/docs/{file}")),
+    any_scope=frozenset(("/verify",)),
     queries={"/jobs": JobsQuery, _IMAGE: ImageQuery},
 )
 for _method in (app.get, app.head):
@@ -109,6 +112,14 @@ def upload(request: Request) -> Response:
     body = request.body(UploadRequest)
     form = upload_forms().create(body, client_id=request.client_id, limits=request.limits)
     return Response(201, form, _NO_STORE)
+
+
+@app.post("/verify")
+def verify(request: Request) -> Response:
+    """Respond 200 with what an image says of its origin, to a token that may read."""
+    require(READ, request.scopes)
+    found = verification().verify(image_of(request), client_id=request.client_id)
+    return Response(200, found, _NO_STORE)
 
 
 @app.get("/usage")

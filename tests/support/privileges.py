@@ -38,6 +38,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "ImagesBucket/_uploads/*": {"s3:PutObject"},
         "ImagesBucket/_renditions/*": {"s3:PutObject"},
         "ImagesBucket?prefix=_renditions/*": {"s3:ListBucket"},
+        "MasterSecret": {"secretsmanager:GetSecretValue"},
     },
     "McpFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},

@@ -22,6 +22,12 @@ GENERATE_REQUESTS: Final[Mapping[str, Example]] = {
 }
 """Requests by a title. The first one is what a reader of the page sends at once."""
 
+_PIXELS: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mOUi1rAgA0wMeAAg1MCAN8WASjj1Ss4AA"
+    "AAAElFTkSuQmCC"
+)
+VERIFY_REQUESTS: Final[Mapping[str, Example]] = {"An image without a mark": {"image": _PIXELS}}
+
 JOB_ID: Final = "c6Af9ESmIAMEbxg"
 _BUCKET: Final = "https://images.s3.us-east-1.amazonaws.com"
 
@@ -89,3 +95,14 @@ VALIDATION_DETAIL: Final = [
 ]
 REQUEST_ID: Final = f"{JOB_ID}="
 """A job has the id of the request that created it, without the padding."""
+
+VERIFIED_IMAGE: Final[Example] = {
+    "marked": True,
+    "digital_source_type": "trainedAlgorithmicMedia",
+    "c2pa": False,
+    "ours": True,
+    "bytes": "exact",
+    "job_id": JOB_ID,
+    "index": 0,
+    "seed": 4275432097,
+}

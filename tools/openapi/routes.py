@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from sd3.api.request import MAX_KEY
+from sd3.api.verification import VerifyRequest
 from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID
 from sd3.domain.job_list import JobsQuery
@@ -41,6 +42,7 @@ from sd3.responses.models import (
     QuoteResponse,
     UploadResponse,
     UsageResponse,
+    VerifyResponse,
 )
 from tools.openapi import examples, openai_images
 from tools.openapi.operations import Header, Operation, Parameter, Response
@@ -155,6 +157,28 @@ _OPERATIONS: Final = (
         body=UploadRequest,
         responses=(
             Response(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),
+        ),
+        errors=(*_WITH_BODY, *_STORED),
+    ),
+    Operation(
+        method="post",
+        path="/verify",
+        id="verifyImage",
+        tag="images",
+        summary="Read whether an image says that it is AI-made, and whether by this service",
+        description="As JSON, or as multipart/form-data with the file in `image`. The scope `read` "
+        "is enough. Nothing is stored, and nothing is paid. That an image has no mark says "
+        "nothing: a mark is easily removed.",
+        body=VerifyRequest,
+        body_examples=examples.VERIFY_REQUESTS,
+        responses=(
+            Response(
+                200,
+                "What the file says.",
+                (VerifyResponse,),
+                (_CACHE,),
+                example=examples.VERIFIED_IMAGE,
+            ),
         ),
         errors=(*_WITH_BODY, *_STORED),
     ),

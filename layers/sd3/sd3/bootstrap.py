@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sd3.services.reproduction import JobReproduction
     from sd3.services.submission import JobSubmission
     from sd3.services.uploads import UploadForms
+    from sd3.services.verification import ImageVerification
     from sd3.services.worker import Worker
     from sd3.upstreams.fallback import Fallback
 
@@ -129,6 +130,14 @@ def image_links() -> "ImageLinks":
     url_ttl = timedelta(seconds=settings.url_ttl_seconds)
     renditions = RenditionStore(_aws().s3, settings.images_bucket, url_ttl=url_ttl)
     return ImageLinks(jobs=_jobs(), images=_images(), renditions=renditions, clock=clock())
+
+
+@cache
+def verification() -> "ImageVerification":
+    """Build the use case of verifications."""
+    from sd3.services.verification import ImageVerification
+
+    return ImageVerification(secrets=cache(_secrets().read))
 
 
 @cache

@@ -156,8 +156,7 @@ def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
     """
     if not data:
         raise InvalidImageError("the image is empty")
-    if len(data) > max_bytes:
-        raise InvalidImageError(_too_large(max_bytes))
+    check_length(data, max_bytes=max_bytes)
     image = read_image(data)
     _check_sides(image.width, image.height)
     stripped = image._replace(data=strip_metadata(data, image.content_type).data)
@@ -169,6 +168,12 @@ def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
         )  # reads all data of a JPEG, but decodes it at an eighth of its size
         opened.load()
     return image
+
+
+def check_length(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> None:
+    """Raise InvalidImageError for a file of more than `max_bytes`."""
+    if len(data) > max_bytes:
+        raise InvalidImageError(_too_large(max_bytes))
 
 
 def _check_sides(width: int, height: int) -> None:
@@ -215,9 +220,14 @@ def decode_init_image(value: object) -> Image:
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "Input should be a string of base64")
     try:
-        return check_init_image(decode_base64(_base64_of(value)))
+        return check_init_image(decode_image_text(value))
     except InvalidImageError as error:
         raise PydanticCustomError("picture", "{reason}", {"reason": str(error)}) from error
+
+
+def decode_image_text(text: str) -> bytes:
+    """Decode the base64 of a client's image, plain or as a data: URI. Raises InvalidImageError."""
+    return decode_base64(_base64_of(text))
 
 
 def _base64_of(text: str) -> str:

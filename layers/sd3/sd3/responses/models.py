@@ -114,6 +114,32 @@ class JobResponse(BaseModel):
     error: JobErrorBody | None
 
 
+class VerifyResponse(BaseModel):
+    """POST /verify: what an image says of its origin."""
+
+    marked: bool = Field(
+        description="Whether the file says that AI or an algorithm has made it: by IPTC's"
+        " DigitalSourceType, by a C2PA manifest, or by this service's mark. Anybody can write the"
+        " first two, and remove all three."
+    )
+    digital_source_type: str | None = Field(
+        description="The term of IPTC's DigitalSourceType that it names."
+    )
+    c2pa: bool = Field(description="Whether it has a C2PA manifest. It is not validated.")
+    ours: bool = Field(
+        description="Whether the mark in it was signed by this service. Only with `exact` bytes is"
+        " that about this image: a mark can be copied into another file."
+    )
+    bytes: Literal["exact", "altered"] | None = Field(
+        description="`exact`: but for mark and manifest, the file is byte for byte as it was"
+        " generated. `altered`: it was encoded anew or changed, or the mark was copied into it."
+        " Null if it is not ours."
+    )
+    job_id: str | None = Field(description="The job that the mark names, to its own client only.")
+    index: int | None = Field(description="The index of the image in its job.")
+    seed: int | None = Field(description="The seed of the image.")
+
+
 class JobListResponse(BaseModel):
     """GET /jobs: a page of a client's jobs."""
 
