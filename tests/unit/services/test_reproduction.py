@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.client import ClientLimits, RequestContext
-from sd3.domain.job import Job, JobStatus
+from sd3.domain.job import Job, JobStatus, Reproduction
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     GoneError,
@@ -19,12 +19,15 @@ from sd3.errors import (
 from sd3.responses.models import JobResponse
 from sd3.services.jobs import JobService
 from sd3.services.reproduction import JobReproduction
+from tests.support.factories.stored_jobs import job
 from tests.support.factories.submissions import request, with_init_image
 from tests.support.fakes.ports import (
     FakeImages,
     FakeJobs,
     FakeTime,
     FakeUpstream,
+    fallback,
+    make_executor,
     make_service,
     make_worker,
 )
@@ -200,6 +203,15 @@ def test_a_key_of_another_call_is_refused() -> None:
     with pytest.raises(IdempotencyMismatchError):
         world.reproduce(idempotency_key="k")
     assert list(world.jobs.items) == ["first"]
+
+
+def test_no_other_upstream_is_called_though_it_comes_first() -> None:
+    first, own = FakeUpstream(), FakeUpstream()
+    first.name = "first"
+    executor = make_executor(jobs=FakeJobs(), generator=fallback(first, own))
+    running = job(reproduction=Reproduction(job_id="old", upstream="fake"))
+    assert executor.execute(running, None, until=1060).job.upstream == "fake"
+    assert not first.calls
 
 
 def test_the_worker_asks_the_upstream_that_generated_the_first_job() -> None:
