@@ -11,6 +11,7 @@ Sd3Error                             500 internal_error
 │   ├── GoneError                    410 gone
 │   ├── IdempotencyMismatchError     409 idempotency_mismatch
 │   ├── NotCancelableError           409 not_cancelable
+│   ├── NotCachedError               412 not_cached
 │   ├── TooLargeError                413 too_large
 │   ├── UnsupportedMediaTypeError    415 unsupported_media_type
 │   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
@@ -133,6 +134,13 @@ class NotCancelableError(RequestError):
 
     code = "not_cancelable"
     status = 409
+
+
+class NotCachedError(RequestError):
+    """Only an earlier result was wanted (Cache-Control: only-if-cached), and there is none."""
+
+    code = "not_cached"
+    status = 412
 
 
 class TooLargeError(RequestError):

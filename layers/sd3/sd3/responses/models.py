@@ -109,6 +109,11 @@ class JobResponse(BaseModel):
     ignored: list[str] = Field(description="Fields that this upstream did not follow.")
     metadata: dict[str, str]
     error: JobErrorBody | None
+    reused_from: str | None = Field(
+        default=None, description="The earlier job of which the images are copies, for $0."
+    )
+    reused_at: datetime | None = Field(default=None, exclude=True)
+    """When that job ended, for the header Age."""
 
 
 class JobListResponse(BaseModel):
@@ -223,3 +228,4 @@ class JobEvent(BaseModel):
     ignored: list[str] = []
     metadata: dict[str, str]
     error: JobErrorBody | None = None
+    reused_from: str | None = None

@@ -127,6 +127,14 @@ class ImageStore:
             raise StorageError("The images could not be stored.")
         return SavedImages(records, tuple(finished for _, finished in saved))
 
+    def copy_all(self, folder: str, records: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+        """Copy stored images to a job's folder, in parallel; return their records there.
+
+        S3 copies them, with all that they have been stored with. Raises StorageError if one of them
+        cannot be copied.
+        """
+        return tuple(self._pool.map(lambda record: self._copy(folder, record), records))
+
     def sign(
         self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
     ) -> Link:
@@ -186,6 +194,16 @@ class ImageStore:
             )
         if reply.get("Errors"):
             raise StorageError("Some images could not be removed.")
+
+    def _copy(self, folder: str, record: ImageRecord) -> ImageRecord:
+        if record.key is None:
+            return record
+        key = f"{folder}/{record.key.rpartition('/')[2]}"
+        with storage_errors("An image could not be copied."):
+            self._client.copy_object(
+                Bucket=self._bucket, Key=key, CopySource={"Bucket": self._bucket, "Key": record.key}
+            )
+        return record.model_copy(update={"key": key})
 
     def _read(self, record: ImageRecord) -> bytes | None:
         """Read one image, of which the record has the size: no more than that is kept in memory."""
