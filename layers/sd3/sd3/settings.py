@@ -190,9 +190,10 @@ class Settings:
         return self.reuse_results == ReuseResults.SEEDED
 
     def generated_by(self) -> str:
-        """Name all settings that decide which images a request gets, for keys of results."""
+        """Name all settings that decide which files a request gets, for keys of results."""
+        asked = (self.upstream, self.upstream_url, self.bedrock_region)
         models = (self.stability_model, self.bedrock_model_id, self.openai_model)
-        return json.dumps([self.upstream, self.upstream_url, *models, self.bedrock_region])
+        return json.dumps([*asked, *models, self.provenance])
 
     def jwts(self) -> JwtSettings | None:
         """Return the settings of JWTs, or None if no JWT is accepted.

@@ -21,6 +21,7 @@ OTHER: Final[dict[str, st.SearchStrategy[Any]]] = {
     "width": st.sampled_from([width for width, _ in SIZES if width != 1024]),
     "height": st.sampled_from([height for _, height in SIZES if height != 1024]),
     "image_encoding": st.just("png"),
+    "embed_parameters": st.booleans(),
     "strength": st.floats(0, 1, exclude_min=True).filter(lambda one: one != 0.8),
 }
 """Another value than that of a request with a prompt and a seed, for each field that counts."""
