@@ -2,12 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
+from threading import Event
+from time import sleep
 from typing import Any, Final
 
 import pytest
 
 from functions.notifications import app as notifications_app
 from sd3.adapters.aws import Aws
+from sd3.adapters.s3.images import ImageStore
+from sd3.domain.job import ImageRecord
+from sd3.errors import StorageError
 from tests.integration.conftest import ENVIRONMENT, Functions, forget_process, load_event
 from tests.integration.test_inbox import dropped, inbox, receive
 from tests.integration.test_mcp import tool
@@ -129,3 +135,31 @@ def test_a_request_for_a_deleted_result_is_generated(
     assert (only["statusCode"], only["json"]["code"]) == (412, "not_cached")
     assert functions.generate(event(id="again"))["json"]["cost_usd"] == 0.03
     upstream.calls.pop()
+
+
+def test_no_copy_is_under_way_when_another_one_has_failed(aws: Aws) -> None:
+    """It would come over the image that is generated instead."""
+    store = ImageStore(
+        aws.s3,
+        "images",
+        url_ttl=timedelta(minutes=1),
+        credentials_expiry=lambda: None,
+        parallel=2,
+    )
+    aws.s3.put_object(Bucket="images", Key="acme/first/1.jpg", Body=b"")
+    has_failed, done = Event(), []
+
+    def copy(params: dict[str, Any], **_: Any) -> None:
+        if params["Key"].endswith("/1.jpg"):
+            has_failed.wait(10)
+            sleep(0.1)
+            done.append(params["Key"])
+
+    aws.s3.meta.events.register("before-parameter-build.s3.CopyObject", copy)
+    aws.s3.meta.events.register("after-call.s3.CopyObject", lambda **_: has_failed.set())
+    records = [
+        ImageRecord(index=index, seed=7, key=f"acme/first/{index}.jpg") for index in range(2)
+    ]
+    with pytest.raises(StorageError):
+        store.copy_all("acme/again", records)
+    assert done == ["acme/again/1.jpg"]

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -131,9 +131,11 @@ class ImageStore:
         """Copy stored images to a job's folder, in parallel; return their records there.
 
         S3 copies them, with all that they have been stored with. Raises StorageError if one of them
-        cannot be copied.
+        cannot be copied. Then no other copy is under way, which would come over a later image.
         """
-        return tuple(self._pool.map(lambda record: self._copy(folder, record), records))
+        copies = [self._pool.submit(self._copy, folder, record) for record in records]
+        wait(copies)
+        return tuple(copy.result() for copy in copies)
 
     def sign(
         self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
