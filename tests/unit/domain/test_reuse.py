@@ -22,6 +22,7 @@ OTHER: Final[dict[str, st.SearchStrategy[Any]]] = {
     "height": st.sampled_from([height for _, height in SIZES if height != 1024]),
     "image_encoding": st.just("png"),
     "embed_parameters": st.booleans(),
+    "placeholder": st.just("thumbhash"),
     "strength": st.floats(0, 1, exclude_min=True).filter(lambda one: one != 0.8),
 }
 """Another value than that of a request with a prompt and a seed, for each field that counts."""
