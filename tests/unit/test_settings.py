@@ -147,6 +147,7 @@ def test_every_right_setting_of_jwts_can_be_deployed(parameter: str, right: list
         ("bedrock_region", "us-east-1"),
         ("openai_model", "sd3"),
         ("provenance", "none"),
+        ("c2pa_secret", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sign-a1b2c3"),
     ],
 )
 def test_what_decides_how_images_are_made_keeps_results_apart(name: str, value: str) -> None:

@@ -193,7 +193,7 @@ class Settings:
         """Name all settings that decide which files a request gets, for keys of results."""
         asked = (self.upstream, self.upstream_url, self.bedrock_region)
         models = (self.stability_model, self.bedrock_model_id, self.openai_model)
-        return json.dumps([*asked, *models, self.provenance])
+        return json.dumps([*asked, *models, self.provenance, self.c2pa_secret])
 
     def jwts(self) -> JwtSettings | None:
         """Return the settings of JWTs, or None if no JWT is accepted.
