@@ -20,7 +20,7 @@ from ops.clients import table
 from ops.export import EXPORTS, written
 from ops.stacks import StackError, find_stack
 from sd3.adapters.dynamodb.client_items import Values
-from sd3.adapters.dynamodb.job_items import DELETED, job_from_values
+from sd3.adapters.dynamodb.job_items import DELETED, is_result, job_from_values
 from sd3.adapters.dynamodb.usage_items import KEEP_MARK
 from sd3.domain.billing import NO_USAGE, DailyUsage
 from sd3.domain.job import JobChange, JobStatus
@@ -37,6 +37,7 @@ OPEN_JOBS: Final = "open jobs"
 _ENDED_JOBS: Final = "ended jobs"
 _DELETED_JOBS: Final = "deleted jobs"
 _KEYS: Final = "idempotency keys"
+_RESULTS: Final = "results that can be reused"
 _TRIES: Final = 5
 _LEDGER_SECONDS: Final = 30
 _JWT_CLIENT: Final = "jwt-"
@@ -212,13 +213,14 @@ def _cancel(data: ClientData, values: Values, *, now: datetime) -> JobChange | N
 
 def _counter(*, tokens: int) -> Counter[str]:
     """Begin a count, in the order in which it is printed."""
-    return Counter({"tokens": tokens, OPEN_JOBS: 0, _ENDED_JOBS: 0, _DELETED_JOBS: 0, _KEYS: 0})
+    kinds = (OPEN_JOBS, _ENDED_JOBS, _DELETED_JOBS, _KEYS, _RESULTS)
+    return Counter({"tokens": tokens, **dict.fromkeys(kinds, 0)})
 
 
 def _kind(values: Values) -> str:
     status = values.get("status")
     if status is None:
-        return _KEYS
+        return _RESULTS if is_result(values) else _KEYS
     if status == DELETED:
         return _DELETED_JOBS
     return OPEN_JOBS if status in {JobStatus.QUEUED, JobStatus.RUNNING} else _ENDED_JOBS

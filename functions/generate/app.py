@@ -4,7 +4,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
+from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi, age_of
 from sd3.api.held_calls import is_octoai_sdk, request_context
 from sd3.api.openai_images.answer import (
     error_response,
@@ -78,7 +78,7 @@ def _job_response(job: JobResponse, context: RequestContext, *, location: str) -
     `location` is relative to the route, since the API's URL can have a stage or a base path.
     """
     if job.status.is_terminal:
-        return Response(200, job)
+        return Response(200, job, age_of(job, now=job_service().clock.now()))
     headers = {"Location": location, "Retry-After": JOB_RETRY_AFTER}
     if context.respond_async:
         headers["Preference-Applied"] = "respond-async"
@@ -108,7 +108,10 @@ def edits(request: Request) -> Response:
 def _images(request: Request, asked: ImagesRequest) -> Response:
     context = request_context(request, now=job_service().clock.now(), is_held=True)
     context = context._replace(scaled_size=asked.delivery.scaled)
-    return images_response(job_service().generate(asked.request, context), asked)
+    job = job_service().generate(asked.request, context)
+    response = images_response(job, asked)
+    response.headers.update(age_of(job, now=job_service().clock.now()))
+    return response
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

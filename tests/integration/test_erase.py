@@ -30,6 +30,7 @@ from tests.support.fakes.ports import FakeUpstream
 QUEUED = id_of("acme", "queued")
 OTHERS = ("acme-2", "acm", "other")
 COUNTS = {"tokens": 1, "open jobs": 2, "ended jobs": 4, "deleted jobs": 1, "idempotency keys": 1,
+          "results that can be reused": 1,
           "images": 3, "renditions": 1, "uploads": 1, "inbox": 1}  # fmt: skip
 
 

@@ -135,3 +135,28 @@ def test_every_right_setting_of_jwts_can_be_deployed(parameter: str, right: list
     rules = source()["Parameters"][parameter]
     allowed = rules.get("AllowedPattern") or "|".join(rules["AllowedValues"])
     assert all(re.fullmatch(allowed, text) for text in right)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("upstream", "stability"),
+        ("upstream_url", "http://127.0.0.1:8000"),
+        ("stability_model", "sd3.5-medium"),
+        ("bedrock_model_id", "stability.sd3-large-v1:0"),
+        ("bedrock_region", "us-east-1"),
+        ("openai_model", "sd3"),
+        ("provenance", "none"),
+        ("c2pa_secret", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sign-a1b2c3"),
+    ],
+)
+def test_what_decides_how_images_are_made_keeps_results_apart(name: str, value: str) -> None:
+    changed = Settings.from_env({name.upper(): value})
+    assert changed.generated_by() != Settings().generated_by()
+
+
+def test_results_are_reused_only_where_that_is_set() -> None:
+    assert Settings.from_env({"REUSE_RESULTS": "seeded"}).reuses_results()
+    assert not Settings.from_env({}).reuses_results()
+    with pytest.raises(ValueError, match="REUSE_RESULTS must be never or seeded, not 'always'"):
+        Settings.from_env({"REUSE_RESULTS": "always"}).reuses_results()

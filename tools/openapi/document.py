@@ -66,6 +66,7 @@ _WHEN: Final = {
     "idempotency_mismatch": "The Idempotency-Key was used for another request.",
     "not_cancelable": "The job has ended.",
     "not_reproducible": "The job has no images: it is failed.",
+    "not_cached": "There is no earlier result, and with only-if-cached nothing is generated.",
     "gone": "The job has expired, was deleted, or was canceled while its caller was held.",
     "too_large": "The body is larger than the service takes.",
     "unsupported_media_type": "The body is not JSON in UTF-8, or its Content-Encoding cannot be "

@@ -43,10 +43,13 @@ _KEY: Final = Parameter(
     "As for POST /generate/sd3. OpenAI's SDKs send none by themselves.",
     {"type": "string"},
 )
+_CACHE_CONTROL: Final = Parameter(
+    "Cache-Control", "header", "As for POST /generate/sd3.", {"type": "string"}
+)
 _MODEL: Final = Parameter("model", "path", "The model's name.", {"type": "string"})
 _IMAGES: Final = Response(200, "The images, when the job has ended.", (ImagesAnswer,))
 _EVENTS: Final = "With `stream`, the answer is text/event-stream: an event for each image."
-_FAILURES: Final = (400, 401, 402, 403, 409, 410, 413, 415, 429, 500, 502, 503, 504)
+_FAILURES: Final = (400, 401, 402, 403, 409, 410, 412, 413, 415, 429, 500, 502, 503, 504)
 
 OPERATIONS: Final = (
     Operation(
@@ -56,7 +59,7 @@ OPERATIONS: Final = (
         tag="openai",
         summary="Generate images, as OpenAI's Images API does",
         description=_EVENTS,
-        parameters=(_KEY,),
+        parameters=(_KEY, _CACHE_CONTROL),
         body=GenerationBody,
         body_examples={"A prompt alone": {"prompt": "a lighthouse at dusk"}},
         responses=(_IMAGES,),
@@ -70,7 +73,7 @@ OPERATIONS: Final = (
         tag="openai",
         summary="Generate images from another one, as OpenAI's Images API does",
         description=_EVENTS,
-        parameters=(_KEY,),
+        parameters=(_KEY, _CACHE_CONTROL),
         body=EditBody,
         responses=(_IMAGES,),
         errors=(),

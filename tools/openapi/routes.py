@@ -21,6 +21,7 @@ from sd3.errors import (
     InvalidJsonError,
     InvalidRequestError,
     MethodNotAllowedError,
+    NotCachedError,
     NotCancelableError,
     NotFoundError,
     NotReproducibleError,
@@ -85,6 +86,20 @@ _ASYNC: Final = Parameter(
     "`respond-async`: do not wait for the images, answer 202 at once.",
     {"anyOf": [{"const": "respond-async"}, TEXT]},
 )
+_CACHE_CONTROL: Final = Parameter(
+    "Cache-Control",
+    "header",
+    "Where the operator lets results be reused: `no-cache` generates anew, `max-age=N` takes no "
+    "result that is older than N seconds, `no-store` neither uses nor leaves a result. "
+    "`only-if-cached` generates nothing: without an earlier result the answer is 412.",
+    TEXT,
+)
+_AGE: Final = Header(
+    "Age",
+    "Seconds since the images were generated, if they are an earlier job's.",
+    {"type": "integer", "minimum": 0},
+    always=False,
+)
 _WAIT: Final = Parameter(
     "Prefer",
     "header",
@@ -122,7 +137,7 @@ _OPERATIONS: Final = (
         description="Only `prompt` is required. A short request is answered with its images (200), "
         "a long one with a job that waits in a queue (202). OctoAI's SDKs know no 202: they are "
         "held until the job has ended, and after 26 s they get a 504 that names it.",
-        parameters=(_ASYNC, _KEY),
+        parameters=(_ASYNC, _KEY, _CACHE_CONTROL),
         body=GenerateRequest,
         body_examples=examples.GENERATE_REQUESTS,
         responses=(
@@ -130,6 +145,7 @@ _OPERATIONS: Final = (
                 200,
                 "The job, which has ended; with `dry_run`, what it would cost.",
                 (JobResponse, QuoteResponse),
+                (_AGE,),
                 example=examples.SUCCEEDED_JOB,
             ),
             _GENERATED[1],
@@ -140,6 +156,7 @@ _OPERATIONS: Final = (
             BudgetExceededError,
             GoneError,
             IdempotencyMismatchError,
+            NotCachedError,
             *_WITH_TOKEN,
             UpstreamError,
             UpstreamUnavailableError,

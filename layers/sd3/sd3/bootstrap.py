@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
     from sd3.services.reproduction import JobReproduction
+    from sd3.services.reuse import ResultReuse
     from sd3.services.submission import JobSubmission
     from sd3.services.uploads import UploadForms
     from sd3.services.verification import ImageVerification
@@ -316,6 +317,18 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
         metrics=metrics(),
         sync_image_steps=sync_image_steps,
         retention=timedelta(days=_settings().image_retention_days),
+        reuse=_reuse(),
+    )
+
+
+def _reuse() -> "ResultReuse | None":
+    settings = _settings()
+    if not settings.reuses_results():
+        return None
+    from sd3.services.reuse import ResultReuse
+
+    return ResultReuse(
+        jobs=_jobs(), images=_images(), clock=clock(), generated_by=settings.generated_by()
     )
 
 

@@ -12,6 +12,7 @@ Sd3Error                             500 internal_error
 │   ├── IdempotencyMismatchError     409 idempotency_mismatch
 │   ├── NotCancelableError           409 not_cancelable
 │   ├── NotReproducibleError         409 not_reproducible
+│   ├── NotCachedError               412 not_cached
 │   ├── TooLargeError                413 too_large
 │   ├── UnsupportedMediaTypeError    415 unsupported_media_type
 │   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
@@ -141,6 +142,13 @@ class NotReproducibleError(RequestError):
 
     code = "not_reproducible"
     status = 409
+
+
+class NotCachedError(RequestError):
+    """Only an earlier result was wanted (Cache-Control: only-if-cached), and there is none."""
+
+    code = "not_cached"
+    status = 412
 
 
 class TooLargeError(RequestError):

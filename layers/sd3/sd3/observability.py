@@ -54,6 +54,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     "JobsEnded": MetricDefinition(dimension="status"),
     "JobsFailed": MetricDefinition(dimension="code"),
     "ImagesGenerated": MetricDefinition(),
+    "ImagesReused": MetricDefinition(),
     "ImagesRemoved": MetricDefinition(),
     "CostMicros": MetricDefinition(dimension="upstream"),
     "UpstreamMs": MetricDefinition(MetricUnit.Milliseconds),

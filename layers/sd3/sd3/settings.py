@@ -1,5 +1,6 @@
 """The settings of a deployment, which `Settings.from_env` reads from the environment."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -41,6 +42,14 @@ class UpstreamSettings:
     rate: Rate | None = None
     concurrency: int | None = None
     """The most concurrent calls; None for no limit."""
+
+
+class ReuseResults(StrEnum):
+    """Which requests an earlier result of the same client may answer."""
+
+    NEVER = "never"
+    SEEDED = "seeded"
+    """Those that name every seed."""
 
 
 class JwtScopes(StrEnum):
@@ -108,6 +117,7 @@ class Settings:
     """The domain of AWS's services in this partition."""
     openai_model: str = ""
     sync_image_steps: int = 120
+    reuse_results: str = "never"
     waits_per_client: int = 50
     """The waits for jobs that a client may begin in 20 s."""
     provenance: str = "basic"
@@ -171,6 +181,19 @@ class Settings:
                 names, urls, prices, rates, bounds, strict=True
             )
         )
+
+    def reuses_results(self) -> bool:
+        """Return whether results are reused. Raises ValueError for a value that is none."""
+        if self.reuse_results not in list(ReuseResults):
+            msg = f"REUSE_RESULTS must be {' or '.join(ReuseResults)}, not {self.reuse_results!r}"
+            raise ValueError(msg)
+        return self.reuse_results == ReuseResults.SEEDED
+
+    def generated_by(self) -> str:
+        """Name all settings that decide which files a request gets, for keys of results."""
+        asked = (self.upstream, self.upstream_url, self.bedrock_region)
+        models = (self.stability_model, self.bedrock_model_id, self.openai_model)
+        return json.dumps([*asked, *models, self.provenance, self.c2pa_secret])
 
     def jwts(self) -> JwtSettings | None:
         """Return the settings of JWTs, or None if no JWT is accepted.

@@ -19,7 +19,7 @@ UPLOAD = "0753aed38dd16ef96528d89cf0af37ce"
 
 
 def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_LIMITS) -> None:
-    """Add a job of each status, a deleted job, a key, and a file of each kind to a client's data.
+    """Add a job of each status, a deleted job, a key, a result, and a file of each kind.
 
     The prompts, and the bytes of all files, begin with the client's id.
     """
@@ -34,6 +34,7 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
     store.delete(deleted, now=datetime.now(UTC))
     with_key = _job(client_id, "with-key", status=JobStatus.FAILED)
     store.create_once(with_key, "key", fingerprint="x", instead_of=None)
+    store.note_result(_job(client_id, "succeeded", status=JobStatus.SUCCEEDED, result_key="x"))
     for bucket, key in (
         ("ImagesBucket", f"{client_id}/{id_of(client_id, 'succeeded')}/0.jpg"),
         ("ImagesBucket", f"_renditions/{client_id}/{id_of(client_id, 'succeeded')}/0.w64.avif"),

@@ -32,6 +32,7 @@ from sd3.errors import (
     LeaseLostError,
     NotFoundError,
     Sd3Error,
+    StorageError,
 )
 from sd3.observability import METRICS
 from sd3.services.execution import JobExecutor
@@ -46,6 +47,7 @@ from sd3.services.ports import (
     Metrics,
     UploadStorage,
 )
+from sd3.services.reuse import ResultReuse
 from sd3.services.submission import JobSubmission
 from sd3.services.waits import JobWaits
 from sd3.services.worker import Worker
@@ -147,6 +149,7 @@ class FakeJobs:
         self.items: dict[str, Job] = {}
         self.keys: dict[tuple[str, str], IdempotencyRecord] = {}
         self.deleted: dict[str, Job] = {}
+        self.results: dict[tuple[str, str], str] = {}
         self.writes: list[Job] = []
         self.ledger: dict[tuple[str, str], UsageEntry] = {}
         self.minutes: Counter[tuple[str, str]] = Counter()
@@ -190,6 +193,13 @@ class FakeJobs:
         self, client_id: str, key: str, *, now: datetime
     ) -> IdempotencyRecord | None:
         return self.keys.get((client_id, key))
+
+    def find_result(self, client_id: str, key: str) -> str | None:
+        return self.results.get((client_id, key))
+
+    def note_result(self, job: Job) -> None:
+        assert job.result_key
+        self.results[job.client_id, job.result_key] = job.id
 
     def days(self, client_id: str, *, since: str, until: str) -> tuple[DailyUsage, ...]:
         own = [
@@ -376,6 +386,17 @@ class FakeImages:
         )
         return SavedImages(records, finished)
 
+    def copy_all(self, folder: str, records: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+        def copied(record: ImageRecord) -> ImageRecord:
+            if record.key is None:
+                return record
+            if record.key not in self.objects:
+                raise StorageError("There is no such image.")
+            key = f"{folder}/{record.index}.jpg"
+            return record.model_copy(update={"key": self._put(key, self.objects[record.key])})
+
+        return tuple(map(copied, records))
+
     def read_all(self, records: Sequence[ImageRecord]) -> Mapping[int, bytes]:
         self.reads += len(records)
         keys = {record.index: record.key for record in records}
@@ -426,18 +447,22 @@ def make_submission(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
     sync_image_steps: int = 120,
+    reuses: bool = False,
 ) -> JobSubmission:
     """Make the use case that creates jobs, over fakes."""
+    images, time = images or FakeImages(), (clock or FakeTime()).time()
+    reuse = ResultReuse(jobs=jobs, images=images, clock=time, generated_by="fake")
     return JobSubmission(
         jobs=jobs,
-        images=images or FakeImages(),
+        images=images,
         uploads=uploads or FakeUploads(),
         queue=queue or FakeQueue(),
         generator=generator or fallback(FakeUpstream(), clock=clock),
-        clock=(clock or FakeTime()).time(),
+        clock=time,
         metrics=metrics or FakeMetrics(),
         sync_image_steps=sync_image_steps,
         retention=timedelta(days=30),
+        reuse=reuse if reuses else None,
     )
 
 
@@ -469,6 +494,7 @@ def make_service(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
     counts: FakeCounts | None = None,
+    reuses: bool = False,
 ) -> JobService:
     """Make the use cases of clients, over fakes. A client may begin two waits."""
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
@@ -483,6 +509,7 @@ def make_service(
             generator=generator,
             clock=clock,
             metrics=metrics,
+            reuses=reuses,
         ),
         executor=make_executor(
             jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics

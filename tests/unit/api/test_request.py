@@ -7,7 +7,7 @@ import pytest
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEvent
 
 from sd3.api.request import NoQuery, Request
-from sd3.domain.client import SCOPES, ClientLimits
+from sd3.domain.client import SCOPES, CacheControl, ClientLimits
 from sd3.domain.job import JobStatus
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.request import UploadRequest
@@ -151,6 +151,36 @@ def test_the_parameter_that_passes_by_caches_means_nothing_to_reads(
     else:
         with pytest.raises(InvalidRequestError):
             sent.query(NoQuery)
+
+
+NEW = CacheControl(reads=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "cache"),
+    [
+        ([], CacheControl()),
+        (["no-transform, x=1", ",;=,"], CacheControl()),
+        (["no-cache"], NEW),
+        (["No-Cache"], NEW),
+        (["max-age=0"], CacheControl(reads=False, max_age=0)),
+        (["max-age=60"], CacheControl(max_age=60)),
+        (['max-age = "60"'], CacheControl(max_age=60)),
+        (["max-age=2147483648"], CacheControl(max_age=2147483648)),
+        (["max-age=60", "no-cache"], CacheControl(reads=False, max_age=60)),
+        (["no-store"], CacheControl(reads=False, stores=False)),
+        (["only-if-cached"], CacheControl(only_if_cached=True)),
+        (["only-if-cached, no-cache"], CacheControl(reads=False, only_if_cached=True)),
+    ],
+)
+def test_cache_control_is_read_over_all_its_headers(values: list[str], cache: CacheControl) -> None:
+    assert request(*(("Cache-Control", value) for value in values)).cache_control() == cache
+
+
+@pytest.mark.parametrize("age", ["", "-1", "x", "6" * 5000, *NOT_DIGITS[:2], "\u0665"])
+def test_an_age_that_cannot_be_read_asks_for_a_new_result(age: str) -> None:
+    cache = request(("Cache-Control", f"max-age={age}")).cache_control()
+    assert cache == CacheControl(reads=False, max_age=0)
 
 
 @pytest.mark.parametrize(

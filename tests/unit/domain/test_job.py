@@ -24,6 +24,7 @@ METHODS: Final[dict[str, Callable[[Job], Job]]] = {
     "fail": lambda job: job.fail(ERROR, now=LATER),
     "cancel": lambda job: job.cancel(now=LATER),
     "redrive": lambda job: job.redrive(now=LATER),
+    "reuse": lambda one: one.reuse(job(SUCCEEDED), job(SUCCEEDED).images, now=LATER),
 }
 LEADS_TO: Final = {
     ("start", QUEUED): RUNNING,
@@ -34,6 +35,7 @@ LEADS_TO: Final = {
     ("cancel", QUEUED): CANCELED,
     ("cancel", RUNNING): CANCELED,
     ("redrive", FAILED): QUEUED,
+    ("reuse", QUEUED): SUCCEEDED,
 }
 
 

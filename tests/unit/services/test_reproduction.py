@@ -64,7 +64,11 @@ class World:
 
     def _service(self) -> JobService:
         return make_service(
-            jobs=self.jobs, images=self.images, upstream=self.upstream, clock=self.clock
+            jobs=self.jobs,
+            images=self.images,
+            upstream=self.upstream,
+            clock=self.clock,
+            reuses=True,
         )
 
 
@@ -79,6 +83,13 @@ def test_the_new_job_has_the_same_request_and_seeds_and_names_the_old_one() -> N
     assert new.cost_usd == first.cost_usd > 0
     one, two = world.upstream.calls
     assert two.model_copy(update={"seed": one.seed}) == one
+
+
+def test_a_job_with_its_seeds_is_generated_again_though_results_are_reused() -> None:
+    world = World()
+    world.generate(request(seed=7))
+    assert world.reproduce().reused_from is None
+    assert len(world.upstream.calls) == 2
 
 
 def test_the_new_job_has_an_init_image_of_its_own() -> None:

@@ -65,6 +65,16 @@ def test_the_longest_values_fit_into_a_functions_variables(name: str) -> None:
     assert len(json.dumps(filled)) <= MOST_BYTES
 
 
+def test_who_makes_jobs_makes_the_same_keys_of_results() -> None:
+    """A result is found by a key in which all is that decides how its files are made."""
+    deciding = ("UPSTREAM", "UPSTREAM_URL", "BEDROCK_REGION", "STABILITY_MODEL", "BEDROCK_MODEL_ID",
+                "OPENAI_MODEL", "PROVENANCE", "C2PA_SECRET", "REUSE_RESULTS")  # fmt: skip
+    deployed = of_type(translated(), "AWS::Lambda::Function")
+    for name in ("GenerateFunction", "McpFunction", "InboxFunction"):
+        variables = deployed[name]["Properties"]["Environment"]["Variables"]
+        assert set(deciding) <= set(variables), name
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [

@@ -179,6 +179,16 @@ def test_the_key_of_the_secret_may_be_used_for_the_secret_alone(
 
 
 @pytest.mark.parametrize("function", GRANTS)
+def test_images_are_copied_by_who_makes_jobs_where_results_are_reused(function: str) -> None:
+    holding = AS_TESTED | conditions(ReuseResults="seeded")
+    copies = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
+    makes_jobs = function in {"GenerateFunction", "McpFunction", "InboxFunction"}
+    assert grants(function, holding) == GRANTS[function] | (
+        {"ImagesBucket/*": copies} if makes_jobs else {}
+    )
+
+
+@pytest.mark.parametrize("function", GRANTS)
 def test_what_previous_keys_encrypted_may_be_read_and_nothing_be_written_with_them(
     function: str,
 ) -> None:

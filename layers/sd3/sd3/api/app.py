@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from math import ceil
@@ -28,7 +29,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.observability import logger
-from sd3.responses.models import ErrorBody
+from sd3.responses.models import ErrorBody, JobResponse
 from sd3.responses.render import error_body
 from sd3.settings import Settings
 
@@ -43,9 +44,18 @@ JOB_RETRY_AFTER: Final = "2"
 """Seconds until a job that waits or runs is worth asking for again."""
 
 EXPOSED_HEADERS: Final = (
-    "Location", "Retry-After", "ETag", "Preference-Applied", "X-Amzn-RequestId", "X-Amz-Apigw-Id"
+    "Location", "Retry-After", "ETag", "Age", "Preference-Applied", "X-Amzn-RequestId",
+    "X-Amz-Apigw-Id",
 )  # fmt: skip
 """What pages may read. The template's list for the gateway's own responses is the same."""
+
+
+def age_of(job: JobResponse, *, now: datetime) -> dict[str, str]:
+    """Say in a header how old the images are that a job was answered with; none if they are new."""
+    if job.reused_at is None:
+        return {}
+    return {"Age": str(max(int((now - job.reused_at).total_seconds()), 0))}
+
 
 _READING: Final = frozenset(("GET", "HEAD"))
 

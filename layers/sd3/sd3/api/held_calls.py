@@ -39,6 +39,7 @@ def request_context(
         respond_async=respond_async,
         limits=request.limits,
         hold_until=_hold_until(request, now) if is_held else None,
+        cache=request.cache_control(),
     )
 
 

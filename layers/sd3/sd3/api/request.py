@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sd3.api.accept import best_image_type, prefers_json
 from sd3.api.body import read_body
-from sd3.domain.client import MAX_WAIT_SECONDS, SCOPES, ClientLimits
+from sd3.domain.client import MAX_WAIT_SECONDS, SCOPES, CacheControl, ClientLimits
 from sd3.domain.json_body import parse_json
 from sd3.errors import FieldError, InvalidRequestError
 
@@ -27,6 +27,8 @@ _MAX_FIELDS: Final = 100
 _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 
 _ENTITY_TAG: Final = re.compile(r'"[^"]*"')
+
+_SECONDS: Final = re.compile("[0-9]{1,10}")
 
 _CACHE_BUSTER: Final = "_"
 """A parameter that jQuery adds to GET and HEAD, so that no cache answers. It means nothing."""
@@ -143,6 +145,25 @@ class Request:
             return int(text)
         msg = f"wait should be 0 to {MAX_WAIT_SECONDS} whole seconds"
         raise InvalidRequestError([FieldError(("header", "Prefer"), msg, "wait")])
+
+    def cache_control(self) -> CacheControl:
+        """Read Cache-Control (RFC 9111). Directives that say nothing here are ignored.
+
+        A max-age that cannot be read asks for a new result, as 0 does.
+        """
+        parts = ",".join(self.headers("Cache-Control")).lower().split(",")
+        pairs = (part.partition("=") for part in parts)
+        given = {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+        max_age = None
+        if "max-age" in given:
+            max_age = int(given["max-age"]) if _SECONDS.fullmatch(given["max-age"]) else 0
+        stores = "no-store" not in given
+        return CacheControl(
+            reads=stores and "no-cache" not in given and max_age != 0,
+            stores=stores,
+            only_if_cached="only-if-cached" in given,
+            max_age=max_age,
+        )
 
     def known_tags(self) -> frozenset[str]:
         """Read the entity tags of If-None-Match, without W/: compared weakly; `*` is any."""

@@ -47,6 +47,10 @@ class ClientLimits(NamedTuple):
         """Read the limits from an authorizer's context. A name that is missing is no limit."""
         return cls(**{name: int(context[name]) for name in cls._fields if name in context})
 
+    def without_budgets(self) -> Self:
+        """Return the limits of what costs nothing."""
+        return self._replace(daily_budget_micros=None, total_daily_budget_micros=None)
+
     def to_context(self) -> dict[str, str]:
         """Write the limits that are set, by name, in decimal."""
         return {name: str(value) for name, value in self._asdict().items() if value is not None}
@@ -100,6 +104,19 @@ class Token(NamedTuple):
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
+class CacheControl(NamedTuple):
+    """What a request's Cache-Control says of results that the client already has."""
+
+    reads: bool = True
+    """Whether an earlier result may answer it."""
+    stores: bool = True
+    """Whether its result may answer later requests."""
+    only_if_cached: bool = False
+    """Whether nothing is generated if no earlier result answers it."""
+    max_age: int | None = None
+    """The most seconds since the result was generated; None for any."""
+
+
 class RequestContext(NamedTuple):
     """Who asks for images, and how."""
 
@@ -120,3 +137,4 @@ class RequestContext(NamedTuple):
     """The pixels that the generated images are scaled to; None to keep them as they are."""
     reproduction: "Reproduction | None" = None
     """The job that this call generates again; None for a request of its own."""
+    cache: CacheControl = CacheControl()

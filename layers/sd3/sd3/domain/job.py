@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, Self
 from sd3.domain.billing import NO_USAGE, Charge, ChargeOutcome, Quote, UsageEntry
 from sd3.domain.inbox import InboxOrigin
 from sd3.domain.record import Record
+from sd3.domain.reuse import ReusedResult
 from sd3.domain.stored_request import StoredRequest
 from sd3.errors import InvalidTransitionError, Sd3Error
 
@@ -97,6 +98,7 @@ class Job(Record):
     fail     queued, running   failed    nothing can be generated, or it was given up
     cancel   queued, running   canceled  the client ended it
     redrive  failed            queued    the operator wants it tried again
+    reuse    queued            succeeded an earlier job's images answer it
     ======== ================= ========= =====================================================
 
     Every other change of the status raises InvalidTransitionError. `note_images`, `charge`,
@@ -113,7 +115,9 @@ class Job(Record):
     After `expires_at` the job and its images are removed. `version` counts the writes. `budgets`
     names whose budgets its first quote was reserved in: its client's, or that of a group.
     `scaled_size` is what its images are scaled to before they are stored. A `reproduction` may call
-    only the upstream that has generated the images of the job that it reproduces.
+    only the upstream that has generated the images of the job that it reproduces. Under
+    `result_key` its result can be found again, and `reused_from` is the job that it has copies of
+    instead.
     """
 
     id: str
@@ -144,6 +148,8 @@ class Job(Record):
     is_final: bool = False
     version: int = 0
     budgets: tuple[str, ...] = ()
+    result_key: str | None = None
+    reused_from: ReusedResult | None = None
 
     def start(self, *, now: datetime, seconds: float, quote: Quote) -> Self:
         """Begin an attempt by a caller that lives for `seconds` and may spend `quote`."""
@@ -206,6 +212,21 @@ class Job(Record):
             is_final=False,
         )
 
+    def reuse(self, earlier: "Job", copies: tuple[ImageRecord, ...], *, now: datetime) -> Self:
+        """End with copies of the images of an earlier job, which are free."""
+        return self._to(
+            JobStatus.SUCCEEDED,
+            by="reuse",
+            completed_at=now,
+            images=copies,
+            ignored=earlier.ignored,
+            quote=None,
+            result_key=None,
+            reused_from=ReusedResult(
+                job_id=earlier.id, completed_at=earlier.completed_at or earlier.created_at
+            ),
+        )
+
     def note_images(
         self,
         images: tuple[ImageRecord, ...],
@@ -258,6 +279,12 @@ class Job(Record):
         return ",".join(names) or None
 
     @property
+    def is_reusable(self) -> bool:
+        """Whether all its images were generated for it and are stored."""
+        is_whole = bool(self.images) and all(record.key for record in self.images)
+        return self.status is JobStatus.SUCCEEDED and is_whole and self.reused_from is None
+
+    @property
     def was_called_for(self) -> bool:
         """Whether an upstream was called for it since it was created or last redriven."""
         return any(charge.attempt > self.redriven_attempt for charge in self.charges)
@@ -284,6 +311,7 @@ TRANSITIONS: Final[Mapping[str, frozenset[JobStatus]]] = {
     "fail": _OPEN,
     "cancel": _OPEN,
     "redrive": frozenset((JobStatus.FAILED,)),
+    "reuse": frozenset((JobStatus.QUEUED,)),
 }
 """From which states each method of Job leads on."""
 

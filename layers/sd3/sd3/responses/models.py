@@ -112,6 +112,11 @@ class JobResponse(BaseModel):
         default=None, description="The job that this one has generated again."
     )
     error: JobErrorBody | None
+    reused_from: str | None = Field(
+        default=None, description="The earlier job of which the images are copies, for $0."
+    )
+    reused_at: datetime | None = Field(default=None, exclude=True)
+    """When that job ended, for the header Age."""
 
 
 class VerifyResponse(BaseModel):
@@ -252,3 +257,4 @@ class JobEvent(BaseModel):
     ignored: list[str] = []
     metadata: dict[str, str]
     error: JobErrorBody | None = None
+    reused_from: str | None = None

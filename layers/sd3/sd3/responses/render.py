@@ -98,6 +98,7 @@ def job_response(
     job: Job, sign: Sign, *, inline: Mapping[int, bytes] = MappingProxyType({})
 ) -> JobResponse:
     """Render a job; `inline` has the images that it holds as base64, by index."""
+    reused = job.reused_from
     return JobResponse(
         id=job.id,
         status=job.status,
@@ -115,6 +116,8 @@ def job_response(
         metadata=job.request.metadata,
         reproduced_from=job.reproduction.job_id if job.reproduction else None,
         error=_error_of(job),
+        reused_from=reused and reused.job_id,
+        reused_at=reused and reused.completed_at,
     )
 
 
@@ -204,6 +207,7 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
         ignored=[*job.ignored, *ignored_metadata],
         metadata=job.request.metadata,
         error=_error_of(job),
+        reused_from=job.reused_from and job.reused_from.job_id,
     )
 
 

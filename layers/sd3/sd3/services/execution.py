@@ -140,7 +140,7 @@ class JobExecutor:
         when another attempt has taken the job over, and StorageError.
         """
         try:
-            return self.jobs.save(job)
+            saved = self.jobs.save(job)
         except LeaseLostError:
             stored = self._stored(job)
             if stored and stored.status is not JobStatus.CANCELED:
@@ -150,6 +150,16 @@ class JobExecutor:
                     self.jobs.save(stored.settle(job.charges))
             self.images.delete_all(job.folder, count=job.request.num_images)
             return None
+        self._note_result(saved)
+        return saved
+
+    def _note_result(self, job: Job) -> None:
+        """Let a result be found that can be reused. The job has ended, whatever happens here."""
+        if job.result_key and job.is_reusable:
+            try:
+                self.jobs.note_result(job)
+            except Exception:
+                _logger.exception("a result was not noted")
 
     def abandon(self, started: Job, execution: Execution, bug: Exception) -> UnexpectedError:
         """End a job whose result could not be saved for a bug, with the charges of its attempt.

@@ -78,13 +78,13 @@ class JobService:
         has ended with images, and what a job ended with instead is raised.
 
         Raises InvalidRequestError, GoneError, BudgetExceededError, RateLimitedError,
-        IdempotencyMismatchError, UpstreamError, StillRunningError and StorageError. After a failed
-        attempt, the error's `job_id` names the job.
+        NotCachedError, IdempotencyMismatchError, UpstreamError, StillRunningError and StorageError.
+        After a failed attempt, the error's `job_id` names the job.
         """
         since = self.clock.monotonic()
         job, is_new = self.submission.submit(request, context)
         with _naming(job.id):
-            if is_new and job.status is not JobStatus.QUEUED:
+            if is_new and job.status is JobStatus.RUNNING:
                 try:
                     response = self._execute(job, since=since, until=since + context.seconds)
                 except (LeaseLostError, StillRunningError):

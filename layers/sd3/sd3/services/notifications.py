@@ -38,7 +38,8 @@ class JobEventPublisher:
         self._add("JobsEnded", 1, job, status=job.status)
         if job.status is JobStatus.FAILED and job.error:
             self._add("JobsFailed", 1, job, code=job.error.code)
-        self._add("ImagesGenerated", job.usage.images, job)
+        name = "ImagesReused" if job.reused_from else "ImagesGenerated"
+        self._add(name, job.usage.images, job)
         self._add("ImagesRemoved", removed, job)
         costs: Counter[str] = Counter()
         for charge in job.charges:

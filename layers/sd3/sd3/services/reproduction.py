@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sd3.domain.client import RequestContext
+from sd3.domain.client import CacheControl, RequestContext
 from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus, Reproduction
 from sd3.domain.request import GenerateRequest
@@ -47,7 +47,11 @@ class JobReproduction:
             if earlier is None:
                 raise
             return self.service.to_response(earlier)
-        context = context._replace(reproduction=reproduction, scaled_size=source.scaled_size)
+        context = context._replace(
+            reproduction=reproduction,
+            scaled_size=source.scaled_size,
+            cache=CacheControl(reads=False),  # copies of the same images would show nothing
+        )
         response = self.service.generate(request, context)
         if response.reproduced_from != job_id:
             raise IdempotencyMismatchError("This Idempotency-Key was used with another request.")

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sd3.domain.billing import Quote
 from sd3.domain.client import RequestContext
@@ -21,6 +21,7 @@ from sd3.errors import (
     FieldError,
     IdempotencyMismatchError,
     InvalidRequestError,
+    NotCachedError,
     NotFoundError,
     RateLimitedError,
     RequestError,
@@ -41,6 +42,9 @@ from sd3.services.ports import (
     Metrics,
     UploadStorage,
 )
+
+if TYPE_CHECKING:
+    from sd3.services.reuse import ResultReuse
 
 _RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
 
@@ -69,13 +73,16 @@ class JobSubmission:
     metrics: Metrics
     sync_image_steps: int
     retention: timedelta
+    reuse: "ResultReuse | None" = None
+    """None where every request is generated."""
 
     def submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
         """Create a job, queued or started, unless the request's key or id already has one.
 
         The gateway chooses the id. So it has a job only if the same event comes twice. Raises
         InvalidRequestError for an upload that cannot be used and for what no upstream can generate,
-        BudgetExceededError, RateLimitedError, IdempotencyMismatchError, GoneError and StorageError.
+        BudgetExceededError, RateLimitedError, NotCachedError, IdempotencyMismatchError, GoneError
+        and StorageError.
         """
         try:
             return self._submit(request, context)
@@ -94,14 +101,20 @@ class JobSubmission:
             request, quote = self.prepare(
                 request, client_id=client_id, reproduction=context.reproduction
             )
+            job = self._new_job(request, context, quote)
+            earlier = self._earlier(job, context)
+            limits = limits.without_budgets() if earlier else limits
             self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
         except RequestError:
             # An earlier call may have created the job while its upload existed, or budget was left.
-            job = self._existing(request, context)
-            if job is None:
+            existing = self._existing(request, context)
+            if existing is None:
                 raise
-            return Submission(job, is_new=False)
-        job = self._new_job(request, context, quote)
+            return Submission(existing, is_new=False)
+        if earlier and (submission := self._reused(earlier, job, context)):
+            return submission
+        if not self._is_queued(request, context):
+            job = job.start(now=job.created_at, seconds=context.seconds, quote=quote)
         # A message or an init image for a job that exists would disturb it.
         if (job.status is JobStatus.QUEUED or request.init_image) and (same := self._same(job)):
             return Submission(same, is_new=False)
@@ -195,7 +208,7 @@ class JobSubmission:
 
     def _new_job(self, request: GenerateRequest, context: RequestContext, quote: Quote) -> Job:
         now = self.clock.now()
-        job = Job(
+        return Job(
             id=context.job_id,
             client_id=context.client_id,
             client_name=context.client_name,
@@ -208,10 +221,27 @@ class JobSubmission:
             scaled_size=context.scaled_size,
             reproduction=context.reproduction,
             quote=quote,
+            result_key=self.reuse and self.reuse.key_of(request, context),
         )
-        if self._is_queued(request, context):
-            return job
-        return job.start(now=now, seconds=context.seconds, quote=quote)
+
+    def _earlier(self, job: Job, context: RequestContext) -> Job | None:
+        """Find the earlier job that answers a new one. Raises NotCachedError if one is required."""
+        earlier = self.reuse.find(job, context.cache) if self.reuse else None
+        if earlier is None and context.cache.only_if_cached:
+            raise NotCachedError("There is no earlier result for this request.")
+        return earlier
+
+    def _reused(self, earlier: Job, job: Job, context: RequestContext) -> Submission | None:
+        """Store a new job with the images of an earlier one; None if they cannot be copied."""
+        if existing := self._existing(job.request, context):
+            return Submission(existing, is_new=False)
+        ended = self.reuse and self.reuse.copy(earlier, job)
+        if ended:
+            free = context._replace(limits=context.limits.without_budgets())
+            return self._store(ended, free, place=None)
+        if context.cache.only_if_cached:
+            raise NotCachedError("The earlier result could not be copied.")
+        return None
 
     def _needs_nothing_before(self, request: GenerateRequest, context: RequestContext) -> bool:
         """Return whether nothing is stored or sent for a request before its job is written."""
@@ -294,10 +324,10 @@ class JobSubmission:
         return Submission(found, is_new=False)
 
     def _discard(self, job: Job) -> None:
-        """Remove the init image of a job that was not written."""
-        if job.init_image_key:
-            with suppress(StorageError):  # then S3 removes it after the retention
-                self.images.delete_all(job.folder, count=0)
+        """Remove the init image, and copies of images, of a job that was not written."""
+        if job.init_image_key or job.images:
+            with suppress(StorageError):  # then S3 removes them after the retention
+                self.images.delete_all(job.folder, count=len(job.images))
 
 
 def _check_fingerprint(record: IdempotencyRecord, fingerprint: str) -> None:

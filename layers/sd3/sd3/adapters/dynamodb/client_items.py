@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from sd3.adapters.aws import storage_errors
-from sd3.adapters.dynamodb.job_items import epoch_seconds, key_prefix
+from sd3.adapters.dynamodb.job_items import epoch_seconds, key_prefix, result_prefix
 from sd3.adapters.dynamodb.table import from_item, to_item
 from sd3.adapters.dynamodb.usage_items import KEEP_MARK, mark_key, mark_key_of
 from sd3.errors import StorageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sd3.domain.job import Job
 
 Values = dict[str, Any]
-"""The values of an item of the jobs table: of a job, of a deleted job, or of a key."""
+"""The values of an item of the jobs table: of a job, a deleted job, a key, or a result."""
 
 PAGE_SECONDS: Final = 0.2
 """The pause after each page of 1 MB. So a scan takes at most a fifth of what one partition gives,
@@ -34,8 +34,8 @@ _TRIES: Final = 10
 class ClientItems:
     """The items of a client in the tables of jobs and of usage.
 
-    Keys and deleted jobs are in no index, so the jobs table is scanned. A million jobs of 2 KB cost
-    about $0.06. Every method raises StorageError, after which it can be called again.
+    Keys, results and deleted jobs are in no index, so the jobs table is scanned. A million jobs of
+    2 KB cost about $0.06. Every method raises StorageError, after which it can be called again.
     """
 
     def __init__(
@@ -56,9 +56,14 @@ class ClientItems:
         pages = self._client.get_paginator("scan").paginate(
             TableName=self._jobs_table,
             ConsistentRead=True,
-            FilterExpression="client_id = :client OR begins_with(id, :keys)",
+            FilterExpression="client_id = :client OR begins_with(id, :keys)"
+            " OR begins_with(id, :results)",
             ExpressionAttributeValues=to_item(
-                {":client": self._client_id, ":keys": key_prefix(self._client_id)}
+                {
+                    ":client": self._client_id,
+                    ":keys": key_prefix(self._client_id),
+                    ":results": result_prefix(self._client_id),
+                }
             ),
         )
         with storage_errors("The jobs table could not be read."):
@@ -127,7 +132,7 @@ class ClientItems:
 
 
 def _may_be_late(values: Values, *, now: datetime) -> bool:
-    """Return whether the stream may not have brought all writes of a job. A key has none."""
+    """Return whether the stream may not have brought all writes of an item; keys have none."""
     if "document" not in values:
         return "last_version" in values
     ended = json.loads(values["document"]).get("completed_at")

@@ -22,6 +22,8 @@ KEEP_DELETED: Final = timedelta(days=1)
 
 KEEP_KEY: Final = timedelta(days=1)
 
+_RESULT: Final = "result#"
+
 
 def job_from(item: Item) -> Job:
     """Read a job from an item of the table or of its stream; see `job_from_values`."""
@@ -103,6 +105,32 @@ def key_item_from(
     if held_until:
         values["held_until"] = held_until.isoformat()
     return to_item(values)
+
+
+def result_id(client_id: str, key: str) -> str:
+    """Return the id of the item that names the job of a client's result."""
+    return f"{result_prefix(client_id)}{key}"
+
+
+def result_prefix(client_id: str) -> str:
+    """Return what the ids of the items of a client's results begin with. No job has such an id."""
+    return f"{_RESULT}{client_id}#"
+
+
+def is_result(values: Mapping[str, Any]) -> bool:
+    """Return whether an item names the job of a result."""
+    return str(values["id"]).startswith(_RESULT)
+
+
+def result_item_from(job: Job, key: str) -> "dict[str, AttributeValueTypeDef]":
+    """Build the item by which a job's result is found, for as long as there is the job."""
+    return to_item(
+        {
+            "id": result_id(job.client_id, key),
+            "job_id": job.id,
+            "ttl": epoch_seconds(job.expires_at),
+        }
+    )
 
 
 def epoch_seconds(time: datetime) -> int:

@@ -17,6 +17,8 @@ from sd3.adapters.dynamodb.job_items import (
     job_from_values,
     key_id,
     key_item_from,
+    result_id,
+    result_item_from,
 )
 from sd3.adapters.dynamodb.job_queries import JobQueries
 from sd3.adapters.dynamodb.rejections import RejectionCache
@@ -132,6 +134,16 @@ class JobStore(JobQueries):
         """Find the record of a client's Idempotency-Key. Raises StorageError."""
         values = self._read(key_id(client_id, key))
         return _record_from(values) if values and not _is_over(values, now=now) else None
+
+    def find_result(self, client_id: str, key: str) -> str | None:
+        """Find the id of the job with a client's result, which may be gone. Raises StorageError."""
+        values = self._read(result_id(client_id, key))
+        return str(values["job_id"]) if values else None
+
+    def note_result(self, job: Job) -> None:
+        """Let an ended job's result be found, instead of an earlier one. Raises StorageError."""
+        if job.result_key:
+            self._table.put(result_item_from(job, job.result_key))
 
     def hold(self, job: Job, key: str, record: IdempotencyRecord, *, until: datetime) -> bool:
         """Note in `record`, the job's, that a caller is held until then.

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -127,6 +127,16 @@ class ImageStore:
             raise StorageError("The images could not be stored.")
         return SavedImages(records, tuple(finished for _, finished in saved))
 
+    def copy_all(self, folder: str, records: Sequence[ImageRecord]) -> tuple[ImageRecord, ...]:
+        """Copy stored images to a job's folder, in parallel; return their records there.
+
+        S3 copies them, with all that they have been stored with. Raises StorageError if one of them
+        cannot be copied. Then no other copy is under way, which would come over a later image.
+        """
+        copies = [self._pool.submit(self._copy, folder, record) for record in records]
+        wait(copies)
+        return tuple(copy.result() for copy in copies)
+
     def sign(
         self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
     ) -> Link:
@@ -186,6 +196,16 @@ class ImageStore:
             )
         if reply.get("Errors"):
             raise StorageError("Some images could not be removed.")
+
+    def _copy(self, folder: str, record: ImageRecord) -> ImageRecord:
+        if record.key is None:
+            return record
+        key = f"{folder}/{record.key.rpartition('/')[2]}"
+        with storage_errors("An image could not be copied."):
+            self._client.copy_object(
+                Bucket=self._bucket, Key=key, CopySource={"Bucket": self._bucket, "Key": record.key}
+            )
+        return record.model_copy(update={"key": key})
 
     def _read(self, record: ImageRecord) -> bytes | None:
         """Read one image, of which the record has the size: no more than that is kept in memory."""

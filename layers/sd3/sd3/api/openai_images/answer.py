@@ -72,6 +72,9 @@ class ImagesAnswer(BaseModel):
     cost_usd: float
     upstream: str | None
     ignored: list[str] = Field(description="Fields that were not followed.")
+    reused_from: str | None = Field(
+        default=None, description="The earlier job of which the images are copies, for $0."
+    )
 
 
 class Model(BaseModel):
@@ -124,6 +127,7 @@ def images_response(job: JobResponse, asked: ImagesRequest) -> Response:
         cost_usd=job.cost_usd,
         upstream=job.upstream,
         ignored=[*asked.ignored, *(_NAMES.get(name, name) for name in job.ignored)],
+        reused_from=job.reused_from,
     )
     if not asked.is_streamed:
         return Response(200, answer.model_dump_json(exclude_none=True), _JSON)
