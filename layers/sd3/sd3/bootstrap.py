@@ -304,12 +304,13 @@ def _uploads() -> "UploadStore":
 
 
 def _submission(*, sync_image_steps: int) -> "JobSubmission":
+    from sd3.services.init_images import InitImages
     from sd3.services.submission import JobSubmission
 
     return JobSubmission(
         jobs=_jobs(),
         images=_images(),
-        uploads=_uploads(),
+        init_images=InitImages(uploads=_uploads(), clock=clock()),
         queue=queue(),
         generator=_generator(),
         clock=clock(),

@@ -35,6 +35,7 @@ from sd3.errors import (
 )
 from sd3.observability import METRICS
 from sd3.services.execution import JobExecutor
+from sd3.services.init_images import InitImages
 from sd3.services.jobs import JobService
 from sd3.services.ports import (
     Clock,
@@ -428,13 +429,14 @@ def make_submission(
     sync_image_steps: int = 120,
 ) -> JobSubmission:
     """Make the use case that creates jobs, over fakes."""
+    time = (clock or FakeTime()).time()
     return JobSubmission(
         jobs=jobs,
         images=images or FakeImages(),
-        uploads=uploads or FakeUploads(),
+        init_images=InitImages(uploads=uploads or FakeUploads(), clock=time),
         queue=queue or FakeQueue(),
         generator=generator or fallback(FakeUpstream(), clock=clock),
-        clock=(clock or FakeTime()).time(),
+        clock=time,
         metrics=metrics or FakeMetrics(),
         sync_image_steps=sync_image_steps,
         retention=timedelta(days=30),

@@ -7,8 +7,6 @@ from typing import Final, NamedTuple
 
 from sd3.domain.billing import Quote
 from sd3.domain.client import RequestContext
-from sd3.domain.image import MAX_UPLOAD_BYTES, check_init_image
-from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.job import (
     IdempotencyRecord,
     Job,
@@ -18,20 +16,18 @@ from sd3.domain.job import (
 from sd3.domain.request import GenerateRequest, fingerprint_of, resolve_seeds
 from sd3.errors import (
     BudgetExceededError,
-    FieldError,
     IdempotencyMismatchError,
-    InvalidRequestError,
     NotFoundError,
     RateLimitedError,
     RequestError,
     Sd3Error,
     StorageBusyError,
     StorageError,
-    TooLargeError,
     UnexpectedError,
 )
 from sd3.services.adoption import JobAdoption, Place
 from sd3.services.execution import LONGEST_SECONDS
+from sd3.services.init_images import InitImages
 from sd3.services.ports import (
     Clock,
     ImageGenerator,
@@ -39,7 +35,6 @@ from sd3.services.ports import (
     JobRepository,
     MessageQueue,
     Metrics,
-    UploadStorage,
 )
 
 _RETRYABLE: Final = frozenset(("upstream_error", "upstream_unavailable", "internal_error"))
@@ -62,7 +57,7 @@ class JobSubmission:
 
     jobs: JobRepository
     images: ImageStorage
-    uploads: UploadStorage
+    init_images: InitImages
     queue: MessageQueue
     generator: ImageGenerator
     clock: Clock
@@ -153,26 +148,10 @@ class JobSubmission:
         Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
         generate, NotReproducibleError, and StorageError.
         """
-        request = self._with_upload(request, client_id)
+        request = self.init_images.with_upload(request, client_id)
         generator = self.generator.only(reproduction)
         generator.check(request, seconds=LONGEST_SECONDS)
         return request, generator.quote(request, has_image=request.init_image is not None)
-
-    def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
-        """Return the request with the upload that it names, if any, as its init image."""
-        upload_id = request.init_image_id
-        if upload_id is None:
-            return request
-        try:
-            data = self.uploads.read(client_id, upload_id, now=self.clock.now())
-            image = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
-        except NotFoundError as error:
-            # Another client's upload gets the same message, so that no client learns which ids
-            # exist.
-            raise _upload_error("not found or expired", error.code) from error
-        except (TooLargeError, InvalidImageError) as error:
-            raise _upload_error(str(error), "picture") from error
-        return request.model_copy(update={"init_image": image})
 
     def _existing(self, request: GenerateRequest, context: RequestContext) -> Job | None:
         """Find an earlier call's job: to adopt, with the same key, or else of the same id."""
@@ -314,7 +293,3 @@ def _releases_its_key(job: Job) -> bool:
     if job.error is None or job.error.code not in _RETRYABLE:
         return False
     return not (job.is_final and job.cost_micros)
-
-
-def _upload_error(msg: str, kind: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldError(("body", "init_image_id"), msg, kind)])
