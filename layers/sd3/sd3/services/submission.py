@@ -90,6 +90,9 @@ class JobSubmission:
                 request, client_id=client_id, reproduction=context.reproduction
             )
             self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
+            if request.init_image_url and (made := self._existing(request, context)):
+                return Submission(made, is_new=False)  # so that its image is not fetched again
+            request = self.init_images.with_fetched(request, context, quote)
         except RequestError:
             # An earlier call may have created the job while its upload existed, or budget was left.
             job = self._existing(request, context)
@@ -143,15 +146,15 @@ class JobSubmission:
     def prepare(
         self, request: GenerateRequest, *, client_id: str, reproduction: Reproduction | None = None
     ) -> tuple[GenerateRequest, Quote]:
-        """Read the request's init image and price the request. Nothing is stored.
+        """Read the request's init image, if it is here, and price the request. Nothing is stored.
 
-        Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        generate, NotReproducibleError, and StorageError.
+        Raises InvalidRequestError for an upload or a URL that cannot be used and for what no
+        upstream can generate, NotReproducibleError, and StorageError.
         """
         request = self.init_images.with_upload(request, client_id)
         generator = self.generator.only(reproduction)
         generator.check(request, seconds=LONGEST_SECONDS)
-        return request, generator.quote(request, has_image=request.init_image is not None)
+        return request, generator.quote(request, has_image=request.has_init_image)
 
     def _existing(self, request: GenerateRequest, context: RequestContext) -> Job | None:
         """Find an earlier call's job: to adopt, with the same key, or else of the same id."""
@@ -194,8 +197,7 @@ class JobSubmission:
 
     def _needs_nothing_before(self, request: GenerateRequest, context: RequestContext) -> bool:
         """Return whether nothing is stored or sent for a request before its job is written."""
-        has_image = request.init_image or request.init_image_id
-        return not has_image and not self._is_queued(request, context)
+        return not (request.has_init_image or self._is_queued(request, context))
 
     def _is_queued(self, request: GenerateRequest, context: RequestContext) -> bool:
         too_long = request.num_images * request.steps > self.sync_image_steps
