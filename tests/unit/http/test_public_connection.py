@@ -41,8 +41,8 @@ class Net:
 @pytest.fixture
 def net(monkeypatch: pytest.MonkeyPatch) -> Net:
     net = Net()
-    monkeypatch.setattr(public_connection.socket, "getaddrinfo", net.getaddrinfo)
-    monkeypatch.setattr(public_connection.socket, "create_connection", net.create_connection)
+    monkeypatch.setattr("socket.getaddrinfo", net.getaddrinfo)
+    monkeypatch.setattr("socket.create_connection", net.create_connection)
     return net
 
 
@@ -92,7 +92,7 @@ def test_a_resolver_that_does_not_answer_is_given_up(
 ) -> None:
     ended = threading.Event()
     monkeypatch.setattr(public_connection, "CONNECT_SECONDS", 0.05)
-    monkeypatch.setattr(public_connection.socket, "getaddrinfo", lambda *_: ended.wait(60) and [])
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: ended.wait(60) and [])
     assert reached(net, "https://images.example/") == "not connected"
     ended.set()
 
@@ -126,8 +126,8 @@ URLS: Final = st.builds(
 def test_no_url_leads_to_an_address_that_is_not_public(url: str, answers: list[list[str]]) -> None:
     net = Net(*answers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(public_connection.socket, "getaddrinfo", net.getaddrinfo)
-        patch.setattr(public_connection.socket, "create_connection", net.create_connection)
+        patch.setattr("socket.getaddrinfo", net.getaddrinfo)
+        patch.setattr("socket.create_connection", net.create_connection)
         try:
             reached(net, url)
         except UrlError:

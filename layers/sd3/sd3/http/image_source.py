@@ -1,5 +1,6 @@
 """Images that clients name by their URLs, fetched from their servers."""
 
+from contextlib import closing
 from http.client import HTTPException
 from typing import Final
 
@@ -50,7 +51,8 @@ class ImageSource:
             connection.request(
                 "GET", read.target, headers=_HEADERS, preload_content=False, decode_content=False
             )
-            return _body(connection.getresponse(), max_bytes)
+            with closing(connection.getresponse()) as response:
+                return _body(response, max_bytes)
         except (TimeoutError, ReadTimeoutError) as error:
             raise UrlError(_TOO_LATE) from error
         except (OSError, HTTPError, HTTPException) as error:
