@@ -69,6 +69,9 @@ class FakeResults:
         return True
 
 
+FETCHED: Final = "https://images.example/cat.png"
+
+
 class FakeClients:
     """The clients acme and inbox, and some who may not do all."""
 
@@ -432,6 +435,17 @@ def test_a_dry_run_is_not_for_files(world: World, metadata: dict[str, str] | Non
         rejected = world.drop("acme/fox.json", {"prompt": "a fox", "dry_run": True})
     assert isinstance(rejected, InvalidRequestError)
     assert rejected.field_errors[0].loc == ("body", "dry_run")
+    assert not world.jobs.items
+
+
+@pytest.mark.parametrize("metadata", [None, {"prompt": "a fox", "init-image-url": FETCHED}])
+def test_a_file_has_nothing_fetched(world: World, metadata: dict[str, str] | None) -> None:
+    if metadata:
+        rejected = world.drop("acme/fox.png", png(), metadata)
+    else:
+        rejected = world.drop("acme/fox.json", {"prompt": "a fox", "init_image_url": FETCHED})
+    assert isinstance(rejected, InvalidRequestError)
+    assert rejected.field_errors[0].loc == ("body", "init_image_url")
     assert not world.jobs.items
 
 
