@@ -88,7 +88,7 @@ def test_a_held_call_that_is_repeated_fetches_nothing() -> None:
     held = caller(key=None)._replace(respond_async=False, hold_until=NOON + timedelta(seconds=26))
     first = world.submit(from_url(), held)
     world.clock.advance(27)
-    later = held.hold_until + timedelta(seconds=27)  # type: ignore[operator] # it is set above
+    later = NOON + timedelta(seconds=53)
     again = world.submit(from_url(), held._replace(job_id="job-2", hold_until=later))
     assert (again.is_new, again.job.id) == (False, first.job.id)
     assert len(world.source.fetched) == 1
