@@ -22,6 +22,7 @@ from tests.support.fakes.ports import (
     FakeImages,
     FakeJobs,
     FakeQueue,
+    FakeSource,
     FakeTime,
     FakeUploads,
     make_submission,
@@ -88,7 +89,7 @@ class World:
     def __init__(self) -> None:
         self.jobs = FakeJobs()
         self.images = FakeImages()
-        self.uploads = FakeUploads()
+        self.uploads, self.source = FakeUploads(), FakeSource()
         self.queue = FakeQueue()
         self.clock = FakeTime()
         self.files = FakeFiles()
@@ -98,6 +99,7 @@ class World:
                 jobs=self.jobs,
                 images=self.images,
                 uploads=self.uploads,
+                source=self.source,
                 queue=self.queue,
                 clock=self.clock,
                 sync_image_steps=0,
@@ -440,6 +442,7 @@ def test_a_dry_run_is_not_for_files(world: World, metadata: dict[str, str] | Non
 
 @pytest.mark.parametrize("metadata", [None, {"prompt": "a fox", "init-image-url": FETCHED}])
 def test_a_file_has_nothing_fetched(world: World, metadata: dict[str, str] | None) -> None:
+    world.source.images[FETCHED] = png()
     if metadata:
         rejected = world.drop("acme/fox.png", png(), metadata)
     else:
