@@ -29,11 +29,11 @@ class InitImages:
     usage: UsageRepository
     clock: Clock
 
-    def with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
+    def read(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
         """Return the request with the upload that it names, if any, as its init image.
 
-        A URL is checked by its form only. Raises InvalidRequestError for an upload or a URL that
-        cannot be used, and StorageError.
+        What a URL leads to is left to `fetch`: here its form is checked. Raises
+        InvalidRequestError for an upload or a URL that cannot be used, and StorageError.
         """
         upload_id = request.init_image_id
         try:
@@ -53,7 +53,7 @@ class InitImages:
             raise _error("init_image_url", str(error), "url") from None
         return request.model_copy(update={"init_image": image})
 
-    def with_fetched(
+    def fetch(
         self, request: GenerateRequest, context: RequestContext, quote: Quote
     ) -> GenerateRequest:
         """Return the request with the image at the URL that it names, if any, as its init image.

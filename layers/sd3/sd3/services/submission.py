@@ -92,7 +92,7 @@ class JobSubmission:
             self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
             if request.init_image_url and (made := self._existing(request, context)):
                 return Submission(made, is_new=False)  # so that its image is not fetched again
-            request = self.init_images.with_fetched(request, context, quote)
+            request = self.init_images.fetch(request, context, quote)
         except RequestError:
             # An earlier call may have created the job while its upload existed, or budget was left.
             job = self._existing(request, context)
@@ -151,7 +151,7 @@ class JobSubmission:
         Raises InvalidRequestError for an upload or a URL that cannot be used and for what no
         upstream can generate, NotReproducibleError, and StorageError.
         """
-        request = self.init_images.with_upload(request, client_id)
+        request = self.init_images.read(request, client_id)
         generator = self.generator.only(reproduction)
         generator.check(request, seconds=LONGEST_SECONDS)
         return request, generator.quote(request, has_image=request.has_init_image)
