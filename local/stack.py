@@ -76,7 +76,7 @@ def running(
         edge.wait_until(lambda: _is_ready(f"{_url(port)}/_ministack/ready"), seconds=_READY_SECONDS)
         upstream_url = "".join(map(_address, models))
         deployed = embedded(aws)
-        values = chosen.parameters(upstream_url)
+        values = chosen.parameters(upstream_url) | {"ClientUrls": "loopback"}
         values["UpstreamSecretArn"] = _secret(deployed, "upstream", chosen.secret(model_token))
         if c2pa:
             values["C2paSecretArn"] = _secret(deployed, "c2pa", c2pa)

@@ -43,7 +43,9 @@ def test_a_client_without_a_rate_may_have_so_many_forms_a_minute(counts: ClientC
     ask = forms(counts, ClientLimits())
     for _ in range(UPLOADS_PER_MINUTE):
         ask()
-    with pytest.raises(RateLimitedError, match="Only 100 forms for uploads a minute") as caught:
+    with pytest.raises(
+        RateLimitedError, match="Only 100 uploads and images by URL a minute"
+    ) as caught:
         ask()
     assert caught.value.retry_after == 10
     counts.count_upload("ann", ClientLimits(), now=NOON + timedelta(seconds=60))

@@ -85,6 +85,8 @@ class CanaryClient:
         }
         yield self.call("POST", "/generate/sd3", json=wrong)
         yield self.call("POST", "/generate/sd3", data=canary("body that is no JSON"))
+        url = f"https://127.0.0.1:1024/{word('path of a URL')}?token={word('token of a URL')}"
+        yield self.call("POST", "/generate/sd3", json={"prompt": "a fox", "init_image_url": url})
         yield self.call("GET", f"/jobs/{word('job id')}")
         yield self.call("GET", "/jobs", params={"cursor": word("cursor")})
         yield self.call("POST", "/uploads", json={"content_type": canary("content type")})

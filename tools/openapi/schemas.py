@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -9,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from sd3.domain.request import MAX_FIELDS, OCTOAI_OPTIONAL, GenerateRequest
 from sd3.domain.request_checks import (
+    INIT_IMAGES,
     LOST,
     OTHER_MODELS_FIELDS,
     OTHER_MODELS_PREFIXES,
@@ -55,14 +57,14 @@ def _as_accepted(schema: Mapping[str, Any]) -> Json:
     for name in sorted(OTHER_MODELS_FIELDS):
         fields[name] = NULL | {"description": "Of OctoAI's other models: null only."}
     prefixes = "|".join(map(re.escape, OTHER_MODELS_PREFIXES))
-    both = {"init_image": {"type": "string"}, "init_image_id": {"type": "string"}}
+    pairs = [{name: {"type": "string"} for name in pair} for pair in combinations(INIT_IMAGES, 2)]
     return {
         **schema,
         "properties": fields,
         "patternProperties": {f"^({prefixes})": NULL},
         "maxProperties": MAX_FIELDS,
         "anyOf": [_size(width, height) for width, height in SIZES],
-        "not": {"properties": both, "required": [*both]},
+        "not": {"anyOf": [{"properties": pair, "required": [*pair]} for pair in pairs]},
     }
 
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from sd3.adapters.secrets import MasterSecrets, UpstreamKeys
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
+    from sd3.http.image_source import ImageSource
     from sd3.services.changes import JobChanges
     from sd3.services.execution import JobExecutor
     from sd3.services.image_links import ImageLinks
     from sd3.services.inbox import Inbox
+    from sd3.services.init_images import InitImages
     from sd3.services.jobs import JobService
     from sd3.services.notifications import JobEventPublisher
     from sd3.services.ports import Clock, Metrics
@@ -310,7 +312,7 @@ def _submission(*, sync_image_steps: int) -> "JobSubmission":
     return JobSubmission(
         jobs=_jobs(),
         images=_images(),
-        uploads=_uploads(),
+        init_images=_init_images(),
         queue=queue(),
         generator=_generator(),
         clock=clock(),
@@ -330,6 +332,27 @@ def _reuse() -> "ResultReuse | None":
     return ResultReuse(
         jobs=_jobs(), images=_images(), clock=clock(), generated_by=settings.generated_by()
     )
+
+
+def _init_images() -> "InitImages":
+    from sd3.adapters.dynamodb.ledger import UsageStore
+    from sd3.services.init_images import InitImages
+
+    return InitImages(
+        uploads=_uploads(),
+        source=_image_source,
+        counts=_jobs().counts,
+        usage=UsageStore(_aws().dynamodb, _settings().usage_table),
+        clock=clock(),
+    )
+
+
+@cache
+def _image_source() -> "ImageSource":
+    from sd3.domain.client_url import UrlPolicy
+    from sd3.http.image_source import ImageSource
+
+    return ImageSource(UrlPolicy(_settings().client_urls))
 
 
 def _executor() -> "JobExecutor":

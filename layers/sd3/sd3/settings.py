@@ -138,6 +138,8 @@ class Settings:
     """Dollars a day of all of them together."""
     jwt_requests_per_minute: str = ""
     jwt_max_images: str = ""
+    client_urls: str = "public"
+    """Which addresses requests may name: public, none or loopback."""
     allowed_origins: str = ""
     """The origins of web pages that may call the service, comma-separated; * for all."""
 

@@ -7,9 +7,11 @@ from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.services.submission import Submission
 from tests.support.fakes.ports import (
+    FakeCounts,
     FakeImages,
     FakeJobs,
     FakeQueue,
+    FakeSource,
     FakeTime,
     FakeUploads,
     FakeUpstream,
@@ -39,7 +41,7 @@ class World:
     def __init__(self, jobs: FakeJobs | None = None) -> None:
         self.jobs = jobs or FakeJobs()
         self.images, self.queue, self.clock = FakeImages(), FakeQueue(), FakeTime()
-        self.uploads = FakeUploads()
+        self.uploads, self.source, self.counts = FakeUploads(), FakeSource(), FakeCounts()
         self.upstream = FakeUpstream()
 
     def submit(self, wanted: GenerateRequest, who: RequestContext) -> Submission:
@@ -47,6 +49,8 @@ class World:
             jobs=self.jobs,
             images=self.images,
             uploads=self.uploads,
+            source=self.source,
+            counts=self.counts,
             queue=self.queue,
             generator=fallback(self.upstream),
             clock=self.clock,

@@ -13,6 +13,7 @@ from sd3.domain.billing import (
     rate_limited,
 )
 from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.client_url import UrlError, UrlPolicy, check_policy, read_url
 from sd3.domain.generation import (
     NO_ORIGIN,
     GeneratedImage,
@@ -36,6 +37,7 @@ from sd3.errors import (
 )
 from sd3.observability import METRICS
 from sd3.services.execution import JobExecutor
+from sd3.services.init_images import InitImages
 from sd3.services.jobs import JobService
 from sd3.services.ports import (
     Clock,
@@ -437,11 +439,31 @@ class FakeUploads:
         return data
 
 
+class FakeSource:
+    """Images by their URLs, and the URLs that were fetched. Others cannot be fetched."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, bytes] = {}
+        self.fetched: list[str] = []
+
+    def check(self, url: str) -> None:
+        check_policy(read_url(url), UrlPolicy.PUBLIC)
+
+    def fetch(self, url: str, *, max_bytes: int, seconds: float) -> bytes:
+        assert (max_bytes, seconds) == (20_000_000, 10)
+        self.fetched.append(url)
+        if url not in self.images:
+            raise UrlError("its server answered 404")
+        return self.images[url]
+
+
 def make_submission(
     *,
-    jobs: JobRepository,
+    jobs: FakeJobs,
     images: ImageStorage | None = None,
     uploads: UploadStorage | None = None,
+    source: FakeSource | None = None,
+    counts: FakeCounts | None = None,
     queue: MessageQueue | None = None,
     generator: ImageGenerator | None = None,
     clock: FakeTime | None = None,
@@ -455,7 +477,13 @@ def make_submission(
     return JobSubmission(
         jobs=jobs,
         images=images,
-        uploads=uploads or FakeUploads(),
+        init_images=InitImages(
+            uploads=uploads or FakeUploads(),
+            source=lambda: source or FakeSource(),
+            counts=counts or FakeCounts(),
+            usage=jobs,
+            clock=time,
+        ),
         queue=queue or FakeQueue(),
         generator=generator or fallback(FakeUpstream(), clock=clock),
         clock=time,
@@ -490,6 +518,7 @@ def make_service(
     jobs: FakeJobs | None = None,
     images: FakeImages | None = None,
     uploads: FakeUploads | None = None,
+    source: FakeSource | None = None,
     queue: FakeQueue | None = None,
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
@@ -505,6 +534,7 @@ def make_service(
             jobs=jobs,
             images=images,
             uploads=uploads,
+            source=source,
             queue=queue,
             generator=generator,
             clock=clock,

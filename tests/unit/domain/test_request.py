@@ -40,8 +40,9 @@ def test_only_a_prompt_is_needed() -> None:
     assert parse().model_dump() == {
         "prompt": "a fox", "negative_prompt": None, "cfg_scale": 12, "steps": 30, "num_images": 1,
         "seed": None, "width": 1024, "height": 1024, "image_encoding": "jpeg", "init_image": None,
-        "init_image_id": None, "strength": 0.8, "log_prompt": False, "response_format": "url",
-        "embed_parameters": None, "placeholder": None, "metadata": {}, "dry_run": False,
+        "init_image_id": None, "init_image_url": None, "strength": 0.8, "log_prompt": False,
+        "response_format": "url", "embed_parameters": None, "placeholder": None, "metadata": {},
+        "dry_run": False,
     }  # fmt: skip
 
 

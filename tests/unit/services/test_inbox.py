@@ -22,6 +22,7 @@ from tests.support.fakes.ports import (
     FakeImages,
     FakeJobs,
     FakeQueue,
+    FakeSource,
     FakeTime,
     FakeUploads,
     make_submission,
@@ -69,6 +70,9 @@ class FakeResults:
         return True
 
 
+FETCHED: Final = "https://images.example/cat.png"
+
+
 class FakeClients:
     """The clients acme and inbox, and some who may not do all."""
 
@@ -85,7 +89,7 @@ class World:
     def __init__(self) -> None:
         self.jobs = FakeJobs()
         self.images = FakeImages()
-        self.uploads = FakeUploads()
+        self.uploads, self.source = FakeUploads(), FakeSource()
         self.queue = FakeQueue()
         self.clock = FakeTime()
         self.files = FakeFiles()
@@ -95,6 +99,7 @@ class World:
                 jobs=self.jobs,
                 images=self.images,
                 uploads=self.uploads,
+                source=self.source,
                 queue=self.queue,
                 clock=self.clock,
                 sync_image_steps=0,
@@ -432,6 +437,18 @@ def test_a_dry_run_is_not_for_files(world: World, metadata: dict[str, str] | Non
         rejected = world.drop("acme/fox.json", {"prompt": "a fox", "dry_run": True})
     assert isinstance(rejected, InvalidRequestError)
     assert rejected.field_errors[0].loc == ("body", "dry_run")
+    assert not world.jobs.items
+
+
+@pytest.mark.parametrize("metadata", [None, {"prompt": "a fox", "init-image-url": FETCHED}])
+def test_a_file_has_nothing_fetched(world: World, metadata: dict[str, str] | None) -> None:
+    world.source.images[FETCHED] = png()
+    if metadata:
+        rejected = world.drop("acme/fox.png", png(), metadata)
+    else:
+        rejected = world.drop("acme/fox.json", {"prompt": "a fox", "init_image_url": FETCHED})
+    assert isinstance(rejected, InvalidRequestError)
+    assert rejected.field_errors[0].loc == ("body", "init_image_url")
     assert not world.jobs.items
 
 

@@ -127,8 +127,8 @@ def rate_limited(limits: ClientLimits, *, now: datetime) -> RequestError:
 
 
 def uploads_limited(*, now: datetime) -> RequestError:
-    """Make the error for one form for an upload too many in this minute."""
-    return _one_too_many(f"{UPLOADS_PER_MINUTE} forms for uploads", now)
+    """Make the error for one upload, or one image by its URL, too many in this minute."""
+    return _one_too_many(f"{UPLOADS_PER_MINUTE} uploads and images by URL", now)
 
 
 def _one_too_many(taken: str, now: datetime) -> RequestError:

@@ -28,7 +28,8 @@ MAX_WAIT_SECONDS: Final = 20
 """The longest wait for a job, well within the 29 s after which the gateway times out."""
 
 UPLOADS_PER_MINUTE: Final = 100
-"""The most forms for uploads of a client. Each can bring 20 MB, which are kept for a day."""
+"""The most forms for uploads, and images by URL, of a client. Each can bring 20 MB, and an upload
+is kept for a day."""
 
 
 class ClientLimits(NamedTuple):

@@ -14,6 +14,7 @@ from sd3.domain.image import check_init_image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.record import Record
 from sd3.domain.request import GenerateRequest
+from sd3.domain.request_checks import INIT_IMAGES
 from sd3.errors import FieldError, InvalidRequestError
 
 
@@ -160,7 +161,7 @@ def _values(metadata: Mapping[str, str], ignored: Collection[str]) -> dict[str, 
         raise InvalidRequestError([FieldError(("body",), "a field is there twice", "duplicate")])
     if field_errors := [
         field_error(name, "is the file itself", "init_image")
-        for name in ("init_image", "init_image_id")
+        for name in INIT_IMAGES
         if name in texts
     ]:
         raise InvalidRequestError(field_errors)

@@ -5,6 +5,7 @@ from secrets import randbelow
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from sd3.domain.client_url import MAX_URL, UrlError, read_url
 from sd3.domain.image import Image, decode_init_image
 from sd3.domain.json_body import parse_json
 from sd3.domain.request_checks import (
@@ -58,6 +60,20 @@ InitImage = Annotated[
     PlainValidator(decode_init_image),
     PlainSerializer(lambda _: None),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+
+def _checked_url(url: str) -> str:
+    try:
+        read_url(url)
+    except UrlError as error:
+        raise PydanticCustomError("url", "{reason}", {"reason": str(error)}) from error
+    return url
+
+
+# It is not stored: it may hold a token, and nobody needs it once the image is fetched.
+InitImageUrl = Annotated[
+    str, Field(max_length=MAX_URL), AfterValidator(_checked_url), PlainSerializer(lambda _: None)
 ]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
@@ -133,6 +149,12 @@ class GenerateRequest(BaseModel):
         description="The id of an upload to start from, in place of init_image: POST /uploads "
         "returns it with a form for an image of up to 20 MB.",
     )
+    init_image_url: InitImageUrl | None = Field(
+        default=None,
+        repr=False,
+        description="The https address of an image to start from, in place of init_image, which "
+        "anybody can fetch: up to 20 MB within 10 s, without a redirect.",
+    )
     strength: float = Field(
         default=0.8,
         gt=0,
@@ -164,6 +186,11 @@ class GenerateRequest(BaseModel):
     dry_run: bool = Field(
         default=False, description="Return what the request would cost, and generate nothing."
     )
+
+    @property
+    def has_init_image(self) -> bool:
+        """Whether it starts from an image, which may have to be read yet."""
+        return any((self.init_image, self.init_image_id, self.init_image_url))
 
     @classmethod
     def parse(cls, body: bytes | str, *, max_images: int | None = None) -> Self:
@@ -232,11 +259,14 @@ def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:
 def fingerprint_of(request: GenerateRequest, *, scaled_size: tuple[int, int] | None = None) -> str:
     """Hash all that a client asked for: its init image and the size to scale to included.
 
-    An upload counts by its id, since it expires. Defaults do not: later versions have more of them.
+    An upload counts by its id, since it expires, and an image of another server by its URL.
+    Defaults do not count: later versions have more of them.
     """
     text = request.model_dump_json(exclude={"init_image"}, exclude_defaults=True)
     digest = hashlib.sha256(text.encode())
-    if request.init_image and request.init_image_id is None:
+    if request.init_image_url:
+        digest.update(request.init_image_url.encode())
+    elif request.init_image and request.init_image_id is None:
         digest.update(hashlib.sha256(request.init_image.data).digest())
     if scaled_size:
         digest.update(f"{scaled_size[0]}x{scaled_size[1]}".encode())

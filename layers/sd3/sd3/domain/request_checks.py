@@ -15,6 +15,9 @@ _SIZES_TEXT: Final = ", ".join(f"{width}x{height}" for width, height in SIZES)
 
 MAX_IMAGES: Final = 16
 
+INIT_IMAGES: Final = ("init_image", "init_image_id", "init_image_url")
+"""The fields of which one at most names the init image."""
+
 OTHER_MODELS_FIELDS: Final = frozenset(
     ("sampler", "style_preset", "loras", "mask_image", "checkpoint", "vae", "clip_skip",
      "prompt_2", "negative_prompt_2", "use_refiner", "high_noise_frac", "outpainting",
@@ -71,9 +74,9 @@ def errors_between_fields(
         yield body_error(
             ("seed",), f"a list should have num_images ({int(count)}) entries", "seed_count"
         )
-    images = {name for name in ("init_image", "init_image_id") if values.get(name) is not None}
-    if len(images - wrong) == 2:
-        yield body_error(("init_image_id",), "not together with init_image", "init_image_id")
+    images = [name for name in INIT_IMAGES if values.get(name) is not None and name not in wrong]
+    for name in images[1:]:
+        yield body_error((name,), f"not together with {images[0]}", name)
 
 
 def body_error(loc: tuple[str | int, ...], msg: str, kind: str) -> FieldError:

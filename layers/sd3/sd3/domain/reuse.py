@@ -12,8 +12,9 @@ RESULT_VERSION: Final = 1
 """Part of every key. A higher one forgets all results: of a version that would draw otherwise."""
 
 NOT_IN_KEY: Final = frozenset(
-    ("init_image", "init_image_id", "seed", "log_prompt", "response_format", "metadata", "dry_run")
-)
+    ("init_image", "init_image_id", "init_image_url", "seed", "log_prompt", "response_format",
+     "metadata", "dry_run")
+)  # fmt: skip
 """Fields that do not change the images, or count in another form: the bytes of the init image, and
 the seed of each image. Every other field counts, those of later versions too."""
 

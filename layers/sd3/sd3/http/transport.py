@@ -7,6 +7,7 @@ anything was sent. It is not used again after it was idle so long that the serve
 """
 
 import io
+import logging
 import socket
 import time
 from http import HTTPStatus
@@ -30,6 +31,9 @@ CONNECT_SECONDS: Final = 3.0
 more after 3 s."""
 
 _MAX_INFORMATIONAL: Final = 100
+
+# It would log the URL of a response whose headers it cannot read, and those headers.
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
 
 MAX_IDLE_SECONDS: Final = 4.0
 """The longest idle time of a connection. uvicorn and Node close idle connections after 5 s, earlier
@@ -62,7 +66,7 @@ class _DeadlineAdapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **options)
-        pool.ConnectionCls = _TlsConnection if pool.scheme == "https" else _Connection
+        pool.ConnectionCls = TlsConnection if pool.scheme == "https" else Connection
         return pool
 
     def build_connection_pool_key_attributes(
@@ -112,7 +116,7 @@ class _Response(RawResponse):
         raise HTTPException("too many informational responses")
 
 
-class _Connection(HTTPConnection):
+class Connection(HTTPConnection):
     """A connection whose timeout limits connecting, sending and reading together.
 
     One call of the socket sends the whole body within the timeout.
@@ -152,8 +156,8 @@ class _Connection(HTTPConnection):
         return response
 
 
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
+class TlsConnection(Connection, HTTPSConnection):
+    """Such a connection over TLS."""
 
 
 def _left(deadline: float) -> float:

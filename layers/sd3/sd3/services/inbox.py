@@ -107,8 +107,9 @@ class Inbox:
 
     def _request(self, upload: InboxObject, limits: ClientLimits) -> InboxRequest | None:
         read = self._read(upload, limits.max_images)
-        if read and read.request.dry_run:
-            raise InvalidRequestError([field_error("dry_run", "is for HTTP only", "dry_run")])
+        for name in ("dry_run", "init_image_url"):
+            if read and getattr(read.request, name):
+                raise InvalidRequestError([field_error(name, "is for HTTP only", name)])
         return read
 
     def _read(self, upload: InboxObject, max_images: int | None) -> InboxRequest | None:

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sd3.domain.billing import (
-    MICROS_PER_DOLLAR,
-    budget_exceeded,
-    day_of,
-    first_day,
-    total_budget_exceeded,
-)
-from sd3.domain.client import JWT_CLIENTS, ClientLimits, RequestContext
+from sd3.domain.billing import MICROS_PER_DOLLAR, day_of, first_day
+from sd3.domain.client import ClientLimits, RequestContext
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import Link
 from sd3.domain.job import Job, JobStatus
@@ -42,6 +36,7 @@ from sd3.responses.render import (
     job_response,
     usage_response,
 )
+from sd3.services.budget_check import check_budget
 from sd3.services.execution import Execution, JobExecutor
 from sd3.services.ports import (
     Clock,
@@ -108,27 +103,16 @@ class JobService:
         Raises InvalidRequestError, BudgetExceededError and StorageError.
         """
         request, quote = self.submission.prepare(request, client_id=client_id)
-        now = self.clock.now()
-        left = self._left_today(client_id, limits.daily_budget_micros, now=now)
-        if left is not None and quote.micros > left:
-            raise budget_exceeded(quote.micros, limits, left=left, now=now)
-        total_left = self._left_today(JWT_CLIENTS, limits.total_daily_budget_micros, now=now)
-        if total_left is not None and quote.micros > total_left:
-            raise total_budget_exceeded(now=now)
-        has_image = request.init_image is not None
+        left = check_budget(
+            self.usage, quote, client_id=client_id, limits=limits, now=self.clock.now()
+        )
+        ignored = self.generator.ignored(request, has_image=request.has_init_image)
         return QuoteResponse(
             cost_usd=quote.micros / MICROS_PER_DOLLAR,
             upstream=quote.upstream,
-            ignored=list(self.generator.ignored(request, has_image=has_image)),
+            ignored=list(ignored),
             budget_left_usd=in_dollars(left),
         )
-
-    def _left_today(self, client_id: str, budget: int | None, *, now: datetime) -> int | None:
-        """Read the micro-dollars that are left of a budget; None without one."""
-        if budget is None:
-            return None
-        days = self.usage.days(client_id, since=day_of(now), until=day_of(now))
-        return max(budget - (days[0].usage.committed if days else 0), 0)
 
     def get_usage(self, client_id: str, limits: ClientLimits) -> UsageResponse:
         """Read what a client has used and what is left for today. Raises StorageError."""

@@ -142,6 +142,13 @@ class UploadStorage(Protocol):
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes: ...
 
 
+class ImageSource(Protocol):
+    """Fetches images of other servers; see http.image_source.ImageSource for what it raises."""
+
+    def check(self, url: str) -> None: ...
+    def fetch(self, url: str, *, max_bytes: int, seconds: float) -> bytes: ...
+
+
 class ImageGenerator(Protocol):
     """Generates images; see upstreams.fallback.Fallback for what each method does."""
 

@@ -6,6 +6,7 @@ from sd3.domain.client import CacheControl, RequestContext
 from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus, Reproduction
 from sd3.domain.request import GenerateRequest
+from sd3.domain.request_checks import INIT_IMAGES
 from sd3.domain.stored_request import is_known
 from sd3.errors import (
     GoneError,
@@ -18,9 +19,6 @@ from sd3.errors import (
 from sd3.responses.models import JobResponse
 from sd3.services.jobs import JobService
 from sd3.services.ports import Clock, ImageStorage, JobRepository
-
-_INIT_IMAGES = frozenset(("init_image", "init_image_id"))
-"""The fields that name an init image. The job has a copy of it, whatever became of the upload."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,8 @@ class JobReproduction:
             raise NotReproducibleError(
                 "The job's request has values that only a later version knows."
             )
-        asked = source.request.model_dump(exclude_unset=True, exclude={*_INIT_IMAGES})
+        # The job has a copy of its init image, whatever became of the upload.
+        asked = source.request.model_dump(exclude_unset=True, exclude={*INIT_IMAGES})
         known = {name: asked[name] for name in asked.keys() & GenerateRequest.model_fields.keys()}
         try:
             request = GenerateRequest.from_values(

@@ -6,9 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sd3.domain.billing import Quote
-from sd3.domain.client import RequestContext
-from sd3.domain.image import MAX_UPLOAD_BYTES, check_init_image
-from sd3.domain.image_formats import InvalidImageError
+from sd3.domain.client import ClientLimits, RequestContext
 from sd3.domain.job import (
     IdempotencyRecord,
     Job,
@@ -18,9 +16,7 @@ from sd3.domain.job import (
 from sd3.domain.request import GenerateRequest, fingerprint_of, resolve_seeds
 from sd3.errors import (
     BudgetExceededError,
-    FieldError,
     IdempotencyMismatchError,
-    InvalidRequestError,
     NotCachedError,
     NotFoundError,
     RateLimitedError,
@@ -28,11 +24,11 @@ from sd3.errors import (
     Sd3Error,
     StorageBusyError,
     StorageError,
-    TooLargeError,
     UnexpectedError,
 )
 from sd3.services.adoption import JobAdoption, Place
 from sd3.services.execution import LONGEST_SECONDS
+from sd3.services.init_images import InitImages
 from sd3.services.ports import (
     Clock,
     ImageGenerator,
@@ -40,7 +36,6 @@ from sd3.services.ports import (
     JobRepository,
     MessageQueue,
     Metrics,
-    UploadStorage,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +61,7 @@ class JobSubmission:
 
     jobs: JobRepository
     images: ImageStorage
-    uploads: UploadStorage
+    init_images: InitImages
     queue: MessageQueue
     generator: ImageGenerator
     clock: Clock
@@ -93,18 +88,22 @@ class JobSubmission:
             raise
 
     def _submit(self, request: GenerateRequest, context: RequestContext) -> Submission:
-        client_id, limits = context.client_id, context.limits
         place = self._place(request, context, is_guess=self._needs_nothing_before(request, context))
         if isinstance(place, Job):
             return Submission(place, is_new=False)
         try:
             request, quote = self.prepare(
-                request, client_id=client_id, reproduction=context.reproduction
+                request, client_id=context.client_id, reproduction=context.reproduction
             )
+            if request.init_image_url:
+                self._repeat_rejection(quote, context, limits=context.limits)
+                if made := self._existing(request, context):
+                    return Submission(made, is_new=False)  # so that its image is not fetched again
+                request = self.init_images.fetch(request, context, quote)
             job = self._new_job(request, context, quote)
             earlier = self._earlier(job, context)
-            limits = limits.without_budgets() if earlier else limits
-            self.jobs.repeat_rejection(client_id, quote.micros, limits=limits, now=self.clock.now())
+            limits = context.limits.without_budgets() if earlier else context.limits
+            self._repeat_rejection(quote, context, limits=limits)
         except RequestError:
             # An earlier call may have created the job while its upload existed, or budget was left.
             existing = self._existing(request, context)
@@ -119,6 +118,13 @@ class JobSubmission:
         if (job.status is JobStatus.QUEUED or request.init_image) and (same := self._same(job)):
             return Submission(same, is_new=False)
         return self._store(job, context, place)
+
+    def _repeat_rejection(
+        self, quote: Quote, context: RequestContext, *, limits: ClientLimits
+    ) -> None:
+        """Refuse what was refused a moment ago, without a call. Raises what the refusal was."""
+        now = self.clock.now()
+        self.jobs.repeat_rejection(context.client_id, quote.micros, limits=limits, now=now)
 
     def _store(self, job: Job, context: RequestContext, place: Place | None) -> Submission:
         """Write a new job after its init image and its message, or find the existing one."""
@@ -161,31 +167,15 @@ class JobSubmission:
     def prepare(
         self, request: GenerateRequest, *, client_id: str, reproduction: Reproduction | None = None
     ) -> tuple[GenerateRequest, Quote]:
-        """Read the request's init image and price the request. Nothing is stored.
+        """Read the request's init image, if it is here, and price the request. Nothing is stored.
 
-        Raises InvalidRequestError for an upload that cannot be used and for what no upstream can
-        generate, NotReproducibleError, and StorageError.
+        Raises InvalidRequestError for an upload or a URL that cannot be used and for what no
+        upstream can generate, NotReproducibleError, and StorageError.
         """
-        request = self._with_upload(request, client_id)
+        request = self.init_images.read(request, client_id)
         generator = self.generator.only(reproduction)
         generator.check(request, seconds=LONGEST_SECONDS)
-        return request, generator.quote(request, has_image=request.init_image is not None)
-
-    def _with_upload(self, request: GenerateRequest, client_id: str) -> GenerateRequest:
-        """Return the request with the upload that it names, if any, as its init image."""
-        upload_id = request.init_image_id
-        if upload_id is None:
-            return request
-        try:
-            data = self.uploads.read(client_id, upload_id, now=self.clock.now())
-            image = check_init_image(data, max_bytes=MAX_UPLOAD_BYTES)
-        except NotFoundError as error:
-            # Another client's upload gets the same message, so that no client learns which ids
-            # exist.
-            raise _upload_error("not found or expired", error.code) from error
-        except (TooLargeError, InvalidImageError) as error:
-            raise _upload_error(str(error), "picture") from error
-        return request.model_copy(update={"init_image": image})
+        return request, generator.quote(request, has_image=request.has_init_image)
 
     def _existing(self, request: GenerateRequest, context: RequestContext) -> Job | None:
         """Find an earlier call's job: to adopt, with the same key, or else of the same id."""
@@ -245,8 +235,7 @@ class JobSubmission:
 
     def _needs_nothing_before(self, request: GenerateRequest, context: RequestContext) -> bool:
         """Return whether nothing is stored or sent for a request before its job is written."""
-        has_image = request.init_image or request.init_image_id
-        return not has_image and not self._is_queued(request, context)
+        return not (request.has_init_image or self._is_queued(request, context))
 
     def _is_queued(self, request: GenerateRequest, context: RequestContext) -> bool:
         too_long = request.num_images * request.steps > self.sync_image_steps
@@ -344,7 +333,3 @@ def _releases_its_key(job: Job) -> bool:
     if job.error is None or job.error.code not in _RETRYABLE:
         return False
     return not (job.is_final and job.cost_micros)
-
-
-def _upload_error(msg: str, kind: str) -> InvalidRequestError:
-    return InvalidRequestError([FieldError(("body", "init_image_id"), msg, kind)])

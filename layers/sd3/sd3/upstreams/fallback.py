@@ -67,7 +67,7 @@ class Fallback:
 
         How long a long request takes is known after the first one. Raises StorageError.
         """
-        has_image = request.init_image is not None
+        has_image = request.has_init_image
         field_errors = [
             one.upstream.unsupported(request, has_image=has_image)
             or (_too_long(seconds) if one.is_too_long(request, seconds=seconds) else ())

@@ -62,7 +62,7 @@ class ClientCounts:
             raise
 
     def count_upload(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None:
-        """Count a form for an upload, and a request if the client's are counted.
+        """Count a form for an upload or an image by URL, and a request if the client's are counted.
 
         Raises RateLimitedError and StorageError.
         """

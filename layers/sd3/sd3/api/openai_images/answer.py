@@ -27,6 +27,7 @@ _NAMES: Final = {
     "height": "size",
     "init_image": "image",
     "init_image_id": "image",
+    "init_image_url": "image",
 }
 """Fields of the service's own request by the names that they have here."""
 
