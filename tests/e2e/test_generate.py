@@ -11,6 +11,7 @@ import requests
 from PIL import Image
 
 from local.stack import Stack
+from sd3.domain.provenance import SOURCE_TYPES
 
 Generate = Callable[..., requests.Response]
 
@@ -191,3 +192,15 @@ def test_an_invalid_body_is_rejected(
         timeout=30,
     )
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_an_image_says_that_it_is_made_by_an_algorithm_and_which_image_it_is(
+    generate: Generate,
+) -> None:
+    """The sketch engine has no model, and says so. Its mark is signed, as `basic` says."""
+    body = generate(prompt="a fox", seed=7, steps=1).json()
+    [image] = body["images"]
+    packet = fetched(image).info["xmp"].decode()
+    assert f'DigitalSourceType="{SOURCE_TYPES}algorithmicMedia"' in packet
+    assert (f'sd3:job="{body["id"]}"' in packet, 'sd3:mark="' in packet) == (True, True)
+    assert (image["provenance"], "a fox" in packet) == ("basic", False)

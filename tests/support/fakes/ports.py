@@ -46,6 +46,7 @@ from sd3.services.ports import (
     Metrics,
     UploadStorage,
 )
+from sd3.services.provenance import ImageMarker
 from sd3.services.submission import JobSubmission
 from sd3.services.waits import JobWaits
 from sd3.services.worker import Worker
@@ -54,6 +55,7 @@ from sd3.upstreams.dispatch import Permit, RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
 
 QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
+NO_MARKS = ImageMarker()
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -448,6 +450,7 @@ def make_executor(
     generator: ImageGenerator | None = None,
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
+    marker: ImageMarker = NO_MARKS,
 ) -> JobExecutor:
     """Make the use case that executes jobs, over fakes."""
     return JobExecutor(
@@ -456,6 +459,7 @@ def make_executor(
         generator=generator or fallback(FakeUpstream(), clock=clock),
         clock=(clock or FakeTime()).time(),
         metrics=metrics or FakeMetrics(),
+        marker=marker,
     )
 
 
@@ -469,6 +473,7 @@ def make_service(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
     counts: FakeCounts | None = None,
+    marker: ImageMarker = NO_MARKS,
 ) -> JobService:
     """Make the use cases of clients, over fakes. A client may begin two waits."""
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
@@ -485,7 +490,12 @@ def make_service(
             metrics=metrics,
         ),
         executor=make_executor(
-            jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+            jobs=jobs,
+            images=images,
+            generator=generator,
+            clock=clock,
+            metrics=metrics,
+            marker=marker,
         ),
         waits=JobWaits(
             jobs=jobs,
