@@ -118,6 +118,7 @@ def test_the_sample_request_is_generated_stored_and_returned(
         "content_type": "image/jpeg",
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
+        "provenance": None,
         "upstream": "fake",
         "error": None,
         "c2pa": None,

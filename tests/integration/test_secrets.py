@@ -210,9 +210,11 @@ class TestMasterSecrets:
     ) -> None:
         monkeypatch.setattr("sd3.adapters.secrets._PATIENCE_SECONDS", 0.01)
         is_over = Event()
-        secret.aws.secrets.meta.events.register(
-            "before-call.secrets-manager.GetSecretValue", lambda **_: is_over.wait(10) and None
-        )
+
+        def wait(**_: Any) -> None:
+            is_over.wait(10)
+
+        secret.aws.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", wait)
         secrets = self.secrets(secret)
         assert secrets.fetched() == ()
         is_over.set()

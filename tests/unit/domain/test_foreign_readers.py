@@ -67,7 +67,7 @@ def test_exiftool_reads_the_packet_and_finds_no_fault(data: bytes, tmp_path: Pat
     [found] = json.loads(exiftool(perl, "-json", "-G1", file))
     assert found["XMP-iptcExt:DigitalSourceType"] == f"{SOURCE_TYPES}trainedAlgorithmicMedia"
     assert found["XMP-xmp:CreateDate"] == "2026:11:27 12:00:00Z"
-    faults = exiftool(perl, "-validate", "-a", "-s3", "-warning", "-error", file).splitlines()
+    _, *faults = exiftool(perl, "-validate", "-a", "-s3", "-warning", "-error", file).splitlines()
     # Cameras write all of EXIF's tags. Tools of Stable Diffusion write the comment alone, as we do.
     assert [fault for fault in faults if not fault.startswith("Missing required JPEG")] == []
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,13 @@ RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 
 
 def facts(**changed: Any) -> Facts:
-    values = {"job_id": "job-1", "index": 3, "client_id": "ann", "seed": 7, "created_at": NOON}
+    values: dict[str, Any] = {
+        "job_id": "job-1",
+        "index": 3,
+        "client_id": "ann",
+        "seed": 7,
+        "created_at": NOON,
+    }
     return Facts(**values | {"source_type": TRAINED} | changed)
 
 

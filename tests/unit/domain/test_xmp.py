@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from struct import pack
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -113,7 +114,7 @@ def test_a_packet_is_put_in_and_taken_out_without_a_trace(
     tail=st.binary(max_size=9),
 )
 def test_whatever_an_encoder_writes_comes_back(
-    kind: str, mode: str, size: tuple[int, int], options: dict[str, object],
+    kind: str, mode: str, size: tuple[int, int], options: dict[str, Any],
     rest: bytes, parameters: str, tail: bytes,
 ) -> None:  # fmt: skip
     data = image(*size, kind=kind, mode=mode, **options) + tail
