@@ -122,7 +122,7 @@ def test_one_image_is_generated(upstream: Upstreams) -> None:
     ],
 )  # fmt: skip
 def test_a_server_may_say_what_makes_its_images(
-    upstream: Upstreams, headers: dict[str, str], engine: str | None, is_trained: bool
+    upstream: Upstreams, headers: dict[str, Any], engine: str | None, is_trained: bool
 ) -> None:
     client = upstream(http_reply(200, images(image()), **headers))
     [generated] = client.generate().images
