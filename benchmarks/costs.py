@@ -119,6 +119,7 @@ def idle_rows() -> list[Row]:
         _monthly("Alarms: {} metrics", "CloudWatch alarms", _alarm_metrics()),
         _monthly("Dashboards: {}", "CloudWatch dashboards", len(_monitoring(_DASHBOARD))),
         _monthly("The secret with the upstreams' keys", "Secrets Manager", 1),
+        _monthly("The secret that signs the marks of images", "Secrets Manager", 1),
         _monthly("Lambda asking {} queues for messages", "SQS", POLLS * _queues(), shown=_queues()),
         Row("Functions, API, tables, buckets and events", [0.0, 0.0]),
     ]

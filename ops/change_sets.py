@@ -10,7 +10,14 @@ from botocore.exceptions import ClientError
 
 from ops.stacks import StackError
 
-KEPT: Final = frozenset({"AWS::ApiGateway::RestApi", "AWS::DynamoDB::Table", "AWS::S3::Bucket"})
+KEPT: Final = frozenset(
+    (
+        "AWS::ApiGateway::RestApi",
+        "AWS::DynamoDB::Table",
+        "AWS::S3::Bucket",
+        "AWS::SecretsManager::Secret",
+    )
+)
 """Kinds of resources that a client would miss: a new one has another address, or is empty."""
 
 _DONE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})

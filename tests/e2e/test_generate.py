@@ -11,6 +11,7 @@ import requests
 from PIL import Image
 
 from local.stack import Stack
+from sd3.domain.provenance import SOURCE_TYPES
 
 Generate = Callable[..., requests.Response]
 
@@ -86,8 +87,9 @@ def test_the_seeds_own_request_is_generated_and_read_back(
 
 
 def test_the_same_seed_generates_the_same_image(generate: Generate) -> None:
-    one, two = (generate(**SEED_REQUEST).json()["images"][0] for _ in range(2))
-    assert one["sha256"] == two["sha256"]
+    """Its pixels; the files differ, since each names its job."""
+    one, two = (fetched(generate(**SEED_REQUEST).json()["images"][0]) for _ in range(2))
+    assert one.tobytes() == two.tobytes()
     assert generate(**SEED_REQUEST, strength=0.5).status_code == 200  # unused without an image
 
 
@@ -95,7 +97,7 @@ def test_sixteen_images_fit_in_one_response(generate: Generate) -> None:
     job = generate(num_images=16, steps=7, image_encoding="png", seed=2**32 - 2).json()
     seeds = [image["seed"] for image in job["images"]]
     assert seeds == [2**32 - 2, 2**32 - 1, *range(1, 15)]
-    assert len({image["sha256"] for image in job["images"]}) == 16
+    assert len({fetched(image).tobytes() for image in job["images"]}) == 16
     assert fetched(job["images"][15]).format == "PNG"
 
 
@@ -104,11 +106,11 @@ def test_a_photograph_is_generated_over(generate: Generate) -> None:
     wrapped = "data:;base64," + base64.encodebytes(photo).decode()
     options = {"strength": 0.3, "width": 1344, "height": 768, "seed": 7}
     images = [
-        generate(init_image=text, **options).json()["images"][0]
+        fetched(generate(init_image=text, **options).json()["images"][0])
         for text in (encoded(photo), wrapped)
     ]
-    assert fetched(images[0]).size == (1344, 768)
-    assert images[0]["sha256"] == images[1]["sha256"]
+    assert images[0].size == (1344, 768)
+    assert images[0].tobytes() == images[1].tobytes()
 
 
 def test_b64_json_carries_the_image_itself_also_when_it_is_read_again(
@@ -191,3 +193,15 @@ def test_an_invalid_body_is_rejected(
         timeout=30,
     )
     assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_an_image_says_that_it_is_made_by_an_algorithm_and_which_image_it_is(
+    generate: Generate,
+) -> None:
+    """The sketch engine has no model, and says so. Its mark is signed, as `basic` says."""
+    body = generate(prompt="a fox", seed=7, steps=1).json()
+    [image] = body["images"]
+    packet = fetched(image).info["xmp"].decode()
+    assert f'DigitalSourceType="{SOURCE_TYPES}algorithmicMedia"' in packet
+    assert (f'sd3:job="{body["id"]}"' in packet, 'sd3:mark="' in packet) == (True, True)
+    assert (image["provenance"], "a fox" in packet) == ("basic", False)

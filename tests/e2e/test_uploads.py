@@ -1,6 +1,7 @@
 """Uploads as clients use them: get a form, send an image, and generate from it."""
 
 import base64
+import hashlib
 import io
 import json
 from datetime import UTC, datetime
@@ -22,6 +23,11 @@ NOT_FOUND: Final = "not found or expired"
 GENERATEN: Final = {"prompt": "a fox", "seed": 7, "steps": 2}
 
 _clients = count(1)
+
+
+def pixels_of(data: bytes) -> str:
+    """Return the SHA-256 of an image's pixels."""
+    return hashlib.sha256(Image.open(io.BytesIO(data)).tobytes()).hexdigest()
 
 
 class Uploader:
@@ -63,10 +69,10 @@ class Uploader:
         )
 
     def generated(self, upload_id: str | None = None, **fields: Any) -> str:
-        """Return the SHA-256 of the image that was generated."""
+        """Return the SHA-256 of the pixels that were generated; the file names its job too."""
         response = self.generate(upload_id, **fields)
         assert response.status_code == 200, response.text
-        return str(response.json()["images"][0]["sha256"])
+        return pixels_of(requests.get(response.json()["images"][0]["url"], timeout=10).content)
 
     def rejected(self, upload_id: str) -> str:
         """Return the response's error of the upload, for which no job was created."""
@@ -151,9 +157,9 @@ def test_a_queued_job_is_generated_over_its_upload_too(uploader: Uploader) -> No
 
     job = wait_for(look, what="end of the job")
     assert job["status"] == "succeeded"
-    assert job["images"][0]["sha256"] == uploader.generated(upload_id, strength=0.2)
-    image = Image.open(io.BytesIO(requests.get(job["images"][0]["url"], timeout=10).content))
-    assert image.size == (1024, 1024)
+    data = requests.get(job["images"][0]["url"], timeout=10).content
+    assert pixels_of(data) == uploader.generated(upload_id, strength=0.2)
+    assert Image.open(io.BytesIO(data)).size == (1024, 1024)
 
 
 def test_an_inbox_request_may_name_an_upload(uploader: Uploader) -> None:
@@ -179,7 +185,9 @@ def test_an_inbox_request_may_name_an_upload(uploader: Uploader) -> None:
 
         return wait_for(look, what="answer")
 
-    assert answered("good")["images"][0]["sha256"] == uploader.generated(upload_id)
+    key = answered("good")["images"][0]["key"]
+    stored = s3.get_object(Bucket=outputs["ImagesBucket"], Key=key)["Body"].read()
+    assert pixels_of(stored) == uploader.generated(upload_id)
     assert answered("bad")["detail"][0]["msg"] == NOT_FOUND
 
 

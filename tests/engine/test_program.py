@@ -64,6 +64,7 @@ def test_two_images_are_generated_and_counted(client: ModelServerClient) -> None
     assert first.tobytes() != second.tobytes()
     assert [image["seed"] for image in response.json()["images"]] == [7, 8]
     assert response.headers["X-Engine"] == "diffusers; Stable Diffusion 3"
+    assert response.headers["X-Digital-Source-Type"] == "trainedAlgorithmicMedia"
     metrics = client.metrics()
     assert metrics['model_server_batch_size_bucket{le="2.0"}'] >= 1
     assert metrics["model_server_batch_size_sum"] >= 2

@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "UNPROCESSABLE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
     "UPSTREAM": "fake",
     "UPSTREAM_SECRET": "upstream-token",
+    "PROVENANCE": "none",  # most images here are no files
     "ALLOWED_ORIGINS": "https://app.example.com,https://admin.example.com",
 }
 

@@ -118,9 +118,11 @@ def test_the_sample_request_is_generated_stored_and_returned(
         "content_type": "image/jpeg",
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
+        "provenance": None,
+        "c2pa": None,
+        "thumbhash": None,
         "upstream": "fake",
         "error": None,
-        "c2pa": None,
     }
     key = f"demo/{JOB_ID}/0.jpg"
     assert image["url"].startswith(f"https://images.s3.eu-central-1.amazonaws.com/{key}?")

@@ -98,6 +98,8 @@ def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -
                 "height": 1024,
                 "bytes": 1523311,
                 "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "provenance": None,
+                "c2pa": None,
                 "upstream": "octoai",
                 "error": None,
             }

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from threading import Event
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from sd3.adapters.aws import Aws
-from sd3.adapters.secrets import UpstreamKeys
+from sd3.adapters.secrets import MasterSecrets, UpstreamKeys
 from sd3.errors import StorageError, UpstreamKeyError
 
 
@@ -162,3 +163,60 @@ def test_powertools_reader_of_secrets_is_imported_with_the_first_key_only() -> N
     loaded = done.stdout.decode().split()
     assert "sd3.adapters.secrets" in loaded
     assert "aws_lambda_powertools.utilities.parameters" not in loaded
+
+
+class TestMasterSecrets:
+    """The secret of our own signatures: read once beside other work, and no image waits long."""
+
+    def secrets(self, secret: Secret, name: str = "upstream-token") -> MasterSecrets:
+        return MasterSecrets(lambda: secret.aws.secrets, name, clock=secret.clock)
+
+    def test_the_first_one_signs_and_the_rest_verify(self, secret: Secret) -> None:
+        secret.write("new\nold")
+        secrets = self.secrets(secret)
+        secrets.prefetch()
+        assert secrets.fetched() == secrets.read() == (b"new", b"old")
+
+    def test_it_is_read_once(self, secret: Secret) -> None:
+        secrets = self.secrets(secret)
+        for _ in range(3):
+            secrets.prefetch()
+            assert secrets.fetched()
+        assert secret.reads == 1
+
+    def test_without_a_name_nothing_is_read(self, secret: Secret) -> None:
+        secrets = self.secrets(secret, "")
+        secrets.prepare()
+        secrets.prefetch()
+        assert (secrets.fetched(), secrets.read(), secret.reads) == ((), (), 0)
+
+    def test_a_failed_read_is_none_and_is_repeated_after_a_minute(
+        self, secret: Secret, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        secret.write("later")
+        secrets = self.secrets(secret, "no such secret")
+        assert secrets.fetched() == ()
+        assert "the master secret could not be read" in caplog.text
+        secrets._name = "upstream-token"  # somebody puts it right
+        secret.clock.now = 59
+        assert secrets.fetched() == ()
+        secret.clock.now = 61
+        assert secrets.fetched() == (b"later",)
+        with pytest.raises(StorageError):
+            self.secrets(secret, "no such secret").read()
+
+    def test_a_read_that_takes_long_holds_up_no_image(
+        self, secret: Secret, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sd3.adapters.secrets._PATIENCE_SECONDS", 0.01)
+        is_over = Event()
+
+        def wait(**_: Any) -> None:
+            is_over.wait(10)
+
+        secret.aws.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", wait)
+        secrets = self.secrets(secret)
+        assert secrets.fetched() == ()
+        is_over.set()
+        monkeypatch.undo()
+        assert secrets.fetched()

@@ -49,6 +49,7 @@ from sd3.services.ports import (
     Metrics,
     UploadStorage,
 )
+from sd3.services.provenance import ImageMarker
 from sd3.services.reuse import ResultReuse
 from sd3.services.submission import JobSubmission
 from sd3.services.waits import JobWaits
@@ -58,6 +59,7 @@ from sd3.upstreams.dispatch import Permit, RateLimitedUpstream
 from sd3.upstreams.fallback import Fallback
 
 QUEUED, RUNNING = JobStatus.QUEUED, JobStatus.RUNNING
+NO_MARKS = ImageMarker()
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -501,6 +503,7 @@ def make_executor(
     generator: ImageGenerator | None = None,
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
+    marker: ImageMarker = NO_MARKS,
 ) -> JobExecutor:
     """Make the use case that executes jobs, over fakes."""
     return JobExecutor(
@@ -509,6 +512,7 @@ def make_executor(
         generator=generator or fallback(FakeUpstream(), clock=clock),
         clock=(clock or FakeTime()).time(),
         metrics=metrics or FakeMetrics(),
+        marker=marker,
     )
 
 
@@ -524,6 +528,7 @@ def make_service(
     metrics: Metrics | None = None,
     counts: FakeCounts | None = None,
     reuses: bool = False,
+    marker: ImageMarker = NO_MARKS,
 ) -> JobService:
     """Make the use cases of clients, over fakes. A client may begin two waits."""
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
@@ -542,7 +547,12 @@ def make_service(
             reuses=reuses,
         ),
         executor=make_executor(
-            jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+            jobs=jobs,
+            images=images,
+            generator=generator,
+            clock=clock,
+            metrics=metrics,
+            marker=marker,
         ),
         waits=JobWaits(
             jobs=jobs,

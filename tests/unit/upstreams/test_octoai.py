@@ -113,6 +113,22 @@ def test_one_image_is_generated(upstream: Upstreams) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("headers", "engine", "is_trained"),
+    [
+        ({}, None, True),
+        ({"x_engine": "sketch", "x_digital_source_type": "algorithmicMedia"}, "sketch", False),
+        ({"x_engine": "x" * 300, "x_digital_source_type": "trained..."}, "x" * 200, True),
+    ],
+)  # fmt: skip
+def test_a_server_may_say_what_makes_its_images(
+    upstream: Upstreams, headers: dict[str, Any], engine: str | None, is_trained: bool
+) -> None:
+    client = upstream(http_reply(200, images(image()), **headers))
+    [generated] = client.generate().images
+    assert (generated.engine, generated.is_trained) == (engine, is_trained)
+
+
 def test_sixteen_images_are_generated_in_one_call_and_in_order(upstream: Upstreams) -> None:
     client = upstream(http_reply(200, images(*(image(64 + i, seed=None) for i in range(16)))))
     result = client.generate(

@@ -161,12 +161,12 @@ class MasterSecrets:
     def __init__(
         self,
         client: Callable[[], "SecretsManagerClient"],
-        arn: str,
+        name: str,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Set up without a call; `arn` is empty where there is no secret."""
-        self._client, self._arn, self._clock = client, arn, clock
+        """Set up without a call; `name` is empty where there is no secret."""
+        self._client, self._name, self._clock = client, name, clock
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="secret")
         self._lock = Lock()
         self._reading: Future[tuple[bytes, ...]] | None = None
@@ -174,12 +174,12 @@ class MasterSecrets:
 
     def prepare(self) -> None:
         """Build the client, without a call. It does nothing without a secret."""
-        if self._arn:
+        if self._name:
             self._client()
 
     def prefetch(self) -> None:
         """Begin to read the secret, unless it is read, or that has failed within a minute."""
-        if not self._arn:
+        if not self._name:
             return
         with self._lock:
             is_due = self._clock() - self._began_at >= _RENEW_SECONDS
@@ -198,10 +198,10 @@ class MasterSecrets:
 
     def read(self) -> tuple[bytes, ...]:
         """Return the secrets, and none if there is no secret. Raises StorageError."""
-        if not self._arn:
+        if not self._name:
             return ()
         with storage_errors("The master secret could not be read."):
-            text = self._client().get_secret_value(SecretId=self._arn).get("SecretString", "")
+            text = self._client().get_secret_value(SecretId=self._name).get("SecretString", "")
         return tuple(text.encode().split())
 
 

@@ -58,7 +58,7 @@ _PACKET: Final = (
 )
 
 _PROPERTY: Final = re.compile(
-    r"(sd3|Iptc4xmpExt):([A-Za-z]{1,64})(?:\s*=\s*[\"']|>)([^\"'<>]{0,200})"
+    r"(?<!/)(sd3|Iptc4xmpExt):([A-Za-z]{1,64})(?:\s*=\s*[\"']|>)([^\"'<>]{0,200})"
 )
 """A property as an attribute, as we write it, or as an element, as other programs rewrite it."""
 

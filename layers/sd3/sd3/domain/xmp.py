@@ -8,7 +8,7 @@ Stable Diffusion keep parameters. What `strip` has to know is in an instruction 
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from struct import error as StructError  # noqa: N812 - `error` alone is unclear
 from struct import pack, unpack_from
 from types import MappingProxyType
@@ -109,6 +109,12 @@ def _exif_of(text: str) -> bytes:
     return _EXIF_HEAD % pack(">I", len(comment)) + comment
 
 
+def _inserted(data: bytes, position: int, parts: Iterable[bytes]) -> bytes:
+    """Put parts into a file, of which nothing is copied twice."""
+    view = memoryview(data)
+    return b"".join((view[:position], *parts, view[position:]))
+
+
 def _jpeg_heads(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield the segments in front of the pixels, where metadata are."""
     for marker, start, end in jpeg_segments(data):
@@ -142,7 +148,7 @@ def _embed_jpeg(data: bytes, packet: bytes, text: str) -> bytes:
     if len(xmp) > _JPEG_MAX_BODY:
         raise InvalidImageError("the packet is too long for a JPEG")
     segments = (b"\xff\xe1" + pack(">H", len(one) + 2) + one for one in (exif, xmp) if one)
-    return b"".join((data[:position], *segments, data[position:]))
+    return _inserted(data, position, segments)
 
 
 def _strip_jpeg(data: bytes) -> bytes:
@@ -184,7 +190,7 @@ def _embed_png(data: bytes, packet: bytes, text: str) -> bytes:
         chunks += [_png_chunk(b"tEXt", _PNG_PARAMETERS + text.encode())] if text else []
     else:
         chunks.append(_png_chunk(b"iTXt", _PNG_PARAMETERS + b"\0\0\0\0" + text.encode()))
-    return b"".join((data[:_PNG_HEADER_END], *chunks, data[_PNG_HEADER_END:]))
+    return _inserted(data, _PNG_HEADER_END, chunks)
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:
@@ -226,8 +232,15 @@ def _embed_webp(data: bytes, packet: bytes, text: str) -> bytes:
     head = data[12:30] if is_extended else _vp8x(data)
     head = head[:8] + bytes((head[8] | added,)) + head[9:]
     tail = [_webp_chunk(kind, body) for kind, body in ((b"EXIF", exif), (b"XMP ", packet)) if body]
-    body = b"".join((b"WEBP", head, data[30 if is_extended else 12 : end], *tail))
-    return b"".join((b"RIFF", pack("<I", len(body)), body, data[end:])) if added else data
+    view = memoryview(data)  # so that the frame is copied once
+    parts: tuple[bytes | memoryview, ...] = (
+        b"WEBP",
+        head,
+        view[30 if is_extended else 12 : end],
+        *tail,
+    )
+    length = pack("<I", sum(map(len, parts)))
+    return b"".join((b"RIFF", length, *parts, view[end:])) if added else data
 
 
 def _vp8x(data: bytes) -> bytes:

@@ -18,6 +18,9 @@ def test_every_response_names_the_engine_and_that_there_is_no_model(
     ]
     assert [response.status_code for response in responses] == [200, 422, 401, 404, 200]
     assert {response.headers["X-Engine"] for response in responses} == {"sketch; no model"}
+    assert {response.headers["X-Digital-Source-Type"] for response in responses} == {
+        "algorithmicMedia"
+    }
 
 
 def test_health_needs_no_token_and_names_the_engine(client: ModelServerClient) -> None:
