@@ -59,6 +59,16 @@ InitImage = Annotated[
     PlainSerializer(lambda _: None),
     WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
+InitImageFit = Literal["cover", "contain", "stretch"]
+Fit = Annotated[
+    InitImageFit,
+    BeforeValidator(
+        lambda value: "cover" if value is None else value,
+        json_schema_input_type=InitImageFit | None,
+    ),
+    # A stored default is null, which asks a function of an earlier version for nothing.
+    PlainSerializer(lambda fit: None if fit == "cover" else fit),
+]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 _CLOSED: Final[dict[str, Any]] = {"additionalProperties": False}
@@ -132,6 +142,11 @@ class GenerateRequest(BaseModel):
         pattern="^[0-9a-f]{32}$",
         description="The id of an upload to start from, in place of init_image: POST /uploads "
         "returns it with a form for an image of up to 20 MB.",
+    )
+    init_image_fit: Fit = Field(
+        default="cover",
+        description="How an init image of another shape is used: cover cuts off what is too much, "
+        "evenly on both sides; contain shows all of it, on white; stretch distorts it.",
     )
     strength: float = Field(
         default=0.8,
