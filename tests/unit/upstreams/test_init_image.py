@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngImageFile
 
+from sd3.domain.colour_profile import rgb_profile
 from sd3.domain.image import MAX_SIDE, Image, check_init_image, read_image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.errors import InvalidRequestError
 from sd3.upstreams import init_image as preparing
 from sd3.upstreams.init_image import InitImagePreparer, prepare_init_image
+from tests.support.factories.heif_files import P3
+from tests.support.factories.icc_profiles import cmyk_profile, grey_profile
 from tests.support.factories.images import (
     BLUE,
     RED,
@@ -269,21 +272,24 @@ PHOTOS = [
     *(phone_photo((64, 80), kind=kind, orientation=6) for kind in ("png", "jpeg", "webp")),
     jpeg(mode="CMYK", exif=b"Exif\0\0" + SECRET.encode()),
     png(mode="P", exif=b"Exif\0\0" + SECRET.encode()),
+    jpeg(exif=b"Exif\0\0" + SECRET.encode(), icc_profile=grey_profile(1.8)),
+    jpeg(exif=b"Exif\0\0" + SECRET.encode(), icc_profile=rgb_profile(P3)),
+    jpeg(mode="CMYK", exif=b"Exif\0\0" + SECRET.encode(), icc_profile=cmyk_profile()),
 ]
 
 
 @settings(deadline=None)
 @given(st.data())
 def test_every_image_that_is_accepted_can_be_sent(draw: st.DataObject) -> None:
-    """Damage files in a few bytes, often in their EXIF."""
+    """Damage files in a few bytes, often in their EXIF or their profile."""
     data = draw.draw(st.sampled_from(PHOTOS))
     exif = data.index(SECRET.encode())
     position = draw.draw(st.integers(max(exif - 200, 0), exif + 200) | st.integers(0, 2000))
     new = draw.draw(st.binary(min_size=1, max_size=4))
     with suppress(InvalidImageError):
         accepted = check_init_image(data[:position] + new + data[position + len(new) :])
-        for any_size in (True, False):
-            sent = prepare_init_image(accepted, 64, 80, any_size=any_size)
+        for any_size, fit in ((True, "contain"), (False, "cover")):
+            sent = prepare_init_image(accepted, 64, 80, fit, any_size=any_size)  # type: ignore[arg-type]
             assert check_init_image(sent.data) == sent
 
 

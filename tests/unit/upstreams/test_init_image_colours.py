@@ -15,10 +15,11 @@ from PIL import ImageCms
 from sd3.domain.colour_profile import rgb_profile
 from sd3.domain.image import Image, read_image
 from sd3.upstreams.init_image import prepare_init_image
+from tests.support.factories.heif_files import IN_SRGB, P3
+from tests.support.factories.heif_files import PATCHES as OTHER_PATCHES
 from tests.support.factories.icc_profiles import INKS, cmyk_profile, grey_profile
 from tests.support.factories.images import chunk, ihdr, png_of, saved
 
-P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 BT_2020 = (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
 SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -111,6 +112,10 @@ def test_colours_of_a_profile_are_sent_as_a_viewer_shows_them(
     expected = [shown(colour, primaries, gamma) for colour in PATCHES[:2]]
     assert max(abs(a - b) for a, b in zip(expected[0], PATCHES[0], strict=True)) > 4
     assert_near(found, expected, most=2 if kind == "png" else 4)
+
+
+def test_the_colours_that_other_tests_expect_are_those_that_are_computed_here() -> None:
+    assert_near([shown(colour, P3) for colour in OTHER_PATCHES], list(IN_SRGB), most=1)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])

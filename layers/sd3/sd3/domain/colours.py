@@ -53,7 +53,7 @@ class Conversion(NamedTuple):
         return converted
 
 
-def conversion_of(opened: "ImageFile", profile: bytes | None) -> Conversion | None:
+def conversion_of(opened: "PillowImage.Image", profile: bytes | None) -> Conversion | None:
     """Return what makes sRGB of an image of this profile.
 
     It is None where that would change nothing to be seen, and for a profile that is damaged, too
@@ -130,4 +130,5 @@ def in_8_bits(image: "PillowImage.Image", mode: str = "RGB") -> "PillowImage.Ima
     if image.mode.startswith("I"):  # 16-bit grey: convert() alone would clip the high values
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     with_alpha = {"L": "LA", "RGB": "RGBA"}.get(mode, mode)
-    return image.convert(with_alpha if image.has_transparency_data else mode)
+    mode = with_alpha if image.has_transparency_data else mode
+    return image if image.mode == mode else image.convert(mode)

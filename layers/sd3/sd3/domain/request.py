@@ -5,6 +5,7 @@ from secrets import randbelow
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -61,13 +62,9 @@ InitImage = Annotated[
 ]
 InitImageFit = Literal["cover", "contain", "stretch"]
 Fit = Annotated[
-    InitImageFit,
-    BeforeValidator(
-        lambda value: "cover" if value is None else value,
-        json_schema_input_type=InitImageFit | None,
-    ),
-    # A stored default is null, which asks a function of an earlier version for nothing.
-    PlainSerializer(lambda fit: None if fit == "cover" else fit),
+    InitImageFit | None,
+    # Null is the default, so that it is not stored: a function of an earlier version may read it.
+    AfterValidator(lambda fit: None if fit == "cover" else fit),
 ]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
@@ -134,8 +131,8 @@ class GenerateRequest(BaseModel):
     init_image: InitImage | None = Field(
         default=None,
         repr=False,
-        description="Base64 of a PNG, JPEG or WebP to start from, plain or as a data: URI; "
-        "64 to 4096 pixels a side, 4.5 MB at most.",
+        description="Base64 of a PNG, JPEG, WebP, AVIF or HEIC to start from, plain or as a data: "
+        "URI; 64 to 4096 pixels a side, 4.5 MB at most.",
     )
     init_image_id: str | None = Field(
         default=None,
@@ -144,7 +141,8 @@ class GenerateRequest(BaseModel):
         "returns it with a form for an image of up to 20 MB.",
     )
     init_image_fit: Fit = Field(
-        default="cover",
+        default=None,
+        json_schema_extra={"default": "cover"},
         description="How an init image of another shape is used: cover cuts off what is too much, "
         "evenly on both sides; contain shows all of it, on white; stretch distorts it.",
     )
@@ -227,9 +225,9 @@ class UploadRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    content_type: Literal["image/png", "image/jpeg", "image/webp"] = Field(
-        description="The Content-Type that the form sends the image with."
-    )
+    content_type: Literal[
+        "image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"
+    ] = Field(description="The Content-Type that the form sends the image with.")
 
 
 def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:

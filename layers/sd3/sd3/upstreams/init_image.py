@@ -1,16 +1,14 @@
 """Init images as upstreams get them: upright, in sRGB, without metadata, in the requested shape."""
 
 import math
-import struct
-from contextlib import suppress
 from io import BytesIO
 from threading import Lock
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sd3.domain.image import Image, open_image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.image_metadata import strip_metadata
+from sd3.domain.orientation import QUARTER_TURNS, turn_of
 from sd3.domain.request import InitImageFit
 from sd3.errors import FieldError, InvalidRequestError
 
@@ -30,19 +28,6 @@ _PNG_LEVEL: Final = 1  # the default level halves the size, but takes five times
 _COMMON_MODES: Final = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA"))
 """Pillow's names of what every decoder knows. CMYK and grey of 16 bits are none of it."""
 
-_ORIENTATION: Final = 0x0112
-
-_TURNS: Final = MappingProxyType({
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
-    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
-})  # fmt: skip
-"""The names of Pillow's transpositions that turn an image upright, by its EXIF orientation."""
-
-_QUARTER_TURNS: Final = frozenset(("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"))
-
-_BAD_EXIF: Final = (OSError, SyntaxError, ValueError, struct.error)
-"""The exceptions that Pillow raises for unreadable EXIF. Such an image is not rotated."""
-
 
 class InitImagePreparer:
     """Prepares init images and caches the last one, since the parallel calls of a job share one."""
@@ -51,9 +36,11 @@ class InitImagePreparer:
         """Set up for an upstream that takes init images of `any_size`, or of the requested one."""
         self._any_size = any_size
         self._lock = Lock()
-        self._last: tuple[Image, tuple[int, int, InitImageFit], Image] | None = None
+        self._last: tuple[Image, tuple[int, int, InitImageFit | None], Image] | None = None
 
-    def prepare(self, image: Image, width: int, height: int, fit: InitImageFit = "cover") -> Image:
+    def prepare(
+        self, image: Image, width: int, height: int, fit: InitImageFit | None = None
+    ) -> Image:
         """Prepare `image`, or return its cached result; see `prepare_init_image` below."""
         form = (width, height, fit)
         with self._lock:
@@ -68,7 +55,7 @@ def prepare_init_image(
     image: Image,
     width: int,
     height: int,
-    fit: InitImageFit = "cover",
+    fit: InitImageFit | None = None,
     *,
     any_size: bool = False,
 ) -> Image:
@@ -88,7 +75,7 @@ def prepare_init_image(
         data, exif = strip_metadata(image.data, image.content_type)
         stripped = image if data is image.data else image._replace(data=data)
         with open_image(stripped) as opened:
-            turn = _TURNS.get(_orientation(exif))
+            turn = turn_of(exif)
             conversion = conversion_of(opened, profile_of(opened, data))
             fits = opened.size == size and len(data) <= MAX_BYTES
             fits = fits or (any_size and (fit == "stretch" or _has_shape(opened.size, size)))
@@ -109,31 +96,19 @@ def _has_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return size[0] * other[1] == size[1] * other[0]
 
 
-def _orientation(exif: bytes) -> int:
-    """Read the orientation as EXIF counts it: 1 is upright, as is what cannot be read."""
-    from PIL import Image as PillowImage  # noqa: PLC0415 - most calls have no init image
-
-    found = PillowImage.Exif()
-    with suppress(*_BAD_EXIF):
-        found.load(exif)
-        value = found.get(_ORIENTATION)
-        return value if isinstance(value, int) else 1
-    return 1
-
-
 def _fitted(
     opened: "ImageFile",
     size: tuple[int, int],
     turn: str | None,
-    fit: InitImageFit,
+    fit: InitImageFit | None,
     conversion: "Conversion | None",
 ) -> "PillowImage.Image":
     """Scale and cut an image, convert its colours, turn it, and put it on white."""
-    from PIL import Image as PillowImage  # noqa: PLC0415 - as above
+    from PIL import Image as PillowImage  # noqa: PLC0415 - most calls have no init image
 
     from sd3.domain.colours import in_8_bits  # noqa: PLC0415
 
-    lying = size[::-1] if turn in _QUARTER_TURNS else size
+    lying = size[::-1] if turn in QUARTER_TURNS else size
     inner, share = _placed(opened.size, lying, fit)
     whole = (math.ceil(inner[0] / share[0]), math.ceil(inner[1] / share[1]))
     opened.draft("RGB", whole)  # a JPEG need not be decoded in full
@@ -152,16 +127,16 @@ def _fitted(
 
 
 def _placed(
-    size: tuple[int, int], into: tuple[int, int], fit: InitImageFit
+    size: tuple[int, int], into: tuple[int, int], fit: InitImageFit | None
 ) -> tuple[tuple[int, int], tuple[float, float]]:
     """Return the size that an image gets, and which share of its width and height is seen."""
     ratio = size[0] * into[1] / (size[1] * into[0])  # above 1: it is too wide
     across, down = min(ratio, 1.0), min(1 / ratio, 1.0)
-    if fit == "cover":
-        return into, (down, across)
+    if fit == "stretch":
+        return into, (1.0, 1.0)
     if fit == "contain":
         return (max(round(into[0] * across), 1), max(round(into[1] * down), 1)), (1.0, 1.0)
-    return into, (1.0, 1.0)
+    return into, (down, across)
 
 
 def _undecodable() -> InvalidRequestError:
