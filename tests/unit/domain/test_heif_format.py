@@ -71,6 +71,10 @@ def test_what_is_of_other_brands_is_rejected(brands: bytes) -> None:
         (FTYP + pack(">I4s", 2**32 - 1, b"meta"), "cut off"),
         (heic().replace(b"pitm\0\0\0\0\0\1", b"pitm\0\0\0\0\0\7"), "header is damaged"),
         (heic().replace(b"ispe", b"free"), "header is damaged"),
+        (heic().replace(b"iinf", b"free"), "header is damaged"),
+        (heic().replace(b"hvc1", b"unci"), "kind that is not supported"),
+        (heic(tiles=(1, 1)).replace(b"grid", b"iden"), "kind that is not supported"),
+        (heic().replace(b"infe\2", b"infe\0"), "kind that is not supported"),
     ],
 )
 def test_a_hostile_header_is_rejected(data: bytes, message: str) -> None:

@@ -25,6 +25,10 @@ _MAX_BOXES: Final = 2048
 """The most boxes in another one, and the most items. A phone's photo has some 100 tiles."""
 
 
+_ITEMS: Final = frozenset((b"hvc1", b"av01", b"grid", b"Exif", b"mime", b"uri ", b"tmap"))
+"""Kinds of items that photos have. A file with another one is not decoded: it is rare, and most
+holes that were found in libheif were in the decoders of the others."""
+
 _NEEDED: Final = frozenset((b"meta", b"mdat"))
 
 _DAMAGED: Final = "the image's header is damaged"
@@ -93,8 +97,10 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
 def _described(data: bytes, kind: str, start: int, end: int) -> Heif:
     """Read `meta`, which is a FullBox: its body begins behind a version and flags."""
     boxes = {name: place for name, *place in _boxes(data, start, end)}
-    if not {b"pitm", b"iprp"} <= boxes.keys():
+    if not {b"pitm", b"iprp", b"iinf"} <= boxes.keys():
         raise InvalidImageError(_DAMAGED)
+    if not _kinds_of_items(data, *boxes[b"iinf"]) <= _ITEMS:
+        raise InvalidImageError("the image has a part of a kind that is not supported")
     item_start = boxes[b"pitm"][0]
     (item,) = unpack_from(">I" if data[item_start] else ">H", data, item_start + 4)
     size: tuple[int, int] | None = None
@@ -109,6 +115,17 @@ def _described(data: bytes, kind: str, start: int, end: int) -> Heif:
     if size is None:
         raise InvalidImageError(_DAMAGED)
     return Heif(kind, *size, *colours)
+
+
+def _kinds_of_items(data: bytes, start: int, end: int) -> set[bytes]:
+    """Return the kinds of all items; an entry of an old version, which has none, is b""."""
+    kinds = set()
+    for name, at, _ in _boxes(data, start + (8 if data[start] else 6), end):
+        if name != b"infe":
+            continue
+        place = {2: at + 8, 3: at + 10}.get(data[at])  # behind the item's number and protection
+        kinds.add(data[place : place + 4] if place else b"")
+    return kinds
 
 
 def _properties(data: bytes, item: int, start: int, end: int) -> list[tuple[bytes, int]]:
