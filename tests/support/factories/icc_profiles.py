@@ -15,6 +15,11 @@ def grey_profile(gamma: float) -> bytes:
     return _profile(b"GRAY", b"XYZ ", {b"kTRC": b"curv" + pack(">IIH", 0, 1, round(gamma * 256))})
 
 
+def faded_profile() -> bytes:
+    """Write a profile of grey whose black reflects 2 % of the light, as a print's does."""
+    return _profile(b"GRAY", b"XYZ ", {b"kTRC": b"curv" + pack(">IIHH", 0, 2, 1311, 65535)})
+
+
 def cmyk_profile() -> bytes:
     """Write a profile of a printer whose inks are `INKS`; any two of them are grey, K is black."""
     corners = bytearray()

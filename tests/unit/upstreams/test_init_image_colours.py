@@ -17,7 +17,7 @@ from sd3.domain.image import Image, read_image
 from sd3.upstreams.init_image import prepare_init_image
 from tests.support.factories.heif_files import IN_SRGB, P3
 from tests.support.factories.heif_files import PATCHES as OTHER_PATCHES
-from tests.support.factories.icc_profiles import INKS, cmyk_profile, grey_profile
+from tests.support.factories.icc_profiles import INKS, cmyk_profile, faded_profile, grey_profile
 from tests.support.factories.images import chunk, ihdr, png_of, saved
 
 ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
@@ -133,6 +133,12 @@ def test_grey_of_a_profile_is_sent_as_a_viewer_shows_it(mode: str) -> None:
     _, found = sent(saved(made, kind="png", icc_profile=grey_profile(1.8)))
     expected = encoded((linear(255 if mode == "1" else 100, 1.8),) * 3)
     assert_near(found, [expected], most=1)
+
+
+def test_the_black_of_a_print_is_black() -> None:
+    """Black point compensation: without it the darkest shade would be grey."""
+    _, found = sent(saved(patches([0, 255], "L"), kind="png", icc_profile=faded_profile()))
+    assert_near(found, [(0, 0, 0), (255, 255, 255)], most=2)
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))])

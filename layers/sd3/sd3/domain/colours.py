@@ -22,9 +22,6 @@ MAX_PROFILE_BYTES: Final = 1_000_000
 _MODES: Final = MappingProxyType({b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"})
 """Pillow's modes of pixels, by the colour space that a profile is of."""
 
-_DEVICES: Final = frozenset((b"scnr", b"mntr", b"prtr", b"spac"))
-"""The classes of profiles that say what a file's numbers mean."""
-
 _UNSEEN: Final = 2
 """The largest difference, of 255, that leaves an image as it is. sRGB has profiles of many makers,
 which differ by 1."""
@@ -65,7 +62,7 @@ def conversion_of(opened: "PillowImage.Image", profile: bytes | None) -> Convers
     is_of_image = (mode == "CMYK") == (opened.mode == "CMYK") and (
         mode != "L" or opened.mode in {"1", "L", "LA", "I", "I;16"}
     )
-    if mode is None or profile[12:16] not in _DEVICES or not is_of_image:
+    if mode is None or not is_of_image:
         return None
     from PIL import ImageCms  # noqa: PLC0415 - most images have no profile
 
