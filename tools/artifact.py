@@ -16,7 +16,7 @@ _BYTECODE_MAGIC: Final = struct.pack("<H", 3571)
 """What a .pyc of CPython 3.13 starts with, two bytes."""
 _OPTIONAL: Final = "C2paLayer"
 """The layer that only some stacks attach."""
-_MAX_BYTES: Final = 100 * 2**20
+_MAX_BYTES: Final = 110 * 2**20
 """Lambda accepts 250 MB, but a cold start takes longer for a larger artifact."""
 _MAX_OPTIONAL_BYTES: Final = 25 * 2**20
 """The optional layer comes on top of what every stack has."""

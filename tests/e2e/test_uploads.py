@@ -16,7 +16,9 @@ from PIL import Image
 
 from local.stack import Stack
 from sd3.adapters.s3.uploads import UploadStore
-from tests.support.factories.images import black_png, flat, jpeg, png
+from sd3.domain.colour_profile import rgb_profile
+from tests.support.factories.heif_files import IN_SRGB, P3, heic
+from tests.support.factories.images import black_png, flat, jpeg, png, saved
 from tests.support.polling import wait_for
 
 NOT_FOUND: Final = "not found or expired"
@@ -134,6 +136,24 @@ def test_an_image_of_more_than_5_mb_is_generated_over(uploader: Uploader) -> Non
     far = uploader.generated(upload_id, strength=0.9)
     assert len({near, far, uploader.generated()}) == 3
     assert uploader.generated(upload_id, strength=0.2) == near
+
+
+def test_a_photo_of_a_phone_is_generated_over_in_the_colours_that_the_phone_shows(
+    uploader: Uploader,
+) -> None:
+    """A HEIC of tiles in Display P3, of which `cover` leaves the green in the middle."""
+    photo = heic(tiles=(2, 1), size=(192, 64), profile=rgb_profile(P3), turns=3, orientation=6)
+    images = []
+    for data, kind in (
+        (photo, "heic"),
+        (saved(Image.new("RGB", (64, 64), IN_SRGB[1]), kind="png"), "png"),
+    ):
+        upload_id = uploader.send(data, uploader.form(f"image/{kind}"))
+        job = uploader.generate(upload_id, strength=0.01, seed=7).json()
+        content = requests.get(job["images"][0]["url"], timeout=30).content
+        images.append(Image.open(io.BytesIO(content)).convert("RGB").resize((1, 1)))
+    one, other = (image.getpixel((0, 0)) for image in images)
+    assert one == pytest.approx(other, abs=3)
 
 
 def test_an_upload_is_as_good_as_the_image_in_the_request(uploader: Uploader) -> None:

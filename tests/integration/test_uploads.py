@@ -62,7 +62,7 @@ def test_the_sample_event_requests_a_form(functions: Functions) -> None:
     assert ends <= datetime.fromisoformat(policy_of(form["fields"])["expiration"])
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/webp"])
+@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/heic"])
 def test_the_policy_fixes_bucket_key_type_and_size(functions: Functions, content_type: str) -> None:
     fields = requested(functions, content_type=content_type)["json"]["fields"]
     signed = {"x-amz-algorithm", "x-amz-credential", "x-amz-date"}
@@ -104,10 +104,10 @@ def test_another_body_is_rejected(functions: Functions, body: str, status: int, 
     assert (result["statusCode"], result["json"]["code"]) == (status, code)
 
 
-def test_a_type_by_its_short_name_is_told_the_three_that_are_taken(functions: Functions) -> None:
+def test_a_type_by_its_short_name_is_told_those_that_are_taken(functions: Functions) -> None:
     result = functions.jobs(load_event("upload") | {"body": '{"content_type": "image/jpg"}'})
     (field_error,) = result["json"]["detail"]
-    assert field_error["msg"] == "Input should be 'image/png', 'image/jpeg' or 'image/webp'"
+    assert field_error["msg"].startswith("Input should be 'image/png', 'image/jpeg', 'image/webp',")
 
 
 def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:

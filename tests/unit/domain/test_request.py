@@ -40,10 +40,21 @@ def test_only_a_prompt_is_needed() -> None:
     assert parse().model_dump() == {
         "prompt": "a fox", "negative_prompt": None, "cfg_scale": 12, "steps": 30, "num_images": 1,
         "seed": None, "width": 1024, "height": 1024, "image_encoding": "jpeg", "init_image": None,
-        "init_image_id": None, "init_image_url": None, "strength": 0.8, "log_prompt": False,
+        "init_image_id": None, "init_image_url": None, "init_image_fit": None,
+        "strength": 0.8, "log_prompt": False,
         "response_format": "url", "embed_parameters": None, "placeholder": None, "metadata": {},
         "dry_run": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("fit", ["cover", "contain", "stretch", None])
+def test_a_default_is_not_stored_for_a_function_of_an_earlier_version(fit: str | None) -> None:
+    """It would leave a job with a field that it does not know to a later version."""
+    request = parse(init_image_fit=fit)
+    stored = json.loads(request.model_dump_json(exclude_none=True))
+    assert stored.get("init_image_fit") == (None if fit == "cover" else fit)
+    assert GenerateRequest.model_validate(stored) == request
+    assert (fingerprint_of(request) == fingerprint_of(parse())) == (fit in {None, "cover"})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +66,7 @@ def test_only_a_prompt_is_needed() -> None:
         ("steps", 1), ("steps", 200), ("num_images", 1), ("num_images", 16),
         ("seed", None), ("seed", 1), ("seed", MAX_SEED), ("seed", [1]), ("seed", [None]),
         ("image_encoding", "jpeg"), ("image_encoding", "png"), ("init_image", None),
-        ("init_image_id", None), ("init_image_id", UPLOAD_ID),
+        ("init_image_id", None), ("init_image_id", UPLOAD_ID), ("init_image_fit", "contain"),
         ("strength", 5e-324), ("strength", 1), ("strength", 1.0), ("log_prompt", True),
         ("response_format", "url"), ("response_format", "b64_json"), ("metadata", {}),
         ("placeholder", None), ("placeholder", "thumbhash"),

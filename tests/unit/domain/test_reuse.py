@@ -23,6 +23,7 @@ OTHER: Final[dict[str, st.SearchStrategy[Any]]] = {
     "image_encoding": st.just("png"),
     "embed_parameters": st.booleans(),
     "placeholder": st.just("thumbhash"),
+    "init_image_fit": st.sampled_from(["contain", "stretch"]),
     "strength": st.floats(0, 1, exclude_min=True).filter(lambda one: one != 0.8),
 }
 """Another value than that of a request with a prompt and a seed, for each field that counts."""

@@ -16,6 +16,7 @@ from sd3.domain.request import GenerateRequest
 from sd3.errors import InvalidRequestError, RequestError, StorageError, UnexpectedError
 from sd3.responses.render import job_event
 from sd3.services.inbox import Inbox
+from tests.support.factories.heif_files import heic
 from tests.support.factories.images import jpeg, png, webp
 from tests.support.fakes.ports import (
     NOON,
@@ -237,6 +238,12 @@ def test_an_images_format_follows_from_its_bytes(world: World) -> None:
     assert world.drop("acme/cat.png", webp(), METADATA) is None
     [image] = world.images.objects.values()
     assert image.content_type == "image/webp"
+
+
+def test_a_phones_photo_is_kept_as_an_image_that_every_upstream_reads(world: World) -> None:
+    assert world.drop("acme/IMG_0001.HEIC", heic(), METADATA) is None
+    [image] = world.images.objects.values()
+    assert image.content_type == "image/jpeg"
 
 
 @pytest.mark.parametrize("data", [b"", b'{"prompt": "x"}', b"GIF89a" + b"x" * 100])

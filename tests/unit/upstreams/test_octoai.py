@@ -161,7 +161,7 @@ def test_sixteen_images_are_generated_in_one_call_and_in_order(upstream: Upstrea
 
 def test_init_image_and_strength_are_sent_together(upstream: Upstreams) -> None:
     client = upstream(http_reply(200, images(image())))
-    start = read_image(png(80))
+    start = read_image(png(80, 80))
     client.generate(init_image=start, strength=0.25)
     sent = client.server.requests[0].json
     assert base64.b64decode(sent["init_image"]) == start.data

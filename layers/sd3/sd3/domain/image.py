@@ -152,11 +152,14 @@ def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
     """Check a client's image: its length and format, 64 to 4096 pixels a side, and its pixel data.
 
     The sides are checked before anything is decoded. What is decoded is the file without its
-    metadata, as upstreams get it, so damaged metadata is no error. Raises InvalidImageError.
+    metadata, as upstreams get it, so damaged metadata is no error. An AVIF or HEIC, which not every
+    upstream can read, becomes a JPEG here, once. Raises InvalidImageError.
     """
     if not data:
         raise InvalidImageError("the image is empty")
     check_length(data, max_bytes=max_bytes)
+    if data[4:8] == b"ftyp":
+        return _converted(data)
     image = read_image(data)
     _check_sides(image.width, image.height)
     stripped = image._replace(data=strip_metadata(data, image.content_type).data)
@@ -174,6 +177,16 @@ def check_length(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> None:
     """Raise InvalidImageError for a file of more than `max_bytes`."""
     if len(data) > max_bytes:
         raise InvalidImageError(_too_large(max_bytes))
+
+
+def _converted(data: bytes) -> Image:
+    # Imported here, since few requests have such an image.
+    from sd3.domain.heif import decode_heif  # noqa: PLC0415
+    from sd3.domain.heif_format import read_heif  # noqa: PLC0415
+
+    heif = read_heif(data)
+    _check_sides(heif.width, heif.height)
+    return read_image(decode_heif(data))
 
 
 def _check_sides(width: int, height: int) -> None:

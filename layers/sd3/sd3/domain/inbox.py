@@ -77,7 +77,7 @@ MAX_KEY_BYTES: Final = 1024
 NO_CLIENT: Final = "_"
 """The folder of results for files in no client's folder. No client's id begins with _."""
 
-IMAGE_EXTENSIONS: Final = frozenset(("png", "jpg", "jpeg", "webp"))
+IMAGE_EXTENSIONS: Final = frozenset(("png", "jpg", "jpeg", "webp", "avif", "heic", "heif"))
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",

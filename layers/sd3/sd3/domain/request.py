@@ -75,6 +75,12 @@ def _checked_url(url: str) -> str:
 InitImageUrl = Annotated[
     str, Field(max_length=MAX_URL), AfterValidator(_checked_url), PlainSerializer(lambda _: None)
 ]
+InitImageFit = Literal["cover", "contain", "stretch"]
+Fit = Annotated[
+    InitImageFit | None,
+    # Null is the default, so that it is not stored: a function of an earlier version may read it.
+    AfterValidator(lambda fit: None if fit == "cover" else fit),
+]
 MetadataKey = Annotated[str, Field(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 _CLOSED: Final[dict[str, Any]] = {"additionalProperties": False}
@@ -140,8 +146,8 @@ class GenerateRequest(BaseModel):
     init_image: InitImage | None = Field(
         default=None,
         repr=False,
-        description="Base64 of a PNG, JPEG or WebP to start from, plain or as a data: URI; "
-        "64 to 4096 pixels a side, 4.5 MB at most.",
+        description="Base64 of a PNG, JPEG, WebP, AVIF or HEIC to start from, plain or as a data: "
+        "URI; 64 to 4096 pixels a side, 4.5 MB at most.",
     )
     init_image_id: str | None = Field(
         default=None,
@@ -154,6 +160,12 @@ class GenerateRequest(BaseModel):
         repr=False,
         description="The https address of an image to start from, in place of init_image, which "
         "anybody can fetch: up to 20 MB within 10 s, without a redirect.",
+    )
+    init_image_fit: Fit = Field(
+        default=None,
+        json_schema_extra={"default": "cover"},
+        description="How an init image of another shape is used: cover cuts off what is too much, "
+        "evenly on both sides; contain shows all of it, on white; stretch distorts it.",
     )
     strength: float = Field(
         default=0.8,
@@ -239,9 +251,9 @@ class UploadRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    content_type: Literal["image/png", "image/jpeg", "image/webp"] = Field(
-        description="The Content-Type that the form sends the image with."
-    )
+    content_type: Literal[
+        "image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"
+    ] = Field(description="The Content-Type that the form sends the image with.")
 
 
 def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:

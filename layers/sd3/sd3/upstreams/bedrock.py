@@ -124,7 +124,9 @@ class BedrockUpstream:
         body = pydantic_core.to_json(fields)
         if init_image is None:
             return body
-        image = self._init_images.prepare(init_image, request.width, request.height)
+        image = self._init_images.prepare(
+            init_image, request.width, request.height, request.init_image_fit
+        )
         return with_image(body, "image", image)
 
 

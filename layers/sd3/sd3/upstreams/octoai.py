@@ -96,7 +96,9 @@ class OctoaiUpstream:
         seeds = tuple(task.seeds.values())
         request, init_image = task.request, task.init_image
         if init_image:
-            init_image = self._init_images.prepare(init_image, request.width, request.height)
+            init_image = self._init_images.prepare(
+                init_image, request.width, request.height, request.init_image_fit
+            )
         response = self._http.post(
             PATH,
             auth=BearerAuth(self._key),

@@ -106,7 +106,9 @@ class StabilityUpstream:
             name: str(value) for name, value in fields.items()
         }
         if init_image:
-            init_image = self._init_images.prepare(init_image, request.width, request.height)
+            init_image = self._init_images.prepare(
+                init_image, request.width, request.height, request.init_image_fit
+            )
             file = f"image.{extension(init_image.content_type)}"
             form["image"] = (file, init_image.data, init_image.content_type)
         return encode_multipart_formdata(form)
