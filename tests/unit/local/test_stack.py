@@ -41,7 +41,7 @@ def test_the_model_server_is_started_if_an_upstream_asks_it(
         "_embedded_aws": lambda *_, **__: start("AWS"),
         "_model_server": lambda *_, **__: start("model server"),
         "embedded": lambda _aws: deployed,
-        "_parameters": lambda _deployed, chosen, address, **_: chosen.parameters(address),
+        "_secret": lambda *_: "arn",
         "_deploy": lambda *_, parameters, **__: deployed_with.update(parameters),
     }
     for name, fake in fakes.items():
