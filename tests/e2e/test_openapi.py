@@ -51,9 +51,13 @@ def schema(stack: Stack) -> BaseSchema:
     """Load the document as it is served."""
     with requests.Session() as session:
         session.trust_env = False
-        served = session.get(f"{stack.api_url}/openapi.json")
+        served = session.get(f"{stack.api_url}/openapi.json").json()
+    # Schemathesis generates nothing from three alternatives here. It need not: a request with two
+    # init images is an error that the document has, too.
+    request = served["components"]["schemas"]["GenerateRequest"]
+    request["not"] = request["not"]["anyOf"][0]
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})
-    return schemathesis.openapi.from_dict(served.json(), config=config)
+    return schemathesis.openapi.from_dict(served, config=config)
 
 
 @pytest.fixture
