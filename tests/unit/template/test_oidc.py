@@ -108,6 +108,11 @@ def test_cloudformation_may_do_what_aws_asks_beside_the_resources_own_actions(
     ]
 
 
+def test_cloudformation_may_encrypt_the_secret_with_another_key() -> None:
+    """Without kms:Encrypt, Secrets Manager leaves it encrypted with the key before."""
+    assert {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"} <= allowed("ExecutionRole")
+
+
 def resources(statement: dict[str, Any]) -> list[str]:
     resource = written(statement["Resource"])
     return resource if isinstance(resource, list) else [resource]

@@ -196,6 +196,9 @@ def test_what_previous_keys_encrypted_may_be_read_and_nothing_be_written_with_th
     holding = AS_TESTED | conditions(PreviousKmsKeyArns="one,other")
     reads = {"PreviousKmsKeyArns": {"kms:Decrypt"}}
     assert grants(function, holding) == GRANTS[function] | reads
+    used = [s["Condition"] for s in policies(function, holding) if "kms:" in str(s["Action"])]
+    reads_secrets = function in READS_MASTER_SECRET
+    assert used == ([OUR_SERVICES, FOR_SECRETS] if reads_secrets else [OUR_SERVICES])
 
 
 def test_events_may_be_put_that_are_ours_only() -> None:
