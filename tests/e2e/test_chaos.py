@@ -1,4 +1,4 @@
-"""120 jobs while 30 % of the upstream's calls fail: all end, once, and their charges are true."""
+"""72 jobs while 30 % of the upstream's calls fail: all end, once, and their charges are true."""
 
 import time
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from sd3.domain.job import Job, JobStatus
 from tests.support.functions import configure
 from tests.support.servers.misbehaving_sd3 import MAY_BE_PAID, misbehaving
 
-JOBS: Final = 120
+JOBS: Final = 72
 SHARE: Final = 0.3
 CLIENTS: Final = 6
 """How many requests are under way at once."""
