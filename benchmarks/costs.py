@@ -129,6 +129,7 @@ def option_rows() -> list[Row]:
     """Return what parameters add to a month, whether there are jobs or not."""
     snapshots = sum(_snap_started())
     return [
+        Row("`C2paSecretArn`: the secret", [PRICES["Secrets Manager"].dollars]),
         Row("`KmsKeyArn`: the key", [PRICES["KMS key"].dollars]),
         Row(
             f"`SnapStart`: the kept versions of {len(_snap_started())} functions",
