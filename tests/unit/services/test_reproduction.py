@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.client import ClientLimits, RequestContext
+from sd3.domain.client import CacheControl, ClientLimits, RequestContext
 from sd3.domain.job import Job, JobStatus, Reproduction
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -90,6 +90,14 @@ def test_a_job_with_its_seeds_is_generated_again_though_results_are_reused() -> 
     world.generate(request(seed=7))
     assert world.reproduce().reused_from is None
     assert len(world.upstream.calls) == 2
+
+
+def test_a_reproduction_is_not_to_be_found_again_where_its_client_says_so() -> None:
+    world = World()
+    world.generate(request(seed=7))
+    world.reproduce(cache=CacheControl(stores=False))
+    assert world.jobs.items["new"].result_key is None
+    assert world.generate(request(seed=7), job_id="again").reused_from == "first"
 
 
 def test_the_new_job_has_an_init_image_of_its_own() -> None:
