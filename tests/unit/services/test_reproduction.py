@@ -215,6 +215,17 @@ def test_a_repeated_call_with_its_key_is_one_job_though_the_first_job_is_gone() 
     assert len(world.upstream.calls) == 2
 
 
+def test_the_key_of_another_job_answers_for_none_that_is_gone() -> None:
+    world = World()
+    world.generate(idempotency_key="k")
+    world.generate(request(seed=9), job_id="other")
+    world.reproduce("other", idempotency_key="of other")
+    world.jobs.delete(world.jobs.items["first"], now=world.clock.time().now())
+    for key in ("k", "of other"):
+        with pytest.raises(GoneError):
+            world.reproduce(idempotency_key=key)
+
+
 def test_a_key_of_another_call_is_refused() -> None:
     world = World()
     seeds = request(seed=[7, 8], num_images=2)
