@@ -364,8 +364,8 @@ class FakeImages:
         return self.objects[key]
 
     def delete_all(self, folder: str, *, count: int) -> None:
-        for key in [key for key in self.objects if key.startswith(f"{folder}/")]:
-            del self.objects[key]
+        for name in ("init", *range(count)):
+            self.objects.pop(f"{folder}/{name}.jpg", None)
 
     def save_all(
         self, folder: str, generated: Sequence[GeneratedImage], finish: Finish
@@ -407,7 +407,8 @@ class FakeImages:
         return {index: self.objects[key].data for index, key in keys.items() if key in self.objects}
 
     def delete_renditions(self, folder: str) -> None:
-        self.delete_all(f"_renditions/{folder}", count=0)
+        for key in [key for key in self.objects if key.startswith(f"_renditions/{folder}/")]:
+            del self.objects[key]
 
     def sign(
         self, key: str, *, until: datetime, now: datetime, disposition: str | None = None
@@ -447,12 +448,13 @@ class FakeSource:
     def __init__(self) -> None:
         self.images: dict[str, bytes] = {}
         self.fetched: list[str] = []
+        self.seconds = 10.0
 
     def check(self, url: str) -> None:
         check_policy(read_url(url), UrlPolicy.PUBLIC)
 
     def fetch(self, url: str, *, max_bytes: int, seconds: float) -> bytes:
-        assert (max_bytes, seconds) == (20_000_000, 10)
+        assert (max_bytes, seconds) == (20_000_000, self.seconds)
         self.fetched.append(url)
         if url not in self.images:
             raise UrlError("its server answered 404")

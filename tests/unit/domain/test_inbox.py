@@ -125,6 +125,21 @@ def test_metadata_of_tools_that_copy_files_is_passed_over(metadata: dict[str, st
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("seed", "[1]", [1]),
+        ("strength", "0.5", 0.5),
+        ("embed-parameters", "true", True),
+        ("init-image-fit", "contain", "contain"),
+        ("placeholder", "thumbhash", "thumbhash"),
+        ("log-prompt", "false", False),
+    ],
+)
+def test_a_field_of_any_type_can_be_metadata(name: str, text: str, value: object) -> None:
+    assert getattr(read(**{name: text}).request, name.replace("-", "_")) == value
+
+
+@pytest.mark.parametrize(
     "name",
     ["stepz", "step", "promt", "negative-promt", "num-image", "seeds", "with", "file-steps",
      "mtime-steps", "x-amz-key-v2", "s3tools-gpgenc", "s3cmd", "loras", "controlnet"],

@@ -13,6 +13,7 @@ from sd3.domain.image import read_image
 from sd3.domain.job import ImageRecord
 from sd3.domain.rendition import WIDTHS, ImageQuery, Rendition, render
 from sd3.errors import InvalidRequestError
+from tests.support.factories.icc_profiles import grey_profile
 from tests.support.factories.images import BLUE, RED, WHITE, image, saved, two_colored
 
 XMP = b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
@@ -91,6 +92,12 @@ def test_the_mark_and_the_colour_profile_stay(source: str, kind: str) -> None:
     data = image(80, 80, kind=source, **options)
     made = PillowImage.open(io.BytesIO(render(read_image(data), rendition(kind, 64, 64))))
     assert (made.info["xmp"], made.info["icc_profile"]) == (XMP, profile)
+
+
+def test_the_profile_of_grey_is_not_that_of_its_rendition() -> None:
+    data = image(80, 80, kind="jpeg", mode="L", icc_profile=grey_profile(2.2))
+    made = PillowImage.open(io.BytesIO(render(read_image(data), rendition("jpeg", 64, 64))))
+    assert (made.mode, made.info.get("icc_profile")) == ("RGB", None)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

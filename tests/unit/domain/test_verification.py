@@ -1,9 +1,10 @@
 """The verification of images: our own marks, those of others, and what pretends to be one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from struct import pack
 from typing import Final
 
 import pytest
@@ -15,7 +16,16 @@ from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.provenance import SOURCE_TYPES, TRAINED, Facts, packet_of
 from sd3.domain.verification import Verification, verify
 from sd3.domain.xmp import embed, read_marks
-from tests.support.factories.images import jpeg, png, segment, webp, with_segments
+from tests.support.factories.images import (
+    chunk,
+    exif,
+    jpeg,
+    png,
+    png_of,
+    segment,
+    webp,
+    with_segments,
+)
 
 SECRET: Final = b"s" * 64
 FILES: Final = {"image/png": png(), "image/jpeg": jpeg(quality=95), "image/webp": webp()}
@@ -86,6 +96,36 @@ def test_a_file_that_was_encoded_anew_with_its_packet_is_altered(kind: str) -> N
 def test_a_mark_that_was_copied_into_a_foreign_image_is_altered(content_type: str) -> None:
     copied = embed(FILES[content_type], content_type, packet(b"another image"))
     found = verified(copied)
+    assert (is_ours(found), found.bytes) == (True, "altered")
+
+
+def with_instruction(content_type: str) -> bytes:
+    """Make the packet of a file, with an instruction to take out more than was put in."""
+    return packet(FILES[content_type]) + b'<?sd3 parameters="1" webp="-1"?>'
+
+
+def png_that_is_transparent() -> bytes:
+    data, text = FILES["image/png"], with_instruction("image/png")
+    mark = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + text)
+    return png_of(data[8:33], mark, chunk(b"tRNS", pack(">HHH", 0, 0, 0)), data[33:])
+
+
+def jpeg_that_is_turned() -> bytes:
+    mark = b"http://ns.adobe.com/xap/1.0/\0" + with_instruction("image/jpeg")
+    turn = segment(0xE1, exif(6).tobytes())
+    return with_segments(FILES["image/jpeg"], turn, segment(0xE1, mark))
+
+
+def webp_in_another_canvas() -> bytes:
+    data = embed(FILES["image/webp"], "image/webp", packet(FILES["image/webp"]))
+    return data[:24] + pack("<I", 999)[:3] + data[27:]
+
+
+@pytest.mark.parametrize(
+    "forge", [png_that_is_transparent, jpeg_that_is_turned, webp_in_another_canvas]
+)
+def test_nothing_is_taken_out_but_what_was_put_in(forge: Callable[[], bytes]) -> None:
+    found = verified(forge())
     assert (is_ours(found), found.bytes) == (True, "altered")
 
 

@@ -115,6 +115,14 @@ def test_a_job_that_has_expired_is_gone() -> None:
         world.get(width="64")
 
 
+@pytest.mark.parametrize("query", [{}, {"width": "64"}])
+def test_no_link_outlives_its_job(query: dict[str, str]) -> None:
+    world = World()
+    expires_at = world.jobs.items["job-1"].expires_at
+    world.clock.advance((expires_at - NOON).total_seconds() - 60)
+    assert world.get(**query).expires_at == expires_at
+
+
 def test_a_width_that_the_image_does_not_have_names_those_that_it_has() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         World().get(width="384")

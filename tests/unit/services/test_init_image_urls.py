@@ -94,6 +94,12 @@ def test_a_held_call_that_is_repeated_fetches_nothing() -> None:
     assert len(world.source.fetched) == 1
 
 
+def test_a_fetch_takes_no_longer_than_its_function_lives() -> None:
+    world = world_with(png())
+    world.source.seconds = 2.5
+    assert world.submit(from_url(), caller(key=None)._replace(seconds=2.5)).is_new
+
+
 def test_a_key_with_another_url_is_a_mismatch_and_fetches_nothing() -> None:
     world = world_with(png())
     world.submit(from_url(), caller("job-1"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sd3.domain.client import ClientLimits, RequestContext
+from sd3.domain.client import CacheControl, ClientLimits, RequestContext
 from sd3.domain.job import Job, JobStatus, Reproduction
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
@@ -90,6 +90,14 @@ def test_a_job_with_its_seeds_is_generated_again_though_results_are_reused() -> 
     world.generate(request(seed=7))
     assert world.reproduce().reused_from is None
     assert len(world.upstream.calls) == 2
+
+
+def test_a_reproduction_is_not_to_be_found_again_where_its_client_says_so() -> None:
+    world = World()
+    world.generate(request(seed=7))
+    world.reproduce(cache=CacheControl(stores=False))
+    assert world.jobs.items["new"].result_key is None
+    assert world.generate(request(seed=7), job_id="again").reused_from == "first"
 
 
 def test_the_new_job_has_an_init_image_of_its_own() -> None:
@@ -205,6 +213,17 @@ def test_a_repeated_call_with_its_key_is_one_job_though_the_first_job_is_gone() 
     with pytest.raises(GoneError):
         world.reproduce(as_job="again", idempotency_key="another")
     assert len(world.upstream.calls) == 2
+
+
+def test_the_key_of_another_job_answers_for_none_that_is_gone() -> None:
+    world = World()
+    world.generate(idempotency_key="k")
+    world.generate(request(seed=9), job_id="other")
+    world.reproduce("other", idempotency_key="of other")
+    world.jobs.delete(world.jobs.items["first"], now=world.clock.time().now())
+    for key in ("k", "of other"):
+        with pytest.raises(GoneError):
+            world.reproduce(idempotency_key=key)
 
 
 def test_a_key_of_another_call_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 from sd3.domain.billing import UsageEntry
 from sd3.domain.client import CacheControl, ClientLimits, RequestContext
 from sd3.domain.image import Image
-from sd3.domain.job import ImageRecord, Job, JobStatus
+from sd3.domain.job import UNSIGNED, ImageRecord, Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     BudgetExceededError,
@@ -155,12 +155,22 @@ def _in_part(job: Job) -> Job:
     return job.model_copy(update={"images": (job.images[0], removed)})
 
 
+def _unsigned(job: Job) -> Job:
+    first = job.images[0].model_copy(update={"provenance": UNSIGNED})
+    return job.model_copy(update={"images": (first, job.images[1])})
+
+
+def _without_manifest(job: Job) -> Job:
+    second = job.images[1].model_copy(update={"c2pa": False})
+    return job.model_copy(update={"images": (job.images[0], second)})
+
+
 def _running(job: Job) -> Job:
     return job.model_copy(update={"status": JobStatus.RUNNING})
 
 
-@pytest.mark.parametrize("spoil", [_expired, _in_part, _running])
-def test_only_a_whole_result_that_is_still_there_answers(
+@pytest.mark.parametrize("spoil", [_expired, _in_part, _unsigned, _without_manifest, _running])
+def test_only_a_whole_and_signed_result_that_is_still_there_answers(
     world: World, spoil: Callable[[Job], Job]
 ) -> None:
     world.jobs.items["first"] = spoil(world.jobs.items["first"])

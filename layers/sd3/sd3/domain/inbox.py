@@ -81,7 +81,7 @@ IMAGE_EXTENSIONS: Final = frozenset(("png", "jpg", "jpeg", "webp", "avif", "heic
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
-     "metadata", "dry_run")
+     "embed_parameters", "metadata", "dry_run")
 )  # fmt: skip
 """Fields that are not strings. In S3's metadata they are written as JSON."""
 

@@ -47,6 +47,10 @@ class JobError(Record):
     message: str
 
 
+UNSIGNED: Final = "unsigned"
+"""What the record says of a mark without a signature, since the secret could not be read."""
+
+
 class ImageRecord(Record):
     """One image of a job: where it is kept and what it is, or why it is not there."""
 
@@ -66,6 +70,11 @@ class ImageRecord(Record):
     c2pa: bool | None = None
     thumbhash: str | None = None
     error: JobError | None = None
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether it is stored, with all signatures that its deployment has."""
+        return bool(self.key) and self.provenance != UNSIGNED and self.c2pa is not False
 
 
 class Reproduction(Record):
@@ -280,8 +289,8 @@ class Job(Record):
 
     @property
     def is_reusable(self) -> bool:
-        """Whether all its images were generated for it and are stored."""
-        is_whole = bool(self.images) and all(record.key for record in self.images)
+        """Whether all its images were generated for it, and are stored and signed."""
+        is_whole = bool(self.images) and all(record.is_reusable for record in self.images)
         return self.status is JobStatus.SUCCEEDED and is_whole and self.reused_from is None
 
     @property

@@ -9,6 +9,7 @@ Stable Diffusion keep parameters. What `strip` has to know is in an instruction 
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from struct import error as StructError  # noqa: N812 - `error` alone is unclear
 from struct import pack, unpack_from
 from types import MappingProxyType
@@ -45,6 +46,7 @@ _EXIF_HEAD: Final = (
     b"MM\0*\0\0\0\x08\0\1\x87\x69\0\4\0\0\0\1\0\0\0\x1a\0\0\0\0\0\1\x92\x86\0\7%b\0\0\0\x2c\0\0\0\0"
 )
 """An EXIF block of a UserComment, up to the comment, whose length is to be filled in."""
+_EXIF_TEXT: Final = 0x2C + len(b"UNICODE\0")
 
 
 class Marks(NamedTuple):
@@ -65,7 +67,7 @@ def read_marks(data: bytes, content_type: str) -> Marks:
         marks = _READ[content_type](data)
     except (IndexError, StructError) as error:
         raise InvalidImageError("the image is cut off") from error
-    return marks._replace(packet=_UNDO.sub(b"", marks.packet))
+    return marks._replace(packet=_packet_in(marks.packet))
 
 
 def embed(data: bytes, content_type: str, packet: bytes, *, parameters: str = "") -> bytes:
@@ -81,17 +83,32 @@ def embed(data: bytes, content_type: str, packet: bytes, *, parameters: str = ""
         raise InvalidImageError("the image is cut off") from error
 
 
+class _Embedded(NamedTuple):
+    """What was given to `embed`, by what a file says of it."""
+
+    data: bytes
+    packet: bytes
+    parameters: str
+
+
 def strip(data: bytes, content_type: str) -> bytes:
     """Undo `embed`, and a signature with a C2PA manifest after it.
 
-    A file with a packet that `embed` did not write is returned as it is. Raises InvalidImageError.
+    A file that `embed` did not write is returned as it is, whatever its packet says: what is taken
+    out could be what turns or colours the image. Raises InvalidImageError.
     """
     unsigned = without_manifest(data, content_type)
     try:
-        stripped = _STRIP[content_type](unsigned)
+        found = _EMBEDDED[content_type](unsigned)
     except (IndexError, StructError) as error:
         raise InvalidImageError("the image is cut off") from error
-    return data if stripped is unsigned else stripped
+    if found is None:
+        return data
+    with suppress(InvalidImageError):
+        again = embed(found.data, content_type, found.packet, parameters=found.parameters)
+        if again == unsigned:
+            return found.data
+    return data
 
 
 def _undo(packet: bytes | memoryview) -> tuple[bool, int] | None:
@@ -104,9 +121,17 @@ def _with_undo(packet: bytes, *, parameters: bool, webp: int = _SIMPLE) -> bytes
     return packet and packet + b'<?sd3 parameters="%d" webp="%d"?>' % (parameters, webp)
 
 
+def _packet_in(text: bytes) -> bytes:
+    return _UNDO.sub(b"", text)
+
+
 def _exif_of(text: str) -> bytes:
     comment = b"UNICODE\0" + text.encode("utf-16-be")
     return _EXIF_HEAD % pack(">I", len(comment)) + comment
+
+
+def _text_in(exif: bytes) -> str:
+    return exif[_EXIF_TEXT:].decode("utf-16-be", "replace")
 
 
 def _inserted(data: bytes, position: int, parts: Iterable[bytes]) -> bytes:
@@ -151,14 +176,18 @@ def _embed_jpeg(data: bytes, packet: bytes, text: str) -> bytes:
     return _inserted(data, position, segments)
 
 
-def _strip_jpeg(data: bytes) -> bytes:
+def _embedded_in_jpeg(data: bytes) -> _Embedded | None:
     before = 2
     for marker, start, end in _jpeg_heads(data):
         if marker == 0xE1 and data.startswith(_JPEG_XMP, start + 4):
-            undo = _undo(data[start + 4 : end])
-            return data[: before if undo[0] else start] + data[end:] if undo else data
+            packet = data[start + 4 + len(_JPEG_XMP) : end]
+            if (undo := _undo(packet)) is None:
+                return None
+            kept = before if undo[0] else start
+            text = _text_in(data[kept + 4 + len(_JPEG_EXIF) : start])
+            return _Embedded(data[:kept] + data[end:], _packet_in(packet), text)
         before = start
-    return data
+    return None
 
 
 def _read_png(data: bytes) -> Marks:
@@ -197,16 +226,18 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
     return pack(">I", len(body)) + kind + body + pack(">I", zlib.crc32(kind + body))
 
 
-def _strip_png(data: bytes) -> bytes:
+def _embedded_in_png(data: bytes) -> _Embedded | None:
     chunks = png_chunks(data)
     for kind, start, end in chunks:
         if kind == b"iTXt" and data.startswith(_PNG_XMP, start + 8):
-            undo = _undo(data[start + 8 : end - 4])
-            if undo is None:
-                return data
-            _, _, last = next(chunks) if undo[0] else (kind, start, end)
-            return data[:start] + data[last:]
-    return data
+            packet = data[start + 8 + len(_PNG_XMP) + 4 : end - 4]
+            if (undo := _undo(packet)) is None:
+                return None
+            beside, first, last = next(chunks) if undo[0] else (b"", end, end)
+            head = len(_PNG_PARAMETERS) + (4 if beside == b"iTXt" else 0)
+            text = data[first + 8 + head : last - 4].decode(errors="replace")
+            return _Embedded(data[:start] + data[last:], _packet_in(packet), text)
+    return None
 
 
 def _read_webp(data: bytes) -> Marks:
@@ -259,21 +290,25 @@ def _webp_chunk(kind: bytes, body: bytes) -> bytes:
     return b"".join((kind, pack("<I", len(body)), body, bytes(len(body) % 2)))
 
 
-def _strip_webp(data: bytes) -> bytes:
+def _embedded_in_webp(data: bytes) -> _Embedded | None:
     before = 0
     for kind, start, end in webp_chunks(data):
         if kind == b"XMP ":
-            undo = _undo(data[start + 8 : end])
+            packet = data[start + 8 : end]
+            undo = _undo(packet)
             if undo is None or data[12:16] != b"VP8X":
-                return data
+                return None
             has_text, flags = undo
-            kept = data[30 : before if has_text else start]
+            first = before if has_text else start
+            text = _text_in(data[first + 8 : start])
+            kept = data[30:first]
             if flags != _SIMPLE:
                 kept = data[12:20] + bytes((flags & 0xFF,)) + data[21:30] + kept
             head = b"RIFF" + pack("<I", len(kept) + 4) + b"WEBP"
-            return b"".join((head, kept, data[end + end % 2 :]))
+            whole = b"".join((head, kept, data[end + end % 2 :]))
+            return _Embedded(whole, _packet_in(packet), text)
         before = start
-    return data
+    return None
 
 
 _READ: Final = MappingProxyType[str, Callable[[bytes], Marks]](
@@ -282,6 +317,8 @@ _READ: Final = MappingProxyType[str, Callable[[bytes], Marks]](
 _EMBED: Final = MappingProxyType[str, Callable[[bytes, bytes, str], bytes]](
     {"image/png": _embed_png, "image/jpeg": _embed_jpeg, "image/webp": _embed_webp}
 )
-_STRIP: Final = MappingProxyType[str, Callable[[bytes], bytes]](
-    {"image/png": _strip_png, "image/jpeg": _strip_jpeg, "image/webp": _strip_webp}
-)
+_EMBEDDED: Final = MappingProxyType[str, Callable[[bytes], _Embedded | None]]({
+    "image/png": _embedded_in_png,
+    "image/jpeg": _embedded_in_jpeg,
+    "image/webp": _embedded_in_webp,
+})  # fmt: skip

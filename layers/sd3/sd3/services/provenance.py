@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import Image
-from sd3.domain.job import Job
+from sd3.domain.job import UNSIGNED, Job
 from sd3.domain.parameters import parameters_of
 from sd3.domain.provenance import ALGORITHMIC, COMPOSITE, TRAINED, Facts, Mode, packet_of
 from sd3.domain.xmp import embed, read_marks
@@ -17,9 +17,6 @@ _logger = logging.getLogger(__name__)
 
 UPSTREAM: Final = "upstream"
 """What the record says of a file that came with a mark, which is left as it is."""
-
-UNSIGNED: Final = "unsigned"
-"""What the record says of a mark without a signature, since the secret could not be read."""
 
 
 class NoSecrets(NamedTuple):

@@ -48,7 +48,8 @@ class JobReproduction:
         context = context._replace(
             reproduction=reproduction,
             scaled_size=source.scaled_size,
-            cache=CacheControl(reads=False),  # copies of the same images would show nothing
+            # Copies of the same images would show nothing.
+            cache=CacheControl(reads=False, stores=context.cache.stores),
         )
         response = self.service.generate(request, context)
         if response.reproduced_from != job_id:
