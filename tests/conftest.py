@@ -26,7 +26,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option `--cases` of `make fuzz`."""
+    """Add the option `--cases` of `make fuzz`, and the option `--half` of `make test`."""
     parser.addoption(
         "--cases", type=int, help="random requests to each route, instead of the same few"
     )
+    parser.addoption("--half", choices=["1", "2"], help="run this half of the tests of a stack")
