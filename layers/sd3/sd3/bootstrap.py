@@ -253,6 +253,7 @@ def webhook_announcer() -> "WebhookAnnouncer":
 def webhook_deliveries() -> "WebhookDeliveries":
     """Build the use case of deliveries."""
     from sd3.adapters.eventbridge import EventBridgeBus
+    from sd3.domain.client_url import UrlPolicy
     from sd3.http.webhook_receiver import HttpWebhookReceiver
     from sd3.services.deliveries import WebhookDeliveries
 
@@ -261,8 +262,8 @@ def webhook_deliveries() -> "WebhookDeliveries":
         webhooks=_webhooks(),
         jobs=_jobs(),
         images=_images(),
-        receiver=HttpWebhookReceiver(allows_private=settings.allows_private_urls),
-        master_key=_master_key(),
+        receiver=HttpWebhookReceiver(UrlPolicy(settings.client_urls)),
+        secrets=_secrets(),
         events=EventBridgeBus(_aws().events, settings.event_bus),
         clock=clock(),
         metrics=metrics(),
@@ -275,7 +276,7 @@ def webhook_service() -> "WebhookService":
     from sd3.services.webhooks import WebhookService
 
     return WebhookService(
-        webhooks=_webhooks(), queue=delivery_queue(), master_key=_master_key(), clock=clock()
+        webhooks=_webhooks(), queue=delivery_queue(), secrets=_secrets(), clock=clock()
     )
 
 

@@ -49,20 +49,21 @@ class FakeWebhooks:
         client_id: str,
         *,
         status: DeliveryStatus | None,
-        before: str | None,
-        after: str | None = None,
+        cursor: str | None,
+        since: str = "",
+        until: str = "",
         limit: int,
     ) -> tuple[list[Delivery], str | None]:
         own = [
             one
             for (client, message_id), one in sorted(self.log.items(), reverse=True)
             if client == client_id
-            and (before is None or message_id < before)
-            and (after is None or message_id >= after)
+            and (cursor is None or message_id < cursor)
+            and since <= message_id <= until + "~"
         ]
         page = own[:limit]
-        cursor = page[-1].id if len(own) > limit else None
-        return [one for one in page if status in {None, one.status}], cursor
+        next_cursor = page[-1].id if len(own) > limit else None
+        return [one for one in page if status in {None, one.status}], next_cursor
 
     def take_slot(self, host: str) -> int | None:
         if self.taken[host] >= self.slots:
@@ -84,11 +85,20 @@ class FakeDeliveryQueue:
         self.sent.append(key)
 
 
-class FakeMasterKey:
-    """A key that is always there."""
+MASTER = b"m" * 64
 
-    def read(self) -> bytes:
-        return b"m" * 64
+
+class FakeSecrets:
+    """A master secret that is there unless `masters` is empty."""
+
+    def __init__(self, *masters: bytes) -> None:
+        self.masters = masters
+
+    def prefetch(self) -> None:
+        """Do nothing: it is there."""
+
+    def fetched(self) -> tuple[bytes, ...]:
+        return self.masters
 
 
 class FakeWebhookEvents:

@@ -26,9 +26,10 @@ from sd3.services.deliveries import WebhookAnnouncer, WebhookDeliveries
 from tests.support.factories.stored_jobs import job
 from tests.support.fakes.ports import NOON, FakeImages, FakeJobs, FakeMetrics, FakeTime
 from tests.support.fakes.webhooks import (
+    MASTER,
     FakeDeliveryQueue,
-    FakeMasterKey,
     FakeReceiver,
+    FakeSecrets,
     FakeWebhookEvents,
     FakeWebhooks,
 )
@@ -60,7 +61,7 @@ class World:
             jobs=self.jobs,
             images=FakeImages(),
             receiver=self.receiver,
-            master_key=FakeMasterKey(),
+            secrets=FakeSecrets(MASTER),
             events=self.events,
             clock=self.time.time(),
             metrics=self.metrics,
@@ -127,10 +128,10 @@ def test_a_webhook_of_a_later_version_holds_up_no_stream() -> None:
 @pytest.mark.parametrize("is_rotating", [False, True])
 def test_a_message_is_verified_by_others_libraries(*, is_rotating: bool) -> None:
     world = World()
-    master, now = FakeMasterKey().read(), datetime.now(UTC)  # the libraries know no other clock
-    secrets = [secret_of(master, "ann", 1)]
+    now = datetime.now(UTC)  # the libraries know no other clock
+    secrets = [secret_of(MASTER, "ann", 1)]
     if is_rotating:
-        secrets.append(secret_of(master, "ann", 2))
+        secrets.append(secret_of(MASTER, "ann", 2))
         webhook = world.webhooks.clients["ann"]
         world.webhooks.clients["ann"] = webhook.rotate(now=now, keep_old=timedelta(days=1))
     world.jobs.items["j"] = ended(expires_at=now + timedelta(days=1))

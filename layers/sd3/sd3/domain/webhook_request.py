@@ -1,13 +1,17 @@
 """What clients send about webhooks, checked."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from sd3.domain.delivery import DeliveryStatus
 from sd3.domain.job_list import digits
 from sd3.domain.webhook import MAX_KEEP_OLD
+
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+
+Cursor = Annotated[str, Field(pattern="^msg_[0-9a-z]{26}$")]
 
 
 class RotateRequest(BaseModel):
@@ -28,11 +32,14 @@ class ReplayRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    since: datetime = Field(description="The earliest event.")
-    until: datetime | None = Field(default=None, description="The latest event; now if null.")
+    since: AwareDatetime = Field(ge=_EARLIEST, description="The earliest event.")
+    until: AwareDatetime | None = Field(
+        default=None, ge=_EARLIEST, description="The latest event; now if null."
+    )
     status: DeliveryStatus | None = Field(
         default=DeliveryStatus.FAILED, description="Deliveries of this end only; null for any."
     )
+    cursor: Cursor | None = Field(default=None, description="next_cursor of the call before.")
 
 
 class DeliveriesQuery(BaseModel):
@@ -44,6 +51,4 @@ class DeliveriesQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = Field(
         default=20, description="Deliveries of a page, at most."
     )
-    cursor: str | None = Field(
-        default=None, pattern="^msg_[0-9a-z]{26}$", description="next_cursor of the page before."
-    )
+    cursor: Cursor | None = Field(default=None, description="next_cursor of the page before.")

@@ -56,11 +56,11 @@ class HttpWebhookReceiver:
         connection = open_connection(url, self._policy, seconds=SECONDS, ca_bundle=self._ca_bundle)
         try:
             with closing(connection):
-                connection.request("POST", url.target, body, {**_HEADERS, **headers})
+                head = {**_HEADERS, **headers}
+                # Without preload_content=False, urllib3 would read the whole body.
+                connection.request("POST", url.target, body, head, preload_content=False)
                 response = connection.getresponse()
-                answer = ErrorResponse(
-                    response.status, response.headers, b""
-                )  # its body is not read
+                answer = ErrorResponse(response.status, response.headers, body=b"")
                 return answer.status, None, answer.retry_after
         except (OSError, HTTPError, HTTPException) as error:
             return None, _kind_of(error), None

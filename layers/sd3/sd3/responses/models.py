@@ -316,7 +316,9 @@ class ReplayResponse(BaseModel):
     """POST /webhook/replay: how many deliveries began again."""
 
     replayed: int
-    until: Time | None = Field(description="Repeat the call with it as until; null if all began.")
+    next_cursor: str | None = Field(
+        description="Repeat the call with it as cursor; null if all have begun."
+    )
 
 
 class WebhookMessage(BaseModel):

@@ -22,7 +22,7 @@ from sd3.domain.delivery import (
 from sd3.domain.image import Link
 from sd3.domain.job import Job
 from sd3.domain.webhook import Webhook, secret_of, signature
-from sd3.errors import ChangedError, GoneError, NotFoundError
+from sd3.errors import ChangedError, GoneError, NotFoundError, StorageError
 from sd3.responses.models import WebhookDisabledEvent
 from sd3.responses.render import webhook_body
 from sd3.services.ports import (
@@ -30,8 +30,8 @@ from sd3.services.ports import (
     DeliveryQueue,
     ImageStorage,
     JobRepository,
-    MasterKey,
     Metrics,
+    Secrets,
     WebhookEvents,
     WebhookReceiver,
     WebhookRepository,
@@ -87,7 +87,7 @@ class WebhookDeliveries:
     jobs: JobRepository
     images: ImageStorage
     receiver: WebhookReceiver
-    master_key: MasterKey
+    secrets: Secrets
     events: WebhookEvents
     clock: Clock
     metrics: Metrics
@@ -163,9 +163,12 @@ class WebhookDeliveries:
     def _headers(
         self, delivery: Delivery, body: bytes, settings: Webhook, *, at: datetime
     ) -> Mapping[str, str]:
-        master, seconds = self.master_key.read(), int(at.timestamp())
+        masters, seconds = self.secrets.fetched(), int(at.timestamp())
+        if not masters:
+            raise StorageError("The master secret could not be read.")
         secrets = [
             secret_of(master, delivery.client_id, version)
+            for master in masters
             for version in settings.secret_versions(now=at)
         ]
         return {

@@ -205,8 +205,9 @@ class WebhookRepository(Protocol):
         client_id: str,
         *,
         status: DeliveryStatus | None,
-        before: str | None,
-        after: str | None = None,
+        cursor: str | None,
+        since: str = "",
+        until: str = "",
         limit: int,
     ) -> tuple[list[Delivery], str | None]: ...
     def take_slot(self, host: str) -> int | None: ...
@@ -231,10 +232,11 @@ class WebhookEvents(Protocol):
     def put_webhook_disabled(self, detail: str) -> None: ...
 
 
-class MasterKey(Protocol):
-    """The key that others are derived from; see adapters.secrets for what it raises."""
+class Secrets(Protocol):
+    """The master secrets; see adapters.secrets.MasterSecrets."""
 
-    def read(self) -> bytes: ...
+    def prefetch(self) -> None: ...
+    def fetched(self) -> tuple[bytes, ...]: ...
 
 
 class Metrics(Protocol):

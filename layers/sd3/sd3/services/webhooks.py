@@ -9,7 +9,13 @@ from typing import Final
 from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, message_id_of
 from sd3.domain.webhook import Webhook, WebhookEvent, WebhookRequest, secret_of
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest, RotateRequest
-from sd3.errors import ChangedError, DeliveryPendingError, NotFoundError, StorageBusyError
+from sd3.errors import (
+    ChangedError,
+    DeliveryPendingError,
+    NotFoundError,
+    StorageBusyError,
+    StorageError,
+)
 from sd3.responses.models import (
     DeliveryListResponse,
     DeliveryResponse,
@@ -18,7 +24,7 @@ from sd3.responses.models import (
     WebhookSecretResponse,
 )
 from sd3.responses.render import delivery_response, webhook_response
-from sd3.services.ports import Clock, DeliveryQueue, MasterKey, WebhookRepository
+from sd3.services.ports import Clock, DeliveryQueue, Secrets, WebhookRepository
 
 _TRIES: Final = 5
 
@@ -31,7 +37,7 @@ class WebhookService:
 
     webhooks: WebhookRepository
     queue: DeliveryQueue
-    master_key: MasterKey
+    secrets: Secrets
     clock: Clock
 
     def get(self, client_id: str) -> WebhookResponse:
@@ -62,7 +68,7 @@ class WebhookService:
     def list_deliveries(self, client_id: str, query: DeliveriesQuery) -> DeliveryListResponse:
         """Read a page of the client's deliveries, newest first. Raises StorageError."""
         found, cursor = self.webhooks.deliveries(
-            client_id, status=query.status, before=query.cursor, limit=query.limit
+            client_id, status=query.status, cursor=query.cursor, limit=query.limit
         )
         return DeliveryListResponse(
             deliveries=[delivery_response(one) for one in found], next_cursor=cursor
@@ -83,20 +89,22 @@ class WebhookService:
         return delivery_response(self._begin_again(delivery))
 
     def replay_all(self, client_id: str, request: ReplayRequest) -> ReplayResponse:
-        """Send the messages of a time once more, as many as one call can.
+        """Send the messages of a time once more, a page of them in each call.
 
-        `until` of the response is where the next call goes on, or None when all are sent. Raises
-        StorageError.
+        Raises StorageError.
         """
-        after, before = _bound(request.since), _bound(request.until or self.clock.now())
         found, cursor = self.webhooks.deliveries(
-            client_id, status=request.status, before=before, after=after, limit=_PAGE
+            client_id,
+            status=request.status,
+            cursor=request.cursor,
+            since=_time_in_id(request.since),
+            until=_time_in_id(request.until or self.clock.now()),
+            limit=_PAGE,
         )
         ended = [one for one in found if one.status is not DeliveryStatus.PENDING]
         for delivery in ended:
             self._begin_again(delivery)
-        left = found[-1].created_at if cursor and found else None
-        return ReplayResponse(replayed=len(ended), until=left)
+        return ReplayResponse(replayed=len(ended), next_cursor=cursor)
 
     def test(self, client_id: str) -> DeliveryResponse:
         """Send a test to the client's endpoint. Raises NotFoundError and StorageError."""
@@ -125,10 +133,12 @@ class WebhookService:
         return settings
 
     def _secret(self, settings: Webhook) -> WebhookSecretResponse:
-        master = self.master_key.read()
+        masters = self.secrets.fetched()
+        if not masters:
+            raise StorageError("The master secret could not be read.")
         is_rotating = len(settings.secret_versions(now=self.clock.now())) > 1
         return WebhookSecretResponse(
-            secret=secret_of(master, settings.client_id, settings.secret_version),
+            secret=secret_of(masters[0], settings.client_id, settings.secret_version),
             old_secret_until=settings.old_until if is_rotating else None,
         )
 
@@ -141,6 +151,6 @@ class WebhookService:
         raise StorageBusyError("The webhook could not be changed: it changes too fast.")
 
 
-def _bound(time: datetime) -> str:
-    """Return what the ids of messages of a time begin with."""
+def _time_in_id(time: datetime) -> str:
+    """Return what the ids of messages of a millisecond begin with."""
     return message_id_of(time, "")[: -len("0123456789abcdef")]

@@ -83,22 +83,23 @@ class WebhookStore:
         client_id: str,
         *,
         status: DeliveryStatus | None,
-        before: str | None,
-        after: str | None = None,
+        cursor: str | None,
+        since: str = "",
+        until: str = "",
         limit: int,
     ) -> tuple[list[Delivery], str | None]:
-        """Read deliveries of ids below `before` and from `after` on, newest first.
+        """Read deliveries, newest first; `since` and `until` are what their ids begin with.
 
-        Returns a page of at most `limit`, and the id after which the next one begins. A page of
-        one status can be short: as many items are read as a page may have.
+        Returns a page of at most `limit`, and the cursor of the next one. A page of one status can
+        be short: as many items are read as a page may have. Raises StorageError.
         """
         query: dict[str, Any] = {
             "KeyConditionExpression": "client_id = :client AND #item BETWEEN :from AND :to",
             "ExpressionAttributeNames": {"#item": "item"},
             "ExpressionAttributeValues": {
                 ":client": client_id,
-                ":from": _DELIVERY + (after or ""),
-                ":to": _DELIVERY + (before or "~"),
+                ":from": _DELIVERY + since,
+                ":to": _DELIVERY + until + "~",
             },
             "ScanIndexForward": False,
             "Limit": limit,
@@ -107,8 +108,8 @@ class WebhookStore:
             query["FilterExpression"] = "#status = :status"
             query["ExpressionAttributeNames"]["#status"] = "status"
             query["ExpressionAttributeValues"][":status"] = status
-        if before:
-            key = {"client_id": client_id, "item": _DELIVERY + before}
+        if cursor:
+            key = {"client_id": client_id, "item": _DELIVERY + cursor}
             query["ExclusiveStartKey"] = to_item(key)
         query["ExpressionAttributeValues"] = to_item(query["ExpressionAttributeValues"])
         with storage_errors(_FAILED):
