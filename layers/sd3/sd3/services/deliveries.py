@@ -116,7 +116,8 @@ class WebhookDeliveries:
         try:
             tried = self._post(delivery.model_copy(update={"host": target.host}), target, settings)
         finally:
-            self.webhooks.free_slot(target.host, slot)
+            with suppress(StorageError):  # then it is free when its lease ends
+                self.webhooks.free_slot(target.host, slot)
         return self._save(tried)
 
     def _target(self, delivery: Delivery, settings: Webhook, *, now: datetime) -> Target:
