@@ -114,7 +114,7 @@ class FakeWebhookEvents:
 class FakeReceiver:
     """A receiver that answers with the next reply, and then always with the last one."""
 
-    def __init__(self, *replies: WebhookReply, during: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, *replies: WebhookReply, during: Callable[[], object] = lambda: None) -> None:
         self.replies = list(replies or (OK,))
         self.posts: list[tuple[str, Mapping[str, str], bytes]] = []
         self._during = during

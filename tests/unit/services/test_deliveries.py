@@ -268,20 +268,6 @@ def test_another_messages_write_counts() -> None:
     assert world.delivery.attempts == ()
 
 
-@pytest.mark.parametrize(("count", "has_links"), [(2, True), (16, False)])
-def test_a_message_that_would_be_too_long_has_no_links(count: int, *, has_links: bool) -> None:
-    images = [
-        {"index": index, "seed": 1, "key": f"ann/j/{index}.jpg", "sha256": "0" * 64}
-        for index in range(count)
-    ]
-    metadata = {f"key{number}": "ü" * 512 for number in range(14)}
-    world = World(ended_job=ended(images=images, request={"prompt": "a fox", "metadata": metadata}))
-    world.attempt()
-    [(_, _, body)] = world.receiver.posts
-    assert len(body) < 20_000
-    assert all(bool(one["url"]) is has_links for one in json.loads(body)["data"]["images"])
-
-
 def test_ids_of_messages_are_in_the_order_of_time() -> None:
     times = [NOON + timedelta(milliseconds=step) for step in (0, 1, 999, 1000, 86_400_000)]
     ids = [message_id_of(at, "same") for at in times]

@@ -5,9 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
-from sd3.domain.delivery import DeliveryStatus
 from sd3.domain.job import JobStatus
-from sd3.domain.webhook import WebhookEvent
 
 TIME_PATTERN: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 
@@ -260,78 +258,3 @@ class JobEvent(BaseModel):
     metadata: dict[str, str]
     error: JobErrorBody | None = None
     reused_from: str | None = None
-
-
-class WebhookResponse(BaseModel):
-    """GET and PUT /webhook: the client's endpoint."""
-
-    url: str
-    events: list[WebhookEvent]
-    disabled_at: Time | None = Field(
-        description="Since when nothing is sent, until PUT /webhook enables it again."
-    )
-    disabled_reason: str | None
-
-
-class WebhookSecretResponse(BaseModel):
-    """GET /webhook/secret: what receivers verify messages with."""
-
-    secret: str = Field(description="As libraries of Standard Webhooks take it.")
-    old_secret_until: Time | None = Field(
-        description="Until when messages are signed with the secret before it, too."
-    )
-
-
-class DeliveryAttemptResponse(BaseModel):
-    """One attempt at a delivery."""
-
-    at: Time
-    status: int | None = Field(description="The status of the receiver's response.")
-    error: str | None = Field(description="What went wrong, if there was no response.")
-    ms: int
-
-
-class DeliveryResponse(BaseModel):
-    """A message to a webhook, and what became of it."""
-
-    id: str = Field(description="The header webhook-id, the same at each attempt.")
-    type: WebhookEvent
-    created_at: Time = Field(description="When it happened.")
-    job_id: str | None
-    host: str | None = Field(description="The receiver's host, once there was an attempt.")
-    status: DeliveryStatus
-    reason: str | None = Field(description="Why it was given up or canceled.")
-    next_at: Time | None = Field(description="When the next attempt is.")
-    attempts: list[DeliveryAttemptResponse] = Field(description="The last 12, in order.")
-
-
-class DeliveryListResponse(BaseModel):
-    """GET /webhook/deliveries: a page of a client's deliveries, newest first."""
-
-    deliveries: list[DeliveryResponse]
-    next_cursor: str | None
-
-
-class ReplayResponse(BaseModel):
-    """POST /webhook/replay: how many deliveries began again."""
-
-    replayed: int
-    next_cursor: str | None = Field(
-        description="Repeat the call with it as cursor; null if all have begun."
-    )
-
-
-class WebhookMessage(BaseModel):
-    """What a receiver gets: Standard Webhooks' type, timestamp and data."""
-
-    type: WebhookEvent
-    timestamp: Time
-    data: JobResponse | dict[str, str]
-
-
-class WebhookDisabledEvent(BaseModel):
-    """The event Webhook Disabled, for EventBridge."""
-
-    client_id: str
-    disabled_at: Time
-    reason: str

@@ -20,15 +20,12 @@ from sd3.domain.billing import (
     next_day,
 )
 from sd3.domain.client import ClientLimits
-from sd3.domain.delivery import Delivery
 from sd3.domain.image import Link, encode_base64
 from sd3.domain.job import ImageRecord, Job
 from sd3.domain.job_list import JobPage
-from sd3.domain.webhook import Webhook
 from sd3.errors import InvalidRequestError, Sd3Error
 from sd3.responses.models import (
     DayUsage,
-    DeliveryResponse,
     ErrorBody,
     FieldErrorBody,
     ImageResponse,
@@ -40,8 +37,6 @@ from sd3.responses.models import (
     PastUsage,
     TodayUsage,
     UsageResponse,
-    WebhookMessage,
-    WebhookResponse,
 )
 from sd3.responses.pagination import cursor_from
 
@@ -223,34 +218,3 @@ def _event_image(record: ImageRecord, bucket: str) -> JobEventImage:
         bucket=bucket if is_stored else None,
         url=f"s3://{bucket}/{record.key}" if is_stored else None,
     )
-
-
-MAX_MESSAGE_BYTES: Final = 20_000
-"""The largest message to a webhook. Standard Webhooks recommends less than 20 kB."""
-
-
-def webhook_body(delivery: Delivery, job: Job | None, sign: Sign) -> bytes:
-    """Render the message of a delivery. Links that make it too long are left out."""
-    data = job_response(job, sign) if job else {}
-    message = WebhookMessage(type=delivery.type, timestamp=delivery.created_at, data=data)
-    body = message.model_dump_json().encode()
-    if len(body) <= MAX_MESSAGE_BYTES or not isinstance(data, JobResponse):
-        return body
-    bare = [one.model_copy(update={"url": None, "expires_at": None}) for one in data.images]
-    data = data.model_copy(update={"images": bare})
-    return message.model_copy(update={"data": data}).model_dump_json().encode()
-
-
-def webhook_response(webhook: Webhook) -> WebhookResponse:
-    """Render a client's endpoint, which it has."""
-    return WebhookResponse(
-        url=webhook.url or "",
-        events=list(webhook.events),
-        disabled_at=webhook.disabled_at,
-        disabled_reason=webhook.disabled_reason,
-    )
-
-
-def delivery_response(delivery: Delivery) -> DeliveryResponse:
-    """Render a delivery."""
-    return DeliveryResponse.model_validate(delivery, from_attributes=True)

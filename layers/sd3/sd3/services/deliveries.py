@@ -23,8 +23,7 @@ from sd3.domain.image import Link
 from sd3.domain.job import Job
 from sd3.domain.webhook import Webhook, secret_of, signature
 from sd3.errors import ChangedError, GoneError, NotFoundError, StorageError
-from sd3.responses.models import WebhookDisabledEvent
-from sd3.responses.render import webhook_body
+from sd3.responses.webhooks import WebhookDisabledEvent, webhook_body
 from sd3.services.ports import (
     Clock,
     DeliveryQueue,

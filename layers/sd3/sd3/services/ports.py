@@ -232,13 +232,6 @@ class WebhookEvents(Protocol):
     def put_webhook_disabled(self, detail: str) -> None: ...
 
 
-class Secrets(Protocol):
-    """The master secrets; see adapters.secrets.MasterSecrets."""
-
-    def prefetch(self) -> None: ...
-    def fetched(self) -> tuple[bytes, ...]: ...
-
-
 class Metrics(Protocol):
     """Records metrics, and raises nothing.
 

@@ -16,14 +16,15 @@ from sd3.errors import (
     StorageBusyError,
     StorageError,
 )
-from sd3.responses.models import (
+from sd3.responses.webhooks import (
     DeliveryListResponse,
     DeliveryResponse,
     ReplayResponse,
     WebhookResponse,
     WebhookSecretResponse,
+    delivery_response,
+    webhook_response,
 )
-from sd3.responses.render import delivery_response, webhook_response
 from sd3.services.ports import Clock, DeliveryQueue, Secrets, WebhookRepository
 
 _TRIES: Final = 5
