@@ -1,6 +1,7 @@
 """The consumer of the queue of deliveries: it tries each one until its receiver has heard."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
@@ -50,6 +51,8 @@ def _attempt(record: SQSRecord) -> int | None:
         return None
     receives = int(record.attributes.approximate_receive_count)
     logger().append_keys(correlation_id=key.id, job_id=key.job_id, receives=receives)
+    sent_at = datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
+    webhook_deliveries().note_wait(key, receives=receives, sent_at=sent_at)
     wait = webhook_deliveries().attempt(key, receives=receives)
     if wait is None:
         logger().info("delivery done")

@@ -71,6 +71,7 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     "WebhookFailed": MetricDefinition(),
     "WebhookGivenUp": MetricDefinition(),
     "WebhookDelayMs": MetricDefinition(MetricUnit.Milliseconds),
+    "WebhookWaitMs": MetricDefinition(MetricUnit.Milliseconds),
 }
 """All metrics of the namespace. docs/monitoring.md says what each of them counts, and when."""
 

@@ -91,6 +91,14 @@ class WebhookDeliveries:
     clock: Clock
     metrics: Metrics
 
+    def note_wait(self, key: DeliveryKey, *, receives: int, sent_at: datetime) -> None:
+        """Measure how late a message is when it is received for the first time.
+
+        Receivers that fail, or are busy, have no part in that.
+        """
+        if receives == 1:
+            self._count("WebhookWaitMs", key, 1000 * (self.clock.now() - sent_at).total_seconds())
+
     def attempt(self, key: DeliveryKey, *, receives: int) -> int | None:
         """Make the next attempt at a delivery, if it is time for one.
 
@@ -234,7 +242,7 @@ class WebhookDeliveries:
         self.events.put_webhook_disabled(event.model_dump_json())
         _logger.warning("webhook disabled", extra={"client_id": settings.client_id})
 
-    def _count(self, name: str, delivery: Delivery, value: float = 1) -> None:
+    def _count(self, name: str, delivery: Delivery | DeliveryKey, value: float = 1) -> None:
         self.metrics.add(
             name, value, client_id=delivery.client_id, job_id=delivery.job_id or delivery.id
         )
