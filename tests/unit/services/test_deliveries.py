@@ -178,8 +178,15 @@ def test_a_receiver_can_ask_for_a_longer_wait() -> None:
     assert world.run() == [601]
 
 
+def test_the_wait_begins_when_a_receiver_that_hangs_is_given_up() -> None:
+    world = World()
+    receiver = FakeReceiver(NO_ANSWER, during=lambda: world.time.advance(NO_ANSWER.ms / 1000))
+    world.deliveries = replace(world.deliveries, receiver=receiver)
+    assert world.attempt() == 6
+
+
 def test_a_message_that_comes_too_early_waits() -> None:
-    world = World(NO_ANSWER)
+    world = World(WebhookReply(500, None, 1))
     world.attempt()
     assert world.attempt() == 6  # a second message of the same delivery
     assert len(world.receiver.posts) == 1

@@ -52,6 +52,11 @@ class DeliveryAttempt(Record):
     error: str | None = None
     ms: int
 
+    @property
+    def ended_at(self) -> datetime:
+        """When it was known what became of it: after a while, if the receiver hung."""
+        return self.at + timedelta(milliseconds=self.ms)
+
 
 class WebhookReply(NamedTuple):
     """What became of a POST to a receiver: the status of its response, or what went wrong."""
@@ -120,7 +125,7 @@ class Delivery(Record):
         wait = DELAYS[self.failures].total_seconds() * (0.8 + 0.4 * jitter)
         longest = max(DELAYS).total_seconds()
         seconds = min(max(wait, retry_after or 0.0), longest)
-        next_at = attempt.at + timedelta(seconds=seconds)
+        next_at = attempt.ended_at + timedelta(seconds=seconds)
         return self._with(attempt, failures=self.failures + 1, next_at=next_at)
 
     def give_up(self, attempt: DeliveryAttempt, *, reason: str) -> Self:

@@ -177,7 +177,7 @@ class WebhookDeliveries:
             return _EARLY_SECONDS
         if delivery.next_at is None:
             return None
-        return int((delivery.next_at - self.clock.now()).total_seconds()) + 1
+        return max(int((delivery.next_at - self.clock.now()).total_seconds()), 0) + 1
 
     def _slot_wait(self, receives: int) -> int:
         return min(1 + int(2 * receives * (0.5 + self.clock.jitter())), _MAX_SLOT_WAIT)
