@@ -72,6 +72,13 @@ class World:
         WebhookAnnouncer(webhooks=self.webhooks, queue=self.queue).announce(self.job)
         return self.queue.sent
 
+    def lose(self, what: str) -> None:
+        """Delete the job, or remove the endpoint."""
+        if what == "job":
+            self.jobs.delete(self.job, now=NOON)
+        else:
+            self.webhooks.clients.clear()
+
     def attempt(self) -> int | None:
         return self.deliveries.attempt(self.key, receives=1)
 
@@ -255,13 +262,28 @@ def test_one_delivery_that_arrives_ends_the_row_of_those_given_up() -> None:
 @pytest.mark.parametrize("gone", ["job", "endpoint"])
 def test_a_delivery_of_what_is_gone_is_canceled(gone: str) -> None:
     world = World()
-    if gone == "job":
-        world.jobs.delete(world.job, now=NOON)
-    else:
-        world.webhooks.clients.clear()
+    world.webhooks.save_delivery(Delivery.of(world.key))
+    world.lose(gone)
     assert world.attempt() is None
     assert world.delivery.status is DeliveryStatus.CANCELED
     assert world.receiver.posts == []
+
+
+def test_an_end_that_nobody_was_told_of_before_the_endpoint_went_can_be_replayed() -> None:
+    world = World()
+    world.lose("endpoint")
+    assert world.attempt() is None
+    assert world.delivery.status is DeliveryStatus.CANCELED
+
+
+def test_a_message_of_an_erased_client_writes_nothing() -> None:
+    world = World()
+    world.lose("job")
+    world.lose("endpoint")
+    test = DeliveryKey("ann", message_id_of(NOON, "test"), "webhook.test", NOON)
+    for key in (world.key, test):
+        assert world.deliveries.attempt(key, receives=2) is None
+    assert world.webhooks.log == {}
 
 
 def test_another_messages_write_counts() -> None:

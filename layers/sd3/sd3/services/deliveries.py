@@ -52,7 +52,14 @@ class Target(NamedTuple):
 
 
 class _NoTargetError(Exception):
-    """There is nobody to send to, or nothing to send; the text says why."""
+    """There is nobody to send to, or nothing to send; the text says why.
+
+    Without a job, a message may be of a client who was erased. Then no log of it is begun.
+    """
+
+    def __init__(self, reason: str, *, is_of_nobody: bool) -> None:
+        super().__init__(reason)
+        self.is_of_nobody = is_of_nobody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,8 @@ class WebhookDeliveries:
         try:
             target = self._target(delivery, settings, now=now)
         except _NoTargetError as error:
-            self._save(delivery.cancel(str(error)))
+            if delivery.version or not error.is_of_nobody:
+                self._save(delivery.cancel(str(error)))
             return None
         slot = self.webhooks.take_slot(target.host)
         if slot is None:
@@ -112,7 +120,8 @@ class WebhookDeliveries:
         else:
             url = settings.url if settings.is_enabled else None
         if url is None:
-            raise _NoTargetError("the webhook was removed or disabled")
+            reason = "the webhook was removed or disabled"
+            raise _NoTargetError(reason, is_of_nobody=job is None)
         body = webhook_body(delivery, job, self._sign)
         return Target(url, urlsplit(url).hostname or "", body)
 
@@ -122,7 +131,8 @@ class WebhookDeliveries:
         try:
             return self.jobs.get(delivery.job_id, client_id=delivery.client_id, now=now)
         except (GoneError, NotFoundError) as error:
-            raise _NoTargetError("the job was deleted or has expired") from error
+            reason = "the job was deleted or has expired"
+            raise _NoTargetError(reason, is_of_nobody=True) from error
 
     def _post(self, delivery: Delivery, target: Target, settings: Webhook) -> Delivery:
         at = self.clock.now()
