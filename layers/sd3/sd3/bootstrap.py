@@ -263,7 +263,7 @@ def webhook_deliveries() -> "WebhookDeliveries":
         jobs=_jobs(),
         images=_images(),
         receiver=HttpWebhookReceiver(UrlPolicy(settings.client_urls)),
-        secrets=_secrets(),
+        secrets=cache(_secrets().read),
         events=EventBridgeBus(_aws().events, settings.event_bus),
         clock=clock(),
         metrics=metrics(),
@@ -276,7 +276,7 @@ def webhook_service() -> "WebhookService":
     from sd3.services.webhooks import WebhookService
 
     return WebhookService(
-        webhooks=_webhooks(), queue=delivery_queue(), secrets=_secrets(), clock=clock()
+        webhooks=_webhooks(), queue=delivery_queue(), secrets=cache(_secrets().read), clock=clock()
     )
 
 

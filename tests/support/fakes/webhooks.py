@@ -91,19 +91,6 @@ class FakeDeliveryQueue:
 MASTER = b"m" * 64
 
 
-class FakeSecrets:
-    """A master secret that is there unless `masters` is empty."""
-
-    def __init__(self, *masters: bytes) -> None:
-        self.masters = masters
-
-    def prefetch(self) -> None:
-        """Do nothing: it is there."""
-
-    def fetched(self) -> tuple[bytes, ...]:
-        return self.masters
-
-
 class FakeWebhookEvents:
     """The events of disabled webhooks."""
 

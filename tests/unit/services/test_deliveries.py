@@ -30,7 +30,6 @@ from tests.support.fakes.webhooks import (
     MASTER,
     FakeDeliveryQueue,
     FakeReceiver,
-    FakeSecrets,
     FakeWebhookEvents,
     FakeWebhooks,
 )
@@ -62,7 +61,7 @@ class World:
             jobs=self.jobs,
             images=FakeImages(),
             receiver=self.receiver,
-            secrets=FakeSecrets(MASTER),
+            secrets=lambda: (MASTER,),
             events=self.events,
             clock=self.time.time(),
             metrics=self.metrics,

@@ -17,7 +17,7 @@ from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest, RotateReq
 from sd3.errors import DeliveryPendingError, NotFoundError, StorageError
 from sd3.services.webhooks import WebhookService
 from tests.support.fakes.ports import NOON, FakeTime
-from tests.support.fakes.webhooks import MASTER, FakeDeliveryQueue, FakeSecrets, FakeWebhooks
+from tests.support.fakes.webhooks import MASTER, FakeDeliveryQueue, FakeWebhooks
 
 REQUEST = WebhookRequest(url="https://hooks.example/sd3")
 
@@ -30,7 +30,7 @@ class World:
         self.service = WebhookService(
             webhooks=self.webhooks,
             queue=self.queue,
-            secrets=FakeSecrets(*masters),
+            secrets=lambda: masters,
             clock=self.time.time(),
         )
 

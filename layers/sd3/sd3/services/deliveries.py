@@ -1,7 +1,7 @@
 """The use case of deliveries: tell clients' webhooks of the ends of jobs, until they have heard."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,6 @@ from sd3.services.ports import (
     ImageStorage,
     JobRepository,
     Metrics,
-    Secrets,
     WebhookEvents,
     WebhookReceiver,
     WebhookRepository,
@@ -70,7 +69,7 @@ class WebhookDeliveries:
     jobs: JobRepository
     images: ImageStorage
     receiver: WebhookReceiver
-    secrets: Secrets
+    secrets: Callable[[], Sequence[bytes]]
     events: WebhookEvents
     clock: Clock
     metrics: Metrics
@@ -158,9 +157,9 @@ class WebhookDeliveries:
     def _headers(
         self, delivery: Delivery, body: bytes, settings: Webhook, *, at: datetime
     ) -> Mapping[str, str]:
-        masters, seconds = self.secrets.fetched(), int(at.timestamp())
+        masters, seconds = self.secrets(), int(at.timestamp())
         if not masters:
-            raise StorageError("The master secret could not be read.")
+            raise StorageError("There is no master secret.")
         secrets = [
             secret_of(master, delivery.client_id, version)
             for master in masters

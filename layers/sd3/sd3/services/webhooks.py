@@ -1,6 +1,6 @@
 """The use cases of clients on webhooks: the endpoint, its secret, and the log of deliveries."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from sd3.responses.webhooks import (
     delivery_response,
     webhook_response,
 )
-from sd3.services.ports import Clock, DeliveryQueue, Secrets, WebhookRepository
+from sd3.services.ports import Clock, DeliveryQueue, WebhookRepository
 
 _TRIES: Final = 5
 
@@ -39,7 +39,7 @@ class WebhookService:
 
     webhooks: WebhookRepository
     queue: DeliveryQueue
-    secrets: Secrets
+    secrets: Callable[[], Sequence[bytes]]
     clock: Clock
 
     def get(self, client_id: str) -> WebhookResponse:
@@ -142,9 +142,9 @@ class WebhookService:
         return settings
 
     def _secret(self, settings: Webhook) -> WebhookSecretResponse:
-        masters = self.secrets.fetched()
+        masters = self.secrets()
         if not masters:
-            raise StorageError("The master secret could not be read.")
+            raise StorageError("There is no master secret.")
         is_rotating = len(settings.secret_versions(now=self.clock.now())) > 1
         return WebhookSecretResponse(
             secret=secret_of(masters[0], settings.client_id, settings.secret_version),
