@@ -34,7 +34,9 @@ class EchoingReceiver(MisbehavingServer):
     """Takes every second message, and answers each with all that it got."""
 
     def next_reply(self, received: Received) -> Reply:
-        status = 500 if len(self.requests) % 2 else 200
+        with self._lock:
+            self.requests.append(received)
+            status = 500 if len(self.requests) % 2 else 200
         return http_reply(status, str([received.path, received.headers, received.body]).encode())
 
 
