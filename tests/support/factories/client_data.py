@@ -56,12 +56,13 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
 
 
 def _add_webhook(store: WebhookStore, client_id: str) -> None:
-    """Add an endpoint, and the deliveries of two ends to it."""
-    url = f"https://hooks.example/{client_id}"
-    store.save_settings(store.settings(client_id).set(url, JOB_EVENTS))
+    """Add an endpoint that is disabled, so that nobody calls it, and the deliveries of two ends."""
+    settings = store.settings(client_id).set(f"https://hooks.example/{client_id}", JOB_EVENTS)
+    store.save_settings(settings.disable("no message arrived", now=datetime.now(UTC)))
     for status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
         ended = _job(client_id, status.value, status=status)
-        store.save_delivery(Delivery.of(delivery_of(ended, is_own=False)))
+        delivery = Delivery.of(delivery_of(ended, is_own=False))
+        store.save_delivery(delivery.cancel("the webhook was removed or disabled"))
 
 
 def id_of(client_id: str, name: str) -> str:
