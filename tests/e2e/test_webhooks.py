@@ -4,8 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from threading import Event
-from typing import Final
 
 import pytest
 import requests
@@ -14,11 +12,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from local.stack import Stack
 from sd3.domain.job import JobStatus
 from tests.support.operator import outcome
-from tests.support.servers.scripted_server import Wire
-from tests.support.servers.webhook_receiver import TAKEN, WebhookServer
+from tests.support.servers.webhook_receiver import Held, WebhookServer
 from tests.support.subscriber import Subscriber
-
-PUBLIC: Final = "https://hooks.example"
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +35,6 @@ def stranger(stack: Stack, server: WebhookServer) -> Iterator[Subscriber]:
         yield stranger
 
 
-class Held:
-    """An endpoint that responds when `release` is set."""
-
-    def __init__(self) -> None:
-        self.release = Event()
-
-    def __call__(self, wire: Wire) -> bool:
-        while not self.release.wait(0.05) and wire.pause(0):
-            pass
-        return TAKEN(wire)
-
-
 def test_the_ends_of_the_jobs_of_every_entrypoint_arrive(
     stack: Stack, subscriber: Subscriber, server: WebhookServer
 ) -> None:
@@ -59,7 +42,9 @@ def test_the_ends_of_the_jobs_of_every_entrypoint_arrive(
     subscriber.set(url)
     request = {"prompt": "a fox", "steps": 1}
     told = {subscriber.generate()["id"]: "job.succeeded"}
+    subscriber.got(url)
     told[subscriber.generate(prompt="a sketch-forbidden fox")["job_id"]] = "job.failed"
+    subscriber.got(url, 2)
     queued = subscriber.call("POST", "/generate/sd3", request, prefer="respond-async")["id"]
     told |= {queued: "job.succeeded", subscriber.end(status=JobStatus.CANCELED).id: "job.canceled"}
     subscriber.got(url, 4)

@@ -38,7 +38,7 @@ def post(
 
 
 _POST = HttpWebhookReceiver.post
-_DELAYS = (*(timedelta(seconds=1) for _ in delivery.DELAYS), timedelta(minutes=1))
+_DELAYS = (*(timedelta(seconds=0.5) for _ in delivery.DELAYS), timedelta(minutes=1))
 for owner, name, replacement in (
     (HttpWebhookReceiver, "post", post),
     (delivery, "DELAYS", _DELAYS),

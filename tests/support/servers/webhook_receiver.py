@@ -1,15 +1,35 @@
 """A receiver of webhooks on loopback: each of its endpoints answers by a script of its own."""
 
 from collections import defaultdict
+from functools import cache
 from itertools import count
+from threading import Event
 from typing import Any, Final
 
 from openai import OpenAI
 from standardwebhooks import Webhook
 
-from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
+from tests.support.servers.scripted_server import (
+    MisbehavingServer,
+    Received,
+    Reply,
+    Wire,
+    http_reply,
+)
 
 TAKEN: Final = http_reply(204, keep=False)
+
+
+class Held:
+    """Takes each message when `release` is set."""
+
+    def __init__(self) -> None:
+        self.release = Event()
+
+    def __call__(self, wire: Wire) -> bool:
+        while not self.release.is_set() and wire.pause(0.05):
+            pass
+        return TAKEN(wire)
 
 
 class WebhookServer(MisbehavingServer):
@@ -51,7 +71,11 @@ def verified(message: Received, secret: str) -> Any:
     They raise if it is not signed with the secret, or not just now.
     """
     content = Webhook(secret).verify(message.body, message.headers)
-    client = OpenAI(api_key="none")
-    event: Any = client.webhooks.unwrap(message.body, message.headers, secret=secret)
+    event: Any = _openai().webhooks.unwrap(message.body, message.headers, secret=secret)
     assert event.type == content["type"]
     return content
+
+
+@cache
+def _openai() -> OpenAI:
+    return OpenAI(api_key="none")
