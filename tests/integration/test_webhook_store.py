@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -78,6 +79,12 @@ def test_a_delivery_is_written_by_whoever_read_the_last_one(
         store.get_delivery("bob", one.id)
     [item] = table.scan()["Items"]
     assert item["ttl"] == int((one.created_at + timedelta(days=30)).timestamp())
+
+
+def test_what_is_no_id_of_a_message_is_not_asked_for() -> None:
+    store = WebhookStore(Mock(spec=[]), "webhooks")  # DynamoDB takes no key of 2000 bytes
+    with pytest.raises(NotFoundError):
+        store.get_delivery("ann", "x" * 2000)
 
 
 def test_the_log_is_read_in_pages_and_by_time(store: WebhookStore) -> None:

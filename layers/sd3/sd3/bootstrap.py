@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from sd3.auth.jwt import JwtVerifier
     from sd3.http.image_source import ImageSource
     from sd3.services.changes import JobChanges
-    from sd3.services.deliveries import WebhookAnnouncer, WebhookDeliveries
+    from sd3.services.deliveries import WebhookDeliveries
     from sd3.services.execution import JobExecutor
     from sd3.services.image_links import ImageLinks
     from sd3.services.inbox import Inbox
     from sd3.services.init_images import InitImages
     from sd3.services.jobs import JobService
-    from sd3.services.notifications import JobEventPublisher
+    from sd3.services.notifications import JobEventPublisher, WebhookAnnouncer
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
     from sd3.services.reproduction import JobReproduction
@@ -244,7 +244,7 @@ def job_event_publisher() -> "JobEventPublisher":
 @cache
 def webhook_announcer() -> "WebhookAnnouncer":
     """Build the use case that begins deliveries."""
-    from sd3.services.deliveries import WebhookAnnouncer
+    from sd3.services.notifications import WebhookAnnouncer
 
     return WebhookAnnouncer(webhooks=_webhooks(), queue=delivery_queue())
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, WebhookReply
 from sd3.domain.webhook import Webhook
-from sd3.errors import ChangedError, NotFoundError
+from sd3.errors import ChangedError, NotFoundError, StorageError
 
 OK = WebhookReply(204, None, 12)
 
@@ -76,12 +76,15 @@ class FakeWebhooks:
 
 
 class FakeDeliveryQueue:
-    """The keys that were sent."""
+    """The keys that were sent; a queue that is `broken` takes none."""
 
     def __init__(self) -> None:
         self.sent: list[DeliveryKey] = []
+        self.broken = False
 
     def send(self, key: DeliveryKey) -> None:
+        if self.broken:
+            raise StorageError("The message could not be queued.")
         self.sent.append(key)
 
 

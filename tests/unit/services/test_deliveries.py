@@ -22,7 +22,8 @@ from sd3.domain.delivery import (
 )
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.webhook import JOB_EVENTS, Webhook, secret_of
-from sd3.services.deliveries import WebhookAnnouncer, WebhookDeliveries
+from sd3.services.deliveries import WebhookDeliveries
+from sd3.services.notifications import WebhookAnnouncer
 from tests.support.factories.stored_jobs import job
 from tests.support.fakes.ports import NOON, FakeImages, FakeJobs, FakeMetrics, FakeTime
 from tests.support.fakes.webhooks import (

@@ -1,10 +1,17 @@
 """Webhooks as clients manage them: the endpoint, the secret, the log and its replay."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, message_id_of
+from sd3.domain.delivery import (
+    LOST_AFTER,
+    Delivery,
+    DeliveryKey,
+    DeliveryStatus,
+    message_id_of,
+)
 from sd3.domain.webhook import WebhookEvent, WebhookRequest
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest, RotateRequest
 from sd3.errors import DeliveryPendingError, NotFoundError, StorageError
@@ -92,6 +99,39 @@ def test_a_delivery_that_has_ended_begins_again_once() -> None:
         world.service.replay("ann", failed.id)
     with pytest.raises(NotFoundError):
         world.service.replay("bob", failed.id)
+
+
+def test_a_replay_whose_message_was_not_sent_can_be_made_again_later() -> None:
+    world = World()
+    failed = world.log(1, DeliveryStatus.FAILED)
+    world.queue.broken = True
+    with pytest.raises(StorageError):
+        world.service.replay("ann", failed.id)
+    world.queue.broken = False
+    world.time.advance(LOST_AFTER.total_seconds() - 1)
+    with pytest.raises(DeliveryPendingError):
+        world.service.replay("ann", failed.id)
+    world.time.advance(1)
+    world.service.replay("ann", failed.id)
+    assert [key.id for key in world.queue.sent] == [failed.id]
+
+
+def test_a_delivery_that_another_call_begins_again_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    made = [world.log(number, DeliveryStatus.FAILED) for number in range(3)]
+    read = world.webhooks.deliveries
+
+    def deliveries(*arguments: Any, **options: Any) -> Any:
+        page = read(*arguments, **options)
+        world.service.replay("ann", made[1].id)
+        return page
+
+    monkeypatch.setattr(world.webhooks, "deliveries", deliveries)
+    request = ReplayRequest(since=NOON - timedelta(hours=1))
+    assert world.service.replay_all("ann", request).replayed == 2
+    assert sorted(key.id for key in world.queue.sent) == sorted(one.id for one in made)
 
 
 def test_the_deliveries_of_a_time_begin_again_page_by_page() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
@@ -22,6 +23,12 @@ KEEP: Final = timedelta(days=30)
 
 MAX_GIVEN_UP: Final = 20
 """The deliveries in a row that may be given up before an endpoint is disabled."""
+
+LOST_AFTER: Final = timedelta(hours=1)
+"""A delivery whose next attempt is late by this has lost its message, and may be sent anew. One
+more message than it needs is harmless."""
+
+MESSAGE_ID: Final = re.compile("msg_[0-9a-z]{26}")
 
 _MAX_ATTEMPTS_LOGGED: Final = 12
 
@@ -126,9 +133,14 @@ class Delivery(Record):
             update={"status": DeliveryStatus.CANCELED, "next_at": None, "reason": reason}
         )
 
-    def replay(self) -> Self:
+    def is_under_way(self, *, now: datetime) -> bool:
+        """Return whether an attempt is to come, so that it cannot begin again."""
+        is_late = self.next_at is not None and now >= self.next_at + LOST_AFTER
+        return self.status is DeliveryStatus.PENDING and not is_late
+
+    def replay(self, *, now: datetime) -> Self:
         """Begin again, with the attempts so far in the log."""
-        changes = {"status": DeliveryStatus.PENDING, "failures": 0, "next_at": None, "reason": None}
+        changes = {"status": DeliveryStatus.PENDING, "failures": 0, "next_at": now, "reason": None}
         return self.model_copy(update=changes)
 
     @property

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from sd3.domain.delivery import DeliveryStatus
+from sd3.domain.delivery import MESSAGE_ID, DeliveryStatus
 from sd3.domain.job_list import digits
 from sd3.domain.webhook import MAX_KEEP_OLD
 
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
-Cursor = Annotated[str, Field(pattern="^msg_[0-9a-z]{26}$")]
+Cursor = Annotated[str, Field(pattern=f"^{MESSAGE_ID.pattern}$")]
 
 
 class RotateRequest(BaseModel):

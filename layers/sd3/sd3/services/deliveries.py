@@ -15,8 +15,6 @@ from sd3.domain.delivery import (
     DeliveryAttempt,
     DeliveryKey,
     DeliveryStatus,
-    delivery_of,
-    event_of,
     own_webhook,
 )
 from sd3.domain.image import Link
@@ -26,7 +24,6 @@ from sd3.errors import ChangedError, GoneError, NotFoundError, StorageError
 from sd3.responses.webhooks import WebhookDisabledEvent, webhook_body
 from sd3.services.ports import (
     Clock,
-    DeliveryQueue,
     ImageStorage,
     JobRepository,
     Metrics,
@@ -44,26 +41,6 @@ _EARLY_SECONDS: Final = 2
 """A message that comes so much too early is on time: SQS counts whole seconds."""
 
 _MAX_SLOT_WAIT: Final = 300
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebhookAnnouncer:
-    """Begins the delivery of a job's end, if its client wants to hear of it."""
-
-    webhooks: WebhookRepository
-    queue: DeliveryQueue
-
-    def announce(self, job: Job) -> None:
-        """Send the message of a delivery. A repetition is the same delivery.
-
-        A request's own webhook takes the place of the client's. Raises StorageError.
-        """
-        event, own = event_of(job), own_webhook(job)
-        if own is not None:
-            if event in own.events:
-                self.queue.send(delivery_of(job, is_own=True))
-        elif self.webhooks.settings(job.client_id).wants(event):
-            self.queue.send(delivery_of(job, is_own=False))
 
 
 class Target(NamedTuple):

@@ -215,7 +215,7 @@ class WebhookRepository(Protocol):
 
 
 class DeliveryQueue(Protocol):
-    """The queue of deliveries; see adapters.sqs.SqsDeliveryQueue for what it raises."""
+    """The queue of deliveries; see adapters.delivery_queue for what it raises."""
 
     def send(self, key: DeliveryKey) -> None: ...
 

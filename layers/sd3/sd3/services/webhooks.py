@@ -1,12 +1,13 @@
 """The use cases of clients on webhooks: the endpoint, its secret, and the log of deliveries."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final
 
-from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, message_id_of
+from sd3.domain.delivery import Delivery, DeliveryKey, message_id_of
 from sd3.domain.webhook import Webhook, WebhookEvent, WebhookRequest, secret_of
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest, RotateRequest
 from sd3.errors import (
@@ -80,32 +81,40 @@ class WebhookService:
         return delivery_response(self.webhooks.get_delivery(client_id, delivery_id))
 
     def replay(self, client_id: str, delivery_id: str) -> DeliveryResponse:
-        """Send a message that has ended once more, under its id.
+        """Send a message once more, under its id, unless an attempt is to come.
 
         Raises NotFoundError, DeliveryPendingError and StorageError.
         """
         delivery = self.webhooks.get_delivery(client_id, delivery_id)
-        if delivery.status is DeliveryStatus.PENDING:
+        if delivery.is_under_way(now=self.clock.now()):
             raise DeliveryPendingError("The delivery has not ended yet.")
-        return delivery_response(self._begin_again(delivery))
+        try:
+            return delivery_response(self._send_again(delivery))
+        except ChangedError as error:
+            raise DeliveryPendingError("The delivery was begun again meanwhile.") from error
 
     def replay_all(self, client_id: str, request: ReplayRequest) -> ReplayResponse:
         """Send the messages of a time once more, a page of them in each call.
 
-        Raises StorageError.
+        Those that are under way, or that another call begins again, are left to it. Raises
+        StorageError.
         """
+        now = self.clock.now()
         found, cursor = self.webhooks.deliveries(
             client_id,
             status=request.status,
             cursor=request.cursor,
             since=_time_in_id(request.since),
-            until=_time_in_id(request.until or self.clock.now()),
+            until=_time_in_id(request.until or now),
             limit=_PAGE,
         )
-        ended = [one for one in found if one.status is not DeliveryStatus.PENDING]
-        for delivery in ended:
-            self._begin_again(delivery)
-        return ReplayResponse(replayed=len(ended), next_cursor=cursor)
+        replayed = 0
+        for delivery in found:
+            if not delivery.is_under_way(now=now):
+                with suppress(ChangedError):
+                    self._send_again(delivery)
+                    replayed += 1
+        return ReplayResponse(replayed=replayed, next_cursor=cursor)
 
     def test(self, client_id: str) -> DeliveryResponse:
         """Send a test to the client's endpoint. Raises NotFoundError and StorageError."""
@@ -113,16 +122,15 @@ class WebhookService:
         now = self.clock.now()
         message_id = message_id_of(now, token_hex(16))
         delivery = Delivery.of(DeliveryKey(client_id, message_id, WebhookEvent.TEST, now))
+        delivery = delivery.model_copy(update={"next_at": now})
         return delivery_response(self._send(delivery))
 
-    def _begin_again(self, delivery: Delivery) -> Delivery:
-        try:
-            return self._send(delivery.replay())
-        except ChangedError as error:
-            raise DeliveryPendingError("The delivery was begun again meanwhile.") from error
+    def _send_again(self, delivery: Delivery) -> Delivery:
+        return self._send(delivery.replay(now=self.clock.now()))
 
     def _send(self, delivery: Delivery) -> Delivery:
-        # Written before it is sent: the reader of the message would take it for done.
+        # Written before it is sent: the reader of the message would take it for done. If it is
+        # not sent then, it is late after an hour, and a replay sends it.
         stored = self.webhooks.save_delivery(delivery)
         self.queue.send(stored.key)
         return stored

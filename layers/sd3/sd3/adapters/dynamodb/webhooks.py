@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sd3.adapters.aws import storage_errors
 from sd3.adapters.dynamodb.job_items import epoch_seconds
 from sd3.adapters.dynamodb.table import from_item, to_item
-from sd3.domain.delivery import KEEP, Delivery, DeliveryStatus
+from sd3.domain.delivery import KEEP, MESSAGE_ID, Delivery, DeliveryStatus
 from sd3.domain.webhook import Webhook
 from sd3.errors import ChangedError, NotFoundError, StorageError
 
@@ -64,7 +64,8 @@ class WebhookStore:
 
     def get_delivery(self, client_id: str, delivery_id: str) -> Delivery:
         """Read a delivery. Raises NotFoundError and StorageError."""
-        found = self.find_delivery(client_id, delivery_id)
+        is_id = MESSAGE_ID.fullmatch(delivery_id)  # DynamoDB refuses a longer key as an error
+        found = self.find_delivery(client_id, delivery_id) if is_id else None
         if found is None:
             raise NotFoundError("There is no such delivery.")
         return found
