@@ -203,8 +203,8 @@ def upstream_keys() -> None:
     _keys().prepare()
 
 
-def mark_secret() -> None:
-    """Build the client for the secret that signs the marks of images."""
+def master_secret() -> None:
+    """Build the client for the secret of all that this service signs."""
     _secrets().prepare()
 
 
