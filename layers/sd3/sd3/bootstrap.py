@@ -273,10 +273,15 @@ def webhook_deliveries() -> "WebhookDeliveries":
 @cache
 def webhook_service() -> "WebhookService":
     """Build the use cases of clients on webhooks."""
+    from sd3.domain.client_url import UrlPolicy
     from sd3.services.webhooks import WebhookService
 
     return WebhookService(
-        webhooks=_webhooks(), queue=delivery_queue(), secrets=_secrets(), clock=clock()
+        webhooks=_webhooks(),
+        queue=delivery_queue(),
+        secrets=_secrets(),
+        clock=clock(),
+        policy=UrlPolicy(_settings().client_urls),
     )
 
 
