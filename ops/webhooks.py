@@ -16,6 +16,7 @@ from ops.redrive import moment
 from ops.stacks import DeployedStack, StackError, find_stack
 from sd3.adapters.delivery_queue import SqsDeliveryQueue
 from sd3.adapters.dynamodb.webhooks import WebhookStore
+from sd3.domain.client_url import UrlPolicy
 from sd3.domain.delivery import KEEP, DeliveryStatus
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest
 from sd3.errors import NotFoundError, StorageError
@@ -64,6 +65,7 @@ def service_of(deployed: DeployedStack) -> WebhookService:
             sleep=time.sleep,
             jitter=random.random,
         ),
+        policy=UrlPolicy.PUBLIC,  # no address is set here
     )
 
 

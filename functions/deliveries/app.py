@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from sd3.adapters.delivery_queue import parse_delivery
 from sd3.api.batch import RecordProcessor, RetryLaterError
-from sd3.bootstrap import delivery_queue, prepare, webhook_deliveries
+from sd3.bootstrap import delivery_queue, master_secret, prepare, webhook_deliveries
 from sd3.errors import Sd3Error
 from sd3.observability import inject_lambda_context, logger
 
@@ -59,4 +59,4 @@ def _attempt(record: SQSRecord) -> int | None:
     return wait
 
 
-prepare(webhook_deliveries, delivery_queue)
+prepare(webhook_deliveries, delivery_queue, master_secret)

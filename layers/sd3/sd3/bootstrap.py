@@ -203,8 +203,8 @@ def upstream_keys() -> None:
     _keys().prepare()
 
 
-def mark_secret() -> None:
-    """Build the client for the secret that signs the marks of images."""
+def master_secret() -> None:
+    """Build the client for the secret of all that this service signs."""
     _secrets().prepare()
 
 
@@ -273,10 +273,15 @@ def webhook_deliveries() -> "WebhookDeliveries":
 @cache
 def webhook_service() -> "WebhookService":
     """Build the use cases of clients on webhooks."""
+    from sd3.domain.client_url import UrlPolicy
     from sd3.services.webhooks import WebhookService
 
     return WebhookService(
-        webhooks=_webhooks(), queue=delivery_queue(), secrets=cache(_secrets().read), clock=clock()
+        webhooks=_webhooks(),
+        queue=delivery_queue(),
+        secrets=cache(_secrets().read),
+        clock=clock(),
+        policy=UrlPolicy(_settings().client_urls),
     )
 
 

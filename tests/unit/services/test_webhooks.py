@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sd3.domain.client_url import UrlPolicy
 from sd3.domain.delivery import (
     LOST_AFTER,
     Delivery,
@@ -14,7 +15,13 @@ from sd3.domain.delivery import (
 )
 from sd3.domain.webhook import WebhookEvent, WebhookRequest
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest, RotateRequest
-from sd3.errors import DeliveryPendingError, NotFoundError, StorageError
+from sd3.errors import (
+    DeliveryPendingError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    StorageError,
+)
 from sd3.services.webhooks import WebhookService
 from tests.support.fakes.ports import NOON, FakeTime
 from tests.support.fakes.webhooks import MASTER, FakeDeliveryQueue, FakeWebhooks
@@ -25,13 +32,14 @@ REQUEST = WebhookRequest(url="https://hooks.example/sd3")
 class World:
     """A client without a webhook."""
 
-    def __init__(self, *masters: bytes) -> None:
+    def __init__(self, *masters: bytes, policy: UrlPolicy = UrlPolicy.PUBLIC) -> None:
         self.time, self.webhooks, self.queue = FakeTime(), FakeWebhooks(), FakeDeliveryQueue()
         self.service = WebhookService(
             webhooks=self.webhooks,
             queue=self.queue,
             secrets=lambda: masters,
             clock=self.time.time(),
+            policy=policy,
         )
 
     def log(self, number: int, status: DeliveryStatus, *, client_id: str = "ann") -> Delivery:
@@ -52,6 +60,23 @@ def test_an_endpoint_is_set_read_and_removed() -> None:
     world.service.remove("ann")
     with pytest.raises(NotFoundError):
         world.service.get("ann")
+
+
+@pytest.mark.parametrize(
+    ("policy", "url", "reason"),
+    [
+        (UrlPolicy.PUBLIC, "https://localhost/sd3", "its host is not a public address"),
+        (UrlPolicy.NONE, REQUEST.url, "this service calls no addresses that clients name"),
+    ],
+)
+def test_an_endpoint_that_the_deployment_does_not_allow_is_refused(
+    policy: UrlPolicy, url: str, reason: str
+) -> None:
+    world = World(policy=policy)
+    with pytest.raises(InvalidRequestError) as refused:
+        world.service.set("ann", WebhookRequest(url=url))
+    assert refused.value.field_errors == (FieldError(("body", "url"), reason, "url"),)
+    assert world.webhooks.clients == {}
 
 
 def test_setting_a_disabled_endpoint_enables_it() -> None:

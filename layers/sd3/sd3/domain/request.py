@@ -196,7 +196,8 @@ class GenerateRequest(BaseModel):
     webhook: WebhookRequest | None = Field(
         default=None,
         repr=False,
-        description="Where to send the end of this job, in place of the client's own webhook.",
+        description="`url`, and `events` if not all: where to send the end of this job, in place "
+        "of the client's own webhook.",
     )
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 pairs of strings, echoed."

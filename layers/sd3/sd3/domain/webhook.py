@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from sd3.domain.client_url import UrlError, read_url
+from sd3.domain.client_url import MAX_URL, UrlError, read_url
 from sd3.domain.record import Record
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - it is what every secret begins with
@@ -59,10 +59,19 @@ class WebhookRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_CLOSED)
 
     url: Annotated[str, AfterValidator(_checked_url)] = Field(
-        repr=False, description="An https URL of a public host, on port 443 or 1024 and above."
+        max_length=MAX_URL,
+        repr=False,
+        description="An https URL of a public host, on port 443 or 1024 and above.",
     )
     events: Annotated[tuple[WebhookEvent, ...], AfterValidator(_checked_events)] = Field(
-        default=JOB_EVENTS, min_length=1, max_length=3, description="What to send."
+        default=JOB_EVENTS,
+        min_length=1,
+        max_length=3,
+        json_schema_extra={
+            "uniqueItems": True,
+            "items": {"type": "string", "enum": list(JOB_EVENTS)},
+        },
+        description="What to send.",
     )
 
 

@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Final
 
+from sd3.domain.client_url import UrlError, UrlPolicy, check_policy, read_url
 from sd3.domain.delivery import Delivery, DeliveryKey, message_id_of
 from sd3.domain.webhook import Webhook, WebhookEvent, WebhookRequest, secret_of
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest, RotateRequest
 from sd3.errors import (
     ChangedError,
     DeliveryPendingError,
+    FieldError,
+    InvalidRequestError,
     NotFoundError,
     StorageBusyError,
     StorageError,
@@ -41,13 +44,21 @@ class WebhookService:
     queue: DeliveryQueue
     secrets: Callable[[], Sequence[bytes]]
     clock: Clock
+    policy: UrlPolicy
 
     def get(self, client_id: str) -> WebhookResponse:
         """Read the client's endpoint. Raises NotFoundError and StorageError."""
         return webhook_response(self._endpoint(client_id))
 
     def set(self, client_id: str, request: WebhookRequest) -> WebhookResponse:
-        """Set the client's endpoint, which enables it. Raises StorageError."""
+        """Set the client's endpoint, which enables it.
+
+        Raises InvalidRequestError for a URL that this deployment does not call, and StorageError.
+        """
+        try:
+            check_policy(read_url(request.url), self.policy)
+        except UrlError as error:
+            raise InvalidRequestError([FieldError(("body", "url"), str(error), "url")]) from error
         return webhook_response(
             self._change(client_id, lambda webhook: webhook.set(request.url, request.events))
         )
