@@ -29,7 +29,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-code test-stack-1 test-stack-2 test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive metrics smoke bench clean
+.PHONY: help run test fuzz test-code test-stack-1 test-stack-2 test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -147,6 +147,9 @@ invoke: .venv/.ok ## Run one function: FUNCTION=jobs EVENT=events/health.json; S
 
 redrive: .venv/.ok ## Queue the failed jobs of a period again: SINCE=2026-11-23T09:00 UNTIL=... (UTC); STACK=name for a stack on AWS
 	@$(RUN) ops.redrive "$(SINCE)" "$(UNTIL)" --stack "$(STACK)"
+
+webhooks: .venv/.ok ## Show what a client's webhooks were told, or tell them again: CLIENT=name; SINCE=2026-11-23T09:00; STATUS=failed; REPLAY=failed; STACK=name for a stack on AWS
+	@$(RUN) ops.webhooks "$(CLIENT)" --stack "$(STACK)" $(call option,--since,SINCE) $(call option,--status,STATUS) $(call option,--replay,REPLAY)
 
 smoke: .venv/.ok ## Generate images by every way in, look and clean up; costs three images; BUDGET=1.00 a day; STACK=name for a stack on AWS
 	@$(RUN) ops.smoke --stack "$(STACK)" $(call option,--budget,BUDGET)

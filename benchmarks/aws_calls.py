@@ -7,7 +7,7 @@ from itertools import islice
 from statistics import median
 from typing import Final
 
-from benchmarks.entrypoints import ENTRYPOINTS, Step
+from benchmarks.entrypoints import DELIVERY, ENTRYPOINTS, Step
 from benchmarks.prices import UPSTREAM_IMAGE, calls_price, compute_price
 from benchmarks.stage import running, stage
 from benchmarks.table import Note
@@ -36,22 +36,28 @@ EVENT_SOURCE: Final = {"sqs ReceiveMessage": 1, "sqs DeleteMessage": 1}
 
 def measure(rounds: int) -> Iterator[Note]:
     """Count the calls by each entrypoint, with a check of the token, which the gateway caches."""
-    for entrypoint, traces in trace_all(rounds).items():
+    found = trace_all(rounds)
+    delivered = found.pop(DELIVERY)
+    for entrypoint, traces in found.items():
         yield from _notes(entrypoint, traces)
+    yield Note("AWS calls of a delivery", "of a client with a webhook")
+    for step in delivered[-1]:
+        yield Note(f"  {step.function}", _listed(step.calls))
 
 
 def trace_all(
     rounds: int, *, s3_ms: int = S3_MS, table_ms: int = TABLE_MS, queue_ms: int = QUEUE_MS
 ) -> dict[str, list[list[Step]]]:
-    """Run jobs by each entrypoint; raises RuntimeError when a function fails."""
-    command = ["-m", "benchmarks.entrypoints", str(1 + rounds), *ENTRYPOINTS]
+    """Run jobs by each entrypoint, and deliveries; raises RuntimeError when a function fails."""
+    names = (*ENTRYPOINTS, DELIVERY)
+    command = ["-m", "benchmarks.entrypoints", str(1 + rounds), *names]
     with (
         stage(s3_ms=s3_ms, table_ms=table_ms, queue_ms=queue_ms) as environ,
         running(command, environ) as (_, lines),
     ):
         traces = iter([[Step(*step) for step in json.loads(line)] for line in lines])
     # The first job of each reads what is kept afterwards, such as the upstream's secret.
-    found = {name: [*islice(traces, 1 + rounds)][1:] for name in ENTRYPOINTS}
+    found = {name: [*islice(traces, 1 + rounds)][1:] for name in names}
     if any(len(each) != rounds for each in found.values()):
         raise RuntimeError("a function failed: see its traceback above")
     return found

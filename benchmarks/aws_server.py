@@ -15,6 +15,9 @@ from benchmarks.table_units import index_units, item_bytes, read_units, write_un
 COUNTS = "/-/counts"
 """GET returns and resets the counts: calls by service and operation, and their DynamoDB units."""
 
+RECEIVER = "/-/receiver"
+"""The path of a webhook's receiver, which takes every message."""
+
 INBOX_FILE = b'{"prompt": "a lighthouse in a storm", "seed": 1, "image_encoding": "png"}'
 """The content of every object that is read, unless another is given."""
 
@@ -53,6 +56,8 @@ def aws(
             calls.clear()
             units.clear()
             return counts
+        if call.target == RECEIVER:
+            return Reply("204 No Content")
         target = call.headers.get("x-amz-target", "")
         if not target:
             time.sleep(s3_ms / 1000)
@@ -130,7 +135,7 @@ def _puts(operation: str, values: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _key(item: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the key of an item: its id, or what another table has in its place."""
-    names = ("id",) if "id" in item else ("client_id", "day", "token_sha256")
+    names = ("id",) if "id" in item else ("client_id", "day", "item", "token_sha256")
     return tuple(item[name]["S"] for name in names if name in item)
 
 

@@ -9,7 +9,10 @@ from benchmarks.costs import (
     HOURS,
     IMAGES,
     JOB_SECONDS,
+    MESSAGES,
+    RECEIVER_SECONDS,
     Row,
+    delivery_rows,
     idle_rows,
     image_rows,
     option_rows,
@@ -19,6 +22,7 @@ from benchmarks.costs import (
 )
 from benchmarks.entrypoints import ENTRYPOINTS
 from benchmarks.prices import DATE, PRICES
+from sd3.http.webhook_receiver import SECONDS
 from tools.docs.markdown import fill, table
 
 
@@ -30,6 +34,7 @@ def main(folder: Path) -> None:
     fill(page, "options", _table(["by option", "a month"], option_rows(), digits=2))
     waiting = ["how a client waits", f"{IMAGES} jobs of {JOB_SECONDS} s", f"{HOURS} hours"]
     fill(page, "waiting", _table(waiting, waiting_rows(), digits=2))
+    fill(page, "webhooks", _webhooks())
     fill(page, "prices", _prices())
 
 
@@ -42,6 +47,17 @@ def _images() -> str:
 def _idle() -> str:
     rows = idle_rows()
     head = ["a month without jobs", "list price", "beyond what is free"]
+    return _table(head, [*rows, total("**sum**", rows)], digits=2)
+
+
+def _webhooks() -> str:
+    rows = delivery_rows()
+    head = [
+        f"{MESSAGES:,} attempts, answered after",
+        f"{RECEIVER_SECONDS} s with a 2xx",
+        f"{RECEIVER_SECONDS} s with an error",
+        f"{SECONDS:.0f} s with nothing",
+    ]
     return _table(head, [*rows, total("**sum**", rows)], digits=2)
 
 

@@ -7,11 +7,12 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks import recorded
 from benchmarks.aws_calls import EVENT_SOURCE, OUTSIDE, WAITING
-from benchmarks.entrypoints import ENTRYPOINTS, Step
+from benchmarks.entrypoints import DELIVERY, ENTRYPOINTS, Step
 from benchmarks.prices import MEMORY_MB, PRICES, UPSTREAM_IMAGE, calls_price, compute_price
 from benchmarks.table import Note
 from sd3.api.app import JOB_RETRY_AFTER
 from sd3.domain.client import MAX_WAIT_SECONDS
+from sd3.http.webhook_receiver import SECONDS as SECONDS_OF_AN_ATTEMPT
 from sd3.observability import METRICS
 from sd3.services.waits import POLL_SECONDS
 from tools import ROOT
@@ -36,6 +37,11 @@ POLLS: Final = 5 * SECONDS / 20
 20 s each. AWS documents the five for the beginning, and not what becomes of them."""
 STATUSES: Final = 3
 """Metrics of JobsEnded: succeeded, failed, canceled."""
+MESSAGES: Final = 1_000_000
+RECEIVER_SECONDS: Final = 0.2
+"""How long a webhook's receiver takes to answer, with its TLS handshake: a guess."""
+MESSAGE_GB: Final = 3e-6
+"""A message to a webhook about one image, with its link, the headers and TLS."""
 JOB_SECONDS: Final = 10
 """How long a client waits for a queued job."""
 
@@ -239,6 +245,29 @@ def _call(seconds: float, *, holds: bool) -> float:
     return compute_price(step.seconds) + held + calls_price(calls, units) + logs
 
 
+# ---- Webhooks ------------------------------------------------------------------------------------
+
+
+def delivery_rows() -> list[Row]:
+    """Return what a million attempts cost: that arrive, that fail, and whose receiver hangs.
+
+    The read of a client's settings at the end of each job is in the table of images.
+    """
+    [_, step] = recorded.read().steps[DELIVERY]
+    waits = (RECEIVER_SECONDS, RECEIVER_SECONDS, SECONDS_OF_AN_ATTEMPT)
+    memory = MEMORY_MB["deliveries"] / 1024 * PRICES["Lambda, arm64"].dollars
+    own = compute_price(step.seconds) + PRICES["Lambda calls"].dollars
+    logged = (step.log_bytes + LAMBDA_LOG_BYTES) / 1e9 * PRICES["CloudWatch logs"].dollars
+    attempts = {
+        "Lambda: deliveries": [own + seconds * memory for seconds in waits],
+        "SQS": [count * PRICES["SQS"].dollars for count in (3, 2, 2)],
+        "DynamoDB": [calls_price({}, step.units)] * len(waits),
+        "Logs": [logged] * len(waits),
+        "Egress": [MESSAGE_GB * PRICES["Egress"].dollars] * len(waits),
+    }
+    return [Row(name, [MESSAGES * each for each in paid]) for name, paid in attempts.items()]
+
+
 # ---- Output --------------------------------------------------------------------------------------
 
 
@@ -254,6 +283,9 @@ def measure(_rounds: int) -> Iterator[Note]:
     yield from _notes([*idle, total("sum", idle)])
     yield Note("options, a month", "")
     yield from _notes(option_rows())
+    yield Note("a million messages to webhooks", "     arrive          fail          hang")
+    messages = delivery_rows()
+    yield from _notes([*messages, total("sum", messages)])
     yield Note("waiting", f"{'1000 jobs':>12}  {'a month':>12}")
     yield from _notes(waiting_rows())
 

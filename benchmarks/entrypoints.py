@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from datetime import datetime
 from importlib import import_module
 from tempfile import TemporaryFile
 from time import perf_counter
@@ -12,12 +13,18 @@ from urllib.request import urlopen
 
 import botocore.session
 
-from benchmarks.aws_server import COUNTS, INBOX_FILE
+from benchmarks.aws_server import COUNTS, INBOX_FILE, RECEIVER
 from benchmarks.worker import Context, event
+from sd3 import bootstrap
 from sd3.adapters.dynamodb.job_items import item_from, job_from
+from sd3.domain.delivery import delivery_of
 from sd3.domain.job import Job, JobStatus
+from sd3.domain.webhook import JOB_EVENTS
 
 ENTRYPOINTS: Final = ("synchronous", "queued", "inbox")
+
+DELIVERY: Final = "delivery"
+"""Not a way in, but out: the end of a job whose client has a webhook."""
 
 _TOKEN: Final = f"Bearer sd3_{'0' * 43}"
 _METHOD: Final = "arn:aws:execute-api:us-east-1:123456789012:api/v1/POST/generate/sd3"
@@ -66,6 +73,31 @@ def trace(entrypoint: str) -> list[Step]:
     return steps
 
 
+def trace_delivery() -> list[Step]:
+    """Run the end of a new job that a webhook is told of. Raises RuntimeError as `trace` does."""
+    request = event(1)
+    _step("generate", request)
+    ended = _item(request["requestContext"]["extendedRequestId"])
+    made = dict(item_from(_as_made(job_from(ended), is_queued=False)))
+    _set_webhook(job_from(ended).client_id)
+    key = delivery_of(job_from(ended), is_own=False)
+    body = json.dumps(key._asdict(), default=datetime.isoformat)
+    return [
+        _step("notifications", _change(ended, made)),
+        _step("deliveries", _received(body)),
+    ]
+
+
+def _set_webhook(client_id: str) -> None:
+    """Let a client have a webhook on this machine, and the functions what they need for it."""
+    aws = os.environ["AWS_ENDPOINT_URL_S3"]
+    os.environ |= {"MASTER_SECRET": "master", "CLIENT_URLS": "loopback"}
+    bootstrap._secrets.cache_clear()  # noqa: SLF001 - it was built without a master secret
+    webhooks = bootstrap._webhooks()  # noqa: SLF001
+    settings = webhooks.settings(client_id)
+    webhooks.save_settings(settings.set(aws + RECEIVER, JOB_EVENTS))
+
+
 def _step(function: str, sent: dict[str, Any]) -> Step:
     handler = import_module(f"functions.{function}.app").handler
     _counted()
@@ -98,8 +130,11 @@ def _upload() -> dict[str, Any]:
 
 def message(job_id: str) -> dict[str, Any]:
     """Make the queue's event that delivers a job to the worker."""
+    return _received(json.dumps({"job_id": job_id}))
+
+
+def _received(body: str) -> dict[str, Any]:
     sent = {"SentTimestamp": str(time.time_ns() // 10**6), "ApproximateReceiveCount": "1"}
-    body = json.dumps({"job_id": job_id})
     record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": sent}
     return {"Records": [record]}
 
@@ -147,7 +182,8 @@ def main(rounds: str, *entrypoints: str) -> None:
         os.dup2(logs.fileno(), 1)
         for entrypoint in entrypoints:
             for _ in range(int(rounds)):
-                print(json.dumps(trace(entrypoint)), file=output, flush=True)
+                steps = trace_delivery() if entrypoint == DELIVERY else trace(entrypoint)
+                print(json.dumps(steps), file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ MEMORY_MB: Final = {
     "jobs": 512,
     "mcp": 768,
     "notifications": 512,
+    "deliveries": 512,
     "worker": 768,
     "inbox": 1024,
 }

@@ -52,11 +52,13 @@ _TABLES: Final = {
     "jobs": table("JobsTable"),
     "usage": table("UsageTable"),
     "upstreams": table("UpstreamsTable"),
+    "webhooks": table("WebhooksTable"),
 }
 _SETTINGS: Final = Settings(
     jobs_table="jobs",
     usage_table="usage",
     upstreams_table="upstreams",
+    webhooks_table="webhooks",
     images_bucket="images",
     queue_url="queue",
     unprocessable_queue_url="unprocessable",

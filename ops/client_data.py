@@ -10,6 +10,7 @@ from sd3.adapters.dynamodb.client_items import ClientItems
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.ledger import UsageStore
 from sd3.adapters.dynamodb.token_admin import TokenStore
+from sd3.adapters.dynamodb.webhooks import WebhookStore
 from sd3.adapters.s3.client_files import ClientFiles
 from sd3.domain.billing import DailyUsage
 from sd3.domain.client import CLIENT_ID
@@ -27,6 +28,7 @@ class ClientData(NamedTuple):
     files: ClientFiles
     usage: UsageStore
     tokens: TokenStore
+    webhooks: WebhookStore
 
     def days(self) -> tuple[DailyUsage, ...]:
         """Read the usage of each day that there is, newest first. Raises StorageError."""
@@ -39,11 +41,18 @@ def data_of(
     """Find what a stack has of a client. Raises botocore's errors if there is no such stack."""
     outputs = deployed.outputs()
     dynamodb = deployed.client("dynamodb")
-    jobs, usage = outputs["JobsTable"], outputs["UsageTable"]
+    jobs, usage, webhooks = (outputs[f"{name}Table"] for name in ("Jobs", "Usage", "Webhooks"))
     return ClientData(
         client_id,
         JobStore(dynamodb, jobs, usage_table=usage),
-        ClientItems(dynamodb, client_id, jobs_table=jobs, usage_table=usage, sleep=sleep),
+        ClientItems(
+            dynamodb,
+            client_id,
+            jobs_table=jobs,
+            usage_table=usage,
+            webhooks_table=webhooks,
+            sleep=sleep,
+        ),
         ClientFiles(
             deployed.client("s3"),
             client_id,
@@ -52,6 +61,7 @@ def data_of(
         ),
         UsageStore(dynamodb, usage),
         TokenStore(dynamodb, outputs["ClientsTable"]),
+        WebhookStore(dynamodb, webhooks),
     )
 
 

@@ -38,6 +38,7 @@ _ENDED_JOBS: Final = "ended jobs"
 _DELETED_JOBS: Final = "deleted jobs"
 _KEYS: Final = "idempotency keys"
 _RESULTS: Final = "results that can be reused"
+_WEBHOOKS: Final = "webhooks and deliveries"
 _TRIES: Final = 5
 _LEDGER_SECONDS: Final = 30
 _JWT_CLIENT: Final = "jwt-"
@@ -116,6 +117,7 @@ def count(data: ClientData) -> Counter[str]:
         counts.update(map(_kind, page))
     for folder in data.files.folders:
         counts[folder.name] = sum(1 for _ in data.files.files(folder))
+    counts[_WEBHOOKS] = len(data.items.webhook_keys())
     counts["items of usage"] = len(data.items.usage_keys())
     return counts
 
@@ -137,7 +139,8 @@ def erase(
 
     First its tokens end, so that little comes meanwhile. They are removed last, with its usage,
     which only the report has afterwards. Files are removed after jobs: the end of a job of the
-    inbox, which the stream may bring a moment later, writes one.
+    inbox, which the stream may bring a moment later, writes one. So are webhooks: a message to one
+    that comes later writes nothing if its job is gone.
     """
     at = now()
     tokens = data.tokens.of(data.client_id)
@@ -147,6 +150,8 @@ def erase(
     _erase_jobs(data, counts, now=now, sleep=sleep)
     for folder in data.files.folders:
         counts[folder.name] = data.files.remove(folder)
+    counts[_WEBHOOKS] = len(data.items.webhook_keys())
+    data.items.remove_webhooks()
     counts["items of usage"] = len(data.items.usage_keys())
     remains = remaining(data.client_id, now=at, recovery_days=recovery_days)
     report = Report(data.client_id, at, counts, data.days(), remains)
@@ -237,11 +242,12 @@ def remaining(
         ("those that were given up, in StreamFailuresBucket", now + KEEP_FAILURE),
         ("marks of the last writes of jobs, by the jobs' ids", now + KEEP_MARK),
         ("ids of jobs and names of files, in messages that nothing could process", now + 14 * day),
+        ("ids of the client and of its jobs, in messages to its webhooks that wait", now + day / 2),
         ("ids of the client and of its jobs, in the logs", now + 30 * day),
         ("the tables as they were, in their point-in-time backups", now + recovery_days * day),
         ("a hash of the client's id among the upstreams' failures, if its jobs failed", None),
         ("what upstreams keep of prompts and images", None),
-        ("what receivers of events keep of the ends of jobs", None),
+        ("what receivers of events and of webhooks keep of the ends of jobs", None),
         ("exports and reports", None),
     ]
     if client_id.startswith(_JWT_CLIENT):

@@ -27,6 +27,7 @@ from sd3.domain.image import Link
 from sd3.domain.job import Job
 from sd3.errors import StorageError
 from sd3.responses.render import job_response
+from sd3.responses.webhooks import delivery_response, webhook_response
 
 EXPORTS: Final = Path("exports")
 """Where exports and reports are written, beside the code and not under version control."""
@@ -93,6 +94,8 @@ class Export:
         for folder in data.files.folders:
             copies = (self._file(folder, file) for file in data.files.files(folder))
             self.counts[folder.name] = sum(copies)
+        self._lines("webhook.jsonl", "webhooks", _webhook(data))
+        self._lines("deliveries.jsonl", "deliveries", _deliveries(data))
         self._lines("usage.csv", "days of usage", _usage(data), titles=1)
         self._lines("tokens.csv", "tokens", _tokens(data), titles=1)
 
@@ -158,6 +161,25 @@ def _document(job: Job) -> dict[str, object]:
     request = job.request.model_dump(mode="json", exclude={"init_image"}, warnings=False)
     init_image = job.init_image_key and file_name(images, job.init_image_key)
     return {**response, "request": request, "seeds": job.seeds, "init_image": init_image}
+
+
+def _webhook(data: ClientData) -> Iterator[str]:
+    """Return the endpoint as the client sees it, if it has one. The secret is made, not stored."""
+    settings = data.webhooks.settings(data.client_id)
+    if settings.url is not None:
+        yield webhook_response(settings).model_dump_json()
+
+
+def _deliveries(data: ClientData) -> Iterator[str]:
+    cursor: str | None = None
+    while True:
+        page, cursor = data.webhooks.deliveries(
+            data.client_id, status=None, cursor=cursor, limit=_PAGE
+        )
+        for delivery in page:
+            yield delivery_response(delivery).model_dump_json()
+        if cursor is None:
+            return
 
 
 def _usage(data: ClientData) -> Iterator[str]:

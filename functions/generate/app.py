@@ -16,7 +16,7 @@ from sd3.api.openai_images.request import AnyQuery, ImagesRequest
 from sd3.api.request import Request
 from sd3.bootstrap import (
     job_service,
-    mark_secret,
+    master_secret,
     metrics,
     prepare,
     queue_client,
@@ -126,4 +126,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return response
 
 
-prepare(job_service, queue_client, upstreams, upstream_keys, mark_secret)
+prepare(job_service, queue_client, upstreams, upstream_keys, master_secret)

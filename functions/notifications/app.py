@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sd3.adapters.sqs import message_body
 from sd3.api.batch import RecordProcessor
-from sd3.bootstrap import job_event_publisher, prepare, queue
+from sd3.bootstrap import job_event_publisher, prepare, queue, webhook_announcer
 from sd3.domain.job import Job, JobStatus
 from sd3.observability import inject_lambda_context, logger
 
@@ -29,7 +29,10 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> "PartialItemFail
 
 
 def publish_end(record: DynamoDBRecord) -> None:
-    """Publish the end of a job. After StorageError the record is read again."""
+    """Publish the end of a job, and begin its delivery to a webhook.
+
+    After StorageError the record is read again.
+    """
     change = StreamRecord(record["dynamodb"])
     if not _has_ended(change.new_image) or _has_ended(change.old_image):
         return
@@ -40,6 +43,7 @@ def publish_end(record: DynamoDBRecord) -> None:
         queue().send_unprocessable(message_body(change.new_image["id"]))
         logger().error("end set aside: the job cannot be read")
         return
+    webhook_announcer().announce(job)  # before the rest, which counts: repeated, it is the same
     job_event_publisher().publish(job)
     logger().info("job ended", extra={"status": job.status})
 
@@ -49,4 +53,4 @@ def _has_ended(image: Mapping[str, Any]) -> bool:
     return any(image.get("status") == one for one in JobStatus if one.is_terminal)
 
 
-prepare(job_event_publisher)
+prepare(job_event_publisher, webhook_announcer)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from sd3.adapters.sqs import parse_message
 from sd3.api.batch import RecordProcessor, RetryLaterError
-from sd3.bootstrap import mark_secret, prepare, queue, upstream_keys, upstreams, worker
+from sd3.bootstrap import master_secret, prepare, queue, upstream_keys, upstreams, worker
 from sd3.errors import Sd3Error
 from sd3.observability import inject_lambda_context, logger
 
@@ -57,4 +57,4 @@ def _work(record: SQSRecord, *, seconds: float) -> int | None:
     return wait
 
 
-prepare(worker, upstreams, upstream_keys, mark_secret)
+prepare(worker, upstreams, upstream_keys, master_secret)

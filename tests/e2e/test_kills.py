@@ -1,9 +1,7 @@
 """The deployed worker is killed at every step: its jobs still end, with true charges."""
 
 import hashlib
-import io
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from uuid import uuid4
 import pytest
 import requests
 
-from local.environment import ROOT
 from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import job_from
 from sd3.adapters.dynamodb.jobs import JobStore
@@ -26,7 +23,7 @@ from sd3.adapters.sqs import message_body
 from sd3.domain.billing import NO_USAGE, Quote, UsageEntry
 from sd3.domain.job import LEASE_MARGIN_SECONDS, Job, JobStatus
 from sd3.domain.request import GenerateRequest
-from tests.support.functions import configure
+from tests.support.functions import replaced
 from tests.support.servers.counting_sd3 import HELD_SEED, CountingSd3, counting
 
 IMAGES: Final = 2
@@ -136,50 +133,23 @@ def wait_until(happened: Callable[[], bool], *, seconds: float = 120) -> None:
 @contextmanager
 def dying(stack: Stack, *, upstream_url: str, deaths: Path) -> Iterator[None]:
     """Make the worker die as its jobs request, and the queue redeliver soon."""
-    functions, sqs = stack.deployed.client("lambda"), stack.deployed.client("sqs")
-    queue = stack.deployed.outputs()["JobsQueue"]
-    worker = stack.deployed.resource("WorkerFunction")
-    was = functions.get_function_configuration(FunctionName=worker)
-    variables = was["Environment"]["Variables"]
-    changed = variables | {"UPSTREAM_URL": upstream_url, "DEATHS": str(deaths)}
-    functions.update_function_code(FunctionName=worker, ZipFile=zipped())
-    configure(
-        functions,
-        worker,
-        Handler="dying_worker.handler",
-        Timeout=TIMEOUT_SECONDS,
-        Environment={"Variables": changed},
-    )
-    sqs.set_queue_attributes(
-        QueueUrl=queue, Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
-    )
-    sqs.purge_queue(QueueUrl=queue)  # other tests' messages, for in the end it is to be empty
-    try:
-        yield
-    finally:
-        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
-        configure(
-            functions,
-            worker,
-            Handler=was["Handler"],
-            Timeout=was["Timeout"],
-            Environment={"Variables": variables},
-        )
-
-
-def zipped() -> bytes:
-    """Zip the worker's code with the module that kills it."""
-    app = (ROOT / "functions/worker/app.py").read_text()
-    files = {
-        "app.py": app,  # for the worker's own handler, afterwards
-        "functions/worker/app.py": app,
-        "dying_worker.py": (ROOT / "tests/support/fakes/dying_worker.py").read_text(),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return buffer.getvalue()
+    sqs, queue = stack.deployed.client("sqs"), stack.deployed.outputs()["JobsQueue"]
+    with replaced(
+        stack,
+        "WorkerFunction",
+        by="dying_worker",
+        folder="worker",
+        timeout=TIMEOUT_SECONDS,
+        UPSTREAM_URL=upstream_url,
+        DEATHS=str(deaths),
+    ):
+        seconds = str(VISIBILITY_SECONDS)
+        sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": seconds})
+        sqs.purge_queue(QueueUrl=queue)  # other tests' messages, for in the end it is to be empty
+        try:
+            yield
+        finally:
+            sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
 
 
 @pytest.fixture(scope="module")

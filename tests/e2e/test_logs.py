@@ -21,6 +21,7 @@ SAMPLES: Final = {
     "a token": "sd3_" + "x" * 43,
     "a JWT": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl",
     "an Authorization header": "Authorization: Bearer something-else",
+    "a webhook's secret": "whsec_" + "x" * 43 + "=",
     "a signed link": "https://bucket/key?X-Amz-Signature=0",
     "base64 of something large": b64encode(bytes(300)).decode(),
     "a validation error's text": "type=string_type, input_value='x'",
@@ -79,6 +80,7 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
         rejected = [said["request_id"] for said in client.rejected()]
         client.unauthorized(issuer)
         client.uploaded()
+        told = [*client.told()]
         good, bad = client.dropped()
         with EchoingSd3(401, 500) as echoing, upstream_of_generate(stack, echoing.url):
             failed = [client.generate(f"failed {number}") for number in range(2)]
@@ -89,7 +91,7 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
             good,
             *(each["job_id"] for each in (forbidden, *failed)),
         )
-        return Scene(client.canaries, ended, (*ended, *rejected, bad))
+        return Scene(client.canaries, ended, (*ended, *rejected, *told, bad))
 
 
 def test_the_log_names_what_happened(stack: Stack, scene: Scene) -> None:

@@ -14,34 +14,20 @@ from local.stack import Stack
 from sd3.adapters.dynamodb.job_items import item_from
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
+from tests.support.event_queue import EventQueue
 from tests.support.functions import configure
 from tests.support.polling import wait_for
 
 
 class Listener:
-    """A queue behind a rule, and what it has got, by the job's id."""
+    """The events of ended jobs so far, by the job's id."""
 
     def __init__(self, stack: Stack) -> None:
-        sqs, events = stack.deployed.client("sqs"), stack.deployed.client("events")
-        name = f"ended-{uuid.uuid4().hex[:8]}"
-        self._sqs, self._url = sqs, sqs.create_queue(QueueName=name)["QueueUrl"]
-        queue = sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
-        pattern = {"source": ["sd3.jobs"], "detail-type": ["Image Job Ended"]}
-        events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-        target = {"Id": "queue", "Arn": queue["Attributes"]["QueueArn"]}
-        events.put_targets(Rule=name, Targets=[target])
-        self._details: dict[str, Any] = {}
+        self._queue = EventQueue(stack, "Image Job Ended")
 
     def heard(self, client_id: str) -> dict[str, Any]:
         """Return the details of a client's events so far, by their jobs."""
-        while True:
-            reply = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
-            for message in reply.get("Messages", []):
-                detail = json.loads(message["Body"])["detail"]
-                self._details[detail["id"]] = detail
-                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-            if "Messages" not in reply:
-                return {k: v for k, v in self._details.items() if v["client_id"] == client_id}
+        return {detail["id"]: detail for detail in self._queue.details(client_id)}
 
     def hear(self, job: Job) -> Any:
         """Wait for the event of a job, and return its detail."""

@@ -114,7 +114,7 @@ def test_every_response_is_in_the_document(
     method: str,
     path: str,
 ) -> None:
-    job_ids = request.getfixturevalue("job_ids") if "{id}" in path else []
+    job_ids = request.getfixturevalue("job_ids") if path.startswith("/jobs/{id}") else []
 
     @given(requests_to(schema, method, path, job_ids=job_ids))
     @settings(

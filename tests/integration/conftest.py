@@ -18,6 +18,7 @@ from functions.changes import app as changes_app
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
 from functions.mcp import app as mcp_app
+from functions.webhooks import app as webhooks_app
 from ops.stacks import DeployedStack
 from sd3 import bootstrap, observability
 from sd3.adapters.aws import Aws
@@ -43,6 +44,8 @@ ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "USAGE_TABLE": "usage",
     "UPSTREAMS_TABLE": "upstreams",
+    "WEBHOOKS_TABLE": "webhooks",
+    "DELIVERIES_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
     "UNPROCESSABLE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
     "UPSTREAM": "fake",
@@ -94,6 +97,21 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
     )
 
 
+def make_webhooks_table(aws: Aws) -> None:
+    """Make the table of webhooks, as the template has it."""
+    aws.dynamodb.create_table(
+        TableName="webhooks",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[
+            {"AttributeName": "client_id", "KeyType": "HASH"},
+            {"AttributeName": "item", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("client_id", "item")
+        ],
+    )
+
+
 @pytest.fixture(scope="session")
 def loader() -> Loader:
     """botocore's data, read once for all tests: it is most of what a client takes to make."""
@@ -141,7 +159,9 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         )
+        make_webhooks_table(deployer)
         deployer.sqs.create_queue(QueueName="jobs")
+        deployer.sqs.create_queue(QueueName="deliveries")
         deployer.sqs.create_queue(QueueName="aside")
         deployer.secrets.create_secret(Name="upstream-token", SecretString="secret")
         yield Aws()
@@ -171,6 +191,9 @@ class Functions:
 
     def mcp(self, event: dict[str, Any], *, seconds: float = 27) -> dict[str, Any]:
         return self._call(mcp_app.handler, event, seconds)
+
+    def webhooks(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self._call(webhooks_app.handler, event, 29)
 
     def changes(self) -> None:
         """Process all that was written to the jobs table since the last call."""
@@ -202,6 +225,8 @@ class MotoStack(DeployedStack):
             "ImagesBucket": ENVIRONMENT["IMAGES_BUCKET"],
             "InboxBucket": "inbox",
             "JobsQueue": ENVIRONMENT["QUEUE_URL"],
+            "WebhooksTable": ENVIRONMENT["WEBHOOKS_TABLE"],
+            "DeliveriesQueue": ENVIRONMENT["DELIVERIES_QUEUE_URL"],
         }
 
     def parameters(self) -> dict[str, str]:

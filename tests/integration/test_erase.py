@@ -31,7 +31,8 @@ QUEUED = id_of("acme", "queued")
 OTHERS = ("acme-2", "acm", "other")
 COUNTS = {"tokens": 1, "open jobs": 2, "ended jobs": 4, "deleted jobs": 1, "idempotency keys": 1,
           "results that can be reused": 1,
-          "images": 3, "renditions": 1, "uploads": 1, "inbox": 1}  # fmt: skip
+          "images": 3, "renditions": 1, "uploads": 1, "inbox": 1,
+          "webhooks and deliveries": 3}  # fmt: skip
 
 
 @pytest.fixture
@@ -116,6 +117,7 @@ STEPS = [
     (JobStore, "save"),
     (ClientItems, "remove"),
     (ClientFiles, "remove"),
+    (ClientItems, "remove_webhooks"),
     (ClientItems, "remove_usage"),
     (TokenStore, "erase"),
 ]

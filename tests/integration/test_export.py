@@ -65,6 +65,14 @@ def test_a_request_of_a_later_version_is_there_as_it_is(
     assert '["frogs", "crowds"]' in ZipFile(path).read("jobs.jsonl").decode()
 
 
+def test_the_webhook_and_its_deliveries_are_there_without_the_secret(archive: ZipFile) -> None:
+    [webhook] = map(json.loads, archive.read("webhook.jsonl").splitlines())
+    assert webhook["url"] == "https://hooks.example/acme"
+    found = [json.loads(line) for line in archive.read("deliveries.jsonl").splitlines()]
+    assert {each["job_id"] for each in found} == {SUCCEEDED, id_of("acme", "failed")}
+    assert "whsec_" not in str(webhook)
+
+
 def test_every_file_is_there_with_its_bytes_and_metadata(archive: ZipFile) -> None:
     for name, key in {
         f"images/{SUCCEEDED}/0.jpg": f"acme/{SUCCEEDED}/0.jpg",

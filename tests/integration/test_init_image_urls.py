@@ -60,7 +60,7 @@ def test_an_image_is_fetched_and_generated_over_and_its_url_is_kept_nowhere(
         (None, "https://169.254.169.254/", "its host is not a public address"),
         (None, "https://[::1]/", "its host should be a name or an IPv4 address"),
         (None, "http://images.example/", "it should begin with https://"),
-        ("none", "https://images.example/", "this service fetches nothing"),
+        ("none", "https://images.example/", "this service calls no addresses that clients name"),
         ("loopback", "https://127.0.0.1:1/", "its port should be 443, or 1024 to 65535"),
     ],
 )

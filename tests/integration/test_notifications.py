@@ -230,3 +230,18 @@ def test_a_record_whose_result_was_not_written_is_retried(aws: Aws, received: Re
     assert response == {"batchItemFailures": [{"itemIdentifier": number}]}
     assert app.handler({"Records": records[1:]}, lambda_context()) == DONE
     assert aws.s3.list_objects_v2(Bucket="images")["KeyCount"] == 1
+
+
+def test_no_message_and_no_event_has_a_webhooks_address_or_secret(
+    aws: Aws, received: Received
+) -> None:
+    webhook = {"url": "https://hooks.example/path-only-they-know?token=only-they-know"}
+    request = the_job().request.model_dump(exclude_defaults=True) | {"webhook": webhook}
+    job = Job.model_validate({**the_job().model_dump(), "inbox": None, "request": request})
+    records = [change(1, new=dict(item_from(job)))]
+    assert app.handler({"Records": records}, lambda_context()) == DONE
+    queue = ENVIRONMENT["DELIVERIES_QUEUE_URL"]
+    [message] = aws.sqs.receive_message(QueueUrl=queue, MessageAttributeNames=["All"])["Messages"]
+    told = f"{message} {received()}"
+    assert '"is_own":true' in message["Body"]
+    assert not [word for word in ("only-they-know", "hooks.example", "whsec_") if word in told]

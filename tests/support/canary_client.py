@@ -30,6 +30,16 @@ class EchoingSd3(MisbehavingServer):
         return http_reply(self.statuses.pop(0), json.dumps(error).encode())
 
 
+class EchoingReceiver(MisbehavingServer):
+    """Takes every second message, and answers each with all that it got."""
+
+    def next_reply(self, received: Received) -> Reply:
+        with self._lock:
+            self.requests.append(received)
+            status = 500 if len(self.requests) % 2 else 200
+        return http_reply(status, str([received.path, received.headers, received.body]).encode())
+
+
 class CanaryClient:
     """A new client, and all texts that it has sent or received."""
 
@@ -90,6 +100,8 @@ class CanaryClient:
         yield self.call("GET", f"/jobs/{word('job id')}")
         yield self.call("GET", "/jobs", params={"cursor": word("cursor")})
         yield self.call("POST", "/uploads", json={"content_type": canary("content type")})
+        url = f"https://hooks.example:22/{word('path of no webhook')}"
+        yield self.call("PUT", "/webhook", json={"url": url})
 
     def unauthorized(self, issuer: LoopbackIssuer) -> None:
         """Tokens that nobody holds."""
@@ -101,6 +113,25 @@ class CanaryClient:
         )
         for token in tokens:
             self.call("GET", "/jobs", headers={"Authorization": f"Bearer {token}"})
+
+    def told(self) -> Iterator[str]:
+        """Be told of two ends by webhooks, of which one is missed; return the messages' ids."""
+        word = self.canaries.word
+        secret = self.call("GET", "/webhook/secret")["secret"]
+        self.canaries.keep("webhook's secret", secret)
+        with EchoingReceiver() as receiver:
+            for whose in ("the client's webhook", "the request's webhook"):
+                path = f"{word(f'path of {whose}')}?token={word(f'token of {whose}')}"
+                webhook = {"url": f"{receiver.url}/{path}"}
+                own = {"webhook": webhook} if "request" in whose else {}
+                if not own:
+                    self.call("PUT", "/webhook", json=webhook)
+                self.call("POST", "/generate/sd3", json={"prompt": "a fox", "steps": 1} | own)
+            wait_for(lambda: len(receiver.requests) >= 2, what="messages")
+            yield from {one.headers["webhook-id"] for one in receiver.requests}
+        self.http.delete(f"{self.stack.api_url}/webhook", timeout=60)
+        rotated = self.call("POST", "/webhook/secret/rotate", json={})["secret"]
+        self.canaries.keep("rotated secret", rotated)
 
     def uploaded(self) -> None:
         """Get a form for an image, and upload the image."""

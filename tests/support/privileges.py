@@ -1,7 +1,7 @@
 """What the role of each function may do, and no more: who changes a policy changes this table.
 
 Resources have the names of the template, and objects the name of their bucket in front. A bucket
-that may be listed in part has the prefix behind. Two tests
+that may be listed in part has the prefix behind, and a bus the kind of the events. Two tests
 hold it: against the policies as SAM translates them, and against the deployed stack.
 """
 
@@ -89,9 +89,11 @@ GRANTS: Final[dict[str, Grants]] = {
             "dynamodb:GetShardIterator",
         },
         "*": {"dynamodb:ListStreams"},
-        "event-bus/${EventBusName}": {"events:PutEvents"},
+        "event-bus/${EventBusName}?detail-type=Image Job Ended": {"events:PutEvents"},
         "ImagesBucket/*/inbox/*": {"s3:GetObject", "s3:PutObject"},
         "UnprocessableQueue": {"sqs:SendMessage"},
+        "WebhooksTable": {"dynamodb:GetItem"},
+        "DeliveriesQueue": {"sqs:SendMessage"},
         "StreamFailuresBucket": {"s3:ListBucket"},
         "StreamFailuresBucket/*": {"s3:PutObject"},
     },
@@ -107,6 +109,25 @@ GRANTS: Final[dict[str, Grants]] = {
         "UnprocessableQueue": {"sqs:SendMessage"},
         "StreamFailuresBucket": {"s3:ListBucket"},
         "StreamFailuresBucket/*": {"s3:PutObject"},
+    },
+    "WebhooksFunction": {
+        "WebhooksTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"},
+        "DeliveriesQueue": {"sqs:SendMessage"},
+        "MasterSecret": {"secretsmanager:GetSecretValue"},
+    },
+    "DeliveriesFunction": {
+        "WebhooksTable": {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"},
+        "JobsTable": {"dynamodb:GetItem"},
+        "ImagesBucket/*": {"s3:GetObject"},
+        "DeliveriesQueue": {
+            "sqs:ReceiveMessage",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ChangeMessageVisibility",
+        },
+        "event-bus/${EventBusName}?detail-type=Webhook Disabled": {"events:PutEvents"},
+        "UnprocessableQueue": {"sqs:SendMessage"},
+        "MasterSecret": {"secretsmanager:GetSecretValue"},
     },
 }
 """Without Bedrock and without a KMS key, with a secret: the stack of the e2e tests."""

@@ -21,13 +21,15 @@ from tests.support.servers.scripted_server import MisbehavingServer, Reply, http
 
 FIRST_USES = {
     "authorizer": {"clients": ["dynamodb"]},
+    "deliveries": {"webhook_deliveries": ["dynamodb", "events", "s3", "secrets"]},
     "dead_letters": {"worker": ["dynamodb", "s3"]},
     "generate": {"job_service": ["dynamodb", "s3", "secrets", "sqs"]},
     "inbox": {"inbox": ["dynamodb", "s3", "sqs"]},
     "jobs": {"job_service": ["dynamodb", "s3"]},
     "mcp": {"job_service": ["dynamodb", "s3", "sqs"]},
-    "notifications": {"job_event_publisher": ["events", "s3"]},
+    "notifications": {"job_event_publisher": ["dynamodb", "events", "s3"]},
     "changes": {"job_changes": ["dynamodb", "sqs"]},
+    "webhooks": {"webhook_service": ["dynamodb"]},
     "worker": {"worker": ["dynamodb", "s3", "secrets"]},
 }
 """The use case of each function's first request, and the AWS clients that this request uses."""
@@ -48,6 +50,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("UPSTREAM_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("UPSTREAM_SECRET", "upstream-token")
+    monkeypatch.setenv("MASTER_SECRET", "master")
     forget()
     yield monkeypatch
     forget()

@@ -9,7 +9,7 @@ import pytest
 from tests.support.factories.template import ROOT
 
 
-@pytest.mark.parametrize("function", ["dead_letters", "notifications", "worker"])
+@pytest.mark.parametrize("function", ["dead_letters", "deliveries", "notifications", "worker"])
 def test_powertools_batches_come_without_its_parser(function: str) -> None:
     """Powertools imports its parser, 100 ms of models, when it finds pydantic imported before."""
     path = os.pathsep.join(str(ROOT / each) for each in (f"functions/{function}", "layers/sd3"))

@@ -48,6 +48,8 @@ def _kinds(schema: Json) -> list[str]:
 
 
 def _kind(schema: Json) -> str:
+    if "$ref" in schema:
+        return "object"
     if "enum" in schema:
         return ", ".join(map(code, schema["enum"]))
     bounds = [words.format(schema[name]) for name, words in _BOUNDS.items() if name in schema]

@@ -10,11 +10,13 @@ from pydantic import BaseModel
 
 from sd3.errors import InvalidRequestError, Sd3Error, StillRunningError
 from sd3.responses.models import ErrorBody
+from sd3.responses.webhooks import WebhookMessage
 from tools import ROOT
 from tools.openapi.examples import JOB_ID, REQUEST_ID, VALIDATION_DETAIL
 from tools.openapi.operations import Header, Operation, Parameter, Response
 from tools.openapi.routes import OPERATIONS, RETRY_AFTER
 from tools.openapi.schemas import NULL, REF, Json, ref, schemas
+from tools.openapi.webhooks import MESSAGE, MESSAGE_HEADERS
 
 _DESCRIPTION: Final = """\
 Generate images with Stable Diffusion 3. The API is OctoAI's SD3 API, with jobs on top of it.
@@ -35,7 +37,7 @@ no cache answers, is ignored.
 
 A short request is answered with its images. A long one, or one with `Prefer: respond-async`, is \
 answered with a job that waits: read `GET /jobs/{id}` until its `status` is `succeeded`, `failed` \
-or `canceled`.
+or `canceled`, or name a `webhook` that is told.
 
 Every error has the same fields: `code` for programs, `message` for people, and `request_id`, \
 which the service's logs have too. `POST /mcp` is for agents, and describes its tools itself. \
@@ -44,6 +46,7 @@ Every other address that is not in this document is a 404 with the code `not_fou
 _TAGS: Final = {
     "images": "Generate images, and upload images to start from.",
     "jobs": "Read, list, cancel and delete what was generated or waits.",
+    "webhooks": "Have the end of a job sent to a receiver, by the rules of Standard Webhooks.",
     "openai": "For clients of OpenAI's Images API: this address is their `base_url`.",
     "usage": "Read what it cost, and what is left of the budget.",
     "service": "Open to everybody: these routes need no token.",
@@ -65,6 +68,7 @@ _WHEN: Final = {
     "not_found": "It does not exist, or belongs to another client.",
     "idempotency_mismatch": "The Idempotency-Key was used for another request.",
     "not_cancelable": "The job has ended.",
+    "delivery_pending": "The delivery has not ended.",
     "not_reproducible": "The job has no images: it is failed.",
     "not_cached": "There is no earlier result, and with only-if-cached nothing is generated.",
     "gone": "The job has expired, was deleted, or was canceled while its caller was held.",
@@ -109,6 +113,7 @@ def document() -> Json:
         "security": [{"bearerAuth": []}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
+        "webhooks": {"end": {"post": _message()}},
         "components": {
             "securitySchemes": {"bearerAuth": _BEARER},
             "responses": {name: _failure(group) for name, group in sorted(failures.items())},
@@ -146,6 +151,24 @@ def _operation(operation: Operation) -> Json:
             phrase = HTTPStatus(status).phrase
             responses[str(status)] = {"description": phrase, "content": body}
     return result | {"responses": responses | failures}
+
+
+def _message() -> Json:
+    """Describe what a receiver gets, and what it is to answer."""
+    content: Json = {"schema": ref(WebhookMessage), "example": MESSAGE}
+    return {
+        "summary": "What a receiver gets",
+        "description": "Signed by the rules of Standard Webhooks. It comes at least once.",
+        "tags": ["webhooks"],
+        "security": [],
+        "parameters": [_parameter(each) | {"required": True} for each in MESSAGE_HEADERS],
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {
+            "204": {"description": "The message is taken, as by any 2xx."},
+            "410": {"description": "Nothing is to come any more: the endpoint is disabled."},
+            "503": {"description": "The message comes again, as after any other answer or none."},
+        },
+    }
 
 
 def _parameter(parameter: Parameter) -> Json:

@@ -1,12 +1,22 @@
-"""The data that describe a route."""
+"""The data that describe a route, and what many routes have in common."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
-from sd3.errors import Sd3Error
+from sd3.errors import (
+    ForbiddenError,
+    InvalidJsonError,
+    InvalidRequestError,
+    RateLimitedError,
+    Sd3Error,
+    StorageBusyError,
+    TooLargeError,
+    UnauthorizedError,
+    UnsupportedMediaTypeError,
+)
 from tools.openapi.examples import Example
 
 Schema = Mapping[str, Any]
@@ -66,3 +76,14 @@ class Operation:
     errors: tuple[type[Sd3Error], ...]
     other_errors: tuple[type[BaseModel], tuple[int, ...]] | None = None
     is_open: bool = False
+
+
+TEXT: Final = {"type": "string"}
+
+CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
+
+ALWAYS: Final = (InvalidRequestError, RateLimitedError, Sd3Error)
+WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *ALWAYS)
+STORED: Final = (*WITH_TOKEN, StorageBusyError)
+WITH_BODY: Final = (InvalidJsonError, TooLargeError, UnsupportedMediaTypeError)
+"""How a route can fail: any; one that needs a token; that also reads a table; that has a body."""

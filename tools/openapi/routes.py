@@ -15,23 +15,14 @@ from sd3.domain.request_checks import MAX_IMAGES
 from sd3.errors import (
     BudgetExceededError,
     ContentPolicyError,
-    ForbiddenError,
     GoneError,
     IdempotencyMismatchError,
-    InvalidJsonError,
-    InvalidRequestError,
     MethodNotAllowedError,
     NotCachedError,
     NotCancelableError,
     NotFoundError,
     NotReproducibleError,
-    RateLimitedError,
-    Sd3Error,
     StillRunningError,
-    StorageBusyError,
-    TooLargeError,
-    UnauthorizedError,
-    UnsupportedMediaTypeError,
     UpstreamError,
     UpstreamUnavailableError,
 )
@@ -45,10 +36,19 @@ from sd3.responses.models import (
     UsageResponse,
     VerifyResponse,
 )
-from tools.openapi import examples, openai_images
-from tools.openapi.operations import Header, Operation, Parameter, Response
-
-TEXT: Final = {"type": "string"}
+from tools.openapi import examples, openai_images, webhooks
+from tools.openapi.operations import (
+    ALWAYS,
+    CACHE,
+    STORED,
+    TEXT,
+    WITH_BODY,
+    WITH_TOKEN,
+    Header,
+    Operation,
+    Parameter,
+    Response,
+)
 
 RETRY_AFTER: Final = Header(
     "Retry-After", "Seconds until it is worth asking again.", {"type": "integer", "minimum": 0}
@@ -56,7 +56,6 @@ RETRY_AFTER: Final = Header(
 _LOCATION: Final = Header("Location", "Where the job is, relative to the URL called.", TEXT)
 _LINK: Final = Header("Location", "A link to the image, signed now.", TEXT)
 _ENTITY_TAG: Final = Header("ETag", "What If-None-Match takes.", TEXT)
-_CACHE: Final = Header("Cache-Control", "Whether the answer may be kept.", TEXT)
 _APPLIED: Final = Header("Preference-Applied", "The preference followed.", TEXT, always=False)
 
 _JOB: Final = Parameter(
@@ -110,11 +109,7 @@ _WAIT: Final = Parameter(
 
 _VARY: Final = Header("Vary", "That the answer depends on Accept.", TEXT)
 
-_ALWAYS: Final = (InvalidRequestError, RateLimitedError, Sd3Error)
-_WITH_TOKEN: Final = (UnauthorizedError, ForbiddenError, *_ALWAYS)
-_WITH_BODY: Final = (InvalidJsonError, TooLargeError, UnsupportedMediaTypeError)
-_STORED: Final = (*_WITH_TOKEN, StorageBusyError)
-_OF_A_JOB: Final = (NotFoundError, GoneError, *_STORED)
+_OF_A_JOB: Final = (NotFoundError, GoneError, *STORED)
 
 _GENERATED: Final = (
     Response(200, "The job, which has ended.", (JobResponse,), example=examples.SUCCEEDED_JOB),
@@ -151,13 +146,13 @@ _OPERATIONS: Final = (
             _GENERATED[1],
         ),
         errors=(
-            *_WITH_BODY,
+            *WITH_BODY,
             ContentPolicyError,
             BudgetExceededError,
             GoneError,
             IdempotencyMismatchError,
             NotCachedError,
-            *_WITH_TOKEN,
+            *WITH_TOKEN,
             UpstreamError,
             UpstreamUnavailableError,
             StillRunningError,
@@ -173,9 +168,9 @@ _OPERATIONS: Final = (
         "The `id` is then the `init_image_id` of requests, for a day.",
         body=UploadRequest,
         responses=(
-            Response(201, "The form, and the id of the upload.", (UploadResponse,), (_CACHE,)),
+            Response(201, "The form, and the id of the upload.", (UploadResponse,), (CACHE,)),
         ),
-        errors=(*_WITH_BODY, *_STORED),
+        errors=(*WITH_BODY, *STORED),
     ),
     Operation(
         method="post",
@@ -193,11 +188,11 @@ _OPERATIONS: Final = (
                 200,
                 "What the file says.",
                 (VerifyResponse,),
-                (_CACHE,),
+                (CACHE,),
                 example=examples.VERIFIED_IMAGE,
             ),
         ),
-        errors=(*_WITH_BODY, *_STORED),
+        errors=(*WITH_BODY, *STORED),
     ),
     Operation(
         method="get",
@@ -207,9 +202,9 @@ _OPERATIONS: Final = (
         summary="List jobs, newest first",
         query=JobsQuery,
         responses=(
-            Response(200, "A page of jobs.", (JobListResponse,), (_CACHE,), example=examples.JOBS),
+            Response(200, "A page of jobs.", (JobListResponse,), (CACHE,), example=examples.JOBS),
         ),
-        errors=_STORED,
+        errors=STORED,
     ),
     Operation(
         method="get",
@@ -223,10 +218,10 @@ _OPERATIONS: Final = (
                 200,
                 "The job.",
                 (JobResponse,),
-                (_ENTITY_TAG, _CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
+                (_ENTITY_TAG, CACHE, RETRY_AFTER._replace(always=False), _APPLIED),
                 example=examples.SUCCEEDED_JOB,
             ),
-            Response(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)),
+            Response(304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, CACHE)),
         ),
         errors=_OF_A_JOB,
     ),
@@ -269,7 +264,7 @@ _OPERATIONS: Final = (
             GoneError,
             IdempotencyMismatchError,
             NotReproducibleError,
-            *_WITH_TOKEN,
+            *WITH_TOKEN,
             UpstreamError,
             UpstreamUnavailableError,
             StillRunningError,
@@ -292,14 +287,14 @@ _OPERATIONS: Final = (
                 200,
                 "The link, for a client that prefers `application/json`.",
                 (ImageLinkResponse,),
-                (_CACHE, _VARY),
+                (CACHE, _VARY),
                 example=examples.IMAGE_LINK,
             ),
             Response(
                 302,
                 "The image is there. Do not send the token on to it.",
                 (),
-                (_LINK, _CACHE, _VARY),
+                (_LINK, CACHE, _VARY),
             ),
         ),
         errors=_OF_A_JOB,
@@ -313,7 +308,7 @@ _OPERATIONS: Final = (
         description="The job has the type and the length of each image.",
         parameters=(_JOB, _INDEX),
         responses=(),
-        errors=(MethodNotAllowedError, *_WITH_TOKEN),
+        errors=(MethodNotAllowedError, *WITH_TOKEN),
     ),
     Operation(
         method="get",
@@ -321,8 +316,8 @@ _OPERATIONS: Final = (
         id="getUsage",
         tag="usage",
         summary="Read what the client has used, and may still use",
-        responses=(Response(200, "Today and the last 30 days.", (UsageResponse,), (_CACHE,)),),
-        errors=_STORED,
+        responses=(Response(200, "Today and the last 30 days.", (UsageResponse,), (CACHE,)),),
+        errors=STORED,
     ),
     Operation(
         method="get",
@@ -331,7 +326,7 @@ _OPERATIONS: Final = (
         tag="service",
         summary="Check that the service answers",
         responses=(Response(200, "It answers.", (HealthResponse,)),),
-        errors=_ALWAYS,
+        errors=ALWAYS,
         is_open=True,
     ),
     *(
@@ -343,12 +338,12 @@ _OPERATIONS: Final = (
             summary=summary,
             parameters=(_KNOWN,),
             responses=(
-                Response(200, "The document.", (), (_ENTITY_TAG, _CACHE), media_type),
+                Response(200, "The document.", (), (_ENTITY_TAG, CACHE), media_type),
                 Response(
-                    304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, _CACHE)
+                    304, "Unchanged since the ETag in If-None-Match.", (), (_ENTITY_TAG, CACHE)
                 ),
             ),
-            errors=_ALWAYS,
+            errors=ALWAYS,
             is_open=True,
         )
         for path, name, summary, media_type in (
@@ -361,7 +356,7 @@ _OPERATIONS: Final = (
 
 def _with_head() -> Iterator[Operation]:
     """Yield every operation, and HEAD for each open one: the headers of GET without a body."""
-    for operation in (*_OPERATIONS, *openai_images.OPERATIONS):
+    for operation in (*_OPERATIONS, *webhooks.OPERATIONS, *openai_images.OPERATIONS):
         yield operation
         if operation.is_open:
             name = operation.id[0].upper() + operation.id[1:]

@@ -18,6 +18,7 @@ from sd3.domain.request_checks import (
     VISIBLE,
 )
 from sd3.responses.models import ErrorBody
+from sd3.responses.webhooks import WebhookMessage
 from tools.openapi.routes import OPERATIONS
 
 Json = dict[str, Any]
@@ -32,6 +33,7 @@ def schemas() -> Json:
     queries = {operation.query for operation in OPERATIONS if operation.query}
     returned = {model for op in OPERATIONS for each in op.responses for model in each.models}
     others = {op.other_errors[0] for op in OPERATIONS if op.other_errors}
+    returned.add(WebhookMessage)
     # A response always has all fields; errors leave out those that are null.
     accepted = [*sorted(bodies | queries | others | {ErrorBody}, key=_name)]
     _, generated = models_json_schema(
@@ -57,7 +59,10 @@ def _as_accepted(schema: Mapping[str, Any]) -> Json:
     for name in sorted(OTHER_MODELS_FIELDS):
         fields[name] = NULL | {"description": "Of OctoAI's other models: null only."}
     prefixes = "|".join(map(re.escape, OTHER_MODELS_PREFIXES))
-    pairs = [{name: {"type": "string"} for name in pair} for pair in combinations(INIT_IMAGES, 2)]
+    pairs: list[Json] = [
+        {name: {"type": "string"} for name in pair} for pair in combinations(INIT_IMAGES, 2)
+    ]
+    pairs.append({"webhook": {"type": "object"}, "dry_run": {"const": True}})
     return {
         **schema,
         "properties": fields,

@@ -21,8 +21,10 @@ from sd3.settings import Settings
 
 if TYPE_CHECKING:
     from sd3.adapters.c2pa import C2paSigner
+    from sd3.adapters.delivery_queue import SqsDeliveryQueue
     from sd3.adapters.dynamodb.jobs import JobStore
     from sd3.adapters.dynamodb.tokens import ClientStore
+    from sd3.adapters.dynamodb.webhooks import WebhookStore
     from sd3.adapters.s3.images import ImageStore
     from sd3.adapters.s3.uploads import UploadStore
     from sd3.adapters.secrets import MasterSecrets, UpstreamKeys
@@ -30,12 +32,13 @@ if TYPE_CHECKING:
     from sd3.auth.jwt import JwtVerifier
     from sd3.http.image_source import ImageSource
     from sd3.services.changes import JobChanges
+    from sd3.services.deliveries import WebhookDeliveries
     from sd3.services.execution import JobExecutor
     from sd3.services.image_links import ImageLinks
     from sd3.services.inbox import Inbox
     from sd3.services.init_images import InitImages
     from sd3.services.jobs import JobService
-    from sd3.services.notifications import JobEventPublisher
+    from sd3.services.notifications import JobEventPublisher, WebhookAnnouncer
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
     from sd3.services.reproduction import JobReproduction
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from sd3.services.submission import JobSubmission
     from sd3.services.uploads import UploadForms
     from sd3.services.verification import ImageVerification
+    from sd3.services.webhooks import WebhookService
     from sd3.services.worker import Worker
     from sd3.upstreams.fallback import Fallback
 
@@ -199,8 +203,8 @@ def upstream_keys() -> None:
     _keys().prepare()
 
 
-def mark_secret() -> None:
-    """Build the client for the secret that signs the marks of images."""
+def master_secret() -> None:
+    """Build the client for the secret of all that this service signs."""
     _secrets().prepare()
 
 
@@ -234,6 +238,64 @@ def job_event_publisher() -> "JobEventPublisher":
         results=InboxResultStore(aws.s3, settings.images_bucket),
         metrics=metrics(),
         bucket=settings.images_bucket,
+    )
+
+
+@cache
+def webhook_announcer() -> "WebhookAnnouncer":
+    """Build the use case that begins deliveries."""
+    from sd3.services.notifications import WebhookAnnouncer
+
+    return WebhookAnnouncer(webhooks=_webhooks(), queue=delivery_queue())
+
+
+@cache
+def webhook_deliveries() -> "WebhookDeliveries":
+    """Build the use case of deliveries."""
+    from sd3.adapters.eventbridge import EventBridgeBus
+    from sd3.domain.client_url import UrlPolicy
+    from sd3.http.webhook_receiver import HttpWebhookReceiver
+    from sd3.services.deliveries import WebhookDeliveries
+
+    settings = _settings()
+    return WebhookDeliveries(
+        webhooks=_webhooks(),
+        jobs=_jobs(),
+        images=_images(),
+        receiver=HttpWebhookReceiver(UrlPolicy(settings.client_urls)),
+        secrets=cache(_secrets().read),
+        events=EventBridgeBus(_aws().events, settings.event_bus),
+        clock=clock(),
+        metrics=metrics(),
+    )
+
+
+@cache
+def webhook_service() -> "WebhookService":
+    """Build the use cases of clients on webhooks."""
+    from sd3.domain.client_url import UrlPolicy
+    from sd3.services.webhooks import WebhookService
+
+    return WebhookService(
+        webhooks=_webhooks(),
+        queue=delivery_queue(),
+        secrets=cache(_secrets().read),
+        clock=clock(),
+        policy=UrlPolicy(_settings().client_urls),
+    )
+
+
+@cache
+def delivery_queue() -> "SqsDeliveryQueue":
+    """Build the queue of deliveries."""
+    from sd3.adapters.delivery_queue import SqsDeliveryQueue
+
+    settings = _settings()
+    return SqsDeliveryQueue(
+        partial(getattr, _aws(), "sqs"),
+        settings.deliveries_queue_url,
+        unprocessable_url=settings.unprocessable_queue_url,
+        trace=partial(os.environ.get, "_X_AMZN_TRACE_ID"),
     )
 
 
@@ -297,6 +359,15 @@ def _images() -> "ImageStore":
         credentials_expiry=aws.credentials_expiry,
         parallel=POOL_SIZE,
     )
+
+
+@cache
+def _webhooks() -> "WebhookStore":
+    from sd3.adapters.dynamodb.webhooks import WebhookStore
+
+    settings = _settings()
+    slots = max(settings.webhook_concurrency * 3 // 10, 1)  # so that no host keeps others waiting
+    return WebhookStore(_aws().dynamodb, settings.webhooks_table, host_slots=slots)
 
 
 def _uploads() -> "UploadStore":

@@ -13,6 +13,7 @@ Sd3Error                             500 internal_error
 │   ├── NotCancelableError           409 not_cancelable
 │   ├── NotReproducibleError         409 not_reproducible
 │   ├── NotCachedError               412 not_cached
+│   ├── DeliveryPendingError         409 delivery_pending
 │   ├── TooLargeError                413 too_large
 │   ├── UnsupportedMediaTypeError    415 unsupported_media_type
 │   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
@@ -33,6 +34,7 @@ Sd3Error                             500 internal_error
 │   └── StorageBusyError             503 upstream_unavailable: too busy, nothing was charged
 ├── UnexpectedError                  500 internal_error: a bug while a job was worked on, final
 ├── IssuerError                      500 internal_error: the issuer of JWTs cannot be reached
+├── ChangedError                     500 internal_error: somebody else has written meanwhile
 ├── InvalidTransitionError           500 internal_error: a bug, the job's state forbids the change
 └── LeaseLostError                   500 internal_error: another attempt owns the job now
 """
@@ -149,6 +151,13 @@ class NotCachedError(RequestError):
 
     code = "not_cached"
     status = 412
+
+
+class DeliveryPendingError(RequestError):
+    """The delivery has not ended, so it cannot begin again."""
+
+    code = "delivery_pending"
+    status = 409
 
 
 class TooLargeError(RequestError):
@@ -304,6 +313,12 @@ class IssuerError(Sd3Error):
 
 class LeaseLostError(Sd3Error):
     """Another attempt has taken the job over; this one's result is not written."""
+
+
+class ChangedError(Sd3Error):
+    """An item has changed since it was read, and nothing was written."""
+
+    retryable = True
 
 
 class InvalidTransitionError(Sd3Error):

@@ -67,6 +67,11 @@ METRICS: Final[Mapping[str, MetricDefinition]] = {
     "BudgetRejected": MetricDefinition(),
     "StillRunning": MetricDefinition(),
     "ImagesNotSigned": MetricDefinition(),
+    "WebhookDelivered": MetricDefinition(),
+    "WebhookFailed": MetricDefinition(),
+    "WebhookGivenUp": MetricDefinition(),
+    "WebhookDelayMs": MetricDefinition(MetricUnit.Milliseconds),
+    "WebhookWaitMs": MetricDefinition(MetricUnit.Milliseconds),
 }
 """All metrics of the namespace. docs/monitoring.md says what each of them counts, and when."""
 

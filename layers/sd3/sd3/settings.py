@@ -94,6 +94,10 @@ class Settings:
     upstreams_table: str = ""
     queue_url: str = ""
     unprocessable_queue_url: str = ""
+    webhooks_table: str = ""
+    deliveries_queue_url: str = ""
+    webhook_concurrency: int = 10
+    """The attempts at deliveries at the same time, to all hosts."""
     event_bus: str = "default"
     max_queue_hours: int = 6
     upstream: str = "octoai"

@@ -10,6 +10,7 @@ PATTERNS: Final = {
     "a token": re.compile(r"sd3_[A-Za-z0-9_-]{43}"),
     "a JWT": re.compile(r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"),
     "an Authorization header": re.compile(r"bearer\s+\S{8,}", re.IGNORECASE),
+    "a webhook's secret": re.compile(r"whsec_[A-Za-z0-9+/]{16}"),
     "a signed link": re.compile(r"x-amz-(signature|credential|security-token)", re.IGNORECASE),
     "base64 of something large": re.compile(r"[A-Za-z0-9+/_-]{256}"),
     "a validation error's text": re.compile(r"input_value="),

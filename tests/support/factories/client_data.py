@@ -9,17 +9,20 @@ from typing import Any
 
 from ops.stacks import DeployedStack
 from sd3.adapters.dynamodb.jobs import JobStore
+from sd3.adapters.dynamodb.webhooks import WebhookStore
 from sd3.domain.client import NO_LIMITS, ClientLimits
+from sd3.domain.delivery import Delivery, delivery_of
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
+from sd3.domain.webhook import JOB_EVENTS
 
-TABLES = ("ClientsTable", "JobsTable", "UsageTable")
+TABLES = ("ClientsTable", "JobsTable", "UsageTable", "WebhooksTable")
 BUCKETS = ("ImagesBucket", "InboxBucket")
 UPLOAD = "0753aed38dd16ef96528d89cf0af37ce"
 
 
 def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_LIMITS) -> None:
-    """Add a job of each status, a deleted job, a key, a result, and a file of each kind.
+    """Add a job of each status, a deleted job, a key, a result, a file of each kind, and a webhook.
 
     The prompts, and the bytes of all files, begin with the client's id.
     """
@@ -35,6 +38,7 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
     with_key = _job(client_id, "with-key", status=JobStatus.FAILED)
     store.create_once(with_key, "key", fingerprint="x", instead_of=None)
     store.note_result(_job(client_id, "succeeded", status=JobStatus.SUCCEEDED, result_key="x"))
+    _add_webhook(WebhookStore(stack.client("dynamodb"), outputs["WebhooksTable"]), client_id)
     for bucket, key in (
         ("ImagesBucket", f"{client_id}/{id_of(client_id, 'succeeded')}/0.jpg"),
         ("ImagesBucket", f"_renditions/{client_id}/{id_of(client_id, 'succeeded')}/0.w64.avif"),
@@ -49,6 +53,16 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
             Body=f"{client_id} {key}".encode(),
             Metadata={"prompt": f"{client_id} in its metadata"} if bucket == "InboxBucket" else {},
         )
+
+
+def _add_webhook(store: WebhookStore, client_id: str) -> None:
+    """Add an endpoint that is disabled, so that nobody calls it, and the deliveries of two ends."""
+    settings = store.settings(client_id).set(f"https://hooks.example/{client_id}", JOB_EVENTS)
+    store.save_settings(settings.disable("no message arrived", now=datetime.now(UTC)))
+    for status in (JobStatus.SUCCEEDED, JobStatus.FAILED):
+        ended = _job(client_id, status.value, status=status)
+        delivery = Delivery.of(delivery_of(ended, is_own=False))
+        store.save_delivery(delivery.cancel("the webhook was removed or disabled"))
 
 
 def id_of(client_id: str, name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE
+from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE, WEBHOOK_DISABLED
 
 OWN_NAME: Final[Mapping[str, tuple[str, str]]] = {
     "bedrock:InvokeModel": ("bedrock-runtime", "InvokeModel"),
@@ -21,6 +21,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "UsageTable": ("client_id", "day"),
     "ClientsTable": ("token_sha256",),
     "UpstreamsTable": ("id",),
+    "WebhooksTable": ("client_id", "item"),
     "AnotherTable": ("id",),
 }
 """The attributes that are the key of an item, by table."""
@@ -117,7 +118,8 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 def on_queues(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Send, read and remove messages; change and remove queues."""
-    for queue in ("JobsQueue", "DeadLettersQueue", "UnprocessableQueue", "AnotherQueue"):
+    queues = ("JobsQueue", "DeadLettersQueue", "DeliveriesQueue", "UnprocessableQueue")
+    for queue in (*queues, "AnotherQueue"):
         named: dict[str, Any] = {"QueueUrl": names[queue]}
         handle = named | {"ReceiptHandle": "probe"}
         too_late = named | {"MessageBody": "probe", "DelaySeconds": 901}
@@ -169,13 +171,15 @@ def on_the_rest(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Make the calls to events, logs, models, and the stack itself."""
     detail = '{"id": "probe", "client_id": "probe"}'  # as those that listen read it
     ours = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": detail}
-    for bus, entry in (
-        ("event-bus/${EventBusName}", ours | {"EventBusName": "default"}),
+    bus, disabled = "event-bus/${EventBusName}?detail-type=", {"DetailType": WEBHOOK_DISABLED}
+    for name, entry in (
+        (bus + DETAIL_TYPE, ours | {"EventBusName": "default"}),
+        (bus + WEBHOOK_DISABLED, ours | disabled | {"EventBusName": "default"}),
         ("event-bus/another", ours | {"EventBusName": "another"}),
         ("AnotherSource", ours | {"EventBusName": "default", "Source": "probe"}),
         ("AnotherType", ours | {"EventBusName": "default", "DetailType": "probe"}),
     ):
-        yield Attempt("events:PutEvents", bus, {"Entries": [entry]})
+        yield Attempt("events:PutEvents", name, {"Entries": [entry]})
     rule = {"Name": "probe", "EventPattern": '{"source": ["probe"]}'}
     yield Attempt("events:PutRule", "AnotherRule", rule)
     for group in ("FunctionsLogGroup", "ApiLogGroup", "AnotherLogGroup"):

@@ -42,8 +42,8 @@ def test_only_a_prompt_is_needed() -> None:
         "seed": None, "width": 1024, "height": 1024, "image_encoding": "jpeg", "init_image": None,
         "init_image_id": None, "init_image_url": None, "init_image_fit": None,
         "strength": 0.8, "log_prompt": False,
-        "response_format": "url", "embed_parameters": None, "placeholder": None, "metadata": {},
-        "dry_run": False,
+        "response_format": "url", "embed_parameters": None, "placeholder": None, "webhook": None,
+        "metadata": {}, "dry_run": False,
     }  # fmt: skip
 
 

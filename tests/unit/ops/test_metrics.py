@@ -15,7 +15,7 @@ from tests.support.factories.monitoring import dashboard_body
 
 NOW = datetime.now(UTC)
 
-PERCENTILES: Final = {"UpstreamMs", "OwnMs", "QueueWaitMs"}
+PERCENTILES: Final = {"UpstreamMs", "OwnMs", "QueueWaitMs", "WebhookDelayMs", "WebhookWaitMs"}
 """Metrics of which percentiles are shown, which moto has not. The e2e tests show them."""
 
 
@@ -69,6 +69,9 @@ def test_every_metric_of_the_service_is_shown(cloudwatch: Any) -> None:
         "Messages",
         "Lateness of the streams, ms",
         "Time of an attempt, ms",
+        "Webhooks, from the event to its delivery, ms",
+        "Wait of webhooks in the queue, ms",
+        "Messages to webhooks",
     }
 
 

@@ -12,6 +12,7 @@ KEYS: Final = {
     "JobsTable.failed_by_day": ["failed_shard", "completed_at"],
     "UsageTable": ["client_id", "day"],
     "UpstreamsTable": ["id"],
+    "WebhooksTable": ["client_id", "item"],
     "ClientsTable": ["token_sha256"],
     "ClientsTable.by_client_id": ["client_id"],
 }

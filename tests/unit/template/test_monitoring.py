@@ -139,6 +139,11 @@ def test_alarms_watch_metrics_that_are_emitted() -> None:
             assert is_sensible(one), (name, one)
 
 
+def test_no_alarm_has_more_metrics_than_cloudwatch_takes() -> None:
+    """docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html"""
+    assert max(len(list(watched_by(alarm))) for alarm in alarms().values()) <= 10
+
+
 def test_widgets_show_metrics_that_are_emitted() -> None:
     assert {widget["title"] for widget in widgets()} >= {"Requests", "Messages"}
     for widget in widgets():
@@ -245,6 +250,12 @@ def _with_parameters(value: Any) -> Any:
         ("DeadLettersAlarm", 1, {"left": 0}, False),
         ("DeadLettersAlarm", 1, {"handled": 1, "left": 0}, True),
         ("UnprocessableAlarm", 1, {"value": 1}, True),
+        ("WebhooksLateAlarm", 2, {"waited": 299_999, "received": 9, "visible": 9}, False),
+        ("WebhooksLateAlarm", 2, {"waited": 300_000, "received": 9}, True),
+        ("WebhooksLateAlarm", 1, {"waited": 300_000, "received": 9}, False),
+        ("WebhooksLateAlarm", 2, {"visible": 1}, True),
+        ("WebhooksLateAlarm", 2, {"visible": 0}, False),
+        ("WebhooksLateAlarm", 2, {"visible": 1, "received": lambda n: n or None}, False),
         ("EventsLostAlarm", 1, {"inbox": 1}, True),
         ("UpstreamRefusedAlarm", 1, {"value": 1}, True),
         ("BreakerOpenAlarm", 1, {"value": 449_999}, False),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE
+from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE, WEBHOOK_DISABLED
 from tests.support.factories.conditions import conditions
 from tests.support.factories.template import (
     Resources,
@@ -23,8 +23,8 @@ from tests.support.privileges import GENERATING, GRANTS, Grants
 AS_TESTED = {"HasUpstreamSecret"}
 """The conditions that hold for the stack of the e2e tests."""
 
-READS_MASTER_SECRET = (*GENERATING, "JobsFunction")
-"""Those that sign marks, and the one that verifies them."""
+READS_MASTER_SECRET = (*GENERATING, "JobsFunction", "WebhooksFunction", "DeliveriesFunction")
+"""Those that sign marks, the one that verifies them, and those that make secrets of webhooks."""
 
 FOR_SECRETS = {
     "StringEquals": {
@@ -70,8 +70,10 @@ def named(resource: Any) -> str:
 
 
 def listed_part(statement: dict[str, Any]) -> str:
-    """Return the part of a bucket that a statement is for, as in tests/support/privileges.py."""
+    """Return the part of a resource that a statement is for, as in tests/support/privileges.py."""
     match statement.get("Condition"):
+        case {"StringEquals": {"events:detail-type": kind}}:
+            return f"?detail-type={kind}"
         case {"StringLike": {"s3:prefix": prefix}}:
             return f"?prefix={prefix}"
     return ""
@@ -201,15 +203,20 @@ def test_what_previous_keys_encrypted_may_be_read_and_nothing_be_written_with_th
     assert used == ([OUR_SERVICES, FOR_SECRETS] if reads_secrets else [OUR_SERVICES])
 
 
-def test_events_may_be_put_that_are_ours_only() -> None:
-    [put] = (s for s in policies("NotificationsFunction", set()) if "events:" in str(s["Action"]))
+PUT_EVENTS = {"NotificationsFunction": DETAIL_TYPE, "DeliveriesFunction": WEBHOOK_DISABLED}
+
+
+@pytest.mark.parametrize(("function", "kind"), PUT_EVENTS.items())
+def test_events_may_be_put_that_are_ours_only(function: str, kind: str) -> None:
+    [put] = (s for s in policies(function, set()) if "events:" in str(s["Action"]))
     assert put["Condition"] == {
-        "StringEquals": {"events:source": SOURCE, "events:detail-type": DETAIL_TYPE}
+        "StringEquals": {"events:source": SOURCE, "events:detail-type": kind}
     }
 
 
-def test_the_bus_that_events_go_to_is_the_one_that_the_role_allows() -> None:
-    environment = translated()["NotificationsFunction"]["Properties"]["Environment"]
+@pytest.mark.parametrize("function", PUT_EVENTS)
+def test_the_bus_that_events_go_to_is_the_one_that_the_role_allows(function: str) -> None:
+    environment = translated()[function]["Properties"]["Environment"]
     assert environment["Variables"]["EVENT_BUS"] == {"Ref": "EventBusName"}
 
 

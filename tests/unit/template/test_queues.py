@@ -82,7 +82,7 @@ def test_a_queue_has_a_reader_or_an_alarm() -> None:
     assert set(queues) <= read | watched
     for name, queue in queues.items():
         given_up_to = {*references(queue["Properties"].get("RedrivePolicy", {}))}
-        assert given_up_to <= read & watched, name
+        assert given_up_to <= watched, name
 
 
 def test_queues_and_buckets_are_spoken_to_over_tls_only() -> None:
@@ -113,14 +113,16 @@ def test_buckets_refuse_tls_before_1_2() -> None:
             assert old[key] == plain[key]
 
 
-def test_only_the_dead_letters_queue_takes_what_another_gives_up() -> None:
-    """It refers to the queue that refers to it, so it cannot name that as the only one."""
-    given_up_to = {
+def test_only_queues_that_another_gives_up_to_take_what_others_give_up() -> None:
+    """Each is referred to by such a queue, so it cannot name that as the only one."""
+    queues = of_type(source()["Resources"], "AWS::SQS::Queue")
+    takes = {
         name
-        for name, queue in of_type(source()["Resources"], "AWS::SQS::Queue").items()
+        for name, queue in queues.items()
         if queue["Properties"].get("RedriveAllowPolicy") != {"redrivePermission": "denyAll"}
     }
-    assert given_up_to == {"DeadLettersQueue"}
+    gives = [queue["Properties"].get("RedrivePolicy", {}) for queue in queues.values()]
+    assert takes == set(references(gives)) == {"DeadLettersQueue", "UnprocessableQueue"}
 
 
 def test_a_hasty_queue_would_be_found() -> None:

@@ -23,7 +23,8 @@ UNVERSIONED: Final = {"ReservedConcurrentExecutions", "Tags"}
 """What a function has and its versions have not. SAM publishes a version for a change of it too,
 and Lambda refuses one in which nothing else is new: "A version for this Lambda function exists"."""
 
-OF_THE_API: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction", "McpFunction"}
+SNAPSHOTS: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction", "McpFunction"}
+OF_THE_API: Final = SNAPSHOTS | {"WebhooksFunction"}
 ALIASES: Final = {f"{name}Aliaslive" for name in functions()}
 
 
@@ -101,14 +102,14 @@ def test_snapshots_are_taken_of_the_functions_of_the_api_if_wanted(
         for name, function in functions.items()
         if "SnapStart" in function["Properties"]
     }
-    assert snapshots == {name: {"ApplyOn": applied_on} for name in OF_THE_API}
+    assert snapshots == {name: {"ApplyOn": applied_on} for name in SNAPSHOTS}
 
 
 def test_snapshots_cost_nothing_unless_they_are_wanted() -> None:
     assert source()["Parameters"]["SnapStart"]["Default"] == "Off"
 
 
-@pytest.mark.parametrize(("value", "deleted"), [("On", OF_THE_API), ("Off", set())])
+@pytest.mark.parametrize(("value", "deleted"), [("On", SNAPSHOTS), ("Off", set())])
 def test_a_replaced_version_is_kept_to_go_back_to_unless_its_snapshot_costs(
     value: str, deleted: set[str]
 ) -> None:
@@ -192,7 +193,7 @@ def test_lambda_finds_something_new_in_every_version_that_is_published(name: str
 def test_snapstart_publishes_new_versions() -> None:
     before, after = versions(published(SnapStart="Off")), versions(published(SnapStart="On"))
     changed = {alias for alias in ALIASES if before[alias] != after[alias]}
-    assert changed == {f"{name}Aliaslive" for name in OF_THE_API}
+    assert changed == {f"{name}Aliaslive" for name in SNAPSHOTS}
 
 
 def test_tracing_publishes_new_versions() -> None:

@@ -16,6 +16,8 @@ from tools.openapi import document as openapi
 NO_PART = {"/docs/{file}", "/mcp"}
 """The files of the page, and the address of a protocol whose messages describe its tools."""
 
+HOOK = {"url": "https://example.com/hooks"}
+
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
@@ -114,6 +116,16 @@ def references(part: Any) -> Iterator[str]:
         {"prompt": "x", "init_image_id": "0" * 32, "init_image": None},
         {"prompt": "x", "init_image_id": "0" * 31},
         {"prompt": "x", "image_encoding": "webp"},
+        {"prompt": "x", "webhook": HOOK},
+        {"prompt": "x", "webhook": HOOK | {"events": ["job.failed"]}},
+        {"prompt": "x", "webhook": HOOK | {"events": []}},
+        {"prompt": "x", "webhook": HOOK | {"events": ["job.failed"] * 2}},
+        {"prompt": "x", "webhook": HOOK | {"events": ["webhook.test"]}},
+        {"prompt": "x", "webhook": HOOK | {"secret": "mine"}},
+        {"prompt": "x", "webhook": {"url": "https://example.com/" + "x" * 2029}},
+        {"prompt": "x", "webhook": {}},
+        {"prompt": "x", "webhook": HOOK, "dry_run": True},
+        {"prompt": "x", "webhook": None, "dry_run": True},
         *({"prompt": "x", name: None} for name in GenerateRequest.model_fields if name != "prompt"),
         *({"prompt": "x", "width": width, "height": height} for width, height in SIZES),
         {"prompt": "x", "width": 1024},
@@ -132,7 +144,8 @@ def test_its_request_is_the_one_that_is_taken(
         taken = True
     except InvalidRequestError:
         taken = False
-    assert jsonschema_rs.Draft202012Validator(schema).is_valid(body) == taken
+    whole = {**schema, "components": document["components"]}
+    assert jsonschema_rs.Draft202012Validator(whole).is_valid(body) == taken
 
 
 def examples(document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:

@@ -13,20 +13,29 @@ SOURCE: Final = "sd3.jobs"
 
 DETAIL_TYPE: Final = "Image Job Ended"
 
+WEBHOOK_DISABLED: Final = "Webhook Disabled"
+
 
 class EventBridgeBus:
-    """Publishes `Image Job Ended` events to one bus."""
+    """Publishes the service's events to one bus."""
 
     def __init__(self, client: "EventBridgeClient", name: str) -> None:
         self._client = client
         self._name = name
 
     def put(self, detail: str) -> None:
-        """Put one event with a detail in JSON. Raises StorageError."""
+        """Put the event of a job's end, with a detail in JSON. Raises StorageError."""
+        self._put(DETAIL_TYPE, detail)
+
+    def put_webhook_disabled(self, detail: str) -> None:
+        """Put the event of a disabled webhook, with a detail in JSON. Raises StorageError."""
+        self._put(WEBHOOK_DISABLED, detail)
+
+    def _put(self, detail_type: str, detail: str) -> None:
         entry: PutEventsRequestEntryTypeDef = {
             "EventBusName": self._name,
             "Source": SOURCE,
-            "DetailType": DETAIL_TYPE,
+            "DetailType": detail_type,
             "Detail": detail,
         }
         with storage_errors("The event could not be put."):

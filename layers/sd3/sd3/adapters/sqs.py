@@ -23,8 +23,8 @@ _AT_ONCE: Final = 10
 """Messages that are sent at the same time."""
 
 
-class SqsJobQueue:
-    """Sends messages `{"job_id": ...}`, and delays received messages to back off."""
+class SqsQueue:
+    """A queue whose messages are sent one by one, and are hidden for a while to back off."""
 
     def __init__(
         self,
@@ -40,12 +40,36 @@ class SqsJobQueue:
         self._unprocessable_url = unprocessable_url
         self._trace = trace
 
+    def send_unprocessable(self, body: str) -> None:
+        """Set a message that cannot be read aside in a queue for operators. Raises StorageError."""
+        self._send(self._unprocessable_url, body)
+
+    def set_visibility(self, receipt_handle: str, *, seconds: int) -> None:
+        """Make a received message visible again after `seconds`. Raises StorageError."""
+        with storage_errors("The visibility of a message could not be changed."):
+            self._client().change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+            )
+
+    def send_body(self, body: str, **options: Any) -> None:
+        """Send a message with options of SQS. Raises StorageError."""
+        self._send(self._url, body, **options)
+
+    def _send(self, url: str, body: str, **options: Any) -> None:
+        if trace := self._trace():
+            header = {"DataType": "String", "StringValue": trace}
+            options["MessageSystemAttributes"] = {"AWSTraceHeader": header}
+        with storage_errors("The message could not be queued."):
+            self._client().send_message(QueueUrl=url, MessageBody=body, **options)
+
+
+class SqsJobQueue(SqsQueue):
+    """Sends messages `{"job_id": ...}`."""
+
     def send(self, job: Job, *, delay_seconds: int = 0) -> None:
         """Send a message for a job, with a delay of at most 900 s. Raises StorageError."""
         delay = min(delay_seconds, MAX_DELAY_SECONDS)
-        self._send(
-            self._url, message_body(job.id), DelaySeconds=delay, MessageGroupId=job.client_id
-        )
+        self.send_body(message_body(job.id), DelaySeconds=delay, MessageGroupId=job.client_id)
 
     def send_all(self, delayed: Sequence[tuple[Job, int]]) -> None:
         """Send a message for each job, with its delay in seconds. Raises StorageError.
@@ -56,24 +80,6 @@ class SqsJobQueue:
             return
         with ThreadPoolExecutor(min(len(delayed), _AT_ONCE)) as pool:
             list(pool.map(lambda each: self.send(each[0], delay_seconds=each[1]), delayed))
-
-    def send_unprocessable(self, body: str) -> None:
-        """Set a message that names no job aside in a queue for operators. Raises StorageError."""
-        self._send(self._unprocessable_url, body)
-
-    def set_visibility(self, receipt_handle: str, *, seconds: int) -> None:
-        """Make a received message visible again after `seconds`. Raises StorageError."""
-        with storage_errors("The visibility of a message could not be changed."):
-            self._client().change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
-            )
-
-    def _send(self, url: str, body: str, **options: Any) -> None:
-        if trace := self._trace():
-            header = {"DataType": "String", "StringValue": trace}
-            options["MessageSystemAttributes"] = {"AWSTraceHeader": header}
-        with storage_errors("The job could not be queued."):
-            self._client().send_message(QueueUrl=url, MessageBody=body, **options)
 
 
 def message_body(job_id: str) -> str:

@@ -88,7 +88,7 @@ def read_url(text: str) -> ClientUrl:
 def check_policy(url: ClientUrl, policy: UrlPolicy) -> None:
     """Raise UrlError for a URL that the policy does not allow by its form."""
     if policy is UrlPolicy.NONE:
-        raise UrlError("this service fetches nothing")
+        raise UrlError("this service calls no addresses that clients name")
     if url.is_loopback and policy is not UrlPolicy.LOOPBACK:
         raise UrlError(_NO_PUBLIC_ADDRESS)
 

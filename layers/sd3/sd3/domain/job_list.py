@@ -26,7 +26,7 @@ class JobPage(NamedTuple):
         return JobPage(self.jobs[:count], (last.created_at.isoformat(), last.id))
 
 
-def _digits(value: object) -> object:
+def digits(value: object) -> object:
     """Refuse what Python takes for a number and no other client means: `5_0`, `+5`, ` 5 `."""
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise PydanticCustomError("int_parsing", "Input should be digits only, from 0 to 9")
@@ -39,7 +39,7 @@ class JobsQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: JobStatus | None = Field(default=None, description="Jobs in this state only.")
-    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits)] = Field(
+    limit: Annotated[int, Field(ge=1, le=100), BeforeValidator(digits)] = Field(
         default=20, description="Jobs of a page, at most."
     )
     cursor: str | None = Field(default=None, description="next_cursor of the page before.")

@@ -29,6 +29,7 @@ from sd3.domain.request_checks import (
     errors_of_texts,
     is_of_other_models,
 )
+from sd3.domain.webhook import WebhookRequest
 from sd3.errors import InvalidRequestError
 
 MAX_SEED: Final = 2**32 - 1
@@ -191,6 +192,12 @@ class GenerateRequest(BaseModel):
         default=None,
         description="thumbhash also fills thumbhash of each image: base64 of a blurred image, to "
         "show until the image is there.",
+    )
+    webhook: WebhookRequest | None = Field(
+        default=None,
+        repr=False,
+        description="`url`, and `events` if not all: where to send the end of this job, in place "
+        "of the client's own webhook.",
     )
     metadata: Metadata = Field(
         default_factory=dict, description="Up to 16 pairs of strings, echoed."

@@ -77,6 +77,8 @@ def errors_between_fields(
     images = [name for name in INIT_IMAGES if values.get(name) is not None and name not in wrong]
     for name in images[1:]:
         yield body_error((name,), f"not together with {images[0]}", name)
+    if values.get("webhook") is not None and values.get("dry_run") and "webhook" not in wrong:
+        yield body_error(("webhook",), "not together with dry_run, which makes no job", "webhook")
 
 
 def body_error(loc: tuple[str | int, ...], msg: str, kind: str) -> FieldError:

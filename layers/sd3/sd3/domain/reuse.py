@@ -13,7 +13,7 @@ RESULT_VERSION: Final = 1
 
 NOT_IN_KEY: Final = frozenset(
     ("init_image", "init_image_id", "init_image_url", "seed", "log_prompt", "response_format",
-     "metadata", "dry_run")
+     "metadata", "webhook", "dry_run")
 )  # fmt: skip
 """Fields that do not change the images, or count in another form: the bytes of the init image, and
 the seed of each image. Every other field counts, those of later versions too."""

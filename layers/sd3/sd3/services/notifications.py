@@ -1,12 +1,19 @@
-"""The use case of a job's end: publish its event, write its inbox result, record its metrics."""
+"""The use cases of a job's end: its event, its inbox result, its metrics, and its webhook."""
 
 from collections import Counter
 from dataclasses import dataclass
 
+from sd3.domain.delivery import delivery_of, event_of, own_webhook
 from sd3.domain.job import Job, JobStatus
 from sd3.responses.models import JobEvent
 from sd3.responses.render import job_event
-from sd3.services.ports import EventPublisher, InboxResults, Metrics
+from sd3.services.ports import (
+    DeliveryQueue,
+    EventPublisher,
+    InboxResults,
+    Metrics,
+    WebhookRepository,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,26 @@ class JobEventPublisher:
 
     def _add(self, name: str, value: float, job: Job, **dimensions: str) -> None:
         self.metrics.add(name, value, client_id=job.client_id, job_id=job.id, **dimensions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookAnnouncer:
+    """Begins the delivery of a job's end, if its client wants to hear of it."""
+
+    webhooks: WebhookRepository
+    queue: DeliveryQueue
+
+    def announce(self, job: Job) -> None:
+        """Send the message of a delivery. A repetition is the same delivery.
+
+        A request's own webhook takes the place of the client's. Raises StorageError.
+        """
+        event, own = event_of(job), own_webhook(job)
+        if own is not None:
+            if event in own.events:
+                self.queue.send(delivery_of(job, is_own=True))
+        elif self.webhooks.settings(job.client_id).wants(event):
+            self.queue.send(delivery_of(job, is_own=False))
 
 
 def _detail(event: JobEvent) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sd3.domain.billing import DailyUsage, Quote
 from sd3.domain.client import NO_LIMITS, Client, ClientLimits
+from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, WebhookReply
 from sd3.domain.generation import (
     GeneratedImage,
     GenerationResult,
@@ -25,6 +26,7 @@ from sd3.domain.job import (
 from sd3.domain.job_list import JobPage
 from sd3.domain.provenance import Facts
 from sd3.domain.request import GenerateRequest
+from sd3.domain.webhook import Webhook
 
 if TYPE_CHECKING:  # one function needs it at run time
     from sd3.domain.rendition import Rendition, StoredFile
@@ -188,6 +190,46 @@ class EventPublisher(Protocol):
     """Publishes events; see adapters.eventbridge.EventBridgeBus for what it raises."""
 
     def put(self, detail: str) -> None: ...
+
+
+class WebhookRepository(Protocol):
+    """Clients' webhooks and deliveries; see adapters.dynamodb.webhooks.WebhookStore."""
+
+    def settings(self, client_id: str) -> Webhook: ...
+    def save_settings(self, settings: Webhook) -> Webhook: ...
+    def find_delivery(self, client_id: str, delivery_id: str) -> Delivery | None: ...
+    def get_delivery(self, client_id: str, delivery_id: str) -> Delivery: ...
+    def save_delivery(self, delivery: Delivery) -> Delivery: ...
+    def deliveries(
+        self,
+        client_id: str,
+        *,
+        status: DeliveryStatus | None,
+        cursor: str | None,
+        since: str = "",
+        until: str = "",
+        limit: int,
+    ) -> tuple[list[Delivery], str | None]: ...
+    def take_slot(self, host: str) -> int | None: ...
+    def free_slot(self, host: str, slot: int) -> None: ...
+
+
+class DeliveryQueue(Protocol):
+    """The queue of deliveries; see adapters.delivery_queue for what it raises."""
+
+    def send(self, key: DeliveryKey) -> None: ...
+
+
+class WebhookReceiver(Protocol):
+    """Posts messages to receivers, and raises nothing; see http.webhook_receiver."""
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> WebhookReply: ...
+
+
+class WebhookEvents(Protocol):
+    """Publishes that a webhook was disabled; see adapters.eventbridge.EventBridgeBus."""
+
+    def put_webhook_disabled(self, detail: str) -> None: ...
 
 
 class Metrics(Protocol):

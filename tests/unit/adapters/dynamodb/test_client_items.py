@@ -43,7 +43,12 @@ class BusyDynamoDB:
 
 def items(client: Any) -> ClientItems:
     return ClientItems(
-        client, "ann", jobs_table="jobs", usage_table="usage", sleep=client.slept.append
+        client,
+        "ann",
+        jobs_table="jobs",
+        usage_table="usage",
+        webhooks_table="webhooks",
+        sleep=client.slept.append,
     )
 
 

@@ -32,7 +32,7 @@ _TRIES: Final = 10
 
 
 class ClientItems:
-    """The items of a client in the tables of jobs and of usage.
+    """The items of a client in the tables of jobs, of usage, and of webhooks.
 
     Keys, results and deleted jobs are in no index, so the jobs table is scanned. A million jobs of
     2 KB cost about $0.06. Every method raises StorageError, after which it can be called again.
@@ -45,10 +45,12 @@ class ClientItems:
         *,
         jobs_table: str,
         usage_table: str,
+        webhooks_table: str,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._client_id = client, client_id
         self._jobs_table, self._usage_table = jobs_table, usage_table
+        self._webhooks_table = webhooks_table
         self._sleep = sleep
 
     def pages(self) -> Iterator[list[Values]]:
@@ -95,20 +97,31 @@ class ClientItems:
 
     def usage_keys(self) -> list[Values]:
         """Read the keys of the client's items of the usage table."""
-        query = self._client.get_paginator("query").paginate(
-            TableName=self._usage_table,
-            KeyConditionExpression="client_id = :client",
-            ExpressionAttributeValues=to_item({":client": self._client_id}),
-            ExpressionAttributeNames={"#day": "day"},
-            ProjectionExpression="client_id, #day",
-            ConsistentRead=True,
-        )
-        with storage_errors("The usage table could not be read."):
-            return [from_item(item) for page in query for item in page["Items"]]
+        return self._keys(self._usage_table, "day")
 
     def remove_usage(self) -> None:
         """Remove the client's items of the usage table."""
         self._delete(self._usage_table, self.usage_keys())
+
+    def webhook_keys(self) -> list[Values]:
+        """Read the keys of the client's items of the webhooks table."""
+        return self._keys(self._webhooks_table, "item")
+
+    def remove_webhooks(self) -> None:
+        """Remove the client's endpoint, and the log of its deliveries."""
+        self._delete(self._webhooks_table, self.webhook_keys())
+
+    def _keys(self, table: str, sort_key: str) -> list[Values]:
+        query = self._client.get_paginator("query").paginate(
+            TableName=table,
+            KeyConditionExpression="client_id = :client",
+            ExpressionAttributeValues=to_item({":client": self._client_id}),
+            ExpressionAttributeNames={"#sort": sort_key},
+            ProjectionExpression="client_id, #sort",
+            ConsistentRead=True,
+        )
+        with storage_errors("A table could not be read."):
+            return [from_item(item) for page in query for item in page["Items"]]
 
     def _delete(self, table: str, keys: Iterable[Mapping[str, object]]) -> None:
         self._write(table, [{"DeleteRequest": {"Key": to_item(key)}} for key in keys])
