@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def running(language: str, folder: Path, *, secret: str) -> Iterator[Receiver]:
         process = subprocess.Popen(  # noqa: S603 - all of it is ours
             [str(part).format(port=port) for part in command],
             cwd=folder, env=environment, stdout=lines, stderr=subprocess.STDOUT,
+            start_new_session=True,  # Node is the child of a program that starts it
         )  # fmt: skip
 
     def listens() -> bool:
@@ -70,7 +72,7 @@ def running(language: str, folder: Path, *, secret: str) -> Iterator[Receiver]:
         wait_for(listens, what="receiver")
         yield Receiver(f"http://127.0.0.1:{port}/hooks/images", output)
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 

@@ -10,6 +10,7 @@ from sd3.adapters.dynamodb.webhooks import WebhookStore
 from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, message_id_of
 from sd3.domain.webhook import JOB_EVENTS
 from sd3.errors import StorageError
+from sd3.services import webhooks as services
 from tests.integration.conftest import ENVIRONMENT, MotoStack
 
 COUNT = 5
@@ -31,6 +32,7 @@ def store(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> WebhookStore:
             store.save_delivery(Delivery.of(key).model_copy(update=changes))
     monkeypatch.setattr(command, "find_stack", lambda _: MotoStack(aws))
     monkeypatch.setattr(command, "_PAGE", 2)
+    monkeypatch.setattr(services, "_PAGE", 2)
     return store
 
 
