@@ -45,8 +45,8 @@ test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok .tools/mcp/.ok $(PAGE) $(OCT
 test-code:
 	@$(BIN)/pytest -q tests/unit tests/integration
 
-test-stack-%:
-	@$(BIN)/pytest -q tests/e2e --half $*
+test-stack-1 test-stack-2:
+	@$(BIN)/pytest -q tests/e2e --half $(@:test-stack-%=%)
 
 fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the API with random requests; CASES=100 for each route, ARGS go to pytest
 	@$(BIN)/pytest -q tests/e2e/test_openapi.py --cases "$(or $(CASES),100)" $(ARGS)

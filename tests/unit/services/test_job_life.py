@@ -108,8 +108,15 @@ class JobLife(RuleBasedStateMachine):
         return st.sampled_from(job_ids) if job_ids else st.nothing()
 
     def receive(self, event: str) -> None:
-        """Receive a message, possibly one that another worker has: SQS delivers at least once."""
-        newest_first = self.world.messages[::-1]
+        """Receive a message, possibly one that another worker has: SQS delivers at least once.
+
+        A message that was sent with a delay is delivered to nobody before that.
+        """
+        now = self.world.clock.slept
+        sent = [one for one in self.world.messages if one.receives or one.visible_at <= now]
+        if not sent:
+            return
+        newest_first = sent[::-1]
         message = self.data.draw(st.just(newest_first[0]) | st.sampled_from(newest_first))
         if event == "deliver":
             self.world.deliver(message)
