@@ -13,6 +13,7 @@ What it gets wrong, and this module corrects:
   conditions neither split nor join texts.
 - It ignores the report of a function that a part of a stream's batch has failed.
 - A concurrency that is a parameter of the template arrives as text, which it cannot compare.
+- It hides a message of a queue for any time, also a negative one.
 - It unpacks all layers again for each process of a function. That takes a second, in which it
   serves no other request.
 - It calls the function of an EventBridge rule once. AWS calls it as it does for S3: it tries again,
@@ -44,6 +45,8 @@ from uuid import uuid4
 
 from local import embedded_metrics
 
+_MAX_VISIBILITY = 43_200
+
 
 def main() -> None:
     """Serve until a signal, at the address and port that MiniStack's own variables name."""
@@ -63,7 +66,9 @@ def main() -> None:
     cloudwatch = importlib.import_module("ministack.services.cloudwatch")
     embedded_metrics.measure_functions(functions, cloudwatch)
     embedded_metrics.measure_api(gateway, cloudwatch)
-    embedded_metrics.measure_queues(importlib.import_module("ministack.services.sqs"), cloudwatch)
+    queues = importlib.import_module("ministack.services.sqs")
+    limit_visibility(queues)
+    embedded_metrics.measure_queues(queues, cloudwatch)
     provisioners = importlib.import_module("ministack.services.cloudformation.provisioners")
     embedded_metrics.evaluate_alarms(provisioners, cloudwatch)
     retry_events(importlib.import_module("ministack.services.eventbridge"), functions)
@@ -251,6 +256,19 @@ def read_concurrency(functions: Any) -> None:
         return concurrency({**source, "ScalingConfig": numbers}, *rest)
 
     functions._sqs_esm_concurrency = allowed
+
+
+def limit_visibility(queues: Any) -> None:
+    """Refuse to hide a message for a time that SQS refuses."""
+    change = queues._HANDLERS["ChangeMessageVisibility"]
+
+    def changed(data: Mapping[str, Any], url: str) -> Any:
+        seconds = int(data.get("VisibilityTimeout", 0))
+        if not 0 <= seconds <= _MAX_VISIBILITY:
+            raise queues._Err("InvalidParameterValue", f"VisibilityTimeout may not be {seconds}.")
+        return change(data, url)
+
+    queues._HANDLERS["ChangeMessageVisibility"] = changed
 
 
 def share_layers(runtime: Any, functions: Any) -> None:

@@ -8,8 +8,11 @@ import requests
 
 from local.environment import ROOT
 from local.stack import Stack, running
+from tests.support.factories.certificates import certificate, tls
 from tests.support.operator import Api, Operator
 from tests.support.servers.jwt_issuer import AUDIENCE, MOBILE_APP, LoopbackIssuer
+
+__all__ = ["certificate", "tls"]
 
 
 @pytest.fixture(scope="session")

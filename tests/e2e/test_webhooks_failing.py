@@ -1,5 +1,6 @@
 """Receivers of webhooks that misbehave, and a function of deliveries that dies."""
 
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -132,16 +133,16 @@ def test_a_receiver_is_called_again_as_late_as_it_asks(outcomes: Outcomes) -> No
 
 
 def test_a_certificate_of_nobody_is_not_trusted_and_the_delivery_of_a_deleted_job_is_canceled(
-    subscriber: Subscriber, server: WebhookServer
+    subscriber: Subscriber, tls: ssl.SSLContext
 ) -> None:
-    url = server.open(scheme="https")  # the server speaks HTTP
-    job_id = subscriber.end(webhook=url).id
-    entry = subscriber.delivery(job_id, lambda one: bool(one["attempts"]))
-    assert (entry["status"], statuses(entry)[0]) == ("pending", "tls")
-    assert entry["next_at"]
-    subscriber.call("DELETE", f"/jobs/{job_id}")
-    subscriber.delivery(job_id, lambda one: one["status"] == "canceled")
-    assert server.received(url) == []
+    with WebhookServer(tls=tls) as server:
+        job_id = subscriber.end(webhook=server.open(scheme="https")).id
+        entry = subscriber.delivery(job_id, lambda one: bool(one["attempts"]))
+        assert (entry["status"], statuses(entry)[0]) == ("pending", "tls")
+        assert entry["next_at"]
+        subscriber.call("DELETE", f"/jobs/{job_id}")
+        subscriber.delivery(job_id, lambda one: one["status"] == "canceled")
+    assert server.requests == []
 
 
 def test_a_receiver_that_is_gone_gets_nothing_more_until_it_is_set_again(

@@ -110,6 +110,22 @@ def test_the_log_is_read_in_pages_and_by_time(store: WebhookStore) -> None:
     assert [one.id for one in page] == [made[3].id, made[5].id]
 
 
+@pytest.mark.parametrize(("since", "until", "cursor"), [(2, 6, None), (2, 6, 4), (6, 2, 9)])
+def test_a_part_of_the_log_that_is_none_is_not_asked_for(
+    since: int, until: int, cursor: int | None
+) -> None:
+    ids = [delivery(number, DeliveryStatus.FAILED).id for number in range(10)]
+    found = WebhookStore(Mock(spec=[]), "webhooks").deliveries(
+        "ann",
+        status=None,
+        cursor=None if cursor is None else ids[cursor],
+        since=ids[since][:14],
+        until=ids[until][:14],
+        limit=10,
+    )
+    assert found == ([], None)
+
+
 def test_a_host_has_so_many_slots_and_no_more(store: WebhookStore, at: At) -> None:
     taken = {store.take_slot("hooks.example"), store.take_slot("hooks.example")}
     assert taken == {0, 1}

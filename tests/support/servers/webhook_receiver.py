@@ -1,5 +1,6 @@
 """A receiver of webhooks on loopback: each of its endpoints answers by a script of its own."""
 
+import ssl
 from collections import defaultdict
 from functools import cache
 from itertools import count
@@ -35,8 +36,8 @@ class Held:
 class WebhookServer(MisbehavingServer):
     """Has the endpoints that tests open, each at a path of its own."""
 
-    def __init__(self) -> None:
-        super().__init__(TAKEN)
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(TAKEN, tls=tls)
         self._scripts: dict[str, list[Reply]] = {}
         self._received: dict[str, list[Received]] = defaultdict(list)
         self._numbers = count(1)
@@ -60,6 +61,7 @@ class WebhookServer(MisbehavingServer):
 
     def next_reply(self, received: Received) -> Reply:
         with self._lock:
+            self.requests.append(received)
             self._received[received.path].append(received)
             script = self._scripts[received.path]
             return script.pop(0) if len(script) > 1 else script[0]

@@ -18,6 +18,7 @@ from local.embedded import (
     complete_imports,
     describe_events,
     inherit_status,
+    limit_visibility,
     name_requests,
     name_streams,
     read_concurrency,
@@ -173,6 +174,24 @@ def test_a_concurrency_of_the_templates_parameters_is_a_number(source: Any, allo
     functions = SimpleNamespace(_sqs_esm_concurrency=concurrency)
     read_concurrency(functions)
     assert functions._sqs_esm_concurrency(source, {}) == allowed
+
+
+def test_a_message_is_hidden_for_a_time_that_sqs_takes() -> None:
+    hidden: list[int] = []
+    queues = SimpleNamespace(
+        _Err=ValueError,
+        _HANDLERS={
+            "ChangeMessageVisibility": lambda data, _url: hidden.append(data["VisibilityTimeout"])
+        },
+    )
+    limit_visibility(queues)
+    change = queues._HANDLERS["ChangeMessageVisibility"]
+    for seconds in (0, 43_200):
+        change({"VisibilityTimeout": seconds}, "queue")
+    for seconds in (-1, 43_201):
+        with pytest.raises(ValueError, match="InvalidParameterValue"):
+            change({"VisibilityTimeout": seconds}, "queue")
+    assert hidden == [0, 43_200]
 
 
 class FakeWorker:

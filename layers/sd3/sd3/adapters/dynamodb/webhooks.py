@@ -94,13 +94,17 @@ class WebhookStore:
         Returns a page of at most `limit`, and the cursor of the next one. A page of one status can
         be short: as many items are read as a page may have. Raises StorageError.
         """
+        first, last = _DELIVERY + since, _DELIVERY + until + "~"
+        after = _DELIVERY + cursor if cursor else last
+        if first >= min(after, last):
+            return [], None  # DynamoDB takes no range without an item, and no start outside of one
         query: dict[str, Any] = {
             "KeyConditionExpression": "client_id = :client AND #item BETWEEN :from AND :to",
             "ExpressionAttributeNames": {"#item": "item"},
             "ExpressionAttributeValues": {
                 ":client": client_id,
-                ":from": _DELIVERY + since,
-                ":to": _DELIVERY + until + "~",
+                ":from": first,
+                ":to": last,
             },
             "ScanIndexForward": False,
             "Limit": limit,
@@ -109,15 +113,14 @@ class WebhookStore:
             query["FilterExpression"] = "#status = :status"
             query["ExpressionAttributeNames"]["#status"] = "status"
             query["ExpressionAttributeValues"][":status"] = status
-        if cursor:
-            key = {"client_id": client_id, "item": _DELIVERY + cursor}
-            query["ExclusiveStartKey"] = to_item(key)
+        if after < last:
+            query["ExclusiveStartKey"] = to_item({"client_id": client_id, "item": after})
         query["ExpressionAttributeValues"] = to_item(query["ExpressionAttributeValues"])
         with storage_errors(_FAILED):
             reply = self._client.query(TableName=self._table, **query)
         found = [_read(Delivery, from_item(item)) for item in reply["Items"]]
-        last = reply.get("LastEvaluatedKey")
-        return found, from_item(last)["item"].removeprefix(_DELIVERY) if last else None
+        read = reply.get("LastEvaluatedKey")
+        return found, from_item(read)["item"].removeprefix(_DELIVERY) if read else None
 
     def take_slot(self, host: str) -> int | None:
         """Take one of a host's slots; None while it is busy. Raises StorageError."""
