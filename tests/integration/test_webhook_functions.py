@@ -11,6 +11,7 @@ from standardwebhooks import Webhook as Verifier
 from functions.deliveries import app as deliveries
 from functions.notifications import app as notifications
 from sd3.adapters.aws import Aws
+from sd3.adapters.delivery_queue import parse_delivery
 from sd3.adapters.dynamodb.job_items import item_from, job_from
 from sd3.domain.job import Job
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
@@ -106,12 +107,22 @@ def test_a_client_without_a_webhook_has_no_message(aws: Aws) -> None:
     assert "Messages" not in aws.sqs.receive_message(QueueUrl=QUEUE)
 
 
-def test_a_message_that_names_no_delivery_is_set_aside(aws: Aws) -> None:
+@pytest.mark.parametrize("values", [{"job_id": "j"}, {"type": "batch.ended"}])
+def test_a_message_that_names_no_delivery_is_set_aside(aws: Aws, values: dict[str, str]) -> None:
     event = load_event("deliveries")
-    event["Records"][0]["body"] = '{"job_id": "j"}'
+    [record] = event["Records"]
+    if "type" in values:
+        values = json.loads(record["body"]) | values
+    record["body"] = json.dumps(values)
     assert deliveries.handler(event, lambda_context()) == DONE
     [aside] = aws.sqs.receive_message(QueueUrl=ENVIRONMENT["UNPROCESSABLE_QUEUE_URL"])["Messages"]
-    assert aside["Body"] == '{"job_id": "j"}'
+    assert aside["Body"] == record["body"]
+
+
+def test_a_message_of_a_later_version_that_says_more_is_read(aws: Aws) -> None:
+    body = json.loads(load_event("deliveries")["Records"][0]["body"])
+    assert parse_delivery(json.dumps(body | {"priority": 1})) == parse_delivery(json.dumps(body))
+    assert parse_delivery(json.dumps(body)) is not None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from sd3.adapters.dynamodb.webhooks import WebhookStore
 from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, message_id_of
-from sd3.domain.webhook import JOB_EVENTS
+from sd3.domain.webhook import JOB_EVENTS, WebhookEvent
 from sd3.errors import ChangedError, NotFoundError, StorageError
 from tests.support.fakes.ports import NOON
 
@@ -54,7 +54,7 @@ def store(table: Any, at: At) -> WebhookStore:
 
 def delivery(minutes: int, status: DeliveryStatus = DeliveryStatus.FAILED) -> Delivery:
     at = NOON - timedelta(minutes=minutes)
-    key = DeliveryKey("ann", message_id_of(at, str(minutes)), "job.failed", at, "j")
+    key = DeliveryKey("ann", message_id_of(at, str(minutes)), WebhookEvent.FAILED, at, "j")
     return Delivery.of(key).model_copy(update={"status": status})
 
 

@@ -8,7 +8,7 @@ from ops import webhooks as command
 from sd3.adapters.aws import Aws
 from sd3.adapters.dynamodb.webhooks import WebhookStore
 from sd3.domain.delivery import Delivery, DeliveryKey, DeliveryStatus, message_id_of
-from sd3.domain.webhook import JOB_EVENTS
+from sd3.domain.webhook import JOB_EVENTS, WebhookEvent
 from sd3.errors import StorageError
 from sd3.services import webhooks as services
 from tests.integration.conftest import ENVIRONMENT, MotoStack
@@ -27,7 +27,9 @@ def store(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> WebhookStore:
         for hours in range(COUNT):
             status = DeliveryStatus.FAILED if hours % 2 else DeliveryStatus.DELIVERED
             at = datetime.now(UTC) - timedelta(hours=hours, minutes=1)
-            key = DeliveryKey(client, message_id_of(at, str(hours)), "job.failed", at, f"j{hours}")
+            key = DeliveryKey(
+                client, message_id_of(at, str(hours)), WebhookEvent.FAILED, at, f"j{hours}"
+            )
             changes = {"status": status, "host": "hooks.example", "failures": 11}
             store.save_delivery(Delivery.of(key).model_copy(update=changes))
     monkeypatch.setattr(command, "find_stack", lambda _: MotoStack(aws))

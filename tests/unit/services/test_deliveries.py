@@ -21,7 +21,8 @@ from sd3.domain.delivery import (
     message_id_of,
 )
 from sd3.domain.job import Job, JobStatus
-from sd3.domain.webhook import JOB_EVENTS, Webhook, secret_of
+from sd3.domain.webhook import JOB_EVENTS, Webhook, WebhookEvent, secret_of
+from sd3.responses.webhooks import webhook_response
 from sd3.services.deliveries import WebhookDeliveries
 from sd3.services.notifications import WebhookAnnouncer
 from tests.support.factories.stored_jobs import job
@@ -125,11 +126,30 @@ def test_an_end_that_is_told_twice_is_one_delivery() -> None:
     assert "." not in first.id
 
 
-def test_a_webhook_of_a_later_version_holds_up_no_stream() -> None:
-    later = {"prompt": "a fox", "webhook": {"url": "https://own.example", "shape": "new"}}
+@pytest.mark.parametrize(
+    ("later", "is_own"),
+    [
+        ({"webhook": {"url": "https://own.example", "shape": "new"}}, True),
+        ({"webhook": {"url": "https://own.example"}, "steps": 1000}, True),
+        ({"webhook": {"queue": "of another kind"}}, False),
+    ],
+)
+def test_a_request_of_a_later_version_is_told_to_its_own_webhook_if_that_can_be_read(
+    later: dict[str, Any], *, is_own: bool
+) -> None:
+    world = World(ended_job=ended(request={"prompt": "a fox", **later}))
+    [key] = world.announce()
+    assert key.is_own == is_own
+    assert world.deliveries.attempt(key, receives=1) is None
+    assert [url for url, _, _ in world.receiver.posts] == ["https://own.example" if is_own else URL]
+
+
+def test_an_endpoint_for_events_of_a_later_version_hears_of_those_of_this_one() -> None:
     world = World()
-    world.job = ended(request=later)
-    assert [key.is_own for key in world.announce()] == [False]
+    stored = '{"client_id": "ann", "url": "https://x.example", "events": ["new", "job.succeeded"]}'
+    world.webhooks.clients["ann"] = Webhook.model_validate_json(stored)
+    assert len(world.announce()) == 1
+    assert webhook_response(world.webhooks.settings("ann")).events == ["job.succeeded"]
 
 
 @pytest.mark.parametrize("is_rotating", [False, True])
@@ -279,7 +299,7 @@ def test_a_message_of_an_erased_client_writes_nothing() -> None:
     world = World()
     world.lose("job")
     world.lose("endpoint")
-    test = DeliveryKey("ann", message_id_of(NOON, "test"), "webhook.test", NOON)
+    test = DeliveryKey("ann", message_id_of(NOON, "test"), WebhookEvent.TEST, NOON)
     for key in (world.key, test):
         assert world.deliveries.attempt(key, receives=2) is None
     assert world.webhooks.log == {}

@@ -45,7 +45,9 @@ class World:
     def log(self, number: int, status: DeliveryStatus, *, client_id: str = "ann") -> Delivery:
         """Store a delivery of an event so many minutes before noon."""
         at = NOON - timedelta(minutes=number)
-        key = DeliveryKey(client_id, message_id_of(at, str(number)), "job.failed", at, f"j{number}")
+        key = DeliveryKey(
+            client_id, message_id_of(at, str(number)), WebhookEvent.FAILED, at, f"j{number}"
+        )
         one = Delivery.of(key).model_copy(update={"status": status, "failures": 10})
         return self.webhooks.save_delivery(one)
 

@@ -7,6 +7,7 @@ from sd3.adapters.sqs import SqsQueue
 from sd3.domain.delivery import DeliveryKey
 
 _KEY = TypeAdapter(DeliveryKey)
+_VALUES = TypeAdapter(dict[str, object])
 
 
 class SqsDeliveryQueue(SqsQueue):
@@ -19,8 +20,13 @@ class SqsDeliveryQueue(SqsQueue):
 
 
 def parse_delivery(body: str) -> DeliveryKey | None:
-    """Return the key of the delivery that a message is for, or None if it is for none."""
+    """Return the key of the delivery that a message is for, or None if it is for none.
+
+    A message that a later version has sent can say more.
+    """
     try:
-        return _KEY.validate_json(body)
+        values = _VALUES.validate_json(body)
+        known = {name: values[name] for name in DeliveryKey._fields if name in values}
+        return _KEY.validate_python(known)
     except ValidationError:
         return None

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Self
 
 from sd3.domain.job import Job
 from sd3.domain.record import Record
-from sd3.domain.webhook import WebhookEvent, WebhookRequest
+from sd3.domain.webhook import WebhookEvent, WebhookRequest, stored_request
 
 DELAYS: Final = tuple(
     timedelta(seconds=seconds)
@@ -78,7 +78,7 @@ class DeliveryKey(NamedTuple):
 
     client_id: str
     id: str
-    type: str
+    type: WebhookEvent
     created_at: datetime
     job_id: str | None = None
     is_own: bool = False
@@ -163,6 +163,8 @@ class Delivery(Record):
 def own_webhook(job: Job) -> WebhookRequest | None:
     """Return the webhook that a job's request names; None if this version cannot read it."""
     webhook: object = job.request.webhook
+    if isinstance(webhook, dict):  # of a request that this version does not accept as a whole
+        return stored_request(webhook)
     return webhook if isinstance(webhook, WebhookRequest) else None
 
 

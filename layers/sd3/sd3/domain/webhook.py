@@ -5,11 +5,12 @@ The signatures are those of Standard Webhooks 1.0: HMAC-SHA256 over id, time and
 
 import base64
 import hmac
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from sd3.domain.client_url import MAX_URL, UrlError, read_url
@@ -75,17 +76,26 @@ class WebhookRequest(BaseModel):
     )
 
 
+def stored_request(values: Mapping[str, Any]) -> WebhookRequest | None:
+    """Read the webhook of a stored request that some version accepted; None if this one cannot."""
+    known = {name: values[name] for name in WebhookRequest.model_fields if name in values}
+    try:
+        return WebhookRequest.model_validate(known)
+    except ValidationError:
+        return None
+
+
 class Webhook(Record):
     """A client's own settings: its endpoint, if it has one, and the versions of its secret.
 
     Times are UTC. `given_up` counts the deliveries to the endpoint that were given up since the
     last one that arrived; too many of them disable it. Until `old_until`, messages are signed with
-    the secret of `old_version` too.
+    the secret of `old_version` too. `events` can have some that only a later version knows.
     """
 
     client_id: str
     url: str | None = None
-    events: tuple[WebhookEvent, ...] = JOB_EVENTS
+    events: tuple[str, ...] = JOB_EVENTS
     disabled_at: datetime | None = None
     disabled_reason: str | None = None
     given_up: int = 0

@@ -105,7 +105,7 @@ def webhook_response(webhook: Webhook) -> WebhookResponse:
     """Render a client's endpoint, which it has."""
     return WebhookResponse(
         url=webhook.url or "",
-        events=list(webhook.events),
+        events=[event for event in WebhookEvent if event in webhook.events],
         disabled_at=webhook.disabled_at,
         disabled_reason=webhook.disabled_reason,
     )
