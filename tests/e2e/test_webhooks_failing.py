@@ -155,14 +155,13 @@ def test_a_receiver_that_is_gone_gets_nothing_more_until_it_is_set_again(
     assert (entry["status"], statuses(entry)) == ("failed", [410])
     [event] = wait_for(lambda: disabled.details(subscriber.client_id), what="event")
     assert event["reason"] == subscriber.call("GET", "/webhook")["disabled_reason"]
-    missed, again = subscriber.end().id, server.open()
-    subscriber.end(webhook=again)  # the stream has an order: when this arrives, the other is past
-    subscriber.got(again)
+    missed, again = subscriber.delivery(subscriber.end().id), server.open()
+    assert (missed["status"], missed["attempts"]) == ("canceled", [])
     subscriber.set(again)
     job_id = subscriber.end().id
-    contents = subscriber.heard(again, 2)
-    assert contents[1]["data"]["id"] == job_id
-    assert missed not in {entry["job_id"] for entry in subscriber.log()}
+    assert [one["data"]["id"] for one in subscriber.heard(again, 1)] == [job_id]
+    subscriber.call("POST", f"/webhook/deliveries/{missed['id']}/replay")
+    assert {one["data"]["id"] for one in subscriber.heard(again, 2)} == {job_id, missed["job_id"]}
     assert len(server.received(gone)) == 1
 
 

@@ -152,6 +152,16 @@ def test_an_endpoint_for_events_of_a_later_version_hears_of_those_of_this_one() 
     assert webhook_response(world.webhooks.settings("ann")).events == ["job.succeeded"]
 
 
+def test_an_end_while_the_endpoint_is_disabled_is_logged_to_be_replayed() -> None:
+    world = World()
+    webhook = world.webhooks.clients["ann"]
+    world.webhooks.clients["ann"] = webhook.disable("no message arrived", now=NOON)
+    assert world.announce() == [world.key]
+    assert world.attempt() is None
+    assert world.receiver.posts == []
+    assert world.delivery.status is DeliveryStatus.CANCELED
+
+
 @pytest.mark.parametrize("is_rotating", [False, True])
 def test_a_message_is_verified_by_others_libraries(*, is_rotating: bool) -> None:
     world = World()

@@ -110,8 +110,8 @@ class Webhook(Record):
         return self.url is not None and self.disabled_at is None
 
     def wants(self, event: WebhookEvent) -> bool:
-        """Return whether the endpoint is to hear of an event. A test is for any endpoint."""
-        return self.is_enabled and (event is WebhookEvent.TEST or event in self.events)
+        """Return whether the endpoint is to hear of an event, which is logged if it is disabled."""
+        return self.url is not None and event in self.events
 
     def set(self, url: str, events: tuple[WebhookEvent, ...]) -> Self:
         """Set the endpoint, which also enables it again."""
