@@ -162,6 +162,18 @@ def test_an_end_while_the_endpoint_is_disabled_is_logged_to_be_replayed() -> Non
     assert world.delivery.status is DeliveryStatus.CANCELED
 
 
+@pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.SUCCEEDED])
+def test_no_message_tells_a_failure_of_a_job_that_was_begun_again(status: JobStatus) -> None:
+    failed = ended(JobStatus.FAILED)
+    world = World(NO_ANSWER, ended_job=failed)
+    world.attempt()
+    world.jobs.items["j"] = failed.redrive(now=NOON).model_copy(update={"status": status})
+    world.time.advance(3600)
+    assert world.attempt() is None
+    assert world.delivery.status is DeliveryStatus.CANCELED
+    assert len(world.receiver.posts) == 1
+
+
 @pytest.mark.parametrize("is_rotating", [False, True])
 def test_a_message_is_verified_by_others_libraries(*, is_rotating: bool) -> None:
     world = World()

@@ -121,6 +121,8 @@ class WebhookDeliveries:
         if url is None:
             reason = "the webhook was removed or disabled"
             raise _NoTargetError(reason, is_of_nobody=job is None)
+        if job and delivery.type != f"job.{job.status}":
+            raise _NoTargetError("the job was begun again", is_of_nobody=False)
         body = webhook_body(delivery, job, self._sign)
         return Target(url, urlsplit(url).hostname or "", body)
 
