@@ -92,12 +92,15 @@ MASTER = b"m" * 64
 
 
 class FakeWebhookEvents:
-    """The events of disabled webhooks."""
+    """The events of disabled webhooks; a bus that is `broken` takes none."""
 
     def __init__(self) -> None:
         self.put: list[str] = []
+        self.broken = False
 
     def put_webhook_disabled(self, detail: str) -> None:
+        if self.broken:
+            raise StorageError("The event could not be put.")
         self.put.append(detail)
 
 

@@ -22,6 +22,7 @@ from sd3.domain.delivery import (
 )
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.webhook import JOB_EVENTS, Webhook, WebhookEvent, secret_of
+from sd3.errors import StorageError
 from sd3.responses.webhooks import webhook_response
 from sd3.services.deliveries import WebhookDeliveries
 from sd3.services.notifications import WebhookAnnouncer
@@ -271,6 +272,32 @@ def test_gone_disables_the_endpoint_and_says_so_once() -> None:
     assert len(world.receiver.posts) == 1
 
 
+def test_the_event_of_a_disabled_endpoint_is_not_lost_while_the_bus_is_down() -> None:
+    world = World(WebhookReply(410, None, 1))
+    world.events.broken = True
+    with pytest.raises(StorageError):
+        world.attempt()
+    world.events.broken = False
+    assert world.attempt() is None
+    assert len(world.events.put) == 1
+    assert world.delivery.status is DeliveryStatus.FAILED
+    assert not world.webhooks.settings("ann").is_enabled
+
+
+def test_an_endpoint_that_was_moved_meanwhile_is_not_disabled_for_the_old_one() -> None:
+    world = World()
+
+    def move() -> None:
+        webhook = world.webhooks.settings("ann").set("https://new.example/", JOB_EVENTS)
+        world.webhooks.save_settings(webhook)
+
+    receiver = FakeReceiver(WebhookReply(410, None, 1), during=move)
+    world.deliveries = replace(world.deliveries, receiver=receiver)
+    assert world.attempt() is None
+    assert world.webhooks.settings("ann").is_enabled
+    assert world.events.put == []
+
+
 def test_gone_from_a_requests_webhook_ends_only_its_delivery() -> None:
     world = World(
         WebhookReply(410, None, 1), ended_job=ended(request={"prompt": "a fox", "webhook": OWN})
@@ -298,6 +325,20 @@ def test_one_delivery_that_arrives_ends_the_row_of_those_given_up() -> None:
     world.webhooks.clients["ann"] = webhook.model_copy(update={"given_up": MAX_GIVEN_UP - 1})
     world.attempt()
     assert world.webhooks.settings("ann").given_up == 0
+
+
+def test_a_message_that_arrived_is_noted_although_the_row_cannot_be_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: Webhook) -> Webhook:
+        raise StorageError("The webhooks table could not be used.")
+
+    world = World()
+    webhook = world.webhooks.clients["ann"]
+    world.webhooks.clients["ann"] = webhook.model_copy(update={"given_up": 1})
+    monkeypatch.setattr(world.webhooks, "save_settings", refuse)
+    assert world.attempt() is None
+    assert world.delivery.status is DeliveryStatus.DELIVERED
 
 
 @pytest.mark.parametrize("gone", ["job", "endpoint"])

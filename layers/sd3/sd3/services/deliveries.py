@@ -153,7 +153,7 @@ class WebhookDeliveries:
             jitter = self.clock.jitter()
             tried = delivery.miss(attempt, jitter=jitter, retry_after=reply.retry_after)
         if tried.status is DeliveryStatus.FAILED:
-            self._note_given_up(tried, is_gone=reply.status == HTTPStatus.GONE)
+            self._note_given_up(tried, settings.url, is_gone=reply.status == HTTPStatus.GONE)
         return tried
 
     def _headers(
@@ -196,30 +196,32 @@ class WebhookDeliveries:
     def _note_arrival(self, delivery: Delivery, settings: Webhook) -> None:
         """Forget the deliveries that were given up before this one."""
         if settings.given_up and not delivery.is_own:
-            with suppress(ChangedError):  # then the next delivery that arrives does it
+            with suppress(
+                ChangedError, StorageError
+            ):  # then the next delivery that arrives does it
                 self.webhooks.save_settings(settings.model_copy(update={"given_up": 0}))
 
-    def _note_given_up(self, delivery: Delivery, *, is_gone: bool) -> None:
-        """Count a delivery that was given up, and disable an endpoint that takes none."""
+    def _note_given_up(self, delivery: Delivery, url: str | None, *, is_gone: bool) -> None:
+        """Count a delivery that the endpoint with a URL did not take, and disable it after many.
+
+        The event goes out first: if the write fails, the next attempt sends both once more.
+        """
         self._count("WebhookGivenUp", delivery)
         if delivery.is_own:
             return
         for _ in range(_TRIES):
             settings = self.webhooks.settings(delivery.client_id)
-            if not settings.is_enabled:
+            if not settings.is_enabled or settings.url != url:
                 return
             given_up = settings.given_up + 1
             changed = settings.model_copy(update={"given_up": given_up})
             reason = "the receiver answered 410" if is_gone else "no message arrived"
             if is_gone or given_up >= MAX_GIVEN_UP:
                 changed = changed.disable(reason, now=self.clock.now())
-            try:
-                stored = self.webhooks.save_settings(changed)
-            except ChangedError:
-                continue
-            if stored.disabled_at:
-                self._tell_disabled(stored)
-            return
+                self._tell_disabled(changed)
+            with suppress(ChangedError):
+                self.webhooks.save_settings(changed)
+                return
 
     def _tell_disabled(self, settings: Webhook) -> None:
         event = WebhookDisabledEvent(
