@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 _RETRY_SECONDS: Final = 60
-"""The wait after an error of our own."""
+_MAX_RETRY_SECONDS: Final = 900
+"""The waits after errors of our own: they grow, since SQS gives a message out 1000 times only."""
 
 
 @inject_lambda_context
@@ -34,8 +35,9 @@ def deliver(record: SQSRecord) -> None:
         if wait is not None:
             delivery_queue().set_visibility(record.receipt_handle, seconds=wait)
     except Exception:
+        seconds = min(_RETRY_SECONDS * _receives(record), _MAX_RETRY_SECONDS)
         with suppress(Sd3Error):  # then the message returns after the queue's visibility timeout
-            delivery_queue().set_visibility(record.receipt_handle, seconds=_RETRY_SECONDS)
+            delivery_queue().set_visibility(record.receipt_handle, seconds=seconds)
         raise
     if wait is not None:
         logger().info("delivery delayed", extra={"seconds": wait})
@@ -49,7 +51,7 @@ def _attempt(record: SQSRecord) -> int | None:
         delivery_queue().send_unprocessable(record.body)
         logger().error("message set aside: it names no delivery")
         return None
-    receives = int(record.attributes.approximate_receive_count)
+    receives = _receives(record)
     logger().append_keys(correlation_id=key.id, job_id=key.job_id, receives=receives)
     sent_at = datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
     webhook_deliveries().note_wait(key, receives=receives, sent_at=sent_at)
@@ -57,6 +59,10 @@ def _attempt(record: SQSRecord) -> int | None:
     if wait is None:
         logger().info("delivery done")
     return wait
+
+
+def _receives(record: SQSRecord) -> int:
+    return int(record.attributes.approximate_receive_count)
 
 
 prepare(webhook_deliveries, delivery_queue, master_secret)

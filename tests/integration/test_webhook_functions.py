@@ -11,9 +11,11 @@ from standardwebhooks import Webhook as Verifier
 from functions.deliveries import app as deliveries
 from functions.notifications import app as notifications
 from sd3.adapters.aws import Aws
-from sd3.adapters.delivery_queue import parse_delivery
+from sd3.adapters.delivery_queue import SqsDeliveryQueue, parse_delivery
 from sd3.adapters.dynamodb.job_items import item_from, job_from
 from sd3.domain.job import Job
+from sd3.errors import StorageError
+from sd3.services.deliveries import WebhookDeliveries
 from tests.integration.conftest import ENVIRONMENT, Functions, load_event
 from tests.support.factories.lambda_context import lambda_context
 from tests.support.servers.scripted_server import MisbehavingServer, http_reply
@@ -123,6 +125,24 @@ def test_a_message_of_a_later_version_that_says_more_is_read(aws: Aws) -> None:
     body = json.loads(load_event("deliveries")["Records"][0]["body"])
     assert parse_delivery(json.dumps(body | {"priority": 1})) == parse_delivery(json.dumps(body))
     assert parse_delivery(json.dumps(body)) is not None
+
+
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 60), (2, 120), (1000, 900)])
+def test_errors_of_our_own_use_up_no_message(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch, receives: int, seconds: int
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise StorageError("The master secret could not be read.")
+
+    monkeypatch.setattr(WebhookDeliveries, "attempt", fail)
+    hidden: list[int] = []
+    monkeypatch.setattr(
+        SqsDeliveryQueue, "set_visibility", lambda *_, seconds: hidden.append(seconds)
+    )
+    event = load_event("deliveries")
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
+    assert len(deliveries.handler(event, lambda_context())["batchItemFailures"]) == 1
+    assert hidden == [seconds]
 
 
 @pytest.mark.parametrize(
