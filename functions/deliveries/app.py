@@ -54,8 +54,13 @@ def _attempt(record: SQSRecord) -> int | None:
     receives = _receives(record)
     logger().append_keys(correlation_id=key.id, job_id=key.job_id, receives=receives)
     sent_at = datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
-    webhook_deliveries().note_wait(key, receives=receives, sent_at=sent_at)
-    wait = webhook_deliveries().attempt(key, receives=receives)
+    if receives == 1:
+        webhook_deliveries().note_wait(key, sent_at=sent_at)
+    try:
+        wait = webhook_deliveries().attempt(key, receives=receives)
+    except Sd3Error:  # of a table, the bus or the master secret
+        webhook_deliveries().note_wait(key, sent_at=sent_at)
+        raise
     if wait is None:
         logger().info("delivery done")
     return wait

@@ -128,8 +128,12 @@ def test_a_message_of_a_later_version_that_says_more_is_read(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [(1, 60), (2, 120), (1000, 900)])
-def test_errors_of_our_own_use_up_no_message(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch, receives: int, seconds: int
+def test_errors_of_our_own_use_up_no_message_and_make_it_late(
+    aws: Aws,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    receives: int,
+    seconds: int,
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise StorageError("The master secret could not be read.")
@@ -143,6 +147,23 @@ def test_errors_of_our_own_use_up_no_message(
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
     assert len(deliveries.handler(event, lambda_context())["batchItemFailures"]) == 1
     assert hidden == [seconds]
+    assert waits(capsys) >= 1
+
+
+@pytest.mark.parametrize(("receives", "measured"), [(1, 1), (2, 0)])
+def test_the_wait_in_the_queue_is_measured_once_and_without_the_receivers_part(
+    aws: Aws, capsys: pytest.CaptureFixture[str], receives: int, measured: int
+) -> None:
+    event = load_event("deliveries")
+    event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
+    assert deliveries.handler(event, lambda_context()) == DONE
+    assert waits(capsys) == measured
+
+
+def waits(capsys: pytest.CaptureFixture[str]) -> int:
+    """Count the measures of a message's wait since the last call."""
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    return sum("WebhookWaitMs" in line for line in lines)
 
 
 @pytest.mark.parametrize(

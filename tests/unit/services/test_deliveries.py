@@ -384,13 +384,3 @@ def test_ids_of_messages_are_in_the_order_of_time() -> None:
     times = [NOON + timedelta(milliseconds=step) for step in (0, 1, 999, 1000, 86_400_000)]
     ids = [message_id_of(at, "same") for at in times]
     assert ids == sorted(ids)
-
-
-@pytest.mark.parametrize(("receives", "measured"), [(1, [(2500, {})]), (2, [])])
-def test_the_wait_in_the_queue_is_measured_once_and_without_the_receivers_part(
-    receives: int, measured: list[tuple[float, dict[str, str]]]
-) -> None:
-    world = World()
-    sent_at = NOON - timedelta(seconds=2.5)
-    world.deliveries.note_wait(world.key, receives=receives, sent_at=sent_at)
-    assert world.metrics.of("WebhookWaitMs") == measured

@@ -74,13 +74,12 @@ class WebhookDeliveries:
     clock: Clock
     metrics: Metrics
 
-    def note_wait(self, key: DeliveryKey, *, receives: int, sent_at: datetime) -> None:
-        """Measure how late a message is when it is received for the first time.
+    def note_wait(self, key: DeliveryKey, *, sent_at: datetime) -> None:
+        """Measure how late a message is that was received for the first time, or not worked on.
 
-        Receivers that fail, or are busy, have no part in that.
+        Receivers that fail, or are busy, have no part in either.
         """
-        if receives == 1:
-            self._count("WebhookWaitMs", key, 1000 * (self.clock.now() - sent_at).total_seconds())
+        self._count("WebhookWaitMs", key, 1000 * (self.clock.now() - sent_at).total_seconds())
 
     def attempt(self, key: DeliveryKey, *, receives: int) -> int | None:
         """Make the next attempt at a delivery, if it is time for one.
