@@ -132,6 +132,7 @@ def test_an_end_that_is_told_twice_is_one_delivery() -> None:
     [
         ({"webhook": {"url": "https://own.example", "shape": "new"}}, True),
         ({"webhook": {"url": "https://own.example"}, "steps": 1000}, True),
+        ({"webhook": {"url": "https://own.example", "events": ["new", "job.succeeded"]}}, True),
         ({"webhook": {"queue": "of another kind"}}, False),
     ],
 )

@@ -79,6 +79,8 @@ class WebhookRequest(BaseModel):
 def stored_request(values: Mapping[str, Any]) -> WebhookRequest | None:
     """Read the webhook of a stored request that some version accepted; None if this one cannot."""
     known = {name: values[name] for name in WebhookRequest.model_fields if name in values}
+    if isinstance(events := known.get("events"), list):
+        known["events"] = [event for event in events if event in JOB_EVENTS]
     try:
         return WebhookRequest.model_validate(known)
     except ValidationError:
