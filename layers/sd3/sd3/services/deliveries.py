@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
+from sd3.domain.client_url import UrlError, read_url
 from sd3.domain.delivery import (
     MAX_GIVEN_UP,
     Delivery,
@@ -123,7 +123,7 @@ class WebhookDeliveries:
         if job and delivery.type != f"job.{job.status}":
             raise _NoTargetError("the job was begun again", is_of_nobody=False)
         body = webhook_body(delivery, job, self._sign)
-        return Target(url, urlsplit(url).hostname or "", body)
+        return Target(url, _host_of(url), body)
 
     def _job(self, delivery: Delivery, *, now: datetime) -> Job | None:
         if delivery.job_id is None:
@@ -195,9 +195,8 @@ class WebhookDeliveries:
     def _note_arrival(self, delivery: Delivery, settings: Webhook) -> None:
         """Forget the deliveries that were given up before this one."""
         if settings.given_up and not delivery.is_own:
-            with suppress(
-                ChangedError, StorageError
-            ):  # then the next delivery that arrives does it
+            # If this fails, the next delivery that arrives does it.
+            with suppress(ChangedError, StorageError):
                 self.webhooks.save_settings(settings.model_copy(update={"given_up": 0}))
 
     def _note_given_up(self, delivery: Delivery, url: str | None, *, is_gone: bool) -> None:
@@ -238,3 +237,10 @@ class WebhookDeliveries:
 
     def _sign(self, key: str, until: datetime) -> Link:
         return self.images.sign(key, until=until, now=self.clock.now())
+
+
+def _host_of(url: str) -> str:
+    """Return the host by which slots are shared; of a URL that is not called, that is none."""
+    with suppress(UrlError):
+        return read_url(url).host
+    return ""
