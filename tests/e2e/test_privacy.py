@@ -24,6 +24,8 @@ def tokens(stack: Stack, operator: Operator, api: Api) -> dict[str, str]:
         add_data(stack.deployed, client)
         assert api.generate(token).ok
         drop(stack, client)
+        # The image that was added is in the inbox too: a result replaces the file that was added.
+        wait_for(lambda: refused(stack, client), what="result of the image")  # noqa: B023 - at once
     for token in tokens.values():
         # Then the stream has brought all that there is: 5 jobs that are paid, and 2 of these.
         wait_for(lambda: used(api, token) == (0.21, 0.06), what="usage")  # noqa: B023 - at once
@@ -45,6 +47,13 @@ def drop(stack: Stack, client: str) -> None:
         return bool(json.load(reply["Body"])["status"] == "succeeded")
 
     wait_for(has_ended, what="result")
+
+
+def refused(stack: Stack, client: str) -> bool:
+    """Return whether the inbox has answered the file that is no image."""
+    bucket = stack.deployed.outputs()["ImagesBucket"]
+    reply = stack.deployed.client("s3").get_object(Bucket=bucket, Key=f"{client}/inbox/a file.json")
+    return b"validation_error" in reply["Body"].read()
 
 
 def used(api: Api, token: str) -> tuple[float, float]:
