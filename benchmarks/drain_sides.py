@@ -83,6 +83,9 @@ class NoMetrics:
 class NoProgress:
     """The part of ProgressRepository that a worker uses. It discards what is measured."""
 
+    def note_images(self, job: Job, done: int, *, now: datetime) -> None:
+        """Discard a count."""
+
     def pace(self, lane: str, *, now: datetime) -> None:
         """Know nothing."""
 
