@@ -12,7 +12,7 @@ from sd3.api.openai_images.answer import (
     model_response,
     models_response,
 )
-from sd3.api.openai_images.request import AnyQuery, ImagesRequest
+from sd3.api.openai_images.request import AnyQuery, parse_images_request
 from sd3.api.request import Request
 from sd3.bootstrap import (
     job_service,
@@ -26,6 +26,7 @@ from sd3.bootstrap import (
 )
 from sd3.domain.client import RequestContext
 from sd3.domain.job import unpadded
+from sd3.domain.openai_images import ImagesRequest
 from sd3.domain.request import GenerateRequest
 from sd3.responses.models import JobResponse
 
@@ -96,13 +97,13 @@ def _parsed(request: Request) -> GenerateRequest:
 @app.post("/images/generations")
 def generations(request: Request) -> Response:
     """Respond 200 with images in OpenAI's shape, once the job has ended."""
-    return _images(request, ImagesRequest.parse(request, is_edit=False))
+    return _images(request, parse_images_request(request, is_edit=False))
 
 
 @app.post("/images/edits")
 def edits(request: Request) -> Response:
     """Respond 200 with images that begin with the client's, in OpenAI's shape."""
-    return _images(request, ImagesRequest.parse(request, is_edit=True))
+    return _images(request, parse_images_request(request, is_edit=True))
 
 
 def _images(request: Request, asked: ImagesRequest) -> Response:
