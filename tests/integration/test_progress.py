@@ -1,4 +1,4 @@
-"""The position of jobs that wait, on moto: whatever becomes of jobs, the index has those that wait."""
+"""The position of jobs that wait, on moto: the index has all that wait, whatever happens."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -23,7 +23,7 @@ from sd3.domain.generation import (
     UpstreamResult,
 )
 from sd3.domain.image import Image, Link, UploadForm
-from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
+from sd3.domain.job import BATCH, SINGLE, IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.progress import Pace
 from sd3.domain.request import GenerateRequest
@@ -639,7 +639,7 @@ def make_worker(
         ),
         cancellation=JobCancellation(jobs=jobs, images=images),
         progress=ProgressRecorder(
-            progress or FakeProgress(jobs), clock=clock.time(), concurrency=2
+            progress or FakeProgress(jobs), clock=clock.time(), concurrency={SINGLE: 2, BATCH: 2}
         ),
         clock=clock.time(),
         metrics=metrics,
