@@ -25,6 +25,7 @@ from tests.integration.conftest import Functions, load_event
 from tests.support.fakes.ports import NOON, FakeTime, FakeUpstream, sample_image
 
 URL = "https://api.example.com/v1/generate/sd3"
+ALL: dict[str, Any] = {"queryStringParameters": None, "multiValueQueryStringParameters": None}
 
 
 def event(request_id: str = "job-1", *, body: Any = None, **headers: str) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def test_a_job_that_waits_tells_its_place_and_retry_after_grows_with_its_time(
     assert [each["headers"]["Retry-After"] for each in answers] == ["2", "11", "15", "15"]
     read = functions.jobs(job_event("job-1"))
     assert (read["json"], read["headers"]["Retry-After"]) == (answers[1]["json"], "11")
-    listed = functions.jobs(load_event("list_jobs"))["json"]["jobs"]
+    listed = functions.jobs(load_event("list_jobs") | ALL)["json"]["jobs"]
     assert {each["queue_position"] for each in listed} == {None}
     canceled = load_event("job") | {"httpMethod": "POST", "resource": "/jobs/{id}/cancel"}
     functions.jobs(canceled | {"pathParameters": {"id": "job-0"}})
