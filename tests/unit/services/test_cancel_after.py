@@ -1,7 +1,7 @@
 """Cancel-After: what has not begun in time is canceled, and nothing that has cost something."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -23,7 +23,7 @@ from tests.support.fakes.ports import (
 )
 
 CANCELED, QUEUED, SUCCEEDED = JobStatus.CANCELED, JobStatus.QUEUED, JobStatus.SUCCEEDED
-IN_A_MINUTE = {"cancel_at": NOON + timedelta(minutes=1)}
+IN_A_MINUTE: Final[dict[str, Any]] = {"cancel_at": NOON + timedelta(minutes=1)}
 
 
 def seen(one: Job, *, after: float, wait: float = 0) -> Job:
