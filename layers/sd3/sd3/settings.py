@@ -96,6 +96,8 @@ class Settings:
     unprocessable_queue_url: str = ""
     webhooks_table: str = ""
     deliveries_queue_url: str = ""
+    batches_table: str = ""
+    batch_queue_url: str = ""
     webhook_concurrency: int = 10
     """The attempts at deliveries at the same time, to all hosts."""
     event_bus: str = "default"

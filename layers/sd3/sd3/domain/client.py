@@ -13,7 +13,7 @@ from sd3.errors import ForbiddenError
 
 if TYPE_CHECKING:
     from sd3.domain.inbox import InboxOrigin
-    from sd3.domain.job import Reproduction
+    from sd3.domain.job import BatchOrigin, Reproduction
 
 GENERATE: Final = "generate"
 """Allows to generate images, and to cancel and delete jobs."""
@@ -139,3 +139,5 @@ class RequestContext(NamedTuple):
     reproduction: "Reproduction | None" = None
     """The job that this call generates again; None for a request of its own."""
     cache: CacheControl = CacheControl()
+    batch: "BatchOrigin | None" = None
+    """The line of a batch that this call makes a job of."""

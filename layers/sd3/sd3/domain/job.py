@@ -88,6 +88,20 @@ class Reproduction(Record):
     model: str | None = None
 
 
+class BatchOrigin(Record):
+    """The line of a batch that a job was made from.
+
+    `part` is the part of the file that the line is counted in. `ignored` names the fields of the
+    line that are not followed.
+    """
+
+    id: str
+    line: int
+    part: int
+    custom_id: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
 LEASE_MARGIN_SECONDS: Final = 10
 """How long after its last moment an attempt still counts as alive: clocks differ."""
 
@@ -139,6 +153,7 @@ class Job(Record):
     seeds: tuple[int, ...]
     init_image_key: str | None = None
     inbox: InboxOrigin | None = None
+    batch: BatchOrigin | None = None
     scaled_size: tuple[int, int] | None = None
     reproduction: Reproduction | None = None
     attempt: int = 0

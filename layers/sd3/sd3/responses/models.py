@@ -53,6 +53,13 @@ class JobErrorBody(BaseModel):
     message: str
 
 
+class JobBatchBody(BaseModel):
+    """The batch that a job is a line of."""
+
+    id: str
+    custom_id: str | None = Field(description="What the line calls itself.")
+
+
 class ImageResponse(BaseModel):
     """An image as the client sees it: OctoAI's four fields, and where to fetch it."""
 
@@ -112,6 +119,9 @@ class JobResponse(BaseModel):
         default=None, description="The job that this one has generated again."
     )
     error: JobErrorBody | None
+    batch: JobBatchBody | None = Field(
+        default=None, description="The batch that the job is a line of, if it is one."
+    )
     reused_from: str | None = Field(
         default=None, description="The earlier job of which the images are copies, for $0."
     )
@@ -257,4 +267,5 @@ class JobEvent(BaseModel):
     ignored: list[str] = []
     metadata: dict[str, str]
     error: JobErrorBody | None = None
+    batch: JobBatchBody | None = None
     reused_from: str | None = None
