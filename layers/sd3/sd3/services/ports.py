@@ -140,10 +140,10 @@ class FileSigner(Protocol):
 
 
 class UploadStorage(Protocol):
-    """The uploads of large init images; see adapters.s3.uploads.UploadStore."""
+    """The uploads of large files; see adapters.s3.uploads.UploadStore."""
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm: ...
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes: ...
 

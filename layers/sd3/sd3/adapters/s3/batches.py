@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from sd3.adapters.aws import storage_errors
 from sd3.adapters.s3.uploads import KEEP, upload_key
-from sd3.domain.batch_lines import MAX_FILE_BYTES
+from sd3.domain.request import MAX_BATCH_BYTES
 from sd3.errors import NotFoundError, TooLargeError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class BatchFiles:
             found["Body"].close()
         if found["LastModified"] + KEEP <= now:
             raise NotFoundError("The upload has expired.")
-        if found["ContentLength"] > MAX_FILE_BYTES:
-            raise TooLargeError(f"The upload has more than {MAX_FILE_BYTES} bytes.")
+        if found["ContentLength"] > MAX_BATCH_BYTES:
+            raise TooLargeError(f"The upload has more than {MAX_BATCH_BYTES} bytes.")
         self.copy(self._bucket, source, found["ETag"], key)
 
     def copy(self, bucket: str, source: str, etag: str, key: str) -> None:
