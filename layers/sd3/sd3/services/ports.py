@@ -182,12 +182,14 @@ class InboxFiles(Protocol):
     """The files of the inbox; see adapters.s3.inbox.InboxFileStore for what it raises."""
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
+    def copy(self, upload: InboxObject, bucket: str, key: str, *, max_bytes: int) -> bool: ...
 
 
 class InboxResults(Protocol):
     """The result files of the inbox; see adapters.s3.inbox.InboxResultStore for what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool: ...
 
 
 class EventPublisher(Protocol):
