@@ -351,6 +351,17 @@ _OPERATIONS: Final = (
             ("/docs", "docs", "Show this document as a page", "text/html"),
         )
     ),
+    Operation(
+        method="get",
+        path="/playground",
+        id="playground",
+        tag="service",
+        summary="Show a page on which people generate images",
+        description="The page asks for a token. The deployment can turn it off: then it is a 404.",
+        responses=(Response(200, "The page.", (), (CACHE,), "text/html"),),
+        errors=(NotFoundError, *ALWAYS),
+        is_open=True,
+    ),
 )
 
 

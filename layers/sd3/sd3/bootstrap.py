@@ -148,6 +148,12 @@ def verification() -> "ImageVerification":
 
 
 @cache
+def playground_origin() -> str | None:
+    """Return the origin of the images that the playground shows; None if there is no playground."""
+    return _images().origin() if _settings().playground == "true" else None
+
+
+@cache
 def previews() -> "JobPreviews":
     """Build the use case of previews."""
     from sd3.services.previews import JobPreviews

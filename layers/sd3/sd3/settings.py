@@ -146,6 +146,8 @@ class Settings:
     """Which addresses requests may name: public, none or loopback."""
     allowed_origins: str = ""
     """The origins of web pages that may call the service, comma-separated; * for all."""
+    playground: str = "true"
+    """Whether there is a GET /playground: true or false."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
