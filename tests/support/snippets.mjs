@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers";
 import { runInThisContext } from "node:vm";
 
 const { source, calls } = JSON.parse(await text(process.stdin));
-const { snippets } = runInThisContext(`const playground = {};\n${source}\nplayground;`);
+const { snippets } = runInThisContext(`const playground = { begin: [] };\n${source}\nplayground;`);
 
 async function send(code) {
   let sent;

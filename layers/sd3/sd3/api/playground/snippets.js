@@ -1,4 +1,5 @@
 "use strict";
+
 // "Copy as": a request as code to paste. The token is never in it, but the variable that holds it.
 playground.snippets = (() => {
   // Characters that a reader would not see, or that would show the others in another order.
@@ -149,3 +150,33 @@ for image in answer.data:
     openai: { label: "OpenAI SDK", of: openai },
   };
 })();
+
+// The address of the API, which is this page's without its last part.
+playground.baseUrl = () => new URL(".", location.href).href.replace(/[/]$/, "");
+
+playground.copy = async ({ label, of }) => {
+  const { $ } = playground;
+  const options = { baseUrl: playground.baseUrl(), isAsync: $("queue").checked, fileName: playground.init?.name };
+  const code = of(playground.request(), options);
+  $("code").textContent = code;
+  $("code").hidden = false;
+  try {
+    await navigator.clipboard.writeText(code);
+    $("copied").textContent = `Copied as ${label}. The token is read from the variable SD3_API_TOKEN.`;
+  } catch {
+    getSelection().selectAllChildren($("code"));
+    $("copied").textContent = "This browser does not let the page copy. The code is selected: copy it yourself.";
+  }
+};
+
+playground.begin.push(() => {
+  const { make, button, $ } = playground;
+  const buttons = Object.values(playground.snippets).map((snippet) =>
+    button(snippet.label, () => playground.copy(snippet), { "aria-label": `Copy as ${snippet.label}` }));
+  $("snippets").append(
+    make("details", {}, make("summary", { textContent: "Copy as code" }), make("div", { className: "actions" }, ...buttons),
+      make("p", { id: "copied", className: "muted", "aria-live": "polite" }),
+      make("pre", { id: "code", tabIndex: 0, hidden: true, role: "region", "aria-label": "The code" })));
+  // What was copied is another request's now.
+  $("request").addEventListener("input", () => { $("code").hidden = true; $("copied").textContent = ""; });
+});
