@@ -18,7 +18,7 @@ playground.keyOf = (body, prefer) => {
 };
 
 playground.generate = async () => {
-  if (playground.busy) return;
+  if (playground.busy || playground.uploading) return;
   playground.clearFaults();
   playground.$("alert").replaceChildren();
   const body = playground.request();
