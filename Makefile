@@ -29,13 +29,16 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
+.PHONY: help run demo test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path; C2PA=path
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)") $(if $(C2PA),--c2pa "$(C2PA)")
+
+demo: .venv/.ok ## Send one of everything to the service of `make run`, and show what came; YES=1 where it costs money
+	@$(RUN) local.demo $(if $(YES),--yes)
 
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok .tools/mcp/.ok $(PAGE) $(OCTOAI_SDK) ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 4 test-unit test-integration test-stack-1 test-stack-2)
