@@ -105,7 +105,7 @@ class Demo:
                 lambda: receiver.message_of(job["id"]), what="message whose signature fits"
             )
         came = self._saved(message["type"].removeprefix("job."), message["data"], "webhook.jpg")
-        return came._replace(what=f"{came.what}, signature verified")
+        return came._replace(what=f"{came.what}, signature fits")
 
     def rendition(self) -> Came:
         """Get the first image in another size and format."""
@@ -119,7 +119,7 @@ class Demo:
         found = self._api.call("POST", "/verify", 200, files={"image": image}).json()
         if not found["ours"] or found["bytes"] != "exact":
             raise ServiceError(f"the image is not known: {found}")
-        return Came(200, 0, "answered.jpg is ours and unchanged")
+        return Came(200, 0, "ours, and unchanged")
 
     def reproduced(self) -> Came:
         """Generate the first image again."""
