@@ -50,7 +50,7 @@ class UploadStore:
         ends = min(filter(None, (now + FORM_TTL, self._credentials_expiry())))
         signed = self._client.generate_presigned_post(
             Bucket=self._bucket,
-            Key=_key(client_id, upload_id),
+            Key=upload_key(client_id, upload_id),
             Fields={"Content-Type": content_type},
             Conditions=[
                 {"Content-Type": content_type},
@@ -68,7 +68,9 @@ class UploadStore:
         may not have removed yet. Raises TooLargeError before it reads the body, and StorageError.
         """
         with storage_errors("The upload could not be read.", instead=_MISSING):
-            reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
+            reply = self._client.get_object(
+                Bucket=self._bucket, Key=upload_key(client_id, upload_id)
+            )
             with closing(reply["Body"]) as body:
                 if reply["LastModified"] + KEEP <= now:
                     raise NotFoundError("The upload has expired.")
@@ -77,5 +79,6 @@ class UploadStore:
                 return body.read()
 
 
-def _key(client_id: str, upload_id: str) -> str:
+def upload_key(client_id: str, upload_id: str) -> str:
+    """Return where a client's upload is."""
     return f"{FOLDER}/{client_id}/{upload_id}"
