@@ -8,13 +8,15 @@ COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-has
 LOCKS ?= requirements
 NPM := .tools/node/bin/npm
 # What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript, in
-# npm-clients the clients of `make test-clients`, and in npm-types what writes and checks our types.
-NPM_LOCKS := npm npm-tests npm-clients npm-types
+# npm-clients the clients of `make test-clients`, in npm-types what writes and checks our types, and
+# in npm-browser the checker of `make test-browser`.
+NPM_LOCKS := npm npm-tests npm-clients npm-types npm-browser
 OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
 # The layer that signs images, as the tests of `make test-signing` import it.
 SIGNING := .tools/c2pa/.ok
 TYPES := requirements/npm-types/node_modules/.ok
 CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok $(TYPES)
+BROWSER := .tools/browser/.ok requirements/npm-browser/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
 PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
@@ -30,7 +32,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-types check-docs check-deployment audit fmt lock openapi types docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
+.PHONY: help run test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-browser test-clients test-signing check check-locks check-openapi check-types check-docs check-deployment audit fmt lock openapi types docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -58,7 +60,7 @@ test-load: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Send one cli
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH is the version of torch to install
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
-test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the page at /docs in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
+test-browser: $(BROWSER) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the pages of the service in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
 test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by our clients and by those of OpenAI's API that people have; ARGS go to pytest

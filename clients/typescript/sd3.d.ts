@@ -231,6 +231,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/playground": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a page on which people generate images
+         * @description The page asks for a token. The deployment can turn it off: then it is a 404.
+         */
+        get: operations["playground"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * The same headers as GET, without a body
+         * @description The page asks for a token. The deployment can turn it off: then it is a 404.
+         */
+        head: operations["headPlayground"];
+        patch?: never;
+        trace?: never;
+    };
     "/webhook": {
         parameters: {
             query?: never;
@@ -874,6 +898,11 @@ export interface components {
              */
             reused_from?: string | null;
         };
+        /** @description How many of a job's images are generated. */
+        ImagesDoneBody: {
+            done: number;
+            of: number;
+        };
         /** @description Why a job or one of its images failed, in the terms of the error table. */
         JobErrorBody: {
             code: string;
@@ -917,6 +946,26 @@ export interface components {
              * @default null
              */
             reused_from?: string | null;
+            /**
+             * @description How many jobs wait before it, of all clients; 1000 is that many or more. Null unless it waits, and in lists.
+             * @default null
+             */
+            queue_position?: number | null;
+            /**
+             * @description When it probably ends, in seconds from now. Null if nothing is known.
+             * @default null
+             */
+            eta_seconds?: number | null;
+            /**
+             * @description How many images the running attempt has generated, some seconds ago. Null for a single image, for what is answered at once, and in lists.
+             * @default null
+             */
+            progress?: components["schemas"]["ImagesDoneBody"] | null;
+            /**
+             * @description When it is canceled if it has not begun, as Cancel-After has asked for.
+             * @default null
+             */
+            cancel_at?: string | null;
         };
         /**
          * @description The states of a job; the last three are ends.
@@ -1418,6 +1467,8 @@ export interface operations {
                 Prefer?: "respond-async" | string;
                 /** @description Your own text. For 24 hours the same key and request are the same job: repeating is safe. */
                 "Idempotency-Key"?: string;
+                /** @description When the job is canceled if it still waits and has cost nothing: `60`, `60s`, `1m30s`, `1h`; up to 86400 s. */
+                "Cancel-After"?: string;
                 /** @description Where the operator lets results be reused: `no-cache` generates anew, `max-age=N` takes no result that is older than N seconds, `no-store` neither uses nor leaves a result. `only-if-cached` generates nothing: without an earlier result the answer is 412. */
                 "Cache-Control"?: string;
             };
@@ -1702,6 +1753,8 @@ export interface operations {
                 Prefer?: "respond-async" | string;
                 /** @description Your own text. For 24 hours the same key and request are the same job: repeating is safe. */
                 "Idempotency-Key"?: string;
+                /** @description When the job is canceled if it still waits and has cost nothing: `60`, `60s`, `1m30s`, `1h`; up to 86400 s. */
+                "Cancel-After"?: string;
             };
             path: {
                 /** @description The job's id. */
@@ -2061,6 +2114,56 @@ export interface operations {
             500: components["responses"]["internal_error"];
         };
     };
+    playground: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            404: components["responses"]["not_found"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+        };
+    };
+    headPlayground: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: components["responses"]["not_found"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+        };
+    };
     getWebhook: {
         parameters: {
             query?: never;
@@ -2377,6 +2480,8 @@ export interface operations {
                 /** @description As for POST /generate/sd3. OpenAI's SDKs send none by themselves. */
                 "Idempotency-Key"?: string;
                 /** @description As for POST /generate/sd3. */
+                "Cancel-After"?: string;
+                /** @description As for POST /generate/sd3. */
                 "Cache-Control"?: string;
             };
             path?: never;
@@ -2531,6 +2636,8 @@ export interface operations {
             header?: {
                 /** @description As for POST /generate/sd3. OpenAI's SDKs send none by themselves. */
                 "Idempotency-Key"?: string;
+                /** @description As for POST /generate/sd3. */
+                "Cancel-After"?: string;
                 /** @description As for POST /generate/sd3. */
                 "Cache-Control"?: string;
             };
