@@ -13,6 +13,7 @@ from sd3_client.errors import StillRunningError as StillRunningError
 from sd3_client.errors import UnavailableError as UnavailableError
 from sd3_client.errors import UnreachableError as UnreachableError
 from sd3_client.errors import UpstreamError as UpstreamError
+from sd3_client.models import Batch as Batch
 from sd3_client.models import Image as Image
 from sd3_client.models import Job as Job
 from sd3_client.webhooks import WebhookError as WebhookError

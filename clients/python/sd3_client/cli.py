@@ -7,8 +7,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sd3_client.client import Client
 from sd3_client.errors import (
@@ -19,10 +20,11 @@ from sd3_client.errors import (
     UnavailableError,
     UnreachableError,
 )
-from sd3_client.models import Image, Job, Options
+from sd3_client.models import Batch, Image, Job, Options
 from sd3_client.progress import Progress
 
 FAILED, WRONG, LATER, INTERRUPTED = 1, 2, 3, 130
+_Work = TypeVar("_Work", Job, Batch)
 _LATER = (RateLimitedError, StillRunningError, UnavailableError, UnreachableError)
 _FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".avif": "avif"}
 _EPILOG = """\
@@ -35,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        _check_target(options.output)
+        _check_target(options.output, options.formats)
         code: int = options.run(Client(), options)
     except Sd3Error as error:
         _say(f"{error}" + (f"\n  request {error.request_id}" if error.request_id else ""))
-        if isinstance(error, StillRunningError) and error.job_id:
-            _say(f"it goes on: sd3 wait {error.job_id}")
+        if isinstance(error, StillRunningError) and options.run in {_generate, _wait}:
+            _say(f"the job goes on: sd3 wait {error.job_id}")
         if isinstance(error, InvalidRequestError):
             return WRONG
         return LATER if isinstance(error, _LATER) else FAILED
@@ -68,12 +70,18 @@ def _parser() -> argparse.ArgumentParser:
     wait.set_defaults(run=_wait)
     wait.add_argument("job", help="the id of the job")
     for command in (generate, wait):
+        command.set_defaults(formats=_FORMATS)
         command.add_argument(
             "-o", dest="output", type=Path, metavar="FILE",
             help="where to write: .jpg, .png, .webp or .avif; fox-0.jpg and so on for several",
         )  # fmt: skip
         command.add_argument("--json", action="store_true", help="print the job to stdout")
         command.add_argument("--timeout", type=float, default=900, help="seconds to wait (900)")
+    batch = commands.add_parser("batch", help="send a file of requests", epilog=_EPILOG)
+    batch.set_defaults(run=_batch, formats=(".jsonl",))
+    batch.add_argument("file", type=Path, help="JSON lines, each with a prompt and a custom_id")
+    batch.add_argument("-o", dest="output", type=Path, required=True, help="where results go")
+    batch.add_argument("--timeout", type=float, default=86400, help="seconds to wait (86400)")
     return parser
 
 
@@ -85,12 +93,12 @@ def _size(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2])
 
 
-def _check_target(output: Path | None) -> None:
+def _check_target(output: Path | None, formats: Iterable[str]) -> None:
     """Refuse what cannot be written before anything is paid."""
     if output is None:
         return
-    if output.suffix.lower() not in _FORMATS:
-        msg = f"{output}: the name should end in {', '.join(_FORMATS)}"
+    if output.suffix.lower() not in formats:
+        msg = f"{output}: the name should end in {', '.join(formats)}"
         raise ValueError(msg)
     if output.is_dir() or not os.access(output.parent, os.W_OK):
         msg = f"{output}: cannot be written there"
@@ -98,7 +106,7 @@ def _check_target(output: Path | None) -> None:
 
 
 def _generate(client: Client, options: argparse.Namespace) -> int:
-    names = ("num_images", "seed", "steps", "negative_prompt", "init_image", "strength")
+    names = ("num_images", "seed", "steps", "negative_prompt", "strength")
     given = {name: getattr(options, name) for name in names}
     fields: Options = {name: each for name, each in given.items() if each is not None}  # type: ignore[assignment]
     if options.init_image:
@@ -112,33 +120,69 @@ def _generate(client: Client, options: argparse.Namespace) -> int:
     def run(watch: Callable[[Job], object]) -> Job:
         return client.generate(options.prompt, timeout=options.timeout, on_update=watch, **fields)
 
-    return _follow(client, options, run)
+    job = _watched(run, client.cancel)
+    return _written(job, options) if job else INTERRUPTED
 
 
 def _wait(client: Client, options: argparse.Namespace) -> int:
     def run(watch: Callable[[Job], object]) -> Job:
-        job = client.wait(options.job, timeout=options.timeout, on_update=watch)
-        return job.raise_for_error()
+        return client.wait(options.job, timeout=options.timeout, on_update=watch)
 
-    return _follow(client, options, run)
+    job = _watched(run)
+    return _written(job.raise_for_error(), options) if job else INTERRUPTED
 
 
-def _follow(
-    client: Client, options: argparse.Namespace, run: Callable[[Callable[[Job], object]], Job]
-) -> int:
-    """Show how a job goes on until it has ended, and write its images. Ctrl-C cancels it."""
-    seen: list[Job] = []
+def _batch(client: Client, options: argparse.Namespace) -> int:
+    def run(watch: Callable[[Batch], object]) -> Batch:
+        batch = client.batches.submit(options.file)
+        watch(batch)
+        return client.batches.wait(batch, timeout=options.timeout, on_update=watch)
+
+    batch = _watched(run, client.batches.cancel)
+    if batch is None:
+        return INTERRUPTED
+    counts = ", ".join(f"{number} {name}" for name, number in batch.request_counts.items())
+    _say(f"batch {batch.id} {batch.status}: {counts}, ${batch.cost_usd:.2f}")
+    if batch.error:
+        _say(f"{batch.error.get('code')}: {batch.error.get('message')}")
+        return FAILED
+    with options.output.open("w") as file:
+        file.writelines(json.dumps(line) + "\n" for line in client.batches.results(batch))
+    print(options.output)
+    return FAILED if batch.request_counts.get("failed") else 0
+
+
+def _watched(
+    run: Callable[[Callable[[_Work], object]], _Work],
+    cancel: Callable[[_Work], _Work] | None = None,
+) -> _Work | None:
+    """Show how a job or a batch goes on. Ctrl-C cancels it, where there is a way."""
+    seen: list[_Work] = []
     try:
         with Progress(sys.stderr) as progress:
 
-            def watch(job: Job) -> None:
-                seen[:] = [job]
-                progress.update(job)
+            def watch(work: _Work) -> None:
+                seen[:] = [work]
+                progress.update(work)
 
-            job = run(watch)
+            return run(watch)
     except KeyboardInterrupt:
-        _cancel(client, seen)
-        return INTERRUPTED
+        if not seen:
+            _say("interrupted before an answer came: a job that was made goes on, and is paid")
+            return None
+    [work] = seen
+    if cancel is None:
+        _say(f"interrupted: {work.id} goes on")
+        return None
+    try:
+        _say(f"interrupted: {work.id} was canceled: ${cancel(work).cost_usd:.2f}")
+    except Sd3Error as error:
+        _say(f"interrupted: {work.id} was not canceled: {error}")
+    return None
+
+
+def _written(job: Job, options: argparse.Namespace) -> int:
+    """Write the images of a job, and return the exit code."""
     if options.json:
         print(json.dumps(job.raw))
     complete = True
@@ -150,7 +194,7 @@ def _follow(
         elif options.output or not options.json:
             path = _path(options.output, job, image)
             path.write_bytes(_bytes(image, path))
-            print(path) if not options.json else _say(f"{path}")
+            print(path, file=sys.stderr if options.json else sys.stdout)
     _say(f"job {job.id} {job.status}, ${job.cost_usd:.2f}")
     return 0 if complete else FAILED
 
@@ -168,19 +212,6 @@ def _bytes(image: Image, path: Path) -> bytes:
     """Fetch an image in the format that the file's name says."""
     kind = _FORMATS[path.suffix.lower()]
     return image.download(**({} if image.content_type == f"image/{kind}" else {"format": kind}))
-
-
-def _cancel(client: Client, seen: Sequence[Job]) -> None:
-    """Cancel the job that was waited for, and say what became of it."""
-    if not seen:
-        _say("interrupted before an answer came: a job that was made goes on, and is paid")
-        return
-    job = seen[-1]
-    try:
-        job = client.cancel(job)
-        _say(f"interrupted: the job {job.id} was canceled: ${job.cost_usd:.2f}")
-    except Sd3Error as error:
-        _say(f"interrupted: the job {job.id} was not canceled: {error}")
 
 
 def _say(text: str) -> None:

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from sd3_client.errors import ConflictError, error_of
+from sd3_client.batches import Batches
+from sd3_client.errors import ConflictError
 from sd3_client.models import Image, Job, Json, Options, known
-from sd3_client.transport import read, send, session
+from sd3_client.transport import pause_of, read, send, session, still_running
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack  # type checkers know it without the package
 
 _INLINE_BYTES = 3_000_000
-_WAIT_SECONDS, _WATCH_SECONDS, _LONGEST_PAUSE = 20, 3, 60
+_WAIT_SECONDS, _WATCH_SECONDS = 20, 3
 
 
 class Client:
@@ -44,6 +45,7 @@ class Client:
             raise ValueError(msg)
         self._api = session({"Authorization": f"Bearer {token}"}, retries=retries)
         self._files = session({}, retries=retries)  # links are signed: they get no token
+        self.batches = Batches(self.call, self.upload, self._files)
 
     def generate(
         self,
@@ -121,12 +123,9 @@ class Client:
                 if job.has_ended:
                     return job
             if not left:
-                message = f"The job has not ended after {timeout:g} s."
-                body = {"code": "still_running", "message": message, "job_id": path[6:]}
-                raise error_of(body)
+                raise still_running("job", path.removeprefix("/jobs/"), timeout)
             if "Preference-Applied" not in response.headers:
-                pause = response.headers.get("Retry-After", "")
-                time.sleep(min(left, int(pause) if pause.isdecimal() else 2, _LONGEST_PAUSE))
+                time.sleep(min(left, pause_of(response)))
 
     def cancel(self, job: Job | str) -> Job:
         """Cancel a job that has not ended. Images that are being generated are paid."""
@@ -139,10 +138,11 @@ class Client:
                 return found
             raise
 
-    def upload(self, image: bytes) -> str:
+    def upload(self, data: bytes, content_type: str = "") -> str:
         """Send an image of up to 20 MB, and return its id for `init_image_id`."""
-        form = read(self.call("POST", "/uploads", json={"content_type": _type_of(image)}))
-        send(self._files, "POST", form["url"], data=form["fields"], files={"file": image})
+        asked = {"content_type": content_type or _type_of(data)}
+        form = read(self.call("POST", "/uploads", json=asked))
+        send(self._files, "POST", form["url"], data=form["fields"], files={"file": data})
         return str(form["id"])
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -51,7 +51,10 @@ class NotFoundError(Sd3Error):
 class ConflictError(Sd3Error):
     """The job's state does not allow it, or the idempotency key was used for another request."""
 
-    codes = ("idempotency_mismatch", "not_cancelable", "not_reproducible", "delivery_pending")
+    codes = (
+        *("idempotency_mismatch", "not_cancelable", "not_reproducible"),
+        *("delivery_pending", "batch_pending"),
+    )
 
 
 class ContentPolicyError(Sd3Error):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, ClassVar, Literal, TypedDict, TypeVar
 
 from sd3_client.errors import error_of
 
@@ -77,6 +77,7 @@ class Job:
     eta_seconds: float | None = None
     progress: Json | None = None
     raw: Json = field(default_factory=dict, repr=False)
+    unit: ClassVar[str] = "images"
 
     @property
     def has_ended(self) -> bool:
@@ -91,7 +92,38 @@ class Job:
         raise error_of({**error, "job_id": self.id})
 
 
-_Model = TypeVar("_Model", Image, Job)
+@dataclass(frozen=True)
+class Batch:
+    """A batch. `raw` has all that the service has said of it."""
+
+    id: str
+    status: str
+    request_counts: Mapping[str, int] = field(default_factory=dict)
+    created_at: str = ""
+    completed_at: str | None = None
+    expires_at: str = ""
+    cost_usd: float = 0
+    metadata: Json = field(default_factory=dict)
+    error: Json | None = None
+    raw: Json = field(default_factory=dict, repr=False)
+    unit: ClassVar[str] = "lines"
+    queue_position: ClassVar[None] = None
+    eta_seconds: ClassVar[None] = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the batch will not change any more."""
+        return self.status in {"completed", "failed", "canceled"}
+
+    @property
+    def progress(self) -> Json | None:
+        """Return how many of the lines have ended, once they are counted."""
+        counts = self.request_counts
+        done = counts.get("completed", 0) + counts.get("failed", 0)
+        return {"done": done, "of": counts["total"]} if counts.get("total") else None
+
+
+_Model = TypeVar("_Model", Image, Job, Batch)
 
 
 def known(model: type[_Model], body: Json, **more: Any) -> _Model:

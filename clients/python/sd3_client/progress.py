@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from sd3_client.models import Job
+from sd3_client.models import Batch, Job
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -17,24 +17,24 @@ _CELLS = 24
 _TICK_SECONDS = 0.2
 
 
-def describe(job: Job | None) -> str:
-    """Say in a few words how a job stands."""
+def describe(job: Job | Batch | None) -> str:
+    """Say in a few words how a job or a batch stands."""
     if job is None:
         return "sent"
     words = [job.status]
     if job.queue_position is not None:
         words.append(f"{job.queue_position} before it" if job.queue_position else "next")
     if job.progress:
-        words.append(f"{job.progress['done']} of {job.progress['of']} images")
+        words.append(f"{job.progress['done']} of {job.progress['of']} {job.unit}")
     if job.eta_seconds is not None and not job.has_ended:
         words.append(f"about {_span(job.eta_seconds)}")
     return ", ".join(words)
 
 
-def share(job: Job | None, *, waited: float, since_read: float) -> float | None:
+def share(job: Job | Batch | None, *, waited: float, since_read: float) -> float | None:
     """Estimate how much of the wait is over, from 0 to 1; None if nobody knows.
 
-    Images that are done count, and so does the time that is left: the larger share is shown.
+    What is done counts, and so does the time that is left: the larger share is shown.
     """
     if job is None or job.has_ended:
         return None if job is None else 1.0
@@ -53,7 +53,7 @@ class Progress:
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._is_terminal = stream, stream.isatty()
         self._full, self._empty = "█░" if _can_write(stream, "█░") else "#-"
-        self._job: Job | None = None
+        self._job: Job | Batch | None = None
         self.began = self._read = time.monotonic()
         self._shown, self._drawn = "", 0
         self._ended = threading.Event()
@@ -76,7 +76,7 @@ class Progress:
             self._stream.write("\r\x1b[2K")
             self._stream.flush()
 
-    def update(self, job: Job) -> None:
+    def update(self, job: Job | Batch) -> None:
         """Take over what was read of the job."""
         self._job, self._read = job, time.monotonic()
         line = f"{job.id}: {describe(job)}"

@@ -11,7 +11,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
-from sd3_client.errors import error_of
+from sd3_client.errors import Sd3Error, error_of
 
 _TIMEOUT = (10, 35)  # the gateway answers after 29 s at the latest
 _LONGEST_PAUSE = 60
@@ -76,3 +76,15 @@ def read(response: requests.Response) -> dict[str, Any]:
         message = "The answer is no JSON. Is the address the service's?"
         raise error_of({"code": "not_json", "message": message}) from error
     return body
+
+
+def pause_of(response: requests.Response) -> int:
+    """Return the seconds until it is worth asking again."""
+    text = response.headers.get("Retry-After", "")
+    return min(int(text) if text.isdecimal() else 2, _LONGEST_PAUSE)
+
+
+def still_running(what: str, id: str, seconds: float) -> Sd3Error:
+    """Make the error of who has waited for long enough."""
+    message = f"The {what} {id} has not ended after {seconds:g} s."
+    return error_of({"code": "still_running", "message": message, "job_id": id})

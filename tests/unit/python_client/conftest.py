@@ -25,6 +25,10 @@ def job(status: str = "succeeded", images: int = 1, **fields: Any) -> dict[str, 
     return {"id": "j1", "status": status, "images": made, **fields}
 
 
+def batch(status: str, error: object = None, **counts: int) -> dict[str, Any]:
+    return {"id": "b1", "status": status, "request_counts": counts, "error": error}
+
+
 def error(code: str, **fields: Any) -> dict[str, Any]:
     return {"code": code, "message": "It is so.", "request_id": "r1", **fields}
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.support.servers.scripted_server import (
     Reply,
     http_reply,
 )
-from tests.unit.python_client.conftest import answer, error, job
+from tests.unit.python_client.conftest import answer, batch, error, job
 
 Serve = Callable[..., MisbehavingServer]
 
@@ -184,8 +185,8 @@ def test_what_the_environment_lacks_is_said(
 @pytest.mark.parametrize(
     ("cancel", "said"),
     [
-        (answer(200, job("canceled", cost_usd=0.03)), "the job j1 was canceled: $0.03"),
-        (answer(500, error("internal_error")), "the job j1 was not canceled"),
+        (answer(200, job("canceled", cost_usd=0.03)), "j1 was canceled: $0.03"),
+        (answer(500, error("internal_error")), "j1 was not canceled"),
     ],
 )
 def test_ctrl_c_cancels_the_job(
@@ -203,6 +204,65 @@ def test_ctrl_c_cancels_the_job(
     monkeypatch.setattr("sd3_client.client.Client.submit", interrupt)
     assert main(["generate", "a fox"]) == 130
     assert "goes on" in capsys.readouterr().err
+
+
+def test_ctrl_c_of_a_wait_leaves_the_job(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    server = serve(answer(200, job("queued")))
+    monkeypatch.setattr(time, "sleep", interrupt)
+    assert main(["wait", "j1"]) == 130
+    assert [request.method for request in server.requests] == ["GET"]
+    assert "j1 goes on" in capsys.readouterr().err
+
+
+def test_a_file_of_requests_becomes_a_file_of_results(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("lines.jsonl").write_text('{"custom_id": "1", "prompt": "a fox"}\n')
+    server = serve()
+    form = {"id": "u1", "url": f"{server.url}/bucket", "fields": {}}
+    server.script = [
+        answer(201, form),
+        http_reply(204),
+        answer(202, batch("validating")),
+        answer(200, batch("in_progress", total=2, completed=1, failed=0), retry_after="5"),
+        answer(200, batch("completed", total=2, completed=1, failed=1)),
+        answer(200, {"url": f"{server.url}/results"}),
+        http_reply(200, b'{"custom_id":"1"}\n{"custom_id":"2"}\n'),
+    ]
+    assert main(["batch", "lines.jsonl", "-o", "results.jsonl"]) == 1
+    assert len(Path("results.jsonl").read_text().splitlines()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "results.jsonl\n"
+    assert printed.err.splitlines() == [
+        "b1: validating",
+        "b1: in_progress, 1 of 2 lines",
+        "sd3: batch b1 completed: 2 total, 1 completed, 1 failed, $0.00",
+    ]
+    asked, _, made, *_ = server.requests
+    assert asked.json == {"content_type": "application/jsonl"}
+    assert made.json == {"upload_id": "u1"}
+    assert made.headers["idempotency-key"]
+
+
+def test_a_batch_that_failed_as_a_whole_says_why(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = {"code": "validation_error", "message": "Lines 1 and 2 have one custom_id."}
+    Path("lines.jsonl").write_text("{}")
+    server = serve()
+    form = {"id": "u1", "url": f"{server.url}/bucket", "fields": {}}
+    failed = answer(202, batch("failed", error=why))
+    server.script = [answer(201, form), http_reply(204), failed]
+    assert main(["batch", "lines.jsonl", "-o", "results.jsonl"]) == 1
+    assert "Lines 1 and 2" in capsys.readouterr().err
+    assert not Path("results.jsonl").exists()
+    assert main(["batch", "missing.jsonl", "-o", "results.jsonl"]) == 2
+    assert main(["batch", "lines.jsonl", "-o", "results.txt"]) == 2
 
 
 class Terminal(io.StringIO):

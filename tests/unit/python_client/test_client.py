@@ -27,7 +27,7 @@ from sd3_client import (
 from sd3_client.models import Options
 from tests.support.factories.images import png
 from tests.support.servers.scripted_server import Received, http_reply, raw
-from tests.unit.python_client.conftest import Scripted, answer, error, job
+from tests.unit.python_client.conftest import Scripted, answer, batch, error, job
 
 
 def keys(requests: list[Received]) -> set[str]:
@@ -241,6 +241,27 @@ def test_a_cancel_whose_answer_was_lost_is_a_cancel(scripted: Scripted) -> None:
     server.script[:] = [conflict, answer(200, job())]
     with pytest.raises(ConflictError):
         client.cancel("j1")
+
+
+def test_requests_are_sent_as_a_batch_and_waited_for(
+    scripted: Scripted, pauses: list[float]
+) -> None:
+    goes_on = answer(200, batch("in_progress"), retry_after="5")
+    client, server = scripted(raw(b""), answer(202, batch("validating")), goes_on)
+    sent = client.batches.submit([{"custom_id": "1", "prompt": "a fox"}], metadata={"a": "b"})
+    assert server.requests[1].json == {
+        "requests": [{"custom_id": "1", "prompt": "a fox"}], "metadata": {"a": "b"},
+    }  # fmt: skip
+    assert len(keys(server.requests)) == 1
+    with pytest.raises(StillRunningError, match="b1"):
+        client.batches.wait(sent, timeout=0)
+    server.script[:] = [server.script[0], answer(200, batch("completed"))]
+    pauses.clear()
+    assert client.batches.wait("b1").has_ended
+    assert pauses == [5]
+    server.script[:] = [answer(202, batch("cancelling"))]
+    assert client.batches.cancel(sent).status == "cancelling"
+    assert server.requests[-1].path == "/batches/b1/cancel"
 
 
 def test_fields_of_a_later_service_are_in_raw(scripted: Scripted) -> None:
