@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sd3.domain.generation import GenerationTask
-from sd3.domain.job import Job, JobStatus
+from sd3.domain.job import SINGLE, Job, JobStatus
 from sd3.domain.progress import NOTHING_KNOWN, ImagesDone, JobProgress, Pace
 from sd3.domain.request import GenerateRequest
 from sd3.errors import StorageError, UpstreamFailedError, UpstreamUnavailableError
@@ -143,7 +143,7 @@ def test_a_count_that_cannot_be_written_ends_no_job() -> None:
 
 def test_images_are_counted_every_two_seconds_at_the_most() -> None:
     progress, clock = FakeProgress(), FakeTime()
-    recorder = ProgressRecorder(progress, clock=clock.time(), concurrency=2)
+    recorder = ProgressRecorder(progress, clock=clock.time(), concurrency={SINGLE: 2})
     count = recorder.counter(running(**BEGUN, request=FOUR))
     for seconds in (0.0, 1.0, 1.5, 0.1):
         clock.advance(seconds)
@@ -153,7 +153,7 @@ def test_images_are_counted_every_two_seconds_at_the_most() -> None:
 
 def test_the_pace_is_an_average_that_follows_the_newest_jobs() -> None:
     progress, clock = FakeProgress(), FakeTime()
-    recorder = ProgressRecorder(progress, clock=clock.time(), concurrency=2)
+    recorder = ProgressRecorder(progress, clock=clock.time(), concurrency={SINGLE: 2})
     recorder.note_end(job(), seconds=10, apart=0)
     recorder.note_end(job(), seconds=99, apart=0)  # too soon after the one before
     clock.advance(10)
