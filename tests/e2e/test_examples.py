@@ -1,18 +1,26 @@
 """The programs of examples/, run as somebody who has copied them, against the deployed stack."""
 
+import base64
+import io
+import re
 import runpy
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import requests
 from PIL import Image
 
-from local.environment import ROOT
+from local.environment import ROOT, free_port
 from local.stack import Stack
+from tests.support.polling import wait_for
+from tests.support.programs import serving
 from tests.support.servers.flaky_gateway import Fault, FlakyGateway
+from tests.support.servers.jwt_issuer import ELSEWHERE, LoopbackIssuer, rsa_key
 
 EXAMPLES: Final = ROOT / "examples"
 PRICE_MICROS: Final = 30_000
@@ -58,3 +66,124 @@ def test_an_order_is_paid_once_whatever_breaks_and_another_is_refused_at_once(
         assert len(gateway.requests) == calls + 1
     jobs = http.get(f"{stack.api_url}/jobs", headers={"Authorization": f"Bearer {token}"}).json()
     assert len(jobs["jobs"]) == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phone:
+    """A user's app, which calls the backend."""
+
+    url: str
+    jwt: str
+
+    def call(self, method: str, path: str, *, key: str = "", **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.jwt}"} if self.jwt else {}
+        headers |= {"Idempotency-Key": key} if key else {}
+        return requests.request(method, self.url + path, headers=headers, timeout=60, **options)
+
+    def ask(self, prompt: str, *, key: str) -> Any:
+        response = self.call("POST", "/pictures", key=key, json={"prompt": prompt})
+        assert response.status_code == 202, response.text
+        return response.json()["id"]
+
+    def status(self, path: str, **query: str) -> int:
+        return self.call("GET", path, params=query).status_code
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The example that runs, and the service's client that it is."""
+
+    url: str
+    output: Path
+    issuer: LoopbackIssuer
+    service: requests.Session
+    service_url: str
+
+    def phone(self, user: str, **claims: Any) -> Phone:
+        jwt = self.issuer.token(**({"sub": user, "aud": "app"} | claims))
+        return Phone(url=self.url, jwt=jwt)
+
+    def pushed(self, picture: str) -> list[str]:
+        """Return the statuses of a picture that its user's phone was told."""
+        return re.findall(rf"^push to \w+ {picture} (\w+)$", self.output.read_text(), re.MULTILINE)
+
+    def delivery(self, picture: str, attempts: int = 1) -> Any:
+        """Return the message of a picture, once it has arrived so many times."""
+        log = self.service.get(f"{self.service_url}/webhook/deliveries").json()["deliveries"]
+        arrived = ("delivered", picture, attempts)
+        found = [
+            one for one in log if (one["status"], one["job_id"], len(one["attempts"])) == arrived
+        ]
+        return found and found[0]["id"]
+
+
+@pytest.fixture(scope="module")
+def backend(
+    stack: Stack,
+    new_token: Callable[[], str],
+    issuer: LoopbackIssuer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Backend]:
+    token, port, service = new_token(), free_port(0), requests.Session()
+    service.headers["Authorization"] = f"Bearer {token}"
+    variables = {
+        "SD3_API_URL": stack.api_url,
+        "SD3_API_TOKEN": token,
+        "BACKEND_URL": f"http://127.0.0.1:{port}",
+        "WEBHOOK_SECRET": service.get(f"{stack.api_url}/webhook/secret").json()["secret"],
+        "JWT_KEYS": issuer.url + ELSEWHERE,
+        "JWT_ISSUER": issuer.url,
+        "JWT_AUDIENCE": "app",
+    }
+    program = ("--app-dir", EXAMPLES, "mobile_backend:app", "--port", "{port}")
+    command = (sys.executable, "-m", "uvicorn", *program)
+    folder = tmp_path_factory.mktemp("backend")
+    with service, serving(command, folder, port=port, **variables) as (url, output):
+        yield Backend(url, output, issuer, service, stack.api_url)
+
+
+def test_users_of_a_mobile_app_see_their_own_pictures_alone(backend: Backend) -> None:
+    ada, bob = backend.phone("ada"), backend.phone("bob")
+    fox, cat = ada.ask("a fox", key="1"), bob.ask("a sketch-forbidden cat", key="1")
+    assert (ada.ask("a fox", key="1"), fox != cat) == (fox, True)
+
+    message = wait_for(lambda: backend.delivery(fox), what="delivery")
+    replay = f"{backend.service_url}/webhook/deliveries/{message}/replay"
+    assert backend.service.post(replay).status_code == 202
+    wait_for(lambda: backend.delivery(fox, attempts=2), what="replay")
+    wait_for(lambda: backend.pushed(cat), what="push")
+    assert (backend.pushed(fox), backend.pushed(cat)) == (["succeeded"], ["failed"])
+
+    shown = ada.call("GET", f"/pictures/{fox}", params={"width": "256"}).json()
+    assert len(base64.b64decode(shown["thumbhash"])) > 16
+    with Image.open(io.BytesIO(requests.get(shown["url"], timeout=60).content)) as image:
+        assert (image.format, image.size) == ("WEBP", (256, 256))
+    failed = bob.call("GET", f"/pictures/{cat}").json()
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "content_policy")
+
+    nobodys = bob.call("GET", "/pictures/nobodys")
+    anothers = bob.call("GET", f"/pictures/{fox}")
+    assert (anothers.status_code, anothers.json()) == (404, nobodys.json())
+
+
+def test_a_mobile_backend_refuses_what_is_not_its_users(backend: Backend) -> None:
+    ada = backend.phone("ada")
+    strangers = [
+        backend.phone("ada", aud="sd3"),
+        backend.phone("ada", iss="https://issuer.example"),
+        backend.phone("ada", exp=1),
+        backend.phone("ada", key=rsa_key("of somebody else")),
+        Phone(url=backend.url, jwt=""),
+        Phone(url=backend.url, jwt="no.jwt.at-all"),
+    ]
+    assert {phone.status("/pictures/1") for phone in strangers} == {401}
+    assert ada.status("/pictures/1%3Flimit=9") == 422  # it would be the list of all jobs
+    blank = ada.call("POST", "/pictures", key="2", json={"prompt": " "})
+    assert (blank.status_code, blank.json()["detail"][0]["loc"]) == (422, ["body", "prompt"])
+    assert ada.call("POST", "/pictures", json={"prompt": "a fox"}).status_code == 422
+    signed = {"webhook-id": "msg_1", "webhook-timestamp": "1", "webhook-signature": "v1"}
+    for headers in (signed, {}):
+        forged = requests.post(
+            f"{backend.url}/hooks/images", data="{}", headers=headers, timeout=60
+        )
+        assert forged.status_code == 401
