@@ -83,7 +83,7 @@ async def heard(request: Request, later: BackgroundTasks) -> None:
     new = db.execute("INSERT OR IGNORE INTO messages VALUES (?)", message).rowcount
     if new and (user := job.get("metadata", {}).get("user")):
         # Here APNs or FCM is called. A push that is lost is no harm, since the app asks too.
-        later.add_task(print, "push to", user, job["id"], job["status"])
+        later.add_task(print, "push to", user, job["id"], job["status"], flush=True)
 
 
 @app.exception_handler(jwt.PyJWTError)

@@ -2,21 +2,29 @@
 
 import base64
 import io
+import json
 import re
 import runpy
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from uuid import uuid4
 
+import boto3
 import pytest
 import requests
 from PIL import Image
+from standardwebhooks import Webhook
 
 from local.environment import ROOT, free_port
 from local.stack import Stack
+from tests.support.event_queue import EventQueue
 from tests.support.polling import wait_for
 from tests.support.programs import serving
 from tests.support.servers.flaky_gateway import Fault, FlakyGateway
@@ -25,6 +33,7 @@ from tests.support.servers.jwt_issuer import ELSEWHERE, LoopbackIssuer, rsa_key
 EXAMPLES: Final = ROOT / "examples"
 PRICE_MICROS: Final = 30_000
 """Of one image."""
+BUCKETS: Final = ("INBOX_BUCKET", "IMAGES_BUCKET")
 
 
 @pytest.fixture
@@ -98,6 +107,19 @@ class Backend:
     issuer: LoopbackIssuer
     service: requests.Session
     service_url: str
+    secret: str
+
+    def send(self, job_id: str, *, message: str) -> None:
+        """Send a message as the service does."""
+        job = {"id": job_id, "status": "succeeded", "metadata": {"user": "ada"}}
+        body, now = json.dumps({"type": "job.succeeded", "data": job}), datetime.now(UTC)
+        headers = {
+            "webhook-id": message,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(self.secret).sign(message, now, body),
+        }
+        url = f"{self.url}/hooks/images"
+        assert requests.post(url, data=body, headers=headers, timeout=60).status_code == 204
 
     def phone(self, user: str, **claims: Any) -> Phone:
         jwt = self.issuer.token(**({"sub": user, "aud": "app"} | claims))
@@ -126,11 +148,12 @@ def backend(
 ) -> Iterator[Backend]:
     token, port, service = new_token(), free_port(0), requests.Session()
     service.headers["Authorization"] = f"Bearer {token}"
+    secret = service.get(f"{stack.api_url}/webhook/secret").json()["secret"]
     variables = {
         "SD3_API_URL": stack.api_url,
         "SD3_API_TOKEN": token,
         "BACKEND_URL": f"http://127.0.0.1:{port}",
-        "WEBHOOK_SECRET": service.get(f"{stack.api_url}/webhook/secret").json()["secret"],
+        "WEBHOOK_SECRET": secret,
         "JWT_KEYS": issuer.url + ELSEWHERE,
         "JWT_ISSUER": issuer.url,
         "JWT_AUDIENCE": "app",
@@ -139,7 +162,7 @@ def backend(
     command = (sys.executable, "-m", "uvicorn", *program)
     folder = tmp_path_factory.mktemp("backend")
     with service, serving(command, folder, port=port, **variables) as (url, output):
-        yield Backend(url, output, issuer, service, stack.api_url)
+        yield Backend(url, output, issuer, service, stack.api_url, secret)
 
 
 def test_users_of_a_mobile_app_see_their_own_pictures_alone(backend: Backend) -> None:
@@ -152,6 +175,8 @@ def test_users_of_a_mobile_app_see_their_own_pictures_alone(backend: Backend) ->
     assert backend.service.post(replay).status_code == 202
     wait_for(lambda: backend.delivery(fox, attempts=2), what="replay")
     wait_for(lambda: backend.pushed(cat), what="push")
+    backend.send("marker", message="msg_1")
+    wait_for(lambda: backend.pushed("marker"), what="push that comes after all others")
     assert (backend.pushed(fox), backend.pushed(cat)) == (["succeeded"], ["failed"])
 
     shown = ada.call("GET", f"/pictures/{fox}", params={"width": "256"}).json()
@@ -187,3 +212,68 @@ def test_a_mobile_backend_refuses_what_is_not_its_users(backend: Backend) -> Non
             f"{backend.url}/hooks/images", data="{}", headers=headers, timeout=60
         )
         assert forged.status_code == 401
+
+
+class Pipeline:
+    """The example, as a program and as a Lambda function, and its own bucket."""
+
+    def __init__(self, stack: Stack, client_id: str, own_bucket: str) -> None:
+        self._ended = EventQueue(stack, "Image Job Ended")
+        self._client_id, self._bucket = client_id, own_bucket
+        self._s3 = stack.deployed.client("s3")
+        location = spec_from_file_location("s3_pipeline", EXAMPLES / "s3_pipeline.py")
+        assert location
+        assert location.loader
+        self.program = module_from_spec(location)
+        location.loader.exec_module(self.program)
+
+    def event(self) -> Any:
+        """Wait for the one event of the client."""
+        return wait_for(lambda: self._ended.events(self._client_id), what="event")[0]
+
+    def kept(self) -> dict[str, bytes]:
+        """Return the objects of the own bucket."""
+        listed = self._s3.list_objects_v2(Bucket=self._bucket).get("Contents", [])
+        keys = [each["Key"] for each in listed]
+        return {
+            key: self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read() for key in keys
+        }
+
+
+@pytest.fixture
+def pipeline(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    outputs = stack.deployed.outputs()
+    client_id, own_bucket = f"pipeline-{uuid4().hex[:8]}", f"own-{uuid4().hex[:8]}"
+    stack.deployed.issue_token(client_id)
+    stack.deployed.client("s3").create_bucket(Bucket=own_bucket)
+    variables = {name: outputs[name.title().replace("_", "")] for name in BUCKETS}
+    for name, value in (
+        stack.aws | variables | {"CLIENT": client_id, "OWN_BUCKET": own_bucket}
+    ).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    return Pipeline(stack, client_id, own_bucket)
+
+
+def test_a_pipeline_keeps_the_images_of_the_file_that_it_has_dropped(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    file = tmp_path / "foxes.json"
+    file.write_text(json.dumps({"prompt": "a fox", "num_images": 2, "metadata": {"row": "7"}}))
+    assert pipeline.program.drop(file)["client_id"]
+    event = pipeline.event()
+    for _ in range(2):  # an event can come twice
+        pipeline.program.handler(event, None)
+    kept = pipeline.kept()
+    assert set(kept) == {"7/0.jpg", "7/1.jpg"}
+    sums = [image["sha256"] for image in event["detail"]["images"]]
+    assert [sha256(kept[key]).hexdigest() for key in sorted(kept)] == sums
+
+
+def test_a_pipeline_is_told_of_a_file_that_nothing_is_made_of(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    file = tmp_path / "typo.json"
+    file.write_text('{"promt": "a fox"}')
+    with pytest.raises(ValueError, match=r"typo\.json: The request is not valid"):
+        pipeline.program.drop(file)

@@ -1,12 +1,14 @@
 """What examples/ promises to whoever copies from it."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from local.environment import ROOT
+from tools.translation import default_values, packaged, read_template, translate
 
 FOLDER: Final = ROOT / "examples"
 PROGRAMS: Final = sorted(FOLDER.glob("*.py"))
@@ -34,3 +36,17 @@ def test_an_example_is_short_and_says_how_to_run_it(program: Path) -> None:
     header = ast.get_docstring(ast.parse(program.read_text())) or ""
     assert "pip install" in header
     assert program.name in (FOLDER / "README.md").read_text()
+
+
+def test_the_template_of_the_pipeline_has_what_its_program_reads(tmp_path: Path) -> None:
+    [resources] = re.findall(r"```yaml\n(.*?)```", (FOLDER / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "template.yaml"
+    file.write_text(f"Parameters: {{Images: {{Type: String}}, Own: {{Type: String}}}}\n{resources}")
+    template = read_template(file)
+    translated = translate(packaged(template), default_values(template))["Resources"]
+    function = translated["Pipeline"]["Properties"]
+    read_at_start = re.findall(r'environ\["(\w+)"\]', (FOLDER / "s3_pipeline.py").read_text())
+    assert {*read_at_start} - {*function["Environment"]["Variables"]} == {"INBOX_BUCKET"}
+    assert function["Handler"] == "s3_pipeline.handler"
+    pattern = translated["PipelineEnded"]["Properties"]["EventPattern"]
+    assert pattern["source"] == ["sd3.jobs"]
