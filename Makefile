@@ -74,7 +74,7 @@ test-signing: $(SIGNING) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test sig
 
 check: .venv/.ok check-locks check-openapi check-types check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
-	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
+	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks examples tests
 	@$(BIN)/mypy --python-version 3.10 clients/python
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
 
