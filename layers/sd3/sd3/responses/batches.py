@@ -112,7 +112,7 @@ def batch_list_response(
 
 
 def batch_event(batch: Batch, *, bucket: str) -> BatchEvent:
-    """Render a batch for EventBridge and the inbox. It has results from its end on, if it has any."""
+    """Render a batch for EventBridge and the inbox. After its end it has results, if any."""
     has_results = batch.status.is_terminal and batch.error is None
     return BatchEvent(
         **batch_response(batch, batch.counts).model_dump(),
