@@ -4,7 +4,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi, age_of
+from sd3.api.app import Response, RestApi, age_of, job_retry_after
 from sd3.api.held_calls import is_octoai_sdk, request_context
 from sd3.api.openai_images.answer import (
     error_response,
@@ -80,7 +80,7 @@ def _job_response(job: JobResponse, context: RequestContext, *, location: str) -
     """
     if job.status.is_terminal:
         return Response(200, job, age_of(job, now=job_service().clock.now()))
-    headers = {"Location": location, "Retry-After": JOB_RETRY_AFTER}
+    headers = {"Location": location, "Retry-After": job_retry_after(job.eta_seconds)}
     if context.respond_async:
         headers["Preference-Applied"] = "respond-async"
     return Response(202, job, headers)

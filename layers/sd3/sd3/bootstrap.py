@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sd3.adapters.delivery_queue import SqsDeliveryQueue
     from sd3.adapters.dynamodb.batches import BatchStore
     from sd3.adapters.dynamodb.jobs import JobStore
+    from sd3.adapters.dynamodb.progress import ProgressStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.dynamodb.webhooks import WebhookStore
     from sd3.adapters.s3.batches import BatchFiles
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sd3.services.batch_results import BatchResults
     from sd3.services.batch_steps import BatchSteps
     from sd3.services.batches import BatchService
+    from sd3.services.cancellation import JobCancellation
     from sd3.services.changes import JobChanges
     from sd3.services.deliveries import WebhookDeliveries
     from sd3.services.execution import JobExecutor
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from sd3.services.notifications import JobEventPublisher, WebhookAnnouncer
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
+    from sd3.services.progress import ProgressReader
     from sd3.services.reproduction import JobReproduction
     from sd3.services.reuse import ResultReuse
     from sd3.services.submission import JobSubmission
@@ -105,11 +108,14 @@ def job_service() -> "JobService":
         executor=_executor(),
         waits=JobWaits(
             jobs=_jobs(),
+            cancellation=_cancellation(),
             counts=_jobs().counts,
             clock=clock(),
             url_ttl_seconds=settings.url_ttl_seconds,
             per_client=settings.waits_per_client,
         ),
+        cancellation=_cancellation(),
+        progress=_progress,
         jobs=_jobs(),
         usage=UsageStore(_aws().dynamodb, settings.usage_table),
         images=_images(),
@@ -156,6 +162,12 @@ def verification() -> "ImageVerification":
 
 
 @cache
+def playground_origin() -> str | None:
+    """Return the origin of the images that the playground shows; None if there is no playground."""
+    return _images().origin() if _settings().playground == "true" else None
+
+
+@cache
 def previews() -> "JobPreviews":
     """Build the use case of previews."""
     from sd3.services.previews import JobPreviews
@@ -166,16 +178,22 @@ def previews() -> "JobPreviews":
 @cache
 def worker() -> "Worker":
     """Build the use case of the worker."""
+    from sd3.domain.job import BATCH, SINGLE
+    from sd3.services.progress import ProgressRecorder
     from sd3.services.worker import Worker
 
+    settings = _settings()
+    concurrency = {SINGLE: settings.worker_concurrency, BATCH: settings.batch_concurrency}
     return Worker(
         jobs=_jobs(),
         images=_images(),
         generator=_generator(),
         executor=_executor(),
+        cancellation=_cancellation(),
+        progress=ProgressRecorder(_progress_store(), clock=clock(), concurrency=concurrency),
         clock=clock(),
         metrics=metrics(),
-        max_queue=timedelta(hours=_settings().max_queue_hours),
+        max_queue=timedelta(hours=settings.max_queue_hours),
     )
 
 
@@ -229,6 +247,7 @@ def inbox() -> "Inbox":
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
         results=InboxResultStore(aws.s3, settings.images_bucket),
+        batches=batch_service,
         images_bucket=settings.images_bucket,
     )
 
@@ -433,6 +452,25 @@ def _jobs() -> "JobStore":
 
     settings = _settings()
     return JobStore(_aws().dynamodb, settings.jobs_table, usage_table=settings.usage_table)
+
+
+def _cancellation() -> "JobCancellation":
+    from sd3.services.cancellation import JobCancellation
+
+    return JobCancellation(jobs=_jobs(), images=_images())
+
+
+@cache
+def _progress() -> "ProgressReader":
+    from sd3.services.progress import ProgressReader
+
+    return ProgressReader(progress=_progress_store(), clock=clock())
+
+
+def _progress_store() -> "ProgressStore":
+    from sd3.adapters.dynamodb.progress import ProgressStore
+
+    return ProgressStore(_aws().dynamodb, _settings().jobs_table)
 
 
 @cache

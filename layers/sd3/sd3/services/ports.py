@@ -24,6 +24,7 @@ from sd3.domain.job import (
     Reproduction,
 )
 from sd3.domain.job_list import JobPage
+from sd3.domain.progress import Pace
 from sd3.domain.provenance import Facts
 from sd3.domain.request import GenerateRequest
 from sd3.domain.webhook import Webhook
@@ -73,6 +74,16 @@ class JobRepository(Protocol):
         now: datetime,
     ) -> JobPage: ...
     def find_all(self, job_ids: Sequence[str]) -> Mapping[str, Job]: ...
+
+
+class ProgressRepository(Protocol):
+    """What is known of open jobs; see adapters.dynamodb.progress.ProgressStore."""
+
+    def position(self, job: Job) -> int: ...
+    def images(self, job: Job) -> int: ...
+    def note_images(self, job: Job, done: int, *, now: datetime) -> None: ...
+    def pace(self, lane: str, *, now: datetime) -> Pace | None: ...
+    def note_pace(self, lane: str, pace: Pace, *, now: datetime) -> None: ...
 
 
 class ClientCounts(Protocol):
@@ -140,10 +151,10 @@ class FileSigner(Protocol):
 
 
 class UploadStorage(Protocol):
-    """The uploads of large init images; see adapters.s3.uploads.UploadStore."""
+    """The uploads of large files; see adapters.s3.uploads.UploadStore."""
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm: ...
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes: ...
 
@@ -162,6 +173,9 @@ class ImageGenerator(Protocol):
     def check(self, request: GenerateRequest, *, seconds: float) -> None: ...
     def quote(self, request: GenerateRequest, *, has_image: bool) -> Quote: ...
     def ignored(self, request: GenerateRequest, *, has_image: bool) -> tuple[str, ...]: ...
+    def seconds_apart(
+        self, request: GenerateRequest, *, has_image: bool, seconds: float
+    ) -> float: ...
     def generate(self, task: GenerationTask) -> GenerationResult: ...
 
 
@@ -182,12 +196,14 @@ class InboxFiles(Protocol):
     """The files of the inbox; see adapters.s3.inbox.InboxFileStore for what it raises."""
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
+    def copy(self, upload: InboxObject, bucket: str, key: str, *, max_bytes: int) -> bool: ...
 
 
 class InboxResults(Protocol):
     """The result files of the inbox; see adapters.s3.inbox.InboxResultStore for what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool: ...
 
 
 class EventPublisher(Protocol):
