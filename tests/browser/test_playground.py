@@ -76,6 +76,7 @@ def test_a_budget_that_is_too_small_is_said_in_the_words_of_the_api(stack: Stack
     page, tab.expected = tab.page, ["402 (Payment Required)", "402: "]
     enter(page, stack, "poor", daily_budget_micros=10_000)
     expect(page.locator("#usage")).to_have_text("poor · $0.01 left today")
+    expect(page.locator("#quote")).to_contain_text("$0.01")
     generate(page, "a fox")
     expect(page.get_by_role("alert")).to_contain_text("budget_exceeded")
     expect(page.get_by_role("button", name="Generate")).to_have_attribute("aria-disabled", "false")

@@ -174,16 +174,18 @@ playground.price = async () => {
   const mine = playground.pricing; // a change meanwhile has another
   const { init_image: _bytes, ...rest } = playground.request(); // its bytes change no price
   const body = { ...rest, prompt: rest.prompt.trim() ? rest.prompt : "-", dry_run: true };
-  let price = "";
-  let faults = [];
+  let [price, note, faults] = ["", "", []];
   try {
     const { json } = await playground.call("generate/sd3", { method: "POST", body });
     price = playground.dollars(json.cost_usd);
+    if (json.ignored.length) note = `${json.upstream} does not follow ${json.ignored.join(", ")}`;
   } catch (error) {
     if (error.status === 422) faults = error.detail;
+    if (error.status === 402) note = error.message;
   }
   if (mine !== playground.pricing) return;
   playground.$("price").textContent = price;
+  playground.$("quote").textContent = note;
   if (price || faults.length) playground.clearFaults();
   playground.showFaults(faults);
 };
