@@ -65,6 +65,6 @@ def test_the_page_is_pictured(
         tab.expected = ["422 (Unprocessable Entity)", "422: "]
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 900})
-    enter(page, stack, "painter")
+    enter(page, stack, f"studio-{width}")
     show(page, state)
     saved(page, folder / f"playground-{state}-{width}.webp")
