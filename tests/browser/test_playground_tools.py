@@ -191,3 +191,18 @@ def test_code_that_may_not_be_copied_is_selected(stack: Stack, tab: Tab) -> None
     page.get_by_role("button", name="Copy as curl").click()
     expect(page.locator("#copied")).to_contain_text("copy it yourself")
     assert "curl" in page.evaluate("getSelection().toString()")
+
+
+def test_the_tools_are_no_wider_than_the_smallest_screen(stack: Stack, tab: Tab) -> None:
+    page = tab.page
+    page.set_viewport_size({"width": 320, "height": 800})
+    enter(page, stack, "narrow")
+    pick(init_image(page), SMALL, f"{'photo' * 20}.png")
+    expect(page.locator("#init-name")).to_contain_text("MB")
+    pick(page.locator("#verify-file"), SMALL, f"{'photo' * 20}.png")
+    expect(page.locator("#verified")).to_contain_text("AI-made")
+    page.get_by_label("Prompt", exact=True).fill("w" * 300)
+    page.get_by_text("Copy as code").click()
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.locator("#code")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
