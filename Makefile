@@ -7,13 +7,15 @@ RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
 NPM := .tools/node/bin/npm
-# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript, in npm-clients
-# the clients of `make test-clients`, and in npm-browser the checker of `make test-browser`.
-NPM_LOCKS := npm npm-tests npm-clients npm-browser
+# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript, in
+# npm-clients the clients of `make test-clients`, in npm-types what writes and checks our types, and
+# in npm-browser the checker of `make test-browser`.
+NPM_LOCKS := npm npm-tests npm-clients npm-types npm-browser
 OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
 # The layer that signs images, as the tests of `make test-signing` import it.
 SIGNING := .tools/c2pa/.ok
-CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok
+TYPES := requirements/npm-types/node_modules/.ok
+CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok $(TYPES)
 BROWSER := .tools/browser/.ok requirements/npm-browser/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
@@ -30,7 +32,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-browser test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
+.PHONY: help run demo test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-browser test-clients test-signing check check-locks check-openapi check-types check-docs check-deployment audit fmt lock openapi types docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,15 +66,16 @@ test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORC
 test-browser: $(BROWSER) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the pages of the service in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
-test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by the clients of OpenAI's API that people have; ARGS go to pytest
+test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by our clients and by those of OpenAI's API that people have; ARGS go to pytest
 	@.tools/clients/bin/python -m pytest $(or $(ARGS),-q tests/clients)
 
 test-signing: $(SIGNING) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test signed images with C2PA's own reader; ARGS go to pytest
 	@PYTHONPATH=.tools/c2pa/python $(BIN)/python -m pytest $(or $(ARGS),-q tests/signing)
 
-check: .venv/.ok check-locks check-openapi check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
+check: .venv/.ok check-locks check-openapi check-types check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
-	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks tests
+	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks examples tests
+	@$(BIN)/mypy --python-version 3.10 clients/python
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
 
 # --min-severity leaves out matters of style.
@@ -94,6 +97,11 @@ check-openapi: .venv/.ok
 	@cmp -s build/openapi.json layers/sd3/sd3/api/openapi.json || \
 	  { echo "layers/sd3/sd3/api/openapi.json is behind the models: make openapi"; exit 1; }
 
+check-types: .venv/.ok $(TYPES)
+	@mkdir -p build && $(RUN) tools.types build/sd3.d.ts
+	@cmp -s build/sd3.d.ts clients/typescript/sd3.d.ts || \
+	  { echo "clients/typescript/sd3.d.ts is behind openapi.json: make types"; exit 1; }
+
 check-docs: .venv/.ok
 	@rm -rf build/docs && mkdir -p build/docs && cp docs/*.md build/docs && $(RUN) tools.docs build/docs && $(RUN) benchmarks.cost_page build/docs
 	@for page in docs/*.md; do cmp -s $$page build/$$page || \
@@ -112,6 +120,9 @@ lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's
 
 openapi: .venv/.ok ## Write the document of GET /openapi.json, from the models
 	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
+
+types: openapi $(TYPES) ## Write the TypeScript types of the API, from the document
+	@$(RUN) tools.types clients/typescript/sd3.d.ts
 
 docs: .venv/.ok ## Write the tables of docs/ from the template, the errors, openapi.json, prices and recorded calls
 	@$(RUN) tools.docs docs && $(RUN) benchmarks.cost_page docs

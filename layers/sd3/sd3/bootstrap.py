@@ -247,6 +247,7 @@ def inbox() -> "Inbox":
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
         results=InboxResultStore(aws.s3, settings.images_bucket),
+        batches=batch_service,
         images_bucket=settings.images_bucket,
     )
 

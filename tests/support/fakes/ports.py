@@ -469,7 +469,7 @@ class FakeUploads:
         self.sent: dict[tuple[str, str], tuple[bytes, datetime]] = {}
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm:
         fields = {"key": f"{client_id}/{upload_id}", "Content-Type": content_type}
         return UploadForm("https://uploads.test/", fields, now + timedelta(minutes=15))

@@ -7,7 +7,7 @@ import pydantic_core
 
 from sd3.domain.json_body import parse_json
 from sd3.domain.openai_images import OPENAI_NAMES, ImagesRequest
-from sd3.domain.request import GenerateRequest
+from sd3.domain.request import MAX_BATCH_BYTES, GenerateRequest
 from sd3.domain.request_checks import body_error
 from sd3.errors import (
     FieldError,
@@ -17,7 +17,6 @@ from sd3.errors import (
     TooLargeError,
 )
 
-MAX_FILE_BYTES: Final = 50_000_000
 MAX_LINES: Final = 10_000
 MAX_LINE_BYTES: Final = 65_536
 MAX_CUSTOM_ID: Final = 256
@@ -153,8 +152,8 @@ def _bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
     size = 0
     for chunk in chunks:
         size += len(chunk)
-        if size > MAX_FILE_BYTES:
-            raise TooLargeError(f"The file has more than {MAX_FILE_BYTES} bytes.")
+        if size > MAX_BATCH_BYTES:
+            raise TooLargeError(f"The file has more than {MAX_BATCH_BYTES} bytes.")
         yield chunk
 
 

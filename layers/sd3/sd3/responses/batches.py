@@ -61,7 +61,7 @@ class InboxFile(BaseModel):
 
 
 class BatchEvent(BatchResponse):
-    """A batch that has ended, for EventBridge."""
+    """A batch for EventBridge, once it has ended, and for the inbox."""
 
     client_id: str
     results: StoredFile | None
@@ -112,8 +112,8 @@ def batch_list_response(
 
 
 def batch_event(batch: Batch, *, bucket: str) -> BatchEvent:
-    """Render a batch that has ended; one that failed has no results."""
-    has_results = batch.error is None
+    """Render a batch for EventBridge and the inbox. After its end it has results, if any."""
+    has_results = batch.status.is_terminal and batch.error is None
     return BatchEvent(
         **batch_response(batch, batch.counts).model_dump(),
         client_id=batch.client_id,

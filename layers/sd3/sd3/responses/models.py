@@ -35,16 +35,18 @@ _LINK_ENDS: Final = (
 
 
 class UploadResponse(BaseModel):
-    """A form for one image, and the id by which requests name the image."""
+    """A form for one file, and the id by which requests name it."""
 
-    id: str = Field(description="What init_image_id takes once the image is sent.")
+    id: str = Field(
+        description="What init_image_id, or upload_id of a batch, takes once the file is sent."
+    )
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
     expires_at: Time = Field(
         description="When the form expires at the latest. It expires earlier with the credentials"
         " that signed it, whose end Lambda does not tell."
     )
-    max_bytes: int = Field(description="The most bytes that the image may have.")
+    max_bytes: int = Field(description="The most bytes that the file may have.")
 
 
 class JobErrorBody(BaseModel):

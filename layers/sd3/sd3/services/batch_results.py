@@ -79,8 +79,7 @@ class BatchResults:
                 counts += _counts_of(result, micros)
             self.files.put_results(batch.results_key, file)
             if batch.inbox:
-                key = batch.inbox.result_key.removesuffix(".json") + ".jsonl"
-                self.files.put_results(key, file)
+                self.inbox.write_lines(batch.inbox, file)
         return counts
 
     def _results(

@@ -151,10 +151,10 @@ class FileSigner(Protocol):
 
 
 class UploadStorage(Protocol):
-    """The uploads of large init images; see adapters.s3.uploads.UploadStore."""
+    """The uploads of large files; see adapters.s3.uploads.UploadStore."""
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm: ...
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes: ...
 
@@ -196,12 +196,14 @@ class InboxFiles(Protocol):
     """The files of the inbox; see adapters.s3.inbox.InboxFileStore for what it raises."""
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
+    def copy(self, upload: InboxObject, bucket: str, key: str, *, max_bytes: int) -> bool: ...
 
 
 class InboxResults(Protocol):
     """The result files of the inbox; see adapters.s3.inbox.InboxResultStore for what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool: ...
 
 
 class EventPublisher(Protocol):

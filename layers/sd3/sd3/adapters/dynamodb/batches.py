@@ -45,6 +45,7 @@ class BatchStore:
     def create(self, batch: Batch, key: str | None, *, fingerprint: str) -> BatchKey | None:
         """Write a new batch and its Idempotency-Key; return what has the key already.
 
+        That of a file of the inbox is kept as long as the batch: its event can come days later.
         Raises StorageError.
         """
         new = {"ConditionExpression": "attribute_not_exists(#item)", **_ITEM}
@@ -56,7 +57,7 @@ class BatchStore:
             "item": _key_of(key),
             "batch_id": batch.id,
             "fingerprint": fingerprint,
-            "ttl": epoch_seconds(batch.created_at + KEEP_KEY),
+            "ttl": epoch_seconds(batch.expires_at if batch.inbox else batch.created_at + KEEP_KEY),
         }
         put_key = self._table.put_part(
             to_item(values),

@@ -1,21 +1,19 @@
 """The files of batches in the images bucket: their lines, and their results."""
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Final
 
 from sd3.adapters.aws import storage_errors
+from sd3.adapters.s3.lines import LINES_TYPE, lines_from
 from sd3.adapters.s3.uploads import KEEP, upload_key
-from sd3.domain.batch_lines import MAX_FILE_BYTES
+from sd3.domain.request import MAX_BATCH_BYTES
 from sd3.errors import NotFoundError, TooLargeError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_TYPE: Final = "application/jsonl"
 _CHUNK: Final = 1024 * 1024
 _FAILED: Final = "A file of a batch could not be used."
 _MISSING: Final = dict.fromkeys(
@@ -35,7 +33,7 @@ class BatchFiles:
     def put(self, key: str, data: bytes) -> None:
         """Store the lines of a batch."""
         with storage_errors(_FAILED):
-            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=_TYPE)
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=LINES_TYPE)
 
     def copy_upload(self, client_id: str, upload_id: str, key: str, *, now: datetime) -> None:
         """Copy a client's upload, which it could still replace.
@@ -49,8 +47,8 @@ class BatchFiles:
             found["Body"].close()
         if found["LastModified"] + KEEP <= now:
             raise NotFoundError("The upload has expired.")
-        if found["ContentLength"] > MAX_FILE_BYTES:
-            raise TooLargeError(f"The upload has more than {MAX_FILE_BYTES} bytes.")
+        if found["ContentLength"] > MAX_BATCH_BYTES:
+            raise TooLargeError(f"The upload has more than {MAX_BATCH_BYTES} bytes.")
         self.copy(self._bucket, source, found["ETag"], key)
 
     def copy(self, bucket: str, source: str, etag: str, key: str) -> None:
@@ -61,7 +59,7 @@ class BatchFiles:
                 Key=key,
                 CopySource={"Bucket": bucket, "Key": source},
                 CopySourceIfMatch=etag,
-                ContentType=_TYPE,
+                ContentType=LINES_TYPE,
                 MetadataDirective="REPLACE",
             )
 
@@ -82,14 +80,5 @@ class BatchFiles:
 
     def put_results(self, key: str, file: IO[bytes]) -> None:
         """Store the results of a batch, from the beginning of a file."""
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]
-        file.seek(0)
         with storage_errors(_FAILED):
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=file,
-                ContentType=_TYPE,
-                ChecksumSHA256=base64.b64encode(digest).decode(),
-            )
+            self._client.put_object(Bucket=self._bucket, Key=key, **lines_from(file))

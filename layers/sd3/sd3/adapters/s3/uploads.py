@@ -1,4 +1,4 @@
-"""Uploads in S3: signed forms by which clients send init images, and the images themselves."""
+"""Uploads in S3: signed forms by which clients send large files, and those of images."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -40,9 +40,9 @@ class UploadStore:
         self._credentials_expiry = credentials_expiry
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm:
-        """Sign a form. Its policy fixes the bucket, key and type, and a size of 1 byte to 20 MB.
+        """Sign a form. Its policy fixes the bucket, key and type, and a size from 1 byte on.
 
         The form expires after 15 minutes, or earlier with the credentials that sign it. Signing
         makes no call.
@@ -54,7 +54,7 @@ class UploadStore:
             Fields={"Content-Type": content_type},
             Conditions=[
                 {"Content-Type": content_type},
-                ["content-length-range", 1, MAX_UPLOAD_BYTES],
+                ["content-length-range", 1, max_bytes],
             ],
             ExpiresIn=max(int((ends - now).total_seconds()), 1),
         )
