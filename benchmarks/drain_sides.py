@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from benchmarks.drain import EPOCH, Work, World
 from benchmarks.vendor import BLOCK_SECONDS, RATE
 from sd3.domain.generation import GeneratedImage, GenerationTask, SavedImages
-from sd3.domain.job import ImageRecord, Job
+from sd3.domain.job import SINGLE, ImageRecord, Job
 from sd3.domain.progress import Pace
 from sd3.errors import UpstreamThrottledError
 from sd3.services.cancellation import JobCancellation
@@ -151,7 +151,7 @@ def our_work(world: World) -> Work:
         ),
         cancellation=JobCancellation(jobs=jobs, images=images),
         progress=ProgressRecorder(
-            cast("ProgressRepository", NoProgress()), clock=clock, concurrency=1
+            cast("ProgressRepository", NoProgress()), clock=clock, concurrency={SINGLE: 1}
         ),
         clock=clock,
         metrics=metrics,

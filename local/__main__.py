@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.console import Console
-from local.environment import ROOT, write_env
+from local.environment import ROOT, from_root, write_env
 from local.image import generate
 from local.processes import ChildError, locked
 from local.stack import Stack, running
@@ -127,8 +127,7 @@ def _welcome(console: Console, url: str, token: str, image: bytes, file: Path) -
     show = protocol(console.environ) if console.is_terminal else None
     if show:
         console.line("\n" + show(small_png(image)))
-    shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-    console.line(_READY.format(url=url, token=token, image=shown))
+    console.line(_READY.format(url=url, token=token, image=from_root(file)))
 
 
 def _published(stack: Stack, token: str) -> dict[str, str]:

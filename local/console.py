@@ -63,11 +63,11 @@ class Console:
 
     def good(self) -> str:
         """Return the mark of what worked."""
-        return self._painted("✓" if self._is_unicode else "ok", _GREEN)
+        return self._painted("✓" if self._is_unicode else "+", _GREEN)
 
     def bad(self) -> str:
         """Return the mark of what failed."""
-        return self._painted("✗" if self._is_unicode else "failed:", _RED)
+        return self._painted("✗" if self._is_unicode else "x", _RED)
 
     def dim(self, text: str) -> str:
         """Return a text that matters less."""

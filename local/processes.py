@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from local.environment import ROOT
+from local.environment import ROOT, from_root
 from ops.stacks import StackError
 
 _STOP_SECONDS = 5.0
@@ -99,7 +99,7 @@ class Child:
         self._process.wait()
 
     def _error(self, what: str) -> ChildError:
-        return ChildError(f"{self.name} {what}: see {self.log}", self.log, self._hint)
+        return ChildError(f"{self.name} {what}: see {from_root(self.log)}", self.log, self._hint)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):

@@ -15,7 +15,7 @@ ARTIFACTS_BUCKET = "sam-artifacts"
 
 _QUIET = {"SAM_CLI_TELEMETRY": "0"}
 _BUILD_HINT = (
-    "The build downloads packages: pip and npm have to reach a registry.\n"
+    "The build downloads packages: uv has to reach a registry.\n"
     "Then run it again; nothing that was built is lost."
 )
 _DEPLOY_HINT = (

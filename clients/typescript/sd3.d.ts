@@ -34,8 +34,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Get a form that uploads an init image of up to 20 MB
-         * @description Send the form's `fields` and then `file` to its `url` as multipart/form-data. The `id` is then the `init_image_id` of requests, for a day.
+         * Get a form that uploads an init image, or the lines of a batch
+         * @description Send the form's `fields` and then `file` to its `url` as multipart/form-data. For a day, the `id` is the `init_image_id` of requests, or the `upload_id` of a batch. An image has up to 20 MB, a file of lines up to 50 MB.
          */
         post: operations["upload"];
         delete?: never;
@@ -903,6 +903,12 @@ export interface components {
             done: number;
             of: number;
         };
+        /** @description The batch that a job is a line of. */
+        JobBatchBody: {
+            id: string;
+            /** @description What the line calls itself. */
+            custom_id: string | null;
+        };
         /** @description Why a job or one of its images failed, in the terms of the error table. */
         JobErrorBody: {
             code: string;
@@ -941,6 +947,11 @@ export interface components {
              */
             reproduced_from?: string | null;
             error: components["schemas"]["JobErrorBody"] | null;
+            /**
+             * @description The batch that the job is a line of, if it is one.
+             * @default null
+             */
+            batch?: components["schemas"]["JobBatchBody"] | null;
             /**
              * @description The earlier job of which the images are copies, for $0.
              * @default null
@@ -1079,14 +1090,14 @@ export interface components {
         /** @description POST /uploads: what will be sent. */
         UploadRequest: {
             /**
-             * @description The Content-Type that the form sends the image with.
+             * @description The Content-Type that the form sends the file with: an image, or the lines of a batch.
              * @enum {string}
              */
-            content_type: "image/png" | "image/jpeg" | "image/webp" | "image/avif" | "image/heic" | "image/heif";
+            content_type: "image/png" | "image/jpeg" | "image/webp" | "image/avif" | "image/heic" | "image/heif" | "application/jsonl" | "application/x-ndjson";
         };
-        /** @description A form for one image, and the id by which requests name the image. */
+        /** @description A form for one file, and the id by which requests name it. */
         UploadResponse: {
-            /** @description What init_image_id takes once the image is sent. */
+            /** @description What init_image_id, or upload_id of a batch, takes once the file is sent. */
             id: string;
             /** @description Where to POST the form. */
             url: string;
@@ -1099,7 +1110,7 @@ export interface components {
              * @description When the form expires at the latest. It expires earlier with the credentials that signed it, whose end Lambda does not tell.
              */
             expires_at: string;
-            /** @description The most bytes that the image may have. */
+            /** @description The most bytes that the file may have. */
             max_bytes: number;
         };
         /** @description GET /usage. */

@@ -9,7 +9,15 @@ from time import monotonic
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from local.environment import ROOT
 from local.stack import Stack, running
@@ -73,11 +81,15 @@ class Tab:
     def __post_init__(self) -> None:
         self.page.on("request", lambda request: self.urls.append(request.url))
         self.page.on("response", self._answered)
-        self.page.on("requestfailed", lambda request: self._complain(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("pageerror", lambda error: self._complain(f"raised: {error}"))
         self.page.on("console", self._logged)
         self.page.expose_function("complain", self._complain)
         self.page.add_init_script(VIOLATIONS)
+
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page's own decision
+            self._complain(f"failed: {request.url}")
 
     def _answered(self, response: Response) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:

@@ -1,10 +1,6 @@
 """The receivers of docs/webhooks.md, copied by a reader, and called by the deployed stack."""
 
-import os
 import re
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +12,11 @@ import pytest
 import requests
 from standardwebhooks import Webhook as Signer
 
-from local.environment import ROOT, free_port
+from local.environment import ROOT
 from local.stack import Stack
 from tests.support.octoai_sdks import NODE, NPM_FOLDER
 from tests.support.polling import wait_for
+from tests.support.programs import serving
 
 PAGE: Final = (ROOT / "docs/webhooks.md").read_text()
 UVICORN: Final = Path(sys.executable).with_name("uvicorn")
@@ -54,26 +51,8 @@ def running(language: str, folder: Path, *, secret: str) -> Iterator[Receiver]:
     name, command = RECEIVERS[language]
     (folder / name).write_text(program)
     (folder / "node_modules").symlink_to(NPM_FOLDER / "node_modules")
-    port, output = str(free_port(0)), folder / "output"
-    environment = {"PATH": os.environ["PATH"], "WEBHOOK_SECRET": secret, "PORT": port}
-    with output.open("w") as lines:
-        process = subprocess.Popen(  # noqa: S603 - all of it is ours
-            [str(part).format(port=port) for part in command],
-            cwd=folder, env=environment, stdout=lines, stderr=subprocess.STDOUT,
-            start_new_session=True,  # Node is the child of a program that starts it
-        )  # fmt: skip
-
-    def listens() -> bool:
-        assert process.poll() is None, output.read_text()
-        with socket.socket() as connection:
-            return connection.connect_ex(("127.0.0.1", int(port))) == 0
-
-    try:
-        wait_for(listens, what="receiver")
-        yield Receiver(f"http://127.0.0.1:{port}/hooks/images", output)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+    with serving(command, folder, WEBHOOK_SECRET=secret) as (url, output):
+        yield Receiver(f"{url}/hooks/images", output)
 
 
 def forged(secret: str) -> Iterator[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The position of jobs that wait, on moto: whatever becomes of jobs, the index has those that wait."""
+"""The position of jobs on moto: the index has those that wait, whatever becomes of them."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -98,6 +98,17 @@ def test_positions_are_exact_whatever_becomes_of_jobs(
         fleet.step(does, number)
     waiting = fleet.waiting()
     assert [progress.position(one) for one in waiting] == list(range(len(waiting)))
+
+
+def test_a_job_that_is_put_back_waits_behind_those_that_wait(
+    store: JobStore, progress: ProgressStore
+) -> None:
+    fleet = Fleet(store, 0)
+    for does in ("create", "start", "create", "fail", "create", "redrive"):
+        fleet.step(does, 1)
+    [*_, last] = fleet.waiting()
+    assert last.redriven_at
+    assert progress.position(last) == 2
 
 
 def test_each_job_that_waits_is_in_the_index_and_no_other(store: JobStore, aws: Aws) -> None:

@@ -19,14 +19,18 @@ class EventQueue:
         events.put_rule(Name=name, EventPattern=json.dumps(pattern))
         target = {"Id": "queue", "Arn": queue["Attributes"]["QueueArn"]}
         events.put_targets(Rule=name, Targets=[target])
-        self._details: list[Any] = []
+        self._events: list[Any] = []
 
     def details(self, client_id: str) -> list[Any]:
         """Return the details of a client's events so far."""
+        return [event["detail"] for event in self.events(client_id)]
+
+    def events(self, client_id: str) -> list[Any]:
+        """Return a client's events so far, as a target of the rule gets them."""
         while True:
             reply = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10)
             for message in reply.get("Messages", []):
-                self._details.append(json.loads(message["Body"])["detail"])
+                self._events.append(json.loads(message["Body"]))
                 self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
             if "Messages" not in reply:
-                return [one for one in self._details if one["client_id"] == client_id]
+                return [one for one in self._events if one["detail"]["client_id"] == client_id]

@@ -170,9 +170,10 @@ _OPERATIONS: Final = (
         path="/uploads",
         id="upload",
         tag="images",
-        summary="Get a form that uploads an init image of up to 20 MB",
+        summary="Get a form that uploads an init image, or the lines of a batch",
         description="Send the form's `fields` and then `file` to its `url` as multipart/form-data. "
-        "The `id` is then the `init_image_id` of requests, for a day.",
+        "For a day, the `id` is the `init_image_id` of requests, or the `upload_id` of a batch. "
+        "An image has up to 20 MB, a file of lines up to 50 MB.",
         body=UploadRequest,
         responses=(
             Response(201, "The form, and the id of the upload.", (UploadResponse,), (CACHE,)),

@@ -14,6 +14,7 @@ Sd3Error                             500 internal_error
 │   ├── NotReproducibleError         409 not_reproducible
 │   ├── NotCachedError               412 not_cached
 │   ├── DeliveryPendingError         409 delivery_pending
+│   ├── BatchPendingError            409 batch_pending
 │   ├── TooLargeError                413 too_large
 │   ├── UnsupportedMediaTypeError    415 unsupported_media_type
 │   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
@@ -157,6 +158,13 @@ class DeliveryPendingError(RequestError):
     """The delivery has not ended, so it cannot begin again."""
 
     code = "delivery_pending"
+    status = 409
+
+
+class BatchPendingError(RequestError):
+    """The batch has not ended, so it has no results yet."""
+
+    code = "batch_pending"
     status = 409
 
 

@@ -23,7 +23,7 @@ from sd3.domain.generation import (
     UpstreamResult,
 )
 from sd3.domain.image import Image, Link, UploadForm
-from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
+from sd3.domain.job import BATCH, SINGLE, IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
 from sd3.domain.progress import Pace
 from sd3.domain.request import GenerateRequest
@@ -469,7 +469,7 @@ class FakeUploads:
         self.sent: dict[tuple[str, str], tuple[bytes, datetime]] = {}
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm:
         fields = {"key": f"{client_id}/{upload_id}", "Content-Type": content_type}
         return UploadForm("https://uploads.test/", fields, now + timedelta(minutes=15))
@@ -639,7 +639,7 @@ def make_worker(
         ),
         cancellation=JobCancellation(jobs=jobs, images=images),
         progress=ProgressRecorder(
-            progress or FakeProgress(jobs), clock=clock.time(), concurrency=2
+            progress or FakeProgress(jobs), clock=clock.time(), concurrency={SINGLE: 2, BATCH: 2}
         ),
         clock=clock.time(),
         metrics=metrics,

@@ -52,7 +52,7 @@ NO_COLOR: Final = XTERM | {"NO_COLOR": "1"}
     ("terminal", "encoding", "environ", "seen"),
     [
         (True, "utf-8", NO_COLOR, MARKED),
-        (True, "iso-8859-1", NO_COLOR, ["ok embedded AWS N s", "failed: first image N s"]),
+        (True, "iso-8859-1", NO_COLOR, ["+ embedded AWS N s", "x first image N s"]),
         (True, "utf-8", {"TERM": "dumb"}, PLAIN),
         (True, "utf-8", {}, PLAIN),
         (False, "utf-8", XTERM, PLAIN),

@@ -13,7 +13,7 @@ from sd3.errors import ForbiddenError
 
 if TYPE_CHECKING:
     from sd3.domain.inbox import InboxOrigin
-    from sd3.domain.job import Reproduction
+    from sd3.domain.job import BatchOrigin, Reproduction
 
 GENERATE: Final = "generate"
 """Allows to generate images, and to cancel and delete jobs."""
@@ -141,3 +141,5 @@ class RequestContext(NamedTuple):
     cache: CacheControl = CacheControl()
     cancel_after: timedelta | None = None
     """The time after which the job is canceled if it has not begun; None for no such time."""
+    batch: "BatchOrigin | None" = None
+    """The line of a batch that this call makes a job of."""

@@ -91,6 +91,24 @@ class Reproduction(Record):
 SINGLE: Final = "single"
 """The lane of jobs that are requests of their own."""
 
+BATCH: Final = "batch"
+"""The lane of jobs that are lines of batches."""
+
+
+class BatchOrigin(Record):
+    """The line of a batch that a job was made from.
+
+    `part` is the part of the file that the line is counted in. `ignored` names the fields of the
+    line that are not followed.
+    """
+
+    id: str
+    line: int
+    part: int
+    custom_id: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
 LEASE_MARGIN_SECONDS: Final = 10
 """How long after its last moment an attempt still counts as alive: clocks differ."""
 
@@ -144,6 +162,7 @@ class Job(Record):
     seeds: tuple[int, ...]
     init_image_key: str | None = None
     inbox: InboxOrigin | None = None
+    batch: BatchOrigin | None = None
     scaled_size: tuple[int, int] | None = None
     reproduction: Reproduction | None = None
     attempt: int = 0
@@ -288,7 +307,7 @@ class Job(Record):
     @property
     def lane(self) -> str:
         """In which of the queues it waits: jobs are counted and worked on by lane."""
-        return SINGLE
+        return BATCH if self.batch else SINGLE
 
     @property
     def queued_at(self) -> datetime:

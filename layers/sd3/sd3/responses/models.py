@@ -35,16 +35,18 @@ _LINK_ENDS: Final = (
 
 
 class UploadResponse(BaseModel):
-    """A form for one image, and the id by which requests name the image."""
+    """A form for one file, and the id by which requests name it."""
 
-    id: str = Field(description="What init_image_id takes once the image is sent.")
+    id: str = Field(
+        description="What init_image_id, or upload_id of a batch, takes once the file is sent."
+    )
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
     expires_at: Time = Field(
         description="When the form expires at the latest. It expires earlier with the credentials"
         " that signed it, whose end Lambda does not tell."
     )
-    max_bytes: int = Field(description="The most bytes that the image may have.")
+    max_bytes: int = Field(description="The most bytes that the file may have.")
 
 
 class JobErrorBody(BaseModel):
@@ -52,6 +54,13 @@ class JobErrorBody(BaseModel):
 
     code: str
     message: str
+
+
+class JobBatchBody(BaseModel):
+    """The batch that a job is a line of."""
+
+    id: str
+    custom_id: str | None = Field(description="What the line calls itself.")
 
 
 class ImageResponse(BaseModel):
@@ -120,6 +129,9 @@ class JobResponse(BaseModel):
         default=None, description="The job that this one has generated again."
     )
     error: JobErrorBody | None
+    batch: JobBatchBody | None = Field(
+        default=None, description="The batch that the job is a line of, if it is one."
+    )
     reused_from: str | None = Field(
         default=None, description="The earlier job of which the images are copies, for $0."
     )
@@ -283,4 +295,5 @@ class JobEvent(BaseModel):
     ignored: list[str] = []
     metadata: dict[str, str]
     error: JobErrorBody | None = None
+    batch: JobBatchBody | None = None
     reused_from: str | None = None

@@ -31,6 +31,7 @@ from sd3.responses.models import (
     FieldErrorBody,
     ImageResponse,
     ImagesDoneBody,
+    JobBatchBody,
     JobErrorBody,
     JobEvent,
     JobEventImage,
@@ -118,10 +119,11 @@ def job_response(
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
-        ignored=list(job.ignored),
+        ignored=[*job.ignored, *(job.batch.ignored if job.batch else ())],
         metadata=job.request.metadata,
         reproduced_from=job.reproduction.job_id if job.reproduction else None,
         error=_error_of(job),
+        batch=_batch_of(job),
         reused_from=reused and reused.job_id,
         queue_position=progress.queue_position,
         eta_seconds=None if eta is None else round(eta, 1),
@@ -143,6 +145,10 @@ def job_list_response(page: JobPage, sign: Sign, *, client_id: str) -> JobListRe
         jobs.append(response)
     position = page.first(len(jobs)).next_position
     return JobListResponse(jobs=jobs, next_cursor=cursor_from(position, client_id=client_id))
+
+
+def _batch_of(job: Job) -> JobBatchBody | None:
+    return JobBatchBody(id=job.batch.id, custom_id=job.batch.custom_id) if job.batch else None
 
 
 def _error_of(job: Job) -> JobErrorBody | None:
@@ -214,9 +220,10 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
-        ignored=[*job.ignored, *ignored_metadata],
+        ignored=[*job.ignored, *ignored_metadata, *(job.batch.ignored if job.batch else ())],
         metadata=job.request.metadata,
         error=_error_of(job),
+        batch=_batch_of(job),
         reused_from=job.reused_from and job.reused_from.job_id,
     )
 

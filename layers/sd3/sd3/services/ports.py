@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from sd3.domain.billing import DailyUsage, Quote
 from sd3.domain.client import NO_LIMITS, Client, ClientLimits
@@ -29,7 +29,9 @@ from sd3.domain.provenance import Facts
 from sd3.domain.request import GenerateRequest
 from sd3.domain.webhook import Webhook
 
-if TYPE_CHECKING:  # one function needs it at run time
+if TYPE_CHECKING:  # few functions need them at run time
+    from sd3.domain.batch import Batch, BatchKey, BatchPart, BatchTask, RefusedLine
+    from sd3.domain.batch_lines import LineRange
     from sd3.domain.rendition import Rendition, StoredFile
 
 
@@ -71,6 +73,7 @@ class JobRepository(Protocol):
         after: tuple[str, str] | None,
         now: datetime,
     ) -> JobPage: ...
+    def find_all(self, job_ids: Sequence[str]) -> Mapping[str, Job]: ...
 
 
 class ProgressRepository(Protocol):
@@ -88,6 +91,7 @@ class ClientCounts(Protocol):
 
     def count_wait(self, client_id: str, limit: int, *, now: datetime) -> bool: ...
     def count_upload(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None: ...
+    def count_batch(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None: ...
 
 
 class UsageRepository(Protocol):
@@ -147,10 +151,10 @@ class FileSigner(Protocol):
 
 
 class UploadStorage(Protocol):
-    """The uploads of large init images; see adapters.s3.uploads.UploadStore."""
+    """The uploads of large files; see adapters.s3.uploads.UploadStore."""
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm: ...
     def read(self, client_id: str, upload_id: str, *, now: datetime) -> bytes: ...
 
@@ -192,12 +196,14 @@ class InboxFiles(Protocol):
     """The files of the inbox; see adapters.s3.inbox.InboxFileStore for what it raises."""
 
     def read(self, upload: InboxObject, *, max_bytes: int) -> InboxFile | None: ...
+    def copy(self, upload: InboxObject, bucket: str, key: str, *, max_bytes: int) -> bool: ...
 
 
 class InboxResults(Protocol):
     """The result files of the inbox; see adapters.s3.inbox.InboxResultStore for what it raises."""
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool: ...
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool: ...
 
 
 class EventPublisher(Protocol):
@@ -244,6 +250,52 @@ class WebhookEvents(Protocol):
     """Publishes that a webhook was disabled; see adapters.eventbridge.EventBridgeBus."""
 
     def put_webhook_disabled(self, detail: str) -> None: ...
+
+
+class BatchRepository(Protocol):
+    """The stored batches; see adapters.dynamodb.batches.BatchStore for what each method raises."""
+
+    def create(self, batch: "Batch", key: str | None, *, fingerprint: str) -> "BatchKey | None": ...
+    def find_key(self, client_id: str, key: str, *, now: datetime) -> "BatchKey | None": ...
+    def find(self, client_id: str, batch_id: str) -> "Batch | None": ...
+    def get(self, client_id: str, batch_id: str, *, now: datetime) -> "Batch": ...
+    def save(self, batch: "Batch") -> "Batch": ...
+    def page(
+        self, client_id: str, *, limit: int, cursor: str | None, now: datetime
+    ) -> "tuple[list[Batch], str | None]": ...
+    def count_open(self, client_id: str) -> int: ...
+    def add_parts(self, batch: "Batch", ranges: "Iterable[LineRange]") -> None: ...
+    def parts(self, client_id: str, batch_id: str) -> "list[BatchPart]": ...
+    def part(self, client_id: str, batch_id: str, number: int) -> "BatchPart | None": ...
+    def note_made(self, client_id: str, batch_id: str, number: int) -> None: ...
+    def note_end(
+        self, client_id: str, batch_id: str, part: int, line: int, *, succeeded: bool, micros: int
+    ) -> "BatchPart | None": ...
+    def refuse(self, batch: "Batch", line: "RefusedLine") -> None: ...
+    def refused(self, client_id: str, batch_id: str) -> "dict[int, RefusedLine]": ...
+
+
+class BatchStorage(Protocol):
+    """The files of batches; see adapters.s3.batches.BatchFiles for what each method raises."""
+
+    def put(self, key: str, data: bytes) -> None: ...
+    def copy_upload(self, client_id: str, upload_id: str, key: str, *, now: datetime) -> None: ...
+    def copy(self, bucket: str, source: str, etag: str, key: str) -> None: ...
+    def chunks(self, key: str) -> Iterable[bytes]: ...
+    def read(self, key: str, *, offset: int, length: int) -> bytes: ...
+    def put_results(self, key: str, file: IO[bytes]) -> None: ...
+
+
+class BatchQueue(Protocol):
+    """The queue of the steps of batches; see adapters.batch_queue for what it raises."""
+
+    def send(self, task: "BatchTask") -> None: ...
+
+
+class BatchEvents(Protocol):
+    """Publishes the ends of batches; see adapters.eventbridge.EventBridgeBus."""
+
+    def put_batch_ended(self, detail: str) -> None: ...
 
 
 class Metrics(Protocol):

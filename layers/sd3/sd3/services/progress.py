@@ -4,7 +4,7 @@ None of it is needed to end a job. So what fails here is logged, and nothing els
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -68,11 +68,13 @@ class ProgressReader:
 class ProgressRecorder:
     """Records, of the jobs of a worker, how many images they have and how long they take."""
 
-    def __init__(self, progress: ProgressRepository, *, clock: Clock, concurrency: int) -> None:
-        """`concurrency` is how many jobs of the lane are worked on at the same time."""
+    def __init__(
+        self, progress: ProgressRepository, *, clock: Clock, concurrency: Mapping[str, int]
+    ) -> None:
+        """`concurrency` has, by lane, how many jobs are worked on at the same time."""
         self._progress, self._clock, self._concurrency = progress, clock, concurrency
-        self._pace_at = 0.0
-        """When the pace is written again, by the monotonic clock."""
+        self._pace_at = dict.fromkeys(concurrency, 0.0)
+        """When the pace of each lane is written again, by the monotonic clock."""
 
     def counter(self, job: Job) -> Callable[[int], None]:
         """Return what is to be called with the number of images that were just generated."""
@@ -83,10 +85,10 @@ class ProgressRecorder:
     def note_end(self, job: Job, *, seconds: float, apart: float) -> None:
         """Record that a job took `seconds`; `apart` is what its upstreams let it be at least."""
         now = self._clock.monotonic()
-        if now < self._pace_at:
+        if now < self._pace_at[job.lane]:
             return
-        self._pace_at = now + PACE_SECONDS
-        newest = Pace(seconds, max(seconds / self._concurrency, apart))
+        self._pace_at[job.lane] = now + PACE_SECONDS
+        newest = Pace(seconds, max(seconds / self._concurrency[job.lane], apart))
         try:
             known = self._progress.pace(job.lane, now=self._clock.now())
             pace = known.blended(newest) if known else newest

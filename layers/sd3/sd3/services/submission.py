@@ -208,6 +208,7 @@ class JobSubmission:
             request=request,
             seeds=resolve_seeds(request),
             inbox=context.inbox,
+            batch=context.batch,
             scaled_size=context.scaled_size,
             reproduction=context.reproduction,
             quote=quote,

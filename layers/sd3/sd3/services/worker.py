@@ -34,6 +34,9 @@ EXACT_WAITS: Final = 60
 """For so many receives, a job's message comes back when our own rate limiter says. Later receives
 also back off, since the queue gives up after 180 receives."""
 
+BATCH_WINDOW: Final = timedelta(hours=24)
+"""How long the line of a batch may wait for the lines before it, and for an upstream."""
+
 SPREAD_SECONDS: Final = 20
 """The longest time over which the jobs that our own rate limiter delays are spread. The limiter
 reserves slots so long ahead."""
@@ -81,7 +84,8 @@ class Worker:
             return max(_REREAD_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
         if job.status.is_terminal:
             return None
-        if job.status is JobStatus.QUEUED:  # each time: SQS forgets what was received three times
+        # Each time: SQS forgets what was received three times. Lines of batches may wait for long.
+        if job.status is JobStatus.QUEUED and not job.batch:
             self._measure("QueueAgeSeconds", job, _age(job, self.clock.now()))
         if wait := self._seconds_to_wait(job):
             return wait
@@ -178,7 +182,7 @@ class Worker:
     def _start(self, job: Job, read: Job, *, until: float, quote: Quote) -> Job:
         now, seconds = self.clock.now(), until - self.clock.monotonic()
         started = self._save(job.start(now=now, seconds=seconds, quote=quote), read)
-        if job.attempt == job.redriven_attempt:  # the first since it was queued
+        if job.attempt == job.redriven_attempt and not job.batch:  # the first since it was queued
             self._measure("QueueWaitMs", job, 1000 * _age(job, now))
         return started
 
@@ -237,7 +241,8 @@ class Worker:
         return max(int(left.total_seconds()), 0) + 1
 
     def _queued_until(self, job: Job) -> datetime:
-        return job.queued_at + self.max_queue
+        longest = max(self.max_queue, BATCH_WINDOW) if job.batch else self.max_queue
+        return job.queued_at + longest
 
 
 def _age(job: Job, now: datetime) -> float:

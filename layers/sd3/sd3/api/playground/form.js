@@ -9,7 +9,7 @@ playground.FIELDS = {
   seed: { label: "Seed", place: "main-fields", placeholder: "random" },
   steps: { label: "Steps", place: "more-fields", helps: true },
   cfg_scale: { label: "Guidance", place: "more-fields", helps: true },
-  image_encoding: { label: "File format", place: "more-fields", helps: true },
+  image_encoding: { label: "File format", place: "more-fields" },
 };
 playground.IDEAS = [
   "a lighthouse at dusk by the sea, mountains and trees",
@@ -46,9 +46,11 @@ playground.controlOf = (schema, { id, rows, placeholder, text }) => {
   const { make } = playground;
   if (schema.enum) {
     const options = schema.enum.map((value) => make("option", { value, textContent: value }));
-    return make("select", { id }, ...options);
+    const select = make("select", { id }, ...options);
+    select.value = schema.initial;
+    return select;
   }
-  if (rows) return make("textarea", { id, rows, maxLength: schema.maxLength });
+  if (rows) return make("textarea", { id, rows });
   if (text) return make("input", { id, type: "text", inputMode: "numeric", autocomplete: "off", placeholder });
   const step = schema.type === "integer" ? 1 : "any";
   const bounds = { min: schema.minimum ?? schema.exclusiveMinimum, max: schema.maximum, step };
@@ -69,7 +71,7 @@ playground.addSizes = () => {
     return make("label", { title: `${width} × ${height}` }, radio, shape, make("span", { className: "size", textContent: `${width}×${height}` }));
   });
   const fault = make("p", { id: "field-size-fault", className: "fault" });
-  const group = make("fieldset", { id: "field-size", className: "field sizes" }, make("legend", { textContent: "Size" }));
+  const group = make("fieldset", { id: "field-size", className: "field sizes", role: "radiogroup" }, make("legend", { textContent: "Size" }));
   group.setAttribute("aria-describedby", fault.id);
   group.append(make("div", { className: "shapes" }, ...choices), fault);
   playground.$("main-fields").append(group);
@@ -121,13 +123,11 @@ playground.refill = (body) => {
 playground.clearFaults = () => {
   for (const fault of document.querySelectorAll("#request .fault")) fault.textContent = "";
   for (const wrong of document.querySelectorAll("#request [aria-invalid]")) wrong.removeAttribute("aria-invalid");
-  playground.$("alert").replaceChildren();
 };
 
-// Write each fault beside its field. Return those that have no field here, and the first control.
+// Write each fault beside its field. Return those that have no field here.
 playground.showFaults = (detail) => {
   const others = [];
-  let first = null;
   for (const { loc, msg } of detail) {
     const name = ["width", "height"].includes(loc[1]) ? "size" : loc[1];
     const fault = playground.$(`field-${name}-fault`);
@@ -136,12 +136,15 @@ playground.showFaults = (detail) => {
       continue;
     }
     fault.textContent = fault.textContent ? `${fault.textContent}; ${msg}` : msg;
-    const control = playground.$(`field-${name}`);
-    control?.setAttribute("aria-invalid", "true");
+    playground.$(`field-${name}`)?.setAttribute("aria-invalid", "true");
     fault.closest("details")?.setAttribute("open", "");
-    first ??= name === "size" ? document.querySelector("input[name=size]:checked") : control;
   }
-  return { others, first };
+  return others;
+};
+
+playground.focusFault = () => {
+  const wrong = document.querySelector("#request [aria-invalid]");
+  (wrong?.querySelector("input:checked") ?? wrong)?.focus();
 };
 
 // Show an error where it belongs, in the API's words.
@@ -152,12 +155,13 @@ playground.fail = (error) => {
     const isUnknown = error.status === 401 || !playground.known;
     if (isUnknown) return playground.leave(error.message);
   }
-  const { others, first } = playground.showFaults(error.detail ?? []);
+  const others = playground.showFaults(error.detail ?? []);
   const lines = [make("strong", { textContent: error.message }), ...others.map((text) => make("p", { textContent: text }))];
   const parts = [error.code, error.requestId && `request ${error.requestId}`, error.retryAfter && `try again in ${error.retryAfter} s`];
   if (error.status) lines.push(make("p", { className: "muted", textContent: parts.filter(Boolean).join(" · ") }));
   playground.$("alert").replaceChildren(make("div", { className: "problem" }, ...lines));
-  first?.focus();
+  playground.reveal();
+  if (error.detail?.length) playground.focusFault();
 };
 
 // Say what the request would cost, once its author has stopped for a moment.
@@ -170,16 +174,18 @@ playground.price = async () => {
   const mine = playground.pricing; // a change meanwhile has another
   const { init_image: _bytes, ...rest } = playground.request(); // its bytes change no price
   const body = { ...rest, prompt: rest.prompt.trim() ? rest.prompt : "-", dry_run: true };
-  let price = "";
-  let faults = [];
+  let [price, note, faults] = ["", "", []];
   try {
     const { json } = await playground.call("generate/sd3", { method: "POST", body });
     price = playground.dollars(json.cost_usd);
+    if (json.ignored.length) note = `${json.upstream} does not follow ${json.ignored.join(", ")}`;
   } catch (error) {
     if (error.status === 422) faults = error.detail;
+    if (error.status === 402) note = error.message;
   }
-  if (mine !== playground.pricing || playground.busy) return;
+  if (mine !== playground.pricing) return;
   playground.$("price").textContent = price;
+  playground.$("quote").textContent = note;
   if (price || faults.length) playground.clearFaults();
   playground.showFaults(faults);
 };
@@ -190,7 +196,10 @@ playground.begin.push(() => {
   playground.addSizes();
   for (const [name, options] of Object.entries(others)) playground.addField(name, options);
   const form = playground.$("request");
-  form.addEventListener("input", playground.changed);
+  form.addEventListener("input", () => {
+    playground.$("alert").replaceChildren();
+    playground.changed();
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     playground.generate();

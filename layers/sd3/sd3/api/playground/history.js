@@ -21,13 +21,16 @@ playground.remember = (job) => {
   const isNew = !playground.jobs.has(job.id);
   playground.jobs = new Map(isNew ? [[job.id, job], ...playground.jobs] : playground.jobs.set(job.id, job));
   playground.drawHistory();
-  if (playground.ENDED.includes(job.status)) playground.loadUsage();
+  clearTimeout(playground.counting);
+  playground.counting = setTimeout(() => playground.loadUsage().catch(() => {}), 1500); // the ledger follows the job
 };
 
 playground.drawHistory = () => {
   const latest = [...playground.jobs.values()].slice(0, playground.HISTORY);
   playground.$("history").hidden = latest.length === 0;
+  const focused = document.activeElement?.dataset.job;
   playground.$("jobs").replaceChildren(...latest.map(playground.entry));
+  if (focused) document.querySelector(`[data-job="${CSS.escape(focused)}"]`)?.focus();
   playground.loadThumbnails(latest);
 };
 

@@ -7,7 +7,10 @@ from importlib.resources import files
 from typing import Final, NamedTuple
 
 STYLE: Final = "page.css"
-SCRIPTS: Final = ("core.js", "form.js", "results.js", "history.js", "app.js")
+SCRIPTS: Final = (
+    *("core.js", "form.js", "results.js", "history.js"),
+    *("upload.js", "verify.js", "snippets.js", "app.js"),
+)
 """In the order in which they run. Each adds to the one object `playground` of the first."""
 
 _HEADERS: Final = {

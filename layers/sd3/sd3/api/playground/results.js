@@ -18,8 +18,9 @@ playground.keyOf = (body, prefer) => {
 };
 
 playground.generate = async () => {
-  if (playground.busy) return;
+  if (playground.busy || playground.uploading) return;
   playground.clearFaults();
+  playground.$("alert").replaceChildren();
   const body = playground.request();
   const prefer = playground.$("queue").checked ? { Prefer: "respond-async" } : {};
   playground.follower?.abort();
@@ -80,7 +81,8 @@ playground.follow = async (id) => {
       if (stop.signal.aborted) return;
       if (status !== 304) playground.show(json);
       if (json && playground.ENDED.includes(json.status)) return;
-      if (Date.now() - started < 500) await playground.sleep(1000, stop.signal); // answered at once
+      const isHeld = Date.now() - started > 500; // who has begun too many waits is answered at once
+      if (!isHeld) await playground.sleep(1000 * Number(got.get("Retry-After") ?? 1), stop.signal);
     } catch (error) {
       if (stop.signal.aborted) return;
       if (error.status && error.status < 500 && error.status !== 429) return playground.fail(error);
@@ -115,6 +117,12 @@ playground.clearStage = () => {
   playground.say("");
 };
 
+// Bring the result into view where it is below the form.
+playground.reveal = () => {
+  const stage = playground.$("stage");
+  if (stage.getBoundingClientRect().top > innerHeight * 0.7) stage.scrollIntoView();
+};
+
 // Show that something is being generated: a skeleton of the right shape for each image.
 playground.draw = ({ num_images: count = 1, width = 1024, height = 1024 }) => {
   playground.clearStage();
@@ -123,6 +131,7 @@ playground.draw = ({ num_images: count = 1, width = 1024, height = 1024 }) => {
   playground.$("progress").removeAttribute("value");
   playground.skeletons(Math.min(Math.max(Number(count) || 1, 1), 16), width, height);
   playground.say(count > 1 ? `Generating ${count} images…` : "Generating…");
+  playground.reveal();
 };
 
 playground.skeletons = (count, width, height) => {
