@@ -7,13 +7,16 @@ RUN := PYTHONPATH=layers/sd3 $(BIN)/python -m
 COMPILE := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 LOCKS ?= requirements
 NPM := .tools/node/bin/npm
-# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript, and in
-# npm-clients the clients of `make test-clients`.
-NPM_LOCKS := npm npm-tests npm-clients
+# What the sd3 layer ships from npm, and what only tests use: OctoAI's SDK for TypeScript, in
+# npm-clients the clients of `make test-clients`, in npm-types what writes and checks our types, and
+# in npm-browser the checker of `make test-browser`.
+NPM_LOCKS := npm npm-tests npm-clients npm-types npm-browser
 OCTOAI_SDK := requirements/npm-tests/node_modules/.ok
 # The layer that signs images, as the tests of `make test-signing` import it.
 SIGNING := .tools/c2pa/.ok
-CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok
+TYPES := requirements/npm-types/node_modules/.ok
+CLIENTS := .tools/clients/.ok requirements/npm-clients/node_modules/.ok $(TYPES)
+BROWSER := .tools/browser/.ok requirements/npm-browser/node_modules/.ok
 # The page at GET /docs is Swagger UI. The file that is copied last is make's target for all of them.
 SWAGGER_UI := layers/sd3/sd3/api/docs/swagger-ui
 PAGE := $(SWAGGER_UI)/swagger-ui-bundle.js
@@ -29,13 +32,16 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-page test-clients test-signing check check-locks check-openapi check-docs check-deployment audit fmt lock openapi docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
+.PHONY: help run demo test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-browser test-clients test-signing check check-locks check-openapi check-types check-docs check-deployment audit fmt lock openapi types docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 run: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Run the service on this machine until Ctrl-C; UPSTREAM=stability KEY_FILE=path; C2PA=path
 	@$(RUN) local --upstream "$(UPSTREAM)" --upstream-url "$(UPSTREAM_URL)" $(if $(KEY_FILE),--key-file "$(KEY_FILE)") $(if $(C2PA),--c2pa "$(C2PA)")
+
+demo: .venv/.ok ## Send one of everything to the service of `make run`, and show what came; YES=1 where it costs money
+	@$(RUN) local.demo $(if $(YES),--yes)
 
 test: .venv/.ok .tools/sam/.ok .tools/ministack/.ok .tools/mcp/.ok $(PAGE) $(OCTOAI_SDK) ## Run the unit, integration and e2e tests; ARGS go to pytest
 	@$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) -s -j 4 test-unit test-integration test-stack-1 test-stack-2)
@@ -57,18 +63,19 @@ test-load: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Send one cli
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH is the version of torch to install
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
-test-page: .tools/browser/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the page at /docs in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
+test-browser: $(BROWSER) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the pages of the service in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
 
-test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by the clients of OpenAI's API that people have; ARGS go to pytest
+test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by our clients and by those of OpenAI's API that people have; ARGS go to pytest
 	@.tools/clients/bin/python -m pytest $(or $(ARGS),-q tests/clients)
 
 test-signing: $(SIGNING) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test signed images with C2PA's own reader; ARGS go to pytest
 	@PYTHONPATH=.tools/c2pa/python $(BIN)/python -m pytest $(or $(ARGS),-q tests/signing)
 
-check: .venv/.ok check-locks check-openapi check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
+check: .venv/.ok check-locks check-openapi check-types check-docs check-deployment ## Check format, lint, types, imports, templates, workflows and generated files
 	@$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	@$(BIN)/mypy layers/sd3 functions model_server local ops tools benchmarks examples tests
+	@$(BIN)/mypy --python-version 3.10 clients/python
 	@PYTHONPATH=.:layers/sd3 $(BIN)/lint-imports
 
 # --min-severity leaves out matters of style.
@@ -90,6 +97,11 @@ check-openapi: .venv/.ok
 	@cmp -s build/openapi.json layers/sd3/sd3/api/openapi.json || \
 	  { echo "layers/sd3/sd3/api/openapi.json is behind the models: make openapi"; exit 1; }
 
+check-types: .venv/.ok $(TYPES)
+	@mkdir -p build && $(RUN) tools.types build/sd3.d.ts
+	@cmp -s build/sd3.d.ts clients/typescript/sd3.d.ts || \
+	  { echo "clients/typescript/sd3.d.ts is behind openapi.json: make types"; exit 1; }
+
 check-docs: .venv/.ok
 	@rm -rf build/docs && mkdir -p build/docs && cp docs/*.md build/docs && $(RUN) tools.docs build/docs && $(RUN) benchmarks.cost_page build/docs
 	@for page in docs/*.md; do cmp -s $$page build/$$page || \
@@ -108,6 +120,9 @@ lock: .venv/.ok .tools/node/.ok ## Write requirements/*.txt from *.in, and npm's
 
 openapi: .venv/.ok ## Write the document of GET /openapi.json, from the models
 	@$(RUN) tools.openapi layers/sd3/sd3/api/openapi.json
+
+types: openapi $(TYPES) ## Write the TypeScript types of the API, from the document
+	@$(RUN) tools.types clients/typescript/sd3.d.ts
 
 docs: .venv/.ok ## Write the tables of docs/ from the template, the errors, openapi.json, prices and recorded calls
 	@$(RUN) tools.docs docs && $(RUN) benchmarks.cost_page docs
@@ -164,18 +179,32 @@ clean: ## Delete everything that make created, environments too
 	@rm -rf .venv .tools .local .aws-sam build .coverage .*_cache .hypothesis $(NPM_LOCKS:%=requirements/%/node_modules) $(SWAGGER_UI)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Says what is set up, since that is silent, and how long it took. Each recipe is one shell, whose
+# SECONDS count from its start.
+SETUP_venv := the Python environment (once; about 20 s, by the network)
+SETUP_sam := AWS SAM CLI
+SETUP_ministack := MiniStack, the embedded AWS
+SETUP_node := Node.js and npm
+SETUP_requirements/npm := Swagger UI, the page at /docs
+setting_up = echo "setting up $(or $(SETUP_$(1)),$(1)) ..."
+set_up = touch $@ && echo "... done in $$SECONDS s"
+# Without this there is a bare exit status and what pip, uv or npm said of it.
+set_up_failed = { echo "$@ was not set up: what failed is above. It needs the package registries that pip, uv and npm are set to, and space on the disk. make runs it again." >&2; exit 1; }
+
 .venv/.ok: requirements/bootstrap.txt requirements/dev.txt
-	@echo "setting up the Python environment"
-	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	@touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is not: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(call setting_up,venv); \
+	{ $(PYTHON) -m venv --clear .venv && \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt && \
+	  $(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt && \
+	  $(set_up); } || $(set_up_failed)
 
 .tools/%/.ok: requirements/%.txt .venv/.ok
-	@echo "setting up $*"
-	@$(UV) venv -q --clear --python $(BIN)/python .tools/$*
-	@$(UV) pip install -q --python .tools/$* --require-hashes -r $<
-	@touch $@
+	@$(call setting_up,$*); \
+	{ $(UV) venv -q --clear --python $(BIN)/python .tools/$* && \
+	  $(UV) pip install -q --python .tools/$* --require-hashes -r $< && \
+	  $(set_up); } || $(set_up_failed)
 
 $(SIGNING): requirements/c2pa.txt layers/c2pa/Makefile .venv/.ok
 	@echo "setting up c2pa"
@@ -193,9 +222,8 @@ $(SIGNING): requirements/c2pa.txt layers/c2pa/Makefile .venv/.ok
 
 # Any folder with a package-lock.json. Packages must not run scripts when they are installed.
 %/node_modules/.ok: %/package-lock.json %/package.json .tools/node/.ok
-	@echo "setting up $*"
-	@$(NPM) ci --prefix $* --ignore-scripts --loglevel=error > /dev/null
-	@touch $@
+	@$(call setting_up,$*); \
+	{ $(NPM) ci --prefix $* --ignore-scripts --loglevel=error > /dev/null && $(set_up); } || $(set_up_failed)
 
 $(PAGE): requirements/npm/node_modules/.ok
 	@rm -rf $(SWAGGER_UI) && mkdir $(SWAGGER_UI)

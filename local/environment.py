@@ -42,6 +42,11 @@ def free_port(preferred: int) -> int:
     raise OSError(msg)
 
 
+def from_root(path: Path) -> Path:
+    """Shorten a path of the checkout for people; any other stays as it is."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def write_env(path: Path, values: Mapping[str, str]) -> None:
     """Write KEY=VALUE lines, atomically, to a file that only the user may read."""
     draft = path.with_suffix(".new")

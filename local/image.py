@@ -5,6 +5,8 @@ import requests
 from ops.stacks import StackError
 
 _TIMEOUT_SECONDS = 60
+_LOG = ".local/ministack.log"
+"""Where the embedded AWS writes the logs of functions too."""
 _JPEG = b"\xff\xd8\xff"
 
 
@@ -19,7 +21,9 @@ def generate(api_url: str, token: str, *, prompt: str) -> bytes:
             timeout=_TIMEOUT_SECONDS,
         )
         if not response.ok:
-            msg = f"no image was generated: {response.status_code} {response.text[:500]}"
+            msg = (
+                f"no image was generated: {response.status_code} {response.text[:500]}: see {_LOG}"
+            )
             raise StackError(msg)
         image = session.get(response.json()["images"][0]["url"], timeout=_TIMEOUT_SECONDS)
     if not image.ok or not image.content.startswith(_JPEG):

@@ -63,8 +63,9 @@ def redrive(deployed: DeployedStack, *, since: datetime, until: datetime, now: d
     )
     sqs = deployed.client("sqs")
     queue = SqsJobQueue(lambda: sqs, outputs["JobsQueue"])
+    batch_queue = SqsJobQueue(lambda: sqs, outputs["BatchJobsQueue"])
     return sum(
-        put_back(job, jobs, queue, now=now)
+        put_back(job, jobs, batch_queue if job.batch else queue, now=now)
         for day in _days(since.date(), until.date())
         for job in jobs.failed_on(day.isoformat(), since=since.isoformat(), until=until.isoformat())
         if job.expires_at > now

@@ -2,16 +2,24 @@
 
 from typing import Any, Final
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
+from sd3.api.app import Response, RestApi, job_retry_after
 from sd3.api.openapi import docs, docs_file, openapi
+from sd3.api.playground.page import page
 from sd3.api.request import Request
 from sd3.api.verification import image_of
-from sd3.bootstrap import image_links, job_service, prepare, upload_forms, verification
+from sd3.bootstrap import (
+    image_links,
+    job_service,
+    playground_origin,
+    prepare,
+    upload_forms,
+    verification,
+)
 from sd3.domain.client import READ, require
 from sd3.domain.job_list import JobsQuery
 from sd3.domain.rendition import ImageQuery
 from sd3.domain.request import UploadRequest
-from sd3.errors import MethodNotAllowedError
+from sd3.errors import MethodNotAllowedError, NotFoundError
 from sd3.responses.models import HealthResponse
 
 _RESPONSE_SECONDS: Final = 3.0
@@ -23,7 +31,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 _IMAGE: Final = "/jobs/{id}/images/{index}"
 
 app = RestApi(
-    open_routes=frozenset(("/health", "/openapi.json", "/docs", "/docs/{file}")),
+    open_routes=frozenset(("/health", "/openapi.json", "/docs", "/docs/{file}", "/playground")),
     any_scope=frozenset(("/verify",)),
     queries={"/jobs": JobsQuery, _IMAGE: ImageQuery},
 )
@@ -31,6 +39,18 @@ for _method in (app.get, app.head):
     _method("/openapi.json")(openapi)
     _method("/docs")(docs)
     _method("/docs/<file>")(docs_file)
+
+
+@app.get("/playground")
+@app.head("/playground")
+def playground(request: Request) -> Response:
+    """Respond 200 with the page on which people try the API, or 404 where it is turned off."""
+    origin = playground_origin()
+    if origin is None:
+        raise NotFoundError("This deployment has no playground.")
+    if request.event.path.endswith("/"):  # from there the page's relative addresses lead nowhere
+        return Response(302, headers={"Location": "../playground"})
+    return Response(200, page().html, page().headers(origin))
 
 
 @app.get("/jobs")
@@ -60,11 +80,12 @@ def job(request: Request, id: str) -> Response:
     headers = {"ETag": found.etag, **_NO_CACHE}
     if wait is not None and found.has_waited:
         headers["Preference-Applied"] = f"wait={wait}"
+    progress = job_service().progress_of(found.job)
     if not found.job.status.is_terminal:
-        headers["Retry-After"] = JOB_RETRY_AFTER
+        headers["Retry-After"] = job_retry_after(progress.eta_seconds)
     if found.not_modified:
         return Response(304, headers=headers)
-    return Response(200, job_service().to_response(found.job), headers)
+    return Response(200, job_service().to_response(found.job, progress), headers)
 
 
 @app.post("/jobs/<id>/cancel")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sd3.adapters.sqs import message_body
 from sd3.api.batch import RecordProcessor
-from sd3.bootstrap import job_event_publisher, prepare, queue, webhook_announcer
+from sd3.bootstrap import batch_ends, job_event_publisher, prepare, queue, webhook_announcer
 from sd3.domain.job import Job, JobStatus
 from sd3.observability import inject_lambda_context, logger
 
@@ -43,7 +43,9 @@ def publish_end(record: DynamoDBRecord) -> None:
         queue().send_unprocessable(message_body(change.new_image["id"]))
         logger().error("end set aside: the job cannot be read")
         return
-    webhook_announcer().announce(job)  # before the rest, which counts: repeated, it is the same
+    # Before the rest, which counts. Repeated, both are the same.
+    batch_ends().count(job)
+    webhook_announcer().announce(job)
     job_event_publisher().publish(job)
     logger().info("job ended", extra={"status": job.status})
 

@@ -1,4 +1,4 @@
-"""The queue's consumer: it works on the job of each message until the job has ended."""
+"""The consumer of the queues of jobs: it works on each message's job until the job has ended."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,14 +32,20 @@ def process(record: SQSRecord, lambda_context: "LambdaContext") -> None:
     try:
         wait = _work(record, seconds=lambda_context.get_remaining_time_in_millis() / 1000)
         if wait is not None:
-            queue().set_visibility(record.receipt_handle, seconds=wait)
+            _delay(record, seconds=wait)
     except Exception:
         with suppress(Sd3Error):  # then the message returns after the queue's visibility timeout
-            queue().set_visibility(record.receipt_handle, seconds=_RETRY_SECONDS)
+            _delay(record, seconds=_RETRY_SECONDS)
         raise
     if wait is not None:
         logger().info("message delayed", extra={"seconds": wait})
         raise RetryLaterError
+
+
+def _delay(record: SQSRecord, *, seconds: int) -> None:
+    queue().set_visibility(
+        record.receipt_handle, seconds=seconds, queue_arn=record.event_source_arn
+    )
 
 
 def _work(record: SQSRecord, *, seconds: float) -> int | None:

@@ -1,31 +1,50 @@
-"""The running stack, and a Chromium of this machine whose errors are collected."""
+"""The running stack, and a Chromium of this machine that says what went wrong in a page."""
 
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from time import monotonic
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from local.environment import ROOT
 from local.stack import Stack, running
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS: Final = (
-    *("--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    "--no-sandbox",  # root has none; only our own page is opened
+    *("--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+    "--no-sandbox",  # root has none; only our own pages are opened
 )
+PATIENCE: Final = 30
+"""Seconds, since the first call of a function can take some."""
+VIOLATIONS: Final = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  complain(`policy: ${event.effectiveDirective} stops ${event.blockedURI}`));
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def chromium() -> str:
     """Find the program before the stack starts: CHROMIUM, or the first of the usual names."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    named = os.environ.get("CHROMIUM")
+    found = next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
     if found is None:
-        pytest.fail(f"none of {', '.join(NAMES)} is installed; CHROMIUM=path names another")
+        tried = named or ", ".join(NAMES)
+        message = f"no Chromium: {tried} cannot be run. Install one, or name it by CHROMIUM=path"
+        pytest.exit(message, returncode=1)
     return found
 
 
@@ -38,6 +57,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE * 1000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
 @dataclass
 class Tab:
     """A page that is open, and what went on in it."""
@@ -46,31 +74,55 @@ class Tab:
     urls: list[str] = field(default_factory=list)
     """Of all requests, in order."""
     complaints: list[str] = field(default_factory=list)
-    """Lines of the console, in which violations of the policy are, and requests that failed."""
+    """Lines of the console, violations of the page's policy, and requests that failed."""
+    expected: list[str] = field(default_factory=list)
+    """Parts of the complaints that the test provokes."""
 
     def __post_init__(self) -> None:
-        self.page.on("request", self._requested)
+        self.page.on("request", lambda request: self.urls.append(request.url))
         self.page.on("response", self._answered)
-        self.page.on("requestfailed", lambda request: self._complain(f"failed: {request.url}"))
+        self.page.on("requestfailed", self._failed)
         self.page.on("pageerror", lambda error: self._complain(f"raised: {error}"))
-        self.page.on("console", lambda line: self._complain(f"{line.type}: {line.text}"))
+        self.page.on("console", self._logged)
+        self.page.expose_function("complain", self._complain)
+        self.page.add_init_script(VIOLATIONS)
 
-    def _requested(self, request: Request) -> None:
-        self.urls.append(request.url)
+    def _failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page's own decision
+            self._complain(f"failed: {request.url}")
 
     def _answered(self, response: Response) -> None:
         if response.status >= HTTPStatus.BAD_REQUEST:
             self._complain(f"{response.status}: {response.url}")
 
+    def _logged(self, line: ConsoleMessage) -> None:
+        self._complain(f"{line.type}: {line.text} {line.location['url']}")
+
     def _complain(self, text: str) -> None:
         self.complaints.append(text)
 
+    def check(self) -> None:
+        """Fail for complaints that the test did not expect, and for the lack of those it did."""
+        deadline = monotonic() + PATIENCE
+        while self._missing() and monotonic() < deadline:
+            self.page.wait_for_timeout(50)  # ms, in which events of the browser arrive
+        assert self._missing() == []
+        unexpected = [
+            line for line in self.complaints if not any(part in line for part in self.expected)
+        ]
+        assert unexpected == [], "\n".join(unexpected)
+
+    def _missing(self) -> list[str]:
+        return [part for part in self.expected if not any(part in line for line in self.complaints)]
+
 
 @pytest.fixture
-def tab(chromium: str) -> Iterator[Tab]:
-    """Provide a new tab of a browser that was never used."""
-    expect.set_options(timeout=30_000)  # ms, since the first call of a function can take seconds
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
-        yield Tab(browser.new_page())
-        browser.close()
+def tab(browser: Browser) -> Iterator[Tab]:
+    """Provide a tab of a profile that was never used; nothing unexpected may happen in it."""
+    context = browser.new_context()
+    tab = Tab(context.new_page())
+    yield tab
+    try:
+        tab.check()
+    finally:
+        context.close()

@@ -4,6 +4,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from local.stack import Stack
@@ -52,10 +53,20 @@ def test_a_reader_tries_the_api_with_a_token_and_nothing_leaves_the_service(
     assert page.context.cookies() == []
     asked = {urlsplit(url).netloc for url in tab.urls if not url.startswith("blob:")}
     assert asked == {urlsplit(stack.api_url).netloc}
-    assert tab.complaints == []
 
 
-def test_what_the_pages_policy_stops_is_a_complaint(stack: Stack, tab: Tab) -> None:
+def test_what_goes_wrong_in_a_page_fails_its_test(stack: Stack, tab: Tab) -> None:
+    tab.page.route("**/broken", lambda route: route.abort())
     tab.page.goto(f"{stack.api_url}/docs")
     tab.page.evaluate("fetch('https://example.com').catch(() => {})")
-    assert any("Content Security Policy" in line for line in tab.complaints)
+    tab.page.evaluate("fetch('broken').catch(() => {})")
+    tab.page.evaluate("fetch('docs/nothing')")
+    tab.page.evaluate("console.error('a line')")
+    tab.page.evaluate("setTimeout(() => { throw new Error('a mistake') })")
+    with pytest.raises(AssertionError, match="a line"):
+        tab.check()
+    tab.expected = [
+        *("policy: connect-src stops https://example.com", "Content Security Policy"),
+        *("failed: ", "net::ERR_FAILED", "404: ", "status of 404"),
+        *("error: a line", "raised: a mistake"),
+    ]

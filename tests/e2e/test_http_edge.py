@@ -12,7 +12,7 @@ import requests
 from local.stack import Stack
 from sd3.responses.models import TIME_PATTERN
 
-OPEN: Final = ("/health", "/openapi.json", "/docs", "/docs/swagger-ui.css")
+OPEN: Final = ("/health", "/openapi.json", "/docs", "/docs/swagger-ui.css", "/playground")
 OF_ONE_ANSWER: Final = {"date", "content-length", "connection", "server"}
 """Headers of the embedded gateway, or of one answer alone."""
 

@@ -279,7 +279,9 @@ def test_a_form_is_not_taken_late(uploader: Uploader, signer: Any) -> None:
     now = datetime.now(UTC)
     bucket = uploader.stack.deployed.outputs()["ImagesBucket"]
     store = UploadStore(signer, bucket, credentials_expiry=lambda: now)
-    form = store.form(uploader.client_id, "f" * 32, content_type="image/png", now=now)._asdict()
+    form = store.form(
+        uploader.client_id, "f" * 32, content_type="image/png", max_bytes=9, now=now
+    )._asdict()
 
     def look() -> str | None:
         response = post(form, b"x")

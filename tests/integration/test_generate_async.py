@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urljoin
 
@@ -11,10 +12,12 @@ import pytest
 
 from sd3 import bootstrap
 from sd3.adapters.aws import Aws
+from sd3.adapters.dynamodb.progress import ProgressStore
 from sd3.adapters.s3.images import ImageStore
 from sd3.bootstrap import job_service
 from sd3.domain.client import RequestContext
 from sd3.domain.job import JobStatus
+from sd3.domain.progress import Pace
 from sd3.domain.request import GenerateRequest
 from sd3.errors import UpstreamTimeoutError, UpstreamUnavailableError
 from sd3.responses.models import JobResponse
@@ -22,6 +25,7 @@ from tests.integration.conftest import Functions, load_event
 from tests.support.fakes.ports import NOON, FakeTime, FakeUpstream, sample_image
 
 URL = "https://api.example.com/v1/generate/sd3"
+ALL: dict[str, Any] = {"queryStringParameters": None, "multiValueQueryStringParameters": None}
 
 
 def event(request_id: str = "job-1", *, body: Any = None, **headers: str) -> dict[str, Any]:
@@ -78,6 +82,40 @@ def test_respond_async_returns_the_queued_job_and_its_address(
     assert messages(aws) == ['{"job_id":"job-1"}']
     assert functions.jobs(job_event("job-1"))["json"] == response["json"]
     assert not upstream.calls
+
+
+def test_a_job_that_waits_tells_its_place_and_retry_after_grows_with_its_time(
+    functions: Functions, aws: Aws
+) -> None:
+    progress = ProgressStore(aws.dynamodb, "jobs")
+    answers = []
+    for number in range(4):
+        answers.append(functions.generate(event(f"job-{number}", Prefer="respond-async")))
+        progress.note_pace("single", Pace(3.5, 7), now=datetime.now(UTC))
+    assert [each["json"]["queue_position"] for each in answers] == [0, 1, 2, 3]
+    assert [each["json"]["eta_seconds"] for each in answers] == [None, 10.5, 17.5, 24.5]
+    assert [each["headers"]["Retry-After"] for each in answers] == ["2", "11", "15", "15"]
+    read = functions.jobs(job_event("job-1"))
+    assert (read["json"], read["headers"]["Retry-After"]) == (answers[1]["json"], "11")
+    listed = functions.jobs(load_event("list_jobs") | ALL)["json"]["jobs"]
+    assert {each["queue_position"] for each in listed} == {None}
+    canceled = load_event("job") | {"httpMethod": "POST", "resource": "/jobs/{id}/cancel"}
+    functions.jobs(canceled | {"pathParameters": {"id": "job-0"}})
+    assert functions.jobs(job_event("job-1"))["json"]["queue_position"] == 0
+    assert functions.jobs(job_event("job-0"))["json"]["queue_position"] is None
+
+
+def test_a_time_to_begin_is_told_and_one_that_cannot_be_is_a_422(
+    functions: Functions, aws: Aws
+) -> None:
+    for wrong in ("0", "soon", "25h", ""):
+        response = functions.generate(event(Cancel_After=wrong, body={"dry_run": True}))
+        assert (response["statusCode"], response["json"]["code"]) == (422, "validation_error")
+        assert response["json"]["detail"][0]["loc"] == ["header", "Cancel-After"]
+    assert aws.dynamodb.scan(TableName="jobs")["Count"] == 0
+    queued = functions.generate(event(Cancel_After="1m", Prefer="respond-async"))["json"]
+    begins, made = queued["cancel_at"], queued["created_at"]
+    assert datetime.fromisoformat(begins) - datetime.fromisoformat(made) == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(

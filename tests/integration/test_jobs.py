@@ -281,7 +281,7 @@ def test_head_of_an_image_is_refused_and_not_sent_to_a_link_for_get(functions: F
 
 
 @pytest.mark.parametrize("name", [*ROUTES, "list_jobs", "upload", "usage", "health", "docs",
-                                  "docs_file", "openapi", "generate"])  # fmt: skip
+                                  "docs_file", "openapi", "playground", "generate"])  # fmt: skip
 def test_no_route_passes_over_a_parameter_that_it_does_not_have(
     functions: Functions, aws: Aws, name: str
 ) -> None:

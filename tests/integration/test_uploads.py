@@ -62,15 +62,28 @@ def test_the_sample_event_requests_a_form(functions: Functions) -> None:
     assert ends <= datetime.fromisoformat(policy_of(form["fields"])["expiration"])
 
 
-@pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "image/heic"])
-def test_the_policy_fixes_bucket_key_type_and_size(functions: Functions, content_type: str) -> None:
-    fields = requested(functions, content_type=content_type)["json"]["fields"]
+@pytest.mark.parametrize(
+    ("content_type", "most"),
+    [
+        ("image/png", 20_000_000),
+        ("image/jpeg", 20_000_000),
+        ("image/heic", 20_000_000),
+        ("application/jsonl", 50_000_000),
+        ("application/x-ndjson", 50_000_000),
+    ],
+)
+def test_the_policy_fixes_bucket_key_type_and_size(
+    functions: Functions, content_type: str, most: int
+) -> None:
+    form = requested(functions, content_type=content_type)["json"]
+    fields = form["fields"]
+    assert form["max_bytes"] == most
     signed = {"x-amz-algorithm", "x-amz-credential", "x-amz-date"}
     assert set(fields) == {"key", "Content-Type", "policy", "x-amz-signature"} | signed
     conditions = policy_of(fields)["conditions"]
     assert [one for one in conditions if not (isinstance(one, dict) and set(one) < signed)] == [
         {"Content-Type": content_type},
-        ["content-length-range", 1, 20_000_000],
+        ["content-length-range", 1, most],
         {"bucket": "images"},
         {"key": fields["key"]},
     ]
@@ -113,7 +126,9 @@ def test_a_type_by_its_short_name_is_told_those_that_are_taken(functions: Functi
 def test_a_form_never_outlives_the_credentials_that_sign_it(aws: Aws) -> None:
     now = datetime.now(UTC)
     soon = now + timedelta(minutes=5)
-    form = store(aws, expiry=soon).form(CLIENT, UPLOAD_ID, content_type="image/png", now=now)
+    form = store(aws, expiry=soon).form(
+        CLIENT, UPLOAD_ID, content_type="image/png", max_bytes=9, now=now
+    )
     assert form.expires_at == soon.replace(microsecond=0)
     expiration = datetime.fromisoformat(policy_of(dict(form.fields))["expiration"])
     assert abs(expiration - soon) <= timedelta(seconds=5)

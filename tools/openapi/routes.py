@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from sd3.api.request import MAX_KEY
+from sd3.api.request import CANCEL_AFTER, MAX_CANCEL_AFTER, MAX_KEY
 from sd3.api.verification import VerifyRequest
 from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID
@@ -36,7 +36,7 @@ from sd3.responses.models import (
     UsageResponse,
     VerifyResponse,
 )
-from tools.openapi import examples, openai_images, webhooks
+from tools.openapi import batches, examples, openai_images, webhooks
 from tools.openapi.operations import (
     ALWAYS,
     CACHE,
@@ -85,6 +85,13 @@ _ASYNC: Final = Parameter(
     "`respond-async`: do not wait for the images, answer 202 at once.",
     {"anyOf": [{"const": "respond-async"}, TEXT]},
 )
+_CANCEL_AFTER: Final = Parameter(
+    "Cancel-After",
+    "header",
+    "When the job is canceled if it still waits and has cost nothing: `60`, `60s`, `1m30s`, `1h`; "
+    f"up to {MAX_CANCEL_AFTER.total_seconds():.0f} s.",
+    {"type": "string", "pattern": f"^{CANCEL_AFTER.pattern}$"},
+)
 _CACHE_CONTROL: Final = Parameter(
     "Cache-Control",
     "header",
@@ -132,7 +139,7 @@ _OPERATIONS: Final = (
         description="Only `prompt` is required. A short request is answered with its images (200), "
         "a long one with a job that waits in a queue (202). OctoAI's SDKs know no 202: they are "
         "held until the job has ended, and after 26 s they get a 504 that names it.",
-        parameters=(_ASYNC, _KEY, _CACHE_CONTROL),
+        parameters=(_ASYNC, _KEY, _CANCEL_AFTER, _CACHE_CONTROL),
         body=GenerateRequest,
         body_examples=examples.GENERATE_REQUESTS,
         responses=(
@@ -163,9 +170,10 @@ _OPERATIONS: Final = (
         path="/uploads",
         id="upload",
         tag="images",
-        summary="Get a form that uploads an init image of up to 20 MB",
+        summary="Get a form that uploads an init image, or the lines of a batch",
         description="Send the form's `fields` and then `file` to its `url` as multipart/form-data. "
-        "The `id` is then the `init_image_id` of requests, for a day.",
+        "For a day, the `id` is the `init_image_id` of requests, or the `upload_id` of a batch. "
+        "An image has up to 20 MB, a file of lines up to 50 MB.",
         body=UploadRequest,
         responses=(
             Response(201, "The form, and the id of the upload.", (UploadResponse,), (CACHE,)),
@@ -255,7 +263,7 @@ _OPERATIONS: Final = (
         summary="Generate a job's images again",
         description="A new job with the same request, seeds and init image, by the same upstream. "
         "It is paid as any other. Whether its images are the same is up to the upstream.",
-        parameters=(_JOB, _ASYNC, _KEY),
+        parameters=(_JOB, _ASYNC, _KEY, _CANCEL_AFTER),
         responses=_GENERATED,
         errors=(
             ContentPolicyError,
@@ -351,12 +359,28 @@ _OPERATIONS: Final = (
             ("/docs", "docs", "Show this document as a page", "text/html"),
         )
     ),
+    Operation(
+        method="get",
+        path="/playground",
+        id="playground",
+        tag="service",
+        summary="Show a page on which people generate images",
+        description="The page asks for a token. The deployment can turn it off: then it is a 404.",
+        responses=(Response(200, "The page.", (), (CACHE,), "text/html"),),
+        errors=(NotFoundError, *ALWAYS),
+        is_open=True,
+    ),
 )
 
 
 def _with_head() -> Iterator[Operation]:
     """Yield every operation, and HEAD for each open one: the headers of GET without a body."""
-    for operation in (*_OPERATIONS, *webhooks.OPERATIONS, *openai_images.OPERATIONS):
+    for operation in (
+        *_OPERATIONS,
+        *batches.OPERATIONS,
+        *webhooks.OPERATIONS,
+        *openai_images.OPERATIONS,
+    ):
         yield operation
         if operation.is_open:
             name = operation.id[0].upper() + operation.id[1:]

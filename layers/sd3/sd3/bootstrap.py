@@ -20,17 +20,27 @@ from sd3.adapters.aws import AUTHORIZER_TIMEOUT, POOL_SIZE, TIMEOUT, Aws
 from sd3.settings import Settings
 
 if TYPE_CHECKING:
+    from sd3.adapters.batch_queue import SqsBatchQueue
     from sd3.adapters.c2pa import C2paSigner
     from sd3.adapters.delivery_queue import SqsDeliveryQueue
+    from sd3.adapters.dynamodb.batches import BatchStore
     from sd3.adapters.dynamodb.jobs import JobStore
+    from sd3.adapters.dynamodb.progress import ProgressStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.dynamodb.webhooks import WebhookStore
+    from sd3.adapters.s3.batches import BatchFiles
     from sd3.adapters.s3.images import ImageStore
     from sd3.adapters.s3.uploads import UploadStore
     from sd3.adapters.secrets import MasterSecrets, UpstreamKeys
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
     from sd3.http.image_source import ImageSource
+    from sd3.services.batch_ends import BatchEnds
+    from sd3.services.batch_lines import BatchLines
+    from sd3.services.batch_results import BatchResults
+    from sd3.services.batch_steps import BatchSteps
+    from sd3.services.batches import BatchService
+    from sd3.services.cancellation import JobCancellation
     from sd3.services.changes import JobChanges
     from sd3.services.deliveries import WebhookDeliveries
     from sd3.services.execution import JobExecutor
@@ -41,6 +51,7 @@ if TYPE_CHECKING:
     from sd3.services.notifications import JobEventPublisher, WebhookAnnouncer
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
+    from sd3.services.progress import ProgressReader
     from sd3.services.reproduction import JobReproduction
     from sd3.services.reuse import ResultReuse
     from sd3.services.submission import JobSubmission
@@ -97,11 +108,14 @@ def job_service() -> "JobService":
         executor=_executor(),
         waits=JobWaits(
             jobs=_jobs(),
+            cancellation=_cancellation(),
             counts=_jobs().counts,
             clock=clock(),
             url_ttl_seconds=settings.url_ttl_seconds,
             per_client=settings.waits_per_client,
         ),
+        cancellation=_cancellation(),
+        progress=_progress,
         jobs=_jobs(),
         usage=UsageStore(_aws().dynamodb, settings.usage_table),
         images=_images(),
@@ -148,6 +162,12 @@ def verification() -> "ImageVerification":
 
 
 @cache
+def playground_origin() -> str | None:
+    """Return the origin of the images that the playground shows; None if there is no playground."""
+    return _images().origin() if _settings().playground == "true" else None
+
+
+@cache
 def previews() -> "JobPreviews":
     """Build the use case of previews."""
     from sd3.services.previews import JobPreviews
@@ -158,16 +178,22 @@ def previews() -> "JobPreviews":
 @cache
 def worker() -> "Worker":
     """Build the use case of the worker."""
+    from sd3.domain.job import BATCH, SINGLE
+    from sd3.services.progress import ProgressRecorder
     from sd3.services.worker import Worker
 
+    settings = _settings()
+    concurrency = {SINGLE: settings.worker_concurrency, BATCH: settings.batch_concurrency}
     return Worker(
         jobs=_jobs(),
         images=_images(),
         generator=_generator(),
         executor=_executor(),
+        cancellation=_cancellation(),
+        progress=ProgressRecorder(_progress_store(), clock=clock(), concurrency=concurrency),
         clock=clock(),
         metrics=metrics(),
-        max_queue=timedelta(hours=_settings().max_queue_hours),
+        max_queue=timedelta(hours=settings.max_queue_hours),
     )
 
 
@@ -221,6 +247,7 @@ def inbox() -> "Inbox":
         clients=ClientStore(aws.dynamodb, settings.clients_table),
         files=InboxFileStore(aws.s3),
         results=InboxResultStore(aws.s3, settings.images_bucket),
+        batches=batch_service,
         images_bucket=settings.images_bucket,
     )
 
@@ -300,6 +327,86 @@ def delivery_queue() -> "SqsDeliveryQueue":
 
 
 @cache
+def batch_service() -> "BatchService":
+    """Build the use cases of clients on batches."""
+    from sd3.adapters.dynamodb.counts import ClientCounts
+    from sd3.services.batches import BatchService
+
+    settings = _settings()
+    return BatchService(
+        batches=_batches(),
+        files=_batch_files(),
+        images=_images(),
+        queue=batch_queue(),
+        counts=ClientCounts(_aws().dynamodb, settings.usage_table),
+        clock=clock(),
+        retention=timedelta(days=settings.image_retention_days),
+    )
+
+
+@cache
+def batch_steps() -> "BatchSteps":
+    """Build the use case of the messages of batches."""
+    from sd3.services.batch_steps import BatchSteps
+
+    return BatchSteps(
+        batches=_batches(), lines=_batch_lines(), results=_batch_results(), clock=clock()
+    )
+
+
+def _batch_lines() -> "BatchLines":
+    from sd3.services.batch_lines import BatchLines
+
+    return BatchLines(
+        batches=_batches(),
+        files=_batch_files(),
+        submission=_submission(sync_image_steps=0),  # no caller waits for the images
+        ends=batch_ends(),
+        queue=batch_queue(),
+        clock=clock(),
+    )
+
+
+def _batch_results() -> "BatchResults":
+    from sd3.adapters.eventbridge import EventBridgeBus
+    from sd3.adapters.s3.inbox import InboxResultStore
+    from sd3.services.batch_results import BatchResults
+
+    settings, aws = _settings(), _aws()
+    return BatchResults(
+        batches=_batches(),
+        files=_batch_files(),
+        jobs=_jobs(),
+        events=EventBridgeBus(aws.events, settings.event_bus),
+        inbox=InboxResultStore(aws.s3, settings.images_bucket),
+        clock=clock(),
+        bucket=settings.images_bucket,
+    )
+
+
+@cache
+def batch_ends() -> "BatchEnds":
+    """Build the use case of a line's end."""
+    from sd3.services.batch_ends import BatchEnds
+
+    return BatchEnds(batches=_batches(), queue=batch_queue())
+
+
+@cache
+def batch_queue() -> "SqsBatchQueue":
+    """Build the queue of the steps of batches."""
+    from sd3.adapters.batch_queue import SqsBatchQueue
+
+    settings = _settings()
+    return SqsBatchQueue(
+        partial(getattr, _aws(), "sqs"),
+        settings.batch_queue_url,
+        unprocessable_url=settings.unprocessable_queue_url,
+        trace=partial(os.environ.get, "_X_AMZN_TRACE_ID"),
+    )
+
+
+@cache
 def job_changes() -> "JobChanges":
     """Build the use case of every write of a job."""
     from sd3.adapters.dynamodb.ledger import UsageStore
@@ -347,6 +454,25 @@ def _jobs() -> "JobStore":
     return JobStore(_aws().dynamodb, settings.jobs_table, usage_table=settings.usage_table)
 
 
+def _cancellation() -> "JobCancellation":
+    from sd3.services.cancellation import JobCancellation
+
+    return JobCancellation(jobs=_jobs(), images=_images())
+
+
+@cache
+def _progress() -> "ProgressReader":
+    from sd3.services.progress import ProgressReader
+
+    return ProgressReader(progress=_progress_store(), clock=clock())
+
+
+def _progress_store() -> "ProgressStore":
+    from sd3.adapters.dynamodb.progress import ProgressStore
+
+    return ProgressStore(_aws().dynamodb, _settings().jobs_table)
+
+
 @cache
 def _images() -> "ImageStore":
     from sd3.adapters.s3.images import ImageStore
@@ -368,6 +494,19 @@ def _webhooks() -> "WebhookStore":
     settings = _settings()
     slots = max(settings.webhook_concurrency * 3 // 10, 1)  # so that no host keeps others waiting
     return WebhookStore(_aws().dynamodb, settings.webhooks_table, host_slots=slots)
+
+
+@cache
+def _batches() -> "BatchStore":
+    from sd3.adapters.dynamodb.batches import BatchStore
+
+    return BatchStore(_aws().dynamodb, _settings().batches_table)
+
+
+def _batch_files() -> "BatchFiles":
+    from sd3.adapters.s3.batches import BatchFiles
+
+    return BatchFiles(_aws().s3, _settings().images_bucket)
 
 
 def _uploads() -> "UploadStore":

@@ -14,6 +14,7 @@ Sd3Error                             500 internal_error
 │   ├── NotReproducibleError         409 not_reproducible
 │   ├── NotCachedError               412 not_cached
 │   ├── DeliveryPendingError         409 delivery_pending
+│   ├── BatchPendingError            409 batch_pending
 │   ├── TooLargeError                413 too_large
 │   ├── UnsupportedMediaTypeError    415 unsupported_media_type
 │   ├── InvalidRequestError          422 validation_error, with one FieldError for each wrong field
@@ -160,6 +161,13 @@ class DeliveryPendingError(RequestError):
     status = 409
 
 
+class BatchPendingError(RequestError):
+    """The batch has not ended, so it has no results yet."""
+
+    code = "batch_pending"
+    status = 409
+
+
 class TooLargeError(RequestError):
     """The body is larger than the service takes, as it came or inflated."""
 
@@ -277,10 +285,11 @@ class UpstreamRateLimitedError(UpstreamUnavailableError):
 
 
 class StillRunningError(Sd3Error):
-    """No result in time; the job goes on without its caller."""
+    """No result in time; the job goes on without its caller, and ends in `eta_seconds` if known."""
 
     code = "still_running"
     status = 504
+    eta_seconds: float | None = None
 
 
 class StorageError(Sd3Error):

@@ -96,10 +96,16 @@ class Settings:
     unprocessable_queue_url: str = ""
     webhooks_table: str = ""
     deliveries_queue_url: str = ""
+    batches_table: str = ""
+    batch_queue_url: str = ""
     webhook_concurrency: int = 10
     """The attempts at deliveries at the same time, to all hosts."""
     event_bus: str = "default"
     max_queue_hours: int = 6
+    worker_concurrency: int = 10
+    """The queued jobs that are generated at the same time."""
+    batch_concurrency: int = 5
+    """The same for lines of batches."""
     upstream: str = "octoai"
     """The upstream's name, or several names in the order of fallback, comma-separated."""
     upstream_url: str = ""
@@ -146,6 +152,8 @@ class Settings:
     """Which addresses requests may name: public, none or loopback."""
     allowed_origins: str = ""
     """The origins of web pages that may call the service, comma-separated; * for all."""
+    playground: str = "true"
+    """Whether there is a GET /playground: true or false."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -1,6 +1,7 @@
 """What is read of an API Gateway event: query, preferences, entity tags and keys."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -115,6 +116,31 @@ def test_another_key_is_a_fault_of_the_header(key: str) -> None:
 def test_two_keys_are_a_fault() -> None:
     with pytest.raises(InvalidRequestError):
         request(("Idempotency-Key", "a"), ("Idempotency-Key", "b")).idempotency_key()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60", 60), ("60s", 60), (" 1m30s ", 90), ("1H", 3600), ("1h1m1", 3661), ("86400", 86_400)],
+)
+def test_a_time_to_begin_is_seconds_or_hours_minutes_and_seconds(text: str, seconds: int) -> None:
+    found = request(("cancel-after", text)).cancel_after()
+    assert found == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "0s", "-1", "1.5", "1e3", "86401", "25h", "s", "1s1m", "1d", "1 m", "٣", "9" * 30],
+)
+def test_another_time_to_begin_is_a_fault_of_the_header(text: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        request(("Cancel-After", text)).cancel_after()
+    assert error.value.field_errors[0].loc == ("header", "Cancel-After")
+
+
+def test_two_times_to_begin_are_a_fault() -> None:
+    with pytest.raises(InvalidRequestError):
+        request(("Cancel-After", "1"), ("Cancel-After", "2")).cancel_after()
+    assert request().cancel_after() is None
 
 
 def test_headers_that_came_once_only_are_read_too() -> None:

@@ -43,6 +43,8 @@ def read(**metadata: str) -> InboxRequest:
         ("acme/my cat+dog.v2.png", "acme/inbox/my cat+dog.v2.json"),
         ("acme/füchse/狐.webp", "acme/inbox/füchse/狐.json"),
         ("acme/inbox/fox.json", "acme/inbox/inbox/fox.json"),
+        ("acme/foxes.jsonl", "acme/inbox/foxes.json"),
+        (f"acme/{'x' * 1007}.jsonl", f"acme/inbox/{'x' * 1007}.json"),
         ("inbox/fox.json", "inbox/inbox/fox.json"),
         ("acme/v1.2/fox", "acme/inbox/v1.2/fox.json"),
         ("acme/.json", "acme/inbox/.json.json"),
@@ -67,6 +69,7 @@ def test_a_result_has_the_name_of_its_file(key: str, result: str) -> None:
     ("key", "folder"),
     [
         (f"acme/{'x' * 1014}.json", "acme/inbox"),
+        (f"acme/{'x' * 1008}.jsonl", "acme/inbox"),
         (f"{'x' * 1019}.json", "_/inbox"),
         ("acme/../bob/fox.json", "acme/inbox"),
         ("acme/./fox.json", "acme/inbox"),

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pytest
 
@@ -53,6 +53,9 @@ class FakeFiles:
         self.limits.append(max_bytes)
         return self.files[upload.key]
 
+    def copy(self, upload: InboxObject, bucket: str, key: str, *, max_bytes: int) -> bool:
+        raise NotImplementedError("tests/integration/test_inbox_batches.py has batches")
+
 
 class FakeResults:
     """Results by key with their sequencers; `error` is what the next write raises."""
@@ -69,6 +72,9 @@ class FakeResults:
             return False
         self.held[origin.result_key] = origin.sequencer, body
         return True
+
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool:
+        raise NotImplementedError("an inbox writes no results of lines")
 
 
 FETCHED: Final = "https://images.example/cat.png"
@@ -108,6 +114,7 @@ class World:
             clients=FakeClients(),
             files=self.files,
             results=self.results,
+            batches=lambda: pytest.fail("tests/integration/test_inbox_batches.py has batches"),
             images_bucket="images",
         )
 

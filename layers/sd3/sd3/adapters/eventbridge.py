@@ -15,6 +15,8 @@ DETAIL_TYPE: Final = "Image Job Ended"
 
 WEBHOOK_DISABLED: Final = "Webhook Disabled"
 
+BATCH_ENDED: Final = "Image Batch Ended"
+
 
 class EventBridgeBus:
     """Publishes the service's events to one bus."""
@@ -30,6 +32,10 @@ class EventBridgeBus:
     def put_webhook_disabled(self, detail: str) -> None:
         """Put the event of a disabled webhook, with a detail in JSON. Raises StorageError."""
         self._put(WEBHOOK_DISABLED, detail)
+
+    def put_batch_ended(self, detail: str) -> None:
+        """Put the event of a batch's end, with a detail in JSON. Raises StorageError."""
+        self._put(BATCH_ENDED, detail)
 
     def _put(self, detail_type: str, detail: str) -> None:
         entry: PutEventsRequestEntryTypeDef = {

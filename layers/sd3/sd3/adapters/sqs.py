@@ -44,11 +44,18 @@ class SqsQueue:
         """Set a message that cannot be read aside in a queue for operators. Raises StorageError."""
         self._send(self._unprocessable_url, body)
 
-    def set_visibility(self, receipt_handle: str, *, seconds: int) -> None:
-        """Make a received message visible again after `seconds`. Raises StorageError."""
+    def set_visibility(self, receipt_handle: str, *, seconds: int, queue_arn: str = "") -> None:
+        """Make a received message visible again after `seconds`. Raises StorageError.
+
+        `queue_arn` is of the queue that it came from, if the function reads others of the stack
+        too: their URLs differ in the name only.
+        """
+        url = self._url
+        if queue_arn:
+            url = f"{url.rpartition('/')[0]}/{queue_arn.rpartition(':')[2]}"
         with storage_errors("The visibility of a message could not be changed."):
             self._client().change_message_visibility(
-                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+                QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
 
     def send_body(self, body: str, **options: Any) -> None:

@@ -6,14 +6,14 @@ of every other function.
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from sd3.errors import ForbiddenError
 
 if TYPE_CHECKING:
     from sd3.domain.inbox import InboxOrigin
-    from sd3.domain.job import Reproduction
+    from sd3.domain.job import BatchOrigin, Reproduction
 
 GENERATE: Final = "generate"
 """Allows to generate images, and to cancel and delete jobs."""
@@ -139,3 +139,7 @@ class RequestContext(NamedTuple):
     reproduction: "Reproduction | None" = None
     """The job that this call generates again; None for a request of its own."""
     cache: CacheControl = CacheControl()
+    cancel_after: timedelta | None = None
+    """The time after which the job is canceled if it has not begun; None for no such time."""
+    batch: "BatchOrigin | None" = None
+    """The line of a batch that this call makes a job of."""

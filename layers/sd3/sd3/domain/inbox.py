@@ -65,6 +65,11 @@ class InboxOrigin(Record):
     sequencer: str
     ignored_metadata: tuple[str, ...] = ()
 
+    @property
+    def lines_key(self) -> str:
+        """Where the results of the lines of a batch are written."""
+        return f"{self.result_key}l"
+
 
 MAX_JSON_BYTES: Final = 6 * 1024 * 1024
 """As for a request over HTTP."""
@@ -78,6 +83,8 @@ NO_CLIENT: Final = "_"
 """The folder of results for files in no client's folder. No client's id begins with _."""
 
 IMAGE_EXTENSIONS: Final = frozenset(("png", "jpg", "jpeg", "webp", "avif", "heic", "heif"))
+
+BATCH_EXTENSION: Final = "jsonl"
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
@@ -113,19 +120,26 @@ _MAIL_CHARSET: Final = re.compile(
 _CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def extension_of(key: str) -> str:
+    """Return how a file's name ends, in lower case."""
+    return key.rpartition(".")[2].lower()
+
+
 def result_key(source: InboxObject) -> str:
     """Name the result file: `{client}/inbox/{name}.json` for `{client}/{name}.{extension}`.
 
     For a file in no client's folder it is `_/inbox/{name}.json`. Empty parts of a name are left
     out. The job's id replaces a name that would be too long, and one that a request to S3 may not
-    keep as it is: with control characters, or with a part `.` or `..`.
+    keep as it is: with control characters, or with a part `.` or `..`. The results of lines have
+    one letter more.
     """
     parts = [part for part in source.key.split("/") if part]
     *folders, name = parts[1:] if source.client_id else parts
     folder = f"{source.client_id or NO_CLIENT}/inbox"
     key = "/".join((folder, *folders, f"{name.rpartition('.')[0] or name}.json"))
     is_odd = {".", ".."} & {*folders} or _CONTROL_CHARACTER.search(key)
-    if is_odd or len(key.encode()) > MAX_KEY_BYTES:
+    size = len(key.encode()) + (extension_of(source.key) == BATCH_EXTENSION)
+    if is_odd or size > MAX_KEY_BYTES:
         return f"{folder}/{source.job_id}.json"
     return key
 

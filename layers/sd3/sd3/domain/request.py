@@ -34,6 +34,7 @@ from sd3.errors import InvalidRequestError
 
 MAX_SEED: Final = 2**32 - 1
 MAX_METADATA: Final = 16
+MAX_BATCH_BYTES: Final = 50_000_000
 MAX_FIELDS: Final = 100  # the contract has some 40 names; more are one error, not one each
 
 OCTOAI_OPTIONAL: Final = frozenset(
@@ -259,8 +260,23 @@ class UploadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     content_type: Literal[
-        "image/png", "image/jpeg", "image/webp", "image/avif", "image/heic", "image/heif"
-    ] = Field(description="The Content-Type that the form sends the image with.")
+        "image/png",
+        "image/jpeg",
+        "image/webp",
+        "image/avif",
+        "image/heic",
+        "image/heif",
+        "application/jsonl",
+        "application/x-ndjson",
+    ] = Field(
+        description="The Content-Type that the form sends the file with: an image, or the lines"
+        " of a batch."
+    )
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it will be an image, and else the lines of a batch."""
+        return self.content_type.startswith("image/")
 
 
 def resolve_seeds(request: GenerateRequest) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from sd3.domain.job import JobStatus
+from sd3.domain.progress import MAX_POSITION
 
 TIME_PATTERN: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 
@@ -34,16 +35,18 @@ _LINK_ENDS: Final = (
 
 
 class UploadResponse(BaseModel):
-    """A form for one image, and the id by which requests name the image."""
+    """A form for one file, and the id by which requests name it."""
 
-    id: str = Field(description="What init_image_id takes once the image is sent.")
+    id: str = Field(
+        description="What init_image_id, or upload_id of a batch, takes once the file is sent."
+    )
     url: str = Field(description="Where to POST the form.")
     fields: dict[str, str] = Field(description="Fields of the form; `file` comes after them.")
     expires_at: Time = Field(
         description="When the form expires at the latest. It expires earlier with the credentials"
         " that signed it, whose end Lambda does not tell."
     )
-    max_bytes: int = Field(description="The most bytes that the image may have.")
+    max_bytes: int = Field(description="The most bytes that the file may have.")
 
 
 class JobErrorBody(BaseModel):
@@ -51,6 +54,13 @@ class JobErrorBody(BaseModel):
 
     code: str
     message: str
+
+
+class JobBatchBody(BaseModel):
+    """The batch that a job is a line of."""
+
+    id: str
+    custom_id: str | None = Field(description="What the line calls itself.")
 
 
 class ImageResponse(BaseModel):
@@ -94,6 +104,13 @@ class ImageLinkResponse(BaseModel):
     bytes: int
 
 
+class ImagesDoneBody(BaseModel):
+    """How many of a job's images are generated."""
+
+    done: int
+    of: int
+
+
 class JobResponse(BaseModel):
     """A job as the client sees it: OctoAI's `images` and `prediction_time_ms`, and the rest."""
 
@@ -112,8 +129,29 @@ class JobResponse(BaseModel):
         default=None, description="The job that this one has generated again."
     )
     error: JobErrorBody | None
+    batch: JobBatchBody | None = Field(
+        default=None, description="The batch that the job is a line of, if it is one."
+    )
     reused_from: str | None = Field(
         default=None, description="The earlier job of which the images are copies, for $0."
+    )
+    queue_position: int | None = Field(
+        default=None,
+        description=f"How many jobs wait before it, of all clients; {MAX_POSITION} is that many or"
+        " more. Null unless it waits, and in lists.",
+    )
+    eta_seconds: float | None = Field(
+        default=None,
+        description="When it probably ends, in seconds from now. Null if nothing is known.",
+    )
+    progress: ImagesDoneBody | None = Field(
+        default=None,
+        description="How many images the running attempt has generated, some seconds ago. Null for"
+        " a single image, for what is answered at once, and in lists.",
+    )
+    cancel_at: Time | None = Field(
+        default=None,
+        description="When it is canceled if it has not begun, as Cancel-After has asked for.",
     )
     reused_at: datetime | None = Field(default=None, exclude=True)
     """When that job ended, for the header Age."""
@@ -257,4 +295,5 @@ class JobEvent(BaseModel):
     ignored: list[str] = []
     metadata: dict[str, str]
     error: JobErrorBody | None = None
+    batch: JobBatchBody | None = None
     reused_from: str | None = None

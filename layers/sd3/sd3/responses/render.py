@@ -23,12 +23,15 @@ from sd3.domain.client import ClientLimits
 from sd3.domain.image import Link, encode_base64
 from sd3.domain.job import ImageRecord, Job
 from sd3.domain.job_list import JobPage
+from sd3.domain.progress import NOTHING_KNOWN, JobProgress
 from sd3.errors import InvalidRequestError, Sd3Error
 from sd3.responses.models import (
     DayUsage,
     ErrorBody,
     FieldErrorBody,
     ImageResponse,
+    ImagesDoneBody,
+    JobBatchBody,
     JobErrorBody,
     JobEvent,
     JobEventImage,
@@ -95,10 +98,14 @@ Sign = Callable[[str, datetime], Link]
 
 
 def job_response(
-    job: Job, sign: Sign, *, inline: Mapping[int, bytes] = MappingProxyType({})
+    job: Job,
+    sign: Sign,
+    *,
+    inline: Mapping[int, bytes] = MappingProxyType({}),
+    progress: JobProgress = NOTHING_KNOWN,
 ) -> JobResponse:
     """Render a job; `inline` has the images that it holds as base64, by index."""
-    reused = job.reused_from
+    reused, eta, images = job.reused_from, progress.eta_seconds, progress.images
     return JobResponse(
         id=job.id,
         status=job.status,
@@ -112,11 +119,16 @@ def job_response(
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
-        ignored=list(job.ignored),
+        ignored=[*job.ignored, *(job.batch.ignored if job.batch else ())],
         metadata=job.request.metadata,
         reproduced_from=job.reproduction.job_id if job.reproduction else None,
         error=_error_of(job),
+        batch=_batch_of(job),
         reused_from=reused and reused.job_id,
+        queue_position=progress.queue_position,
+        eta_seconds=None if eta is None else round(eta, 1),
+        progress=images and ImagesDoneBody(done=images.done, of=images.of),
+        cancel_at=None if job.status.is_terminal else job.cancel_at,
         reused_at=reused and reused.completed_at,
     )
 
@@ -133,6 +145,10 @@ def job_list_response(page: JobPage, sign: Sign, *, client_id: str) -> JobListRe
         jobs.append(response)
     position = page.first(len(jobs)).next_position
     return JobListResponse(jobs=jobs, next_cursor=cursor_from(position, client_id=client_id))
+
+
+def _batch_of(job: Job) -> JobBatchBody | None:
+    return JobBatchBody(id=job.batch.id, custom_id=job.batch.custom_id) if job.batch else None
 
 
 def _error_of(job: Job) -> JobErrorBody | None:
@@ -204,9 +220,10 @@ def job_event(job: Job, *, bucket: str) -> JobEvent:
         prediction_time_ms=job.prediction_time_ms,
         cost_usd=job.cost_micros / MICROS_PER_DOLLAR,
         upstream=job.upstream,
-        ignored=[*job.ignored, *ignored_metadata],
+        ignored=[*job.ignored, *ignored_metadata, *(job.batch.ignored if job.batch else ())],
         metadata=job.request.metadata,
         error=_error_of(job),
+        batch=_batch_of(job),
         reused_from=job.reused_from and job.reused_from.job_id,
     )
 

@@ -1,21 +1,26 @@
-"""The use case of the inbox: a dropped file becomes a job and gets a result file."""
+"""The use case of the inbox: a dropped file becomes a job or a batch, and gets a result file."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sd3.domain.client import GENERATE, Client, ClientLimits, RequestContext, require
 from sd3.domain.inbox import (
+    BATCH_EXTENSION,
     IMAGE_EXTENSIONS,
     MAX_IMAGE_BYTES,
     MAX_JSON_BYTES,
     InboxObject,
     InboxOrigin,
     InboxRequest,
+    extension_of,
     field_error,
     request_from,
     result_key,
 )
 from sd3.domain.job import JobStatus
-from sd3.domain.request import GenerateRequest
+from sd3.domain.request import MAX_BATCH_BYTES, GenerateRequest
 from sd3.errors import (
     GoneError,
     InvalidRequestError,
@@ -28,15 +33,20 @@ from sd3.responses.render import error_body
 from sd3.services.ports import ClientRepository, InboxFiles, InboxResults
 from sd3.services.submission import JobSubmission
 
+if TYPE_CHECKING:
+    from sd3.services.batches import BatchService
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inbox:
-    """Creates jobs from files `{client}/{name}.json`, and from images with metadata."""
+    """Creates jobs of files `{client}/{name}.json` and of images, and batches of `.jsonl`."""
 
     submission: JobSubmission
     clients: ClientRepository
     files: InboxFiles
     results: InboxResults
+    batches: "Callable[[], BatchService]"
+    """Builds the use cases of batches, which few files need."""
     images_bucket: str
 
     def receive(self, upload: InboxObject, *, seconds: float) -> RequestError | None:
@@ -54,6 +64,9 @@ class Inbox:
         origin = InboxOrigin(result_key=result_key(upload), sequencer=upload.sequencer)
         try:
             client = self._client(upload.client_id)
+            if extension_of(upload.key) == BATCH_EXTENSION:
+                self._receive_batch(upload, origin, client)
+                return None
             read = self._request(upload, client.limits)
         except RequestError as error:
             return self._reject(upload, origin, error, first=True)
@@ -77,6 +90,28 @@ class Inbox:
         except RequestError as error:
             return self._reject(upload, origin, error, first=False)
         return None
+
+    def _receive_batch(self, upload: InboxObject, origin: InboxOrigin, client: Client) -> None:
+        """Accept the batch of a file, once. Raises RequestError and StorageError."""
+        from sd3.responses.batches import batch_event  # noqa: PLC0415 - few files are batches
+        from sd3.services.batches import NewBatch  # noqa: PLC0415 - as above
+
+        def store(key: str) -> None:
+            if not self.files.copy(upload, self.images_bucket, key, max_bytes=MAX_BATCH_BYTES):
+                raise GoneError("The file was replaced. The new file has its own event.")
+
+        new = NewBatch(
+            client_id=client.client_id,
+            store=store,
+            fingerprint=upload.job_id,
+            key=f"inbox\n{upload.job_id}",  # which no client can send as its own
+            limits=client.limits,
+            inbox=origin,
+        )
+        with suppress(GoneError):  # also if the batch has expired before this repeated event
+            batch = self.batches().accept(new)
+            event = batch_event(batch, bucket=self.images_bucket)
+            self.results.write(origin, event.model_dump_json(), first=True)
 
     def _write_queued(
         self, upload: InboxObject, origin: InboxOrigin, client_id: str, request: GenerateRequest
@@ -113,12 +148,12 @@ class Inbox:
         return read
 
     def _read(self, upload: InboxObject, max_images: int | None) -> InboxRequest | None:
-        extension = upload.key.rpartition(".")[2].lower()
+        extension = extension_of(upload.key)
         if extension == "json":
             file = self.files.read(upload, max_bytes=MAX_JSON_BYTES)
             return file and InboxRequest(GenerateRequest.parse(file.data, max_images=max_images))
         if extension in IMAGE_EXTENSIONS:
             file = self.files.read(upload, max_bytes=MAX_IMAGE_BYTES)
             return file and request_from(file, max_images=max_images)
-        extensions = ", ".join(sorted(("json", *IMAGE_EXTENSIONS)))
+        extensions = ", ".join(sorted(("json", BATCH_EXTENSION, *IMAGE_EXTENSIONS)))
         raise UnsupportedMediaTypeError(f"The file's name should end in one of {extensions}.")

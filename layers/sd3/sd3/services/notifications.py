@@ -69,13 +69,14 @@ class WebhookAnnouncer:
     def announce(self, job: Job) -> None:
         """Send the message of a delivery. A repetition is the same delivery.
 
-        A request's own webhook takes the place of the client's. Raises StorageError.
+        A request's own webhook takes the place of the client's. The lines of a batch have only
+        their own: thousands of messages are not what the client has asked for. Raises StorageError.
         """
         event, own = event_of(job), own_webhook(job)
         if own is not None:
             if event in own.events:
                 self.queue.send(delivery_of(job, is_own=True))
-        elif self.webhooks.settings(job.client_id).wants(event):
+        elif job.batch is None and self.webhooks.settings(job.client_id).wants(event):
             self.queue.send(delivery_of(job, is_own=False))
 
 

@@ -208,9 +208,11 @@ class JobSubmission:
             request=request,
             seeds=resolve_seeds(request),
             inbox=context.inbox,
+            batch=context.batch,
             scaled_size=context.scaled_size,
             reproduction=context.reproduction,
             quote=quote,
+            cancel_at=context.cancel_after and now + context.cancel_after,
             result_key=self.reuse and self.reuse.key_of(request, context),
         )
 

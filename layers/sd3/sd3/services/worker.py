@@ -19,8 +19,10 @@ from sd3.errors import (
     UpstreamRateLimitedError,
     UpstreamUnavailableError,
 )
+from sd3.services.cancellation import JobCancellation
 from sd3.services.execution import LONGEST_SECONDS, Execution, JobExecutor
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
+from sd3.services.progress import ProgressRecorder
 
 MAX_FAILURES: Final = 5
 """Failed attempts after which a job is given up. Each of them may have been paid."""
@@ -31,6 +33,9 @@ MAX_WAIT_SECONDS: Final = 900
 EXACT_WAITS: Final = 60
 """For so many receives, a job's message comes back when our own rate limiter says. Later receives
 also back off, since the queue gives up after 180 receives."""
+
+BATCH_WINDOW: Final = timedelta(hours=24)
+"""How long the line of a batch may wait for the lines before it, and for an upstream."""
 
 SPREAD_SECONDS: Final = 20
 """The longest time over which the jobs that our own rate limiter delays are spread. The limiter
@@ -53,6 +58,8 @@ class Worker:
     images: ImageStorage
     generator: ImageGenerator
     executor: JobExecutor
+    cancellation: JobCancellation
+    progress: ProgressRecorder
     clock: Clock
     metrics: Metrics
     max_queue: timedelta
@@ -77,7 +84,8 @@ class Worker:
             return max(_REREAD_SECONDS, int(age)) if age < _WRITTEN_SECONDS else None
         if job.status.is_terminal:
             return None
-        if job.status is JobStatus.QUEUED:  # each time: SQS forgets what was received three times
+        # Each time: SQS forgets what was received three times. Lines of batches may wait for long.
+        if job.status is JobStatus.QUEUED and not job.batch:
             self._measure("QueueAgeSeconds", job, _age(job, self.clock.now()))
         if wait := self._seconds_to_wait(job):
             return wait
@@ -94,6 +102,8 @@ class Worker:
         now = self.clock.now()
         if job.status is JobStatus.RUNNING and job.lease_until and job.lease_until >= now:
             return int((job.lease_until - now).total_seconds()) + 1
+        if job.is_overdue(now):
+            return None
         if job.status is JobStatus.QUEUED and job.not_before and job.not_before > now:
             return int((job.not_before - now).total_seconds()) + 1
         return None
@@ -124,6 +134,9 @@ class Worker:
 
     def _attempt(self, read: Job, *, since: float, until: float, receives: int) -> int | None:
         job, now = read, self.clock.now()
+        if job.is_overdue(now):
+            self.cancellation.cancel(job, now=now)
+            return None
         if job.status is JobStatus.RUNNING:
             # Its function died, before or after the upstream's response.
             job = job.charge_unknown().requeue(counted=True)
@@ -143,20 +156,33 @@ class Worker:
             return None
         quote = generator.quote(job.request, has_image=init_image is not None)
         started = self._start(job, read, until=until, quote=quote)
-        execution = self.executor.execute(started, init_image or None, until=until)
+        execution = self.executor.execute(
+            started,
+            init_image or None,
+            until=until,
+            count_images=self.progress.counter(started),
+        )
         try:
-            return self._finish(execution, receives=receives)
+            wait = self._finish(execution, receives=receives)
         except Sd3Error:
             raise
         except Exception as bug:
             raise self.executor.abandon(started, execution, bug) from bug
         finally:
             self.executor.measure(execution, since=since)
+        if execution.error is None:
+            self._note_pace(job, generator, seconds=self.clock.monotonic() - since)
+        return wait
+
+    def _note_pace(self, job: Job, generator: ImageGenerator, *, seconds: float) -> None:
+        has_image = job.init_image_key is not None
+        apart = generator.seconds_apart(job.request, has_image=has_image, seconds=seconds)
+        self.progress.note_end(job, seconds=seconds, apart=apart)
 
     def _start(self, job: Job, read: Job, *, until: float, quote: Quote) -> Job:
         now, seconds = self.clock.now(), until - self.clock.monotonic()
         started = self._save(job.start(now=now, seconds=seconds, quote=quote), read)
-        if job.attempt == job.redriven_attempt:  # the first since it was queued
+        if job.attempt == job.redriven_attempt and not job.batch:  # the first since it was queued
             self._measure("QueueWaitMs", job, 1000 * _age(job, now))
         return started
 
@@ -207,18 +233,18 @@ class Worker:
         return int(seconds + backoff) + 1
 
     def _left(self, job: Job) -> int:
-        """Return the seconds until the job is given up, which limit every wait."""
-        left = self._queued_until(job) - self.clock.now()
+        """Return the seconds until the job is given up or canceled, which limit every wait."""
+        until = self._queued_until(job)
+        if job.cancel_at and not job.cost_micros:
+            until = min(until, job.cancel_at)
+        left = until - self.clock.now()
         return max(int(left.total_seconds()), 0) + 1
 
     def _queued_until(self, job: Job) -> datetime:
-        return _queued_at(job) + self.max_queue
-
-
-def _queued_at(job: Job) -> datetime:
-    return job.redriven_at or job.created_at
+        longest = max(self.max_queue, BATCH_WINDOW) if job.batch else self.max_queue
+        return job.queued_at + longest
 
 
 def _age(job: Job, now: datetime) -> float:
     """Return for how many seconds a job has been in the queue."""
-    return (now - _queued_at(job)).total_seconds()
+    return (now - job.queued_at).total_seconds()

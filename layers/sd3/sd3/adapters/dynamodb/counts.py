@@ -77,6 +77,19 @@ class ClientCounts:
                 rate_limited(limits, now=now) if has_forms else uploads_limited(now=now)
             ) from error
 
+    def count_batch(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None:
+        """Count a batch as one request, if the client's are counted.
+
+        Raises RateLimitedError and StorageError.
+        """
+        if limits.requests_per_minute is None:
+            return
+        bounds = {_REQUESTS: limits.requests_per_minute}
+        try:
+            self._add(minute_key(client_id, now), bounds, at=now)
+        except CountReachedError as error:
+            raise rate_limited(limits, now=now) from error
+
     def count_wait(self, client_id: str, limit: int, *, now: datetime) -> bool:
         """Count a wait that begins, or return False if too many have begun. Raises StorageError.
 

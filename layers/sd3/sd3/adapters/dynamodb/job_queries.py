@@ -63,6 +63,15 @@ class JobQueries:
         has_more = next(keys, None) is not None
         return JobPage(tuple(jobs), (last.time, last.id) if has_more else None)
 
+    def find_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Read up to MAX_ITEMS_READ jobs as they are now, by id; a deleted one is left out.
+
+        Raises StorageError.
+        """
+        items = self._table.get_all(set(job_ids), is_consistent=True)
+        values = map(from_item, items.values())
+        return {job.id: job for job in _readable(one for one in values if "document" in one)}
+
     def failed_on(self, day: str, *, since: str, until: str) -> Iterator[Job]:
         """Read the jobs that failed on a day, between two times (ISO, UTC), as they are now.
 

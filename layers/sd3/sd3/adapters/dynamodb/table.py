@@ -100,11 +100,12 @@ class Table:
 
     def get(self, item_id: str) -> Item | None:
         """Read an item as it is now, or return None if there is none. Raises StorageError."""
+        return self.find({"id": item_id})
+
+    def find(self, key: Mapping[str, object]) -> Item | None:
+        """Read the item of a key as it is now, as `get` does."""
         reply = self._call(
-            self._client.get_item,
-            TableName=self.name,
-            Key=to_item({"id": item_id}),
-            ConsistentRead=True,
+            self._client.get_item, TableName=self.name, Key=to_item(key), ConsistentRead=True
         )
         found: Item | None = reply.get("Item")
         return found
@@ -131,6 +132,10 @@ class Table:
     def put(self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any) -> None:
         """Write an item. Raises ConditionFailedError and StorageError."""
         self._call(self._client.put_item, TableName=self.name, Item=item, **condition)
+
+    def update(self, key: Mapping[str, object], **update: Any) -> Any:
+        """Change an item; return DynamoDB's reply. Raises ConditionFailedError and StorageError."""
+        return self._call(self._client.update_item, TableName=self.name, Key=to_item(key), **update)
 
     def put_part(
         self, item: "Mapping[str, AttributeValueTypeDef]", **condition: Any

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from sd3.adapters.aws import storage_errors
 from sd3.domain.generation import GeneratedImage, SavedImages
@@ -154,6 +155,12 @@ class ImageStore:
             ExpiresIn=max(int((ends - now).total_seconds()), 1),
         )
         return Link(url, ends)
+
+    def origin(self) -> str:
+        """Return the scheme and host of links. Signing one makes no call."""
+        params = {"Bucket": self._bucket, "Key": "image"}
+        link = urlsplit(self._client.generate_presigned_url("get_object", Params=params))
+        return f"{link.scheme}://{link.netloc}"
 
     def _save(self, folder: str, index: int, generated: GeneratedImage) -> ImageRecord:
         image = generated.image

@@ -1,11 +1,13 @@
 """The inbox in S3: the files that clients put there, and their results in the images bucket."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from contextlib import AbstractContextManager
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from sd3.adapters.aws import storage_errors
+from sd3.adapters.s3.lines import LINES_TYPE, lines_from
 from sd3.domain.inbox import InboxFile, InboxObject, InboxOrigin
 from sd3.errors import (
     FieldError,
@@ -18,6 +20,7 @@ from sd3.errors import (
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 _TRIES: Final = 5
 
@@ -67,17 +70,41 @@ class InboxFileStore:
         Raises TooLargeError before it reads the body, NotFoundError for a removed file,
         InvalidRequestError for one that can never be read, and StorageError.
         """
-        with storage_errors(
-            "The file could not be read.", ignored=("PreconditionFailed",), instead=_FINAL
-        ):
-            reply = self._client.get_object(
-                Bucket=upload.bucket, Key=upload.key, IfMatch=f'"{upload.etag}"'
-            )
-            if reply["ContentLength"] > max_bytes:
-                reply["Body"].close()
-                raise TooLargeError(f"The file is larger than {max_bytes} bytes.")
+        with _reading():
+            reply = self._open(upload, max_bytes)
             return InboxFile(reply["Body"].read(), reply["Metadata"])
         return None
+
+    def copy(self, upload: InboxObject, bucket: str, key: str, *, max_bytes: int) -> bool:
+        """Copy a file, which is not read; return False if it was replaced. Raises as `read`."""
+        with _reading():
+            self._open(upload, max_bytes)["Body"].close()
+            self._client.copy_object(
+                Bucket=bucket,
+                Key=key,
+                CopySource={"Bucket": upload.bucket, "Key": upload.key},
+                CopySourceIfMatch=f'"{upload.etag}"',
+                ContentType=LINES_TYPE,
+                MetadataDirective="REPLACE",
+            )
+            return True
+        return False
+
+    def _open(self, upload: InboxObject, max_bytes: int) -> "GetObjectOutputTypeDef":
+        reply = self._client.get_object(
+            Bucket=upload.bucket, Key=upload.key, IfMatch=f'"{upload.etag}"'
+        )
+        if reply["ContentLength"] > max_bytes:
+            reply["Body"].close()
+            raise TooLargeError(f"The file is larger than {max_bytes} bytes.")
+        return reply
+
+
+def _reading() -> AbstractContextManager[None]:
+    """Translate the errors of a file's read, and pass over that of a file that was replaced."""
+    return storage_errors(
+        "The file could not be read.", ignored=("PreconditionFailed",), instead=_FINAL
+    )
 
 
 class _Result(NamedTuple):
@@ -102,11 +129,23 @@ class InboxResultStore:
         The `first` result of an upload does not replace another result of the same upload. Raises
         StorageError.
         """
+        written = {"Body": body.encode(), "ContentType": "application/json"}
+        return self._write(origin.result_key, origin.sequencer, lambda: written, first=first)
+
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool:
+        """Write the results of a batch, from the beginning of a file; otherwise as `write`."""
+        return self._write(
+            origin.lines_key, origin.sequencer, lambda: lines_from(file), first=False
+        )
+
+    def _write(
+        self, key: str, sequencer: str, content: Callable[[], Mapping[str, Any]], *, first: bool
+    ) -> bool:
         for _ in range(_TRIES):
-            present = self._head(origin.result_key)
-            if present and not _may_follow(present.sequencer, origin.sequencer, first=first):
+            present = self._head(key)
+            if present and not _may_follow(present.sequencer, sequencer, first=first):
                 return False
-            if self._put(origin, body, present):
+            if self._put(key, sequencer, content(), present):
                 return True
         raise StorageError("The result could not be written: it changes too fast.")
 
@@ -116,15 +155,16 @@ class InboxResultStore:
             return _Result(reply["ETag"], reply["Metadata"].get("sequencer", ""))
         return None
 
-    def _put(self, origin: InboxOrigin, body: str, present: _Result | None) -> bool:
+    def _put(
+        self, key: str, sequencer: str, content: Mapping[str, Any], present: _Result | None
+    ) -> bool:
         condition: Any = {"IfMatch": present.etag} if present else {"IfNoneMatch": "*"}
         with storage_errors("The result could not be written.", ignored=_CHANGED):
             self._client.put_object(
                 Bucket=self._bucket,
-                Key=origin.result_key,
-                Body=body.encode(),
-                ContentType="application/json",
-                Metadata={"sequencer": origin.sequencer},
+                Key=key,
+                Metadata={"sequencer": sequencer},
+                **content,
                 **condition,
             )
             return True

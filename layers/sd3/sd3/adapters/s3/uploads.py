@@ -1,4 +1,4 @@
-"""Uploads in S3: signed forms by which clients send init images, and the images themselves."""
+"""Uploads in S3: signed forms by which clients send large files, and those of images."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -40,9 +40,9 @@ class UploadStore:
         self._credentials_expiry = credentials_expiry
 
     def form(
-        self, client_id: str, upload_id: str, *, content_type: str, now: datetime
+        self, client_id: str, upload_id: str, *, content_type: str, max_bytes: int, now: datetime
     ) -> UploadForm:
-        """Sign a form. Its policy fixes the bucket, key and type, and a size of 1 byte to 20 MB.
+        """Sign a form. Its policy fixes the bucket, key and type, and a size from 1 byte on.
 
         The form expires after 15 minutes, or earlier with the credentials that sign it. Signing
         makes no call.
@@ -50,11 +50,11 @@ class UploadStore:
         ends = min(filter(None, (now + FORM_TTL, self._credentials_expiry())))
         signed = self._client.generate_presigned_post(
             Bucket=self._bucket,
-            Key=_key(client_id, upload_id),
+            Key=upload_key(client_id, upload_id),
             Fields={"Content-Type": content_type},
             Conditions=[
                 {"Content-Type": content_type},
-                ["content-length-range", 1, MAX_UPLOAD_BYTES],
+                ["content-length-range", 1, max_bytes],
             ],
             ExpiresIn=max(int((ends - now).total_seconds()), 1),
         )
@@ -68,7 +68,9 @@ class UploadStore:
         may not have removed yet. Raises TooLargeError before it reads the body, and StorageError.
         """
         with storage_errors("The upload could not be read.", instead=_MISSING):
-            reply = self._client.get_object(Bucket=self._bucket, Key=_key(client_id, upload_id))
+            reply = self._client.get_object(
+                Bucket=self._bucket, Key=upload_key(client_id, upload_id)
+            )
             with closing(reply["Body"]) as body:
                 if reply["LastModified"] + KEEP <= now:
                     raise NotFoundError("The upload has expired.")
@@ -77,5 +79,6 @@ class UploadStore:
                 return body.read()
 
 
-def _key(client_id: str, upload_id: str) -> str:
+def upload_key(client_id: str, upload_id: str) -> str:
+    """Return where a client's upload is."""
     return f"{FOLDER}/{client_id}/{upload_id}"

@@ -1,0 +1,1 @@
+"""GET /playground: the page on which people try the API in a browser."""
