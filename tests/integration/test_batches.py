@@ -37,7 +37,8 @@ class World:
 
     def call(self, method: str, path: str, **changes: Any) -> dict[str, Any]:
         event = load_event("batches") | {"httpMethod": method, "resource": path, **changes}
-        return self._functions.batches(event)
+        response: dict[str, Any] = self._functions.batches(event)
+        return response
 
     def send(self, *lines: dict[str, Any], key: str | None = None) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
@@ -320,12 +321,12 @@ def always_failing(*_: Any) -> None:
 
 def dies_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
     """Let a method fail after it has done its work, the first time."""
-    method, dead = getattr(owner, name), []
+    method, dead = getattr(owner, name), set[str]()
 
     def dying(*arguments: Any, **named: Any) -> Any:
         result = method(*arguments, **named)
         if not dead:
-            dead.append(name)
+            dead.add(name)
             raise ZeroDivisionError
         return result
 
