@@ -75,10 +75,15 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     set_visibility = SqsJobQueue.set_visibility
 
     def noted(
-        queue: SqsJobQueue, handle: str, *, seconds: int, stored: list[int] = seconds
+        queue: SqsJobQueue,
+        handle: str,
+        *,
+        seconds: int,
+        queue_arn: str,
+        stored: list[int] = seconds,
     ) -> None:
         stored.append(seconds)
-        set_visibility(queue, handle, seconds=seconds)
+        set_visibility(queue, handle, seconds=seconds, queue_arn=queue_arn)
 
     monkeypatch.setattr(SqsJobQueue, "set_visibility", noted)
     return seconds
