@@ -59,7 +59,7 @@ playground.tiles.push((actions, job, image) => {
   const verify = async () => {
     try {
       playground.$("verify").scrollIntoView({ block: "nearest" });
-      await playground.verify(await playground.imageBlob(job, image), `Image ${image.index + 1} of job ${job.id}`);
+      await playground.verify(await playground.imageBlob(job, image), `The stored image ${image.index + 1}`);
       playground.$("verified").scrollIntoView({ block: "nearest" });
     } catch (error) {
       playground.fail(error);
