@@ -54,6 +54,11 @@ playground.begin.push(() => {
     playground.picker("verify-file", "Was it made here? Choose a PNG, JPEG or WebP, or drop it here", playground.verify),
     make("div", { id: "verified", "aria-live": "polite" }));
   playground.acceptDrops(section, playground.verify);
+  const { leave } = playground;
+  playground.leave = (why) => {
+    $("verified").replaceChildren(); // it names jobs of the client that leaves
+    leave(why);
+  };
 });
 playground.tiles.push((actions, job, image) => {
   const verify = async () => {
