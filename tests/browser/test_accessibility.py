@@ -40,7 +40,7 @@ def violations(page: Page) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(stack: Stack, tab: Tab, scheme: str) -> None:
     page, tab.expected = tab.page, ["422 (Unprocessable Entity)", "422: "]
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.goto(f"{stack.api_url}/playground")
     expect(page.get_by_label("Token")).to_be_focused()
     assert violations(page) == [], "the token"

@@ -139,6 +139,11 @@ def test_a_result_is_verified_and_becomes_the_init_image(stack: Stack, tab: Tab)
     expect(page.get_by_label("Strength")).to_be_focused()
     assert "init_image" in generated(page)
 
+    page.get_by_role("button", name="Change token").click()
+    expect(page.get_by_label("Token")).to_be_focused()
+    assert verified.text_content() == ""
+    assert page.evaluate("playground.init") is None
+
 
 @pytest.mark.parametrize(
     ("data", "said"),

@@ -63,7 +63,7 @@ def test_the_page_is_pictured(
     page = tab.page
     if state == "error":
         tab.expected = ["422 (Unprocessable Entity)", "422: "]
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 900})
     enter(page, stack, f"studio-{width}")
     show(page, state)
