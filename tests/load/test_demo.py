@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local.demo import IMAGES, STEPS, main
+from local.demo import main
+from local.demo_steps import IMAGES, STEPS
 from local.environment import write_env
 from local.stack import Stack
 

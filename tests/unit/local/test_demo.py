@@ -9,7 +9,8 @@ from typing import Any, Final
 import pytest
 
 from local import demo
-from local.demo import STEPS, main
+from local.demo import main
+from local.demo_steps import STEPS, state_of
 from local.environment import write_env
 from ops.stacks import DeployedStack
 from tests.support.servers.scripted_server import MisbehavingServer, Received, Reply, http_reply
@@ -157,3 +158,17 @@ def test_yes_asks_nobody(
     monkeypatch.setattr("builtins.input", lambda _: pytest.fail("somebody was asked"))
     assert main([*arguments, "--yes"]) == 1
     assert [request for request in service.requests if request.path == "/images/generations"]
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ({"queue_position": 3, "eta_seconds": 12.4}, "3 before it, ends in some 12 s"),
+        ({"queue_position": 0}, "next"),
+        ({"status": "running", "progress": {"done": 1, "of": 2}}, "1 of 2 images"),
+        ({"status": "running"}, "running"),
+    ],
+)
+def test_an_open_job_is_shown_as_far_as_the_service_tells(told: dict[str, Any], text: str) -> None:
+    nothing = {"status": "queued", "queue_position": None, "eta_seconds": None, "progress": None}
+    assert state_of(nothing | told) == text
