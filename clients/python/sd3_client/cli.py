@@ -218,3 +218,7 @@ def _say(text: str) -> None:
     """Print to stderr, without what a terminal would take for a command."""
     shown = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
     print(f"sd3: {shown}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
