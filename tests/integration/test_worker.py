@@ -37,6 +37,7 @@ def received(aws: Aws) -> Receive:
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
             "body": message["Body"],
+            "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:jobs",
             "attributes": {name: attributes[name] for name in event["Records"][0]["attributes"]},
         }
         return event
@@ -176,7 +177,12 @@ def test_a_store_that_fails_leaves_the_message(
     seconds: list[int] = []
 
     def set_visibility(
-        _queue: SqsJobQueue, _handle: str, *, seconds: int, stored: list[int] = seconds
+        _queue: SqsJobQueue,
+        _handle: str,
+        *,
+        seconds: int,
+        queue_arn: str,
+        stored: list[int] = seconds,
     ) -> None:
         stored.append(seconds)
         if leaving:
