@@ -46,6 +46,7 @@ def test_a_call_is_repeated_with_its_key_until_it_is_answered(
     assert client.generate("a fox").status == "succeeded"
     assert len(server.requests) == 4
     assert len(keys(server.requests)) == 1
+    assert "prefer" not in server.requests[0].headers
     assert 7 in pauses
     client.generate("a fox")
     assert len(keys(server.requests)) == 2
