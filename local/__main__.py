@@ -69,7 +69,7 @@ def _already_running(env: Path) -> str:
         where = f" at {read_env(env)['SD3_API_URL']}"
     except FileNotFoundError:
         where = ""
-    return f"The service is running here already{where}: use that one, or end it by Ctrl-C first."
+    return f"The service is running here already{where}.\nUse that one, or end it by Ctrl-C first."
 
 
 def _explained(error: Exception) -> list[str]:

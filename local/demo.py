@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -69,7 +70,7 @@ class Demo:
         job = self._api.call("POST", "/generate/sd3", 202, json=body, headers=headers).json()
         job = self._api.ended(job["id"], seen=lambda job: self._show(f"queued: {_state_of(job)}"))
         self._saved(202, job, "queued-1.jpg", 1)
-        return self._saved(202, job, "queued-0.jpg")
+        return self._saved(202, job, "queued-0.jpg")._replace(what="queued-0.jpg, queued-1.jpg")
 
     def from_image(self) -> Came:
         """Generate an image from the first one."""
@@ -93,6 +94,24 @@ class Demo:
             raise ServiceError(f"the result file says {shown(result)}")
         job = self._api.call("GET", f"/jobs/{result['id']}", 200).json()
         return self._saved("result", job, "inbox.jpg")
+
+    def batch(self) -> Came:
+        """Send requests as one batch, and read its file of results."""
+        lines = [
+            {"custom_id": name, "prompt": f"a village in {name}"} for name in ("spring", "winter")
+        ]
+        body = {"requests": lines}
+        batch_id = self._api.call("POST", "/batches", 202, json=body).json()["id"]
+        batch = self._api.wait(lambda: self._batch(batch_id), what="end of the batch")
+        headers = {"Accept": "application/json"}
+        found = self._api.call("GET", f"/batches/{batch_id}/results", 200, headers=headers).json()
+        for line in self._api.file(found["url"]).splitlines():
+            result = json.loads(line)
+            if result["status"] != "succeeded":
+                raise ServiceError(f"a line of the results says {shown(result)}")
+            job = self._api.call("GET", f"/jobs/{result['job_id']}", 200).json()
+            self._saved(200, job, f"batch-{result['custom_id']}.jpg")
+        return Came(batch["status"], batch["cost_usd"], "batch-spring.jpg, batch-winter.jpg")
 
     def webhook(self) -> Came:
         """Generate an image whose end is sent to a receiver here, which verifies the message."""
@@ -130,6 +149,15 @@ class Demo:
         """Remove the file of the inbox and its result. The jobs stay, for the playground."""
         self._api.remove_file(self._file)
 
+    def _batch(self, batch_id: str) -> Any:
+        """Read a batch; None while it has no end."""
+        batch = self._api.call("GET", f"/batches/{batch_id}", 200).json()
+        if batch["completed_at"]:
+            return batch
+        counts = batch["request_counts"]
+        self._show(f"batch: {counts['completed']} of {counts['total']} lines")
+        return None
+
     def _needed(self) -> Any:
         if self._first is None:
             raise NotTriedError("needs the first image")
@@ -159,6 +187,7 @@ STEPS: Final = (
     Step("from an init image", Demo.from_image, 1),
     Step("OpenAI's Images API", Demo.openai, 1),
     Step("file in the inbox", Demo.inbox, 1),
+    Step("batch", Demo.batch, 2),
     Step("webhook", Demo.webhook, 1),
     Step("rendition", Demo.rendition, 0),
     Step("verify", Demo.verified, 0),

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 from local.environment import ROOT, bare, for_building
 from local.processes import Child
@@ -59,6 +60,7 @@ def build(state: Path, report: Callable[[str], None], *, with_c2pa: bool = False
     log = state / "sam-build.log"
     with Child("sam build", command, env=env, log=log, hint=_BUILD_HINT) as child:
         child.finish()
+    _zip_dependencies(target)
     mark.write_text(wanted)
     return target / "template.yaml"
 
@@ -80,6 +82,16 @@ def deploy(
     env = bare(os.environ) | _QUIET | aws | {"SAM_CLI_POLL_DELAY": "0.2"}
     with Child("sam deploy", command, env=env, log=log, hint=_DEPLOY_HINT) as child:
         child.finish()
+
+
+def _zip_dependencies(target: Path) -> None:
+    """Zip the layer with 4000 files once. `sam deploy` would do so at each deployment."""
+    layer, template = target / "DependenciesLayer", target / "template.yaml"
+    with ZipFile(f"{layer}.zip", "w", ZIP_DEFLATED, compresslevel=1) as file:
+        for path in sorted(layer.rglob("*")):
+            file.write(path, path.relative_to(layer))
+    folder = f"ContentUri: {layer.name}\n"
+    template.write_text(template.read_text().replace(folder, folder.replace("\n", ".zip\n")))
 
 
 def _fingerprint(files: list[Path]) -> str:

@@ -21,7 +21,7 @@ def test_one_of_everything_comes_and_is_counted(
     printed = capsys.readouterr().out
     rows = printed.splitlines()[1 : len(STEPS) + 1]
     assert [row[:2] for row in rows] == ["✓ "] * len(STEPS)
-    assert f"today: $0.00 for 0 images before; $0.24 for {IMAGES} images after" in printed
+    assert f"today: $0.00 for 0 images before; $0.30 for {IMAGES} images after" in printed
     assert len(list(folder.iterdir())) == IMAGES + 1  # a rendition of one of them
     assert max(map(len, printed.splitlines()[:-1])) <= 80
     inbox = stack.deployed.client("s3").list_objects_v2(

@@ -61,7 +61,7 @@ OPERATIONS: Final = (
         tag=_TAG,
         summary="Send many requests at once",
         description="Each line becomes a job, which waits behind the lines before it and keeps no "
-        "other job waiting. A line that is wrong has an error in the results, and the others go on.",
+        "other job waiting. A wrong line has an error in the results, and the others go on.",
         parameters=(_KEY,),
         body=BatchRequest,
         body_examples={"Two images": _LINES},

@@ -16,7 +16,7 @@ from tests.support.servers.scripted_server import MisbehavingServer, Received, R
 
 TOKEN: Final = "sd3_" + "x" * 43
 MODEL: Final = "http://127.0.0.1:8188"
-PRICE: Final = {"cost_usd": 0.24, "upstream": "octoai"}
+PRICE: Final = {"cost_usd": 0.30, "upstream": "octoai"}
 UNUSED: Final = {"today": {"pictures": 0, "cost_usd": 0.0, "reserved_usd": 0.0}}
 
 
@@ -144,7 +144,7 @@ def test_images_that_are_paid_are_generated_only_if_somebody_agrees(
     monkeypatch.setattr("builtins.input", lambda _: answer)
     monkeypatch.setenv("TERM", "xterm")
     assert main(arguments) == 1
-    assert "The demo's 8 images cost $0.24 at octoai." in printed.getvalue()
+    assert "The demo's 10 images cost $0.30 at octoai." in printed.getvalue()
     generated = [r for r in service.requests if r.method == "POST" and b"dry_run" not in r.body]
     assert bool(generated) == is_run
     assert ("YES=1" in printed.getvalue()) == (answer is None)

@@ -137,7 +137,7 @@ def test_no_failure_ends_in_a_traceback(
 
 
 @pytest.mark.parametrize(
-    ("env", "said"), [(f"SD3_API_URL={URL}\n", f"already at {URL}:"), (None, "already:")]
+    ("env", "said"), [(f"SD3_API_URL={URL}\n", f"already at {URL}.\n"), (None, "already.\n")]
 )
 def test_a_second_make_run_says_where_the_first_one_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], env: str | None, said: str

@@ -297,7 +297,7 @@ def test_a_terminal_without_blocks_has_signs_and_who_knows_nothing_has_no_share(
         (Job("j", "queued", eta_seconds=30), 0.25),
         (Job("j", "running", eta_seconds=0), 0.99),
         (Job("j", "running", eta_seconds=90, progress={"done": 1, "of": 2}), 0.5),
-        (Job("j", "running", progress={"done": 0, "of": 0}), 0),
+        (Job("j", "running", progress={"done": 0, "of": 2}), None),
         (Job("j", "succeeded"), 1),
     ],
 )

@@ -224,6 +224,15 @@ def test_init_images_are_sent_inline_or_uploaded(scripted: Scripted, tmp_path: P
     assert generated.json == {"prompt": "a fox", "init_image": None, "init_image_id": "u1"}
 
 
+def test_an_upload_that_s3_refuses_says_why(scripted: Scripted) -> None:
+    client, server = scripted(answer(200))
+    form = {"id": "u1", "url": f"{server.url}/bucket", "fields": {}}
+    why = b"<Error><Code>EntityTooLarge</Code><Message>Your proposed upload is too large</Message>"
+    server.script[:] = [answer(201, form), http_reply(400, why, content_type="application/xml")]
+    with pytest.raises(Sd3Error, match="http_400: Your proposed upload is too large"):
+        client.upload(png())
+
+
 def test_pages_are_read_one_after_another(scripted: Scripted) -> None:
     client, server = scripted(
         answer(200, {"jobs": [job()], "next_cursor": "c"}),
