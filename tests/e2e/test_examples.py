@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -213,7 +212,7 @@ class Pipeline:
     """The example, as a program and as a Lambda function, and its own bucket."""
 
     def __init__(self, stack: Stack, client_id: str, own_bucket: str) -> None:
-        self._ended = EventQueue(stack, "Image Job Ended")
+        self._ended = EventQueue(stack, "Image Batch Ended")
         self._client_id, self._bucket = client_id, own_bucket
         self._s3 = stack.deployed.client("s3")
         self.program = load_example("s3_pipeline")
@@ -223,11 +222,13 @@ class Pipeline:
         return wait_for(lambda: self._ended.events(self._client_id), what="event")[0]
 
     def kept(self) -> dict[str, bytes]:
-        """Return the objects of the own bucket."""
+        """Return the objects of the own bucket, by their keys in the batch's folder."""
         listed = self._s3.list_objects_v2(Bucket=self._bucket).get("Contents", [])
-        keys = [each["Key"] for each in listed]
         return {
-            key: self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read() for key in keys
+            each["Key"].partition("/")[2]: self._s3.get_object(
+                Bucket=self._bucket, Key=each["Key"]
+            )["Body"].read()
+            for each in listed
         }
 
 
@@ -246,16 +247,27 @@ def pipeline(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     return Pipeline(stack, client_id, own_bucket)
 
 
-def test_a_pipeline_keeps_the_images_of_the_file_that_it_has_dropped(
+def test_a_pipeline_keeps_the_images_of_the_lines_that_it_has_dropped(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    file = tmp_path / "foxes.json"
-    file.write_text(json.dumps({"prompt": "a fox", "num_images": 2, "metadata": {"row": "7"}}))
-    assert pipeline.program.drop(file)["client_id"]
+    lines = [
+        {"custom_id": "fox", "prompt": "a fox", "steps": 1, "num_images": 2},
+        {"custom_id": "typo", "promt": "a fox"},
+        {"custom_id": "refused", "prompt": "a sketch-forbidden fox"},
+    ]
+    file = tmp_path / "foxes.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    batch = pipeline.program.drop(file)
     event = pipeline.event()
+    assert event["detail"]["id"] == batch["id"]
     for _ in range(2):  # an event can come twice
         pipeline.program.handler(event, None)
     kept = pipeline.kept()
-    assert set(kept) == {"7/0.jpg", "7/1.jpg"}
-    sums = [image["sha256"] for image in event["detail"]["images"]]
-    assert [sha256(kept[key]).hexdigest() for key in sorted(kept)] == sums
+    assert set(kept) == {
+        "fox/0.jpg", "fox/1.jpg", "typo/error.json", "refused/error.json", "batch.json",
+    }  # fmt: skip
+    with Image.open(io.BytesIO(kept["fox/1.jpg"])) as image:
+        assert image.size == (1024, 1024)
+    codes = [json.loads(kept[f"{name}/error.json"])["code"] for name in ("typo", "refused")]
+    assert codes == ["validation_error", "content_policy"]
+    assert json.loads(kept["batch.json"])["request_counts"]["total"] == 3

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import boto3
 import pytest
@@ -27,27 +27,21 @@ def program(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return program
 
 
-def read(program: ModuleType, key: str) -> Any:
-    return json.load(program.s3.get_object(Bucket=OWN, Key=key)["Body"])
-
-
 def test_a_pipeline_raises_the_error_of_a_file_that_nothing_is_made_of(
     program: ModuleType, tmp_path: Path
 ) -> None:
-    (tmp_path / "typo.json").write_text('{"promt": "a fox"}')
+    (tmp_path / "typo.jsonl").write_text('{"promt": "a fox"}')
     error = json.dumps({"code": "validation_error", "message": "See detail for promt."})
     program.s3.put_object(Bucket="images", Key="acme/inbox/typo.json", Body=error)
-    with pytest.raises(ValueError, match=r"typo\.json: See detail for promt\."):
-        program.drop(tmp_path / "typo.json")
+    with pytest.raises(ValueError, match=r"typo\.jsonl: See detail for promt\."):
+        program.drop(tmp_path / "typo.jsonl")
 
 
-def test_a_pipeline_notes_what_failed_and_passes_over_the_jobs_of_others(
+def test_a_pipeline_notes_the_error_of_a_file_that_is_refused_as_a_whole(
     program: ModuleType,
 ) -> None:
-    error = {"code": "content_policy", "message": "The upstream refuses."}
-    for metadata in ({"row": "7"}, {}):
-        job = {"metadata": metadata, "error": error, "images": [{"key": None}]}
-        program.handler({"detail-type": "Image Job Ended", "detail": job}, None)
-    listed = program.s3.list_objects_v2(Bucket=OWN)["Contents"]
-    assert [each["Key"] for each in listed] == ["7/error.json"]
-    assert read(program, "7/error.json") == error
+    batch = {"id": "b1", "results": None, "error": {"code": "validation_error", "message": "Twice"}}
+    program.handler({"detail-type": "Image Batch Ended", "detail": batch}, None)
+    [kept] = program.s3.list_objects_v2(Bucket=OWN)["Contents"]
+    assert kept["Key"] == "b1/batch.json"
+    assert json.load(program.s3.get_object(Bucket=OWN, Key=kept["Key"])["Body"]) == batch
