@@ -267,7 +267,7 @@ export interface paths {
         put?: never;
         /**
          * Send many requests at once
-         * @description Each line becomes a job, which waits behind the lines before it and keeps no other job waiting. A line that is wrong has an error in the results, and the others go on.
+         * @description Each line becomes a job, which waits behind the lines before it and keeps no other job waiting. A line that is wrong has an error in the results. The others go on.
          */
         post: operations["createBatch"];
         delete?: never;
