@@ -77,3 +77,19 @@ def test_every_line_of_a_batch_has_one_result(
     batches._session.headers["Authorization"] = f"Bearer {new_token()}"
     for path in ("", "/results"):
         assert batches.call("GET", f"/batches/{batch['id']}{path}").status_code == 404
+
+
+def test_a_canceled_batch_has_a_result_for_each_line(batches: Batches) -> None:
+    lines = [{"custom_id": str(n), "prompt": "a fox", "steps": 1} for n in range(10)]
+    batch = batches.send(lines)
+    canceled = batches.call("POST", f"/batches/{batch['id']}/cancel")
+    assert (canceled.status_code, canceled.json()["status"]) == (202, "cancelling")
+    ended = batches.ended(batch)
+    assert ended["status"] == "canceled"
+    counts = ended["request_counts"]
+    results = batches.results(batch)
+    assert [one["custom_id"] for one in results] == [one["custom_id"] for one in lines]
+    assert counts["completed"] == sum(one["status"] == "succeeded" for one in results)
+    assert counts["completed"] + counts["failed"] == counts["total"] == len(lines)
+    [listed] = batches.call("GET", "/batches").json()["batches"]
+    assert listed == ended

@@ -45,7 +45,8 @@ class World:
         headers |= {"Idempotency-Key": key} if key else {}
         body = json.dumps({"requests": lines})
         response = self.call("POST", "/batches", headers=headers, multiValueHeaders={}, body=body)
-        return response | response["json"]
+        sent: dict[str, Any] = response["json"]
+        return response | sent
 
     def get(self, batch_id: str) -> dict[str, Any]:
         response = self.call("GET", "/batches/{id}", pathParameters={"id": batch_id}, body=None)

@@ -14,6 +14,8 @@ from sd3.services.ports import BatchRepository, Clock
 _WRITTEN: Final = timedelta(seconds=150)
 """A message is sent before its batch is written. After this time, the batch will never be."""
 
+_AT_ONCE: Final = timedelta(seconds=1)
+_BETWEEN_READS_SECONDS: Final = 0.05
 _SOON: Final = 2
 _LONGEST_WAIT: Final = 900
 
@@ -43,7 +45,7 @@ class BatchSteps:
         Returns None when nothing is left to do, and otherwise the seconds until the message must
         be received again. Raises Sd3Error.
         """
-        batch = self.batches.find(task.client_id, task.batch_id)
+        batch = self._find(task, sent_at)
         if batch is None:
             age = self.clock.now() - sent_at
             return max(_SOON, int(age.total_seconds())) if age < _WRITTEN else None
@@ -61,6 +63,14 @@ class BatchSteps:
             return _SOON
         except LinesOpenError:
             return min(30 * receives, _LONGEST_WAIT)
+
+    def _find(self, task: BatchTask, sent_at: datetime) -> Batch | None:
+        """Read a batch. A message can arrive milliseconds before its batch."""
+        while (batch := self.batches.find(task.client_id, task.batch_id)) is None:
+            if self.clock.now() - sent_at > _AT_ONCE:
+                return None
+            self.clock.sleep(_BETWEEN_READS_SECONDS)
+        return batch
 
     def _give_up(self, batch: Batch, task: BatchTask) -> None:
         """Do without a step, and end what waits for it.
