@@ -11,9 +11,12 @@ from benchmarks.drain import EPOCH, Work, World
 from benchmarks.vendor import BLOCK_SECONDS, RATE
 from sd3.domain.generation import GeneratedImage, GenerationTask, SavedImages
 from sd3.domain.job import ImageRecord, Job
+from sd3.domain.progress import Pace
 from sd3.errors import UpstreamThrottledError
+from sd3.services.cancellation import JobCancellation
 from sd3.services.execution import JobExecutor
-from sd3.services.ports import Clock, Finish, ImageStorage, JobRepository
+from sd3.services.ports import Clock, Finish, ImageStorage, JobRepository, ProgressRepository
+from sd3.services.progress import ProgressRecorder
 from sd3.services.worker import Worker
 from sd3.settings import UpstreamSettings
 from sd3.upstreams.dispatch import RateLimitedUpstream
@@ -77,6 +80,19 @@ class NoMetrics:
         """Discard a metric."""
 
 
+class NoProgress:
+    """The part of ProgressRepository that a worker uses. It discards what is measured."""
+
+    def note_images(self, job: Job, done: int, *, now: datetime) -> None:
+        """Discard a count."""
+
+    def pace(self, lane: str, *, now: datetime) -> None:
+        """Know nothing."""
+
+    def note_pace(self, lane: str, pace: Pace, *, now: datetime) -> None:
+        """Discard a pace."""
+
+
 class NoImages:
     """The part of ImageStorage that a worker uses. It discards the images."""
 
@@ -132,6 +148,10 @@ def our_work(world: World) -> Work:
         generator=generator,
         executor=JobExecutor(
             jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+        ),
+        cancellation=JobCancellation(jobs=jobs, images=images),
+        progress=ProgressRecorder(
+            cast("ProgressRepository", NoProgress()), clock=clock, concurrency=1
         ),
         clock=clock,
         metrics=metrics,

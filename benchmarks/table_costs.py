@@ -29,7 +29,7 @@ from benchmarks.table_units import (
 )
 from sd3.adapters.dynamodb.job_items import item_from
 from sd3.adapters.dynamodb.jobs import JobStore
-from sd3.adapters.dynamodb.sharded_index import BY_CLIENT, FAILED_BY_DAY
+from sd3.adapters.dynamodb.sharded_index import BY_CLIENT, FAILED_BY_DAY, WAITING
 from sd3.domain.billing import Charge, ChargeOutcome, Quote
 from sd3.domain.job import ImageRecord, Job, JobStatus
 from sd3.domain.request import GenerateRequest
@@ -44,7 +44,7 @@ NOW: Final = datetime(2026, 11, 27, 12, tzinfo=UTC)
 CLIENT: Final = "acme"
 
 _WHOLE: Final = tuple(index._replace(has_whole_items=True) for index in JOBS_INDEXES)
-_INDEX_NAMES: Final = (BY_CLIENT.name, FAILED_BY_DAY.name)
+_INDEX_NAMES: Final = (BY_CLIENT.name, FAILED_BY_DAY.name, WAITING.name)
 _QUERY_BYTES: Final = 2**20
 """The most that a query reads."""
 _BATCH: Final = 25

@@ -34,6 +34,7 @@ class Index(NamedTuple):
 JOBS_INDEXES: Final = (
     Index("client_shard", "created_at"),
     Index("failed_shard", "completed_at"),
+    Index("waiting_shard", "waiting_since"),
 )
 """As template.yaml has them."""
 

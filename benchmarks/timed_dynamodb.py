@@ -164,6 +164,7 @@ class TimedDynamoDB:
         Limit: int | None = None,  # noqa: N803
         ScanIndexForward: bool = True,  # noqa: N803
         ConsistentRead: bool = False,  # noqa: ARG002, N803 - all reads are
+        Select: str = "",  # noqa: ARG002, N803 - a count comes with its items
     ) -> dict[str, Any]:
         """Return a page of what has one partition key, in the order of the sort key.
 

@@ -5,18 +5,24 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.console import Console
 from local.environment import ROOT, write_env
 from local.image import generate
-from local.processes import locked
+from local.processes import ChildError, locked
 from local.stack import Stack, running
+from local.terminal_image import protocol, small_png
 from local.upstream import Chosen, choose
-from ops.stacks import StackError
+from ops.stacks import StackError, read_env
 from sd3.domain.signing_certificate import SigningCertificate
 
 _CLIENT = "local"
 _CHECK_SECONDS = 0.5
+_TAIL_LINES: Final = 8
+_TAIL_WIDTH: Final = 76
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PUBLISHED = (
     "AWS_ENDPOINT_URL",
@@ -39,24 +45,45 @@ def main(arguments: list[str], state: Path = ROOT / ".local") -> int:
     for number in _ENDING:
         signal.signal(number, _end)
     state.mkdir(exist_ok=True)
+    console = Console()
     try:
         upstream = choose(options.upstream, url=options.upstream_url, key_file=options.key_file)
         c2pa = _signing_secret(options.c2pa) if options.c2pa else ""
         with locked(state / "run.lock", wait=False):
-            return _run(state, upstream, c2pa)
+            _run(state, upstream, c2pa, console)
     except BlockingIOError:
-        show("the service is running here already: end the other `make run` first")
-    except (StackError, OSError) as error:
-        show(f"{error}")
+        console.line(_already_running(state / "env"))
+    except (StackError, OSError, BotoCoreError, ClientError) as error:
+        console.failed()
+        console.line("\n".join(_explained(error)))
     except KeyboardInterrupt:
-        show("stopped")
+        console.clear()
+        console.line("\nstopped")
         return 0
     return 1
 
 
-def show(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
+def _already_running(env: Path) -> str:
+    """Say that another `make run` holds the lock, and where its service is once it has started."""
+    try:
+        where = f" at {read_env(env)['SD3_API_URL']}"
+    except FileNotFoundError:
+        where = ""
+    return f"The service is running here already{where}: use that one, or end it by Ctrl-C first."
+
+
+def _explained(error: Exception) -> list[str]:
+    """Say what failed, with the last lines of the log that tells why, and what to do."""
+    lines = ["", f"The service does not run: {error}"]
+    if isinstance(error, ChildError):
+        lines += ["", *(f"    {line[:_TAIL_WIDTH]}" for line in _tail(error.log)), ""]
+        lines += [error.hint] if error.hint else []
+    return lines
+
+
+def _tail(log: Path) -> list[str]:
+    lines = (line.rstrip() for line in log.read_text(errors="replace").splitlines())
+    return [line for line in lines if line][-_TAIL_LINES:]
 
 
 def _signing_secret(path: Path) -> str:
@@ -70,23 +97,38 @@ def _signing_secret(path: Path) -> str:
     return text
 
 
-def _run(state: Path, upstream: Chosen, c2pa: str) -> NoReturn:
+def _run(state: Path, upstream: Chosen, c2pa: str, console: Console) -> NoReturn:
     with running(
-        state, edge_port=4566, model_port=8188, report=show, upstream=upstream, c2pa=c2pa
+        state,
+        edge_port=4566,
+        model_port=8188,
+        report=console.step,
+        upstream=upstream,
+        c2pa=c2pa,
     ) as stack:
         env = state / "env"
         try:
             token = stack.deployed.issue_token(_CLIENT)
-            show("generating a first image" + (", which is paid" if upstream.is_real else ""))
-            image = state / "first.jpg"
-            image.write_bytes(generate(stack.api_url, token, prompt="a lighthouse at dusk"))
+            console.step("first image" + (", which is paid" if upstream.is_real else ""))
+            image = generate(stack.api_url, token, prompt="a lighthouse at dusk")
+            console.done()
             write_env(env, _published(stack, token))
-            show(_READY.format(url=stack.api_url, token=token, image=image.relative_to(ROOT)))
+            _welcome(console, stack.api_url, token, image, state / "first.jpg")
             while True:
                 stack.check()
                 time.sleep(_CHECK_SECONDS)
         finally:
             env.unlink(missing_ok=True)
+
+
+def _welcome(console: Console, url: str, token: str, image: bytes, file: Path) -> None:
+    """Show the first image, and say what can be done now."""
+    file.write_bytes(image)
+    show = protocol(console.environ) if console.is_terminal else None
+    if show:
+        console.line("\n" + show(small_png(image)))
+    shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+    console.line(_READY.format(url=url, token=token, image=shown))
 
 
 def _published(stack: Stack, token: str) -> dict[str, str]:
@@ -105,16 +147,23 @@ def _end(_number: int, _frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-_READY = """
-URL    {url}
-page   {url}/docs
-token  {token}
-generated  {image}
+_READY: Final = """
+  API          {url}
+  playground   {url}/playground
+  reference    {url}/docs
+  token        {token}
+  first image  {image}
 
-curl {url}/generate/sd3 -H 'Authorization: Bearer {token}' \
--H 'Content-Type: application/json' -d '{{"prompt": "a lighthouse at dusk"}}'
+The playground and the reference ask for the token. In another terminal:
 
-Another token: make token CLIENT=name. Settings of the running service: .local/env. End: Ctrl-C."""
+  . .local/env
+  curl "$SD3_API_URL/generate/sd3" -H "Authorization: Bearer $SD3_API_TOKEN" \\
+    -H 'Content-Type: application/json' -d '{{"prompt": "a lighthouse at dusk"}}'
+
+  make demo               one of everything, as a table
+  make token CLIENT=name  a token for another client
+
+Ctrl-C ends the service and all that it has stored."""
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

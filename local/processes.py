@@ -18,14 +18,29 @@ _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 
+class ChildError(StackError):
+    """A process has ended or is not ready; `log` has its last words, and `hint` what to try."""
+
+    def __init__(self, message: str, log: Path, hint: str) -> None:
+        super().__init__(message)
+        self.log, self.hint = log, hint
+
+
 class Child:
     """One process and all that it starts; leaving the `with` block ends them all."""
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        hint: str = "",
     ) -> None:
         self.name = name
         self.log = log
+        self._hint = hint
         with log.open("wb") as output:
             # A new session does not get the terminal's Ctrl-C: we end the processes, in order.
             self._process = subprocess.Popen(
@@ -58,8 +73,7 @@ class Child:
         """Raise StackError when the process has ended."""
         status = self._process.poll()
         if status is not None:
-            msg = f"{self.name} ended with status {status}: see {self.log}"
-            raise StackError(msg)
+            raise self._error(f"ended with status {status}")
 
     def finish(self) -> None:
         """Wait for a process that ends by itself; raises StackError when it failed."""
@@ -72,8 +86,7 @@ class Child:
         while not ready():
             self.check()
             if time.monotonic() > deadline:
-                msg = f"{self.name} was not ready after {seconds:.0f} s: see {self.log}"
-                raise StackError(msg)
+                raise self._error(f"was not ready after {seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
@@ -84,6 +97,9 @@ class Child:
                 self._process.wait(_STOP_SECONDS)
         self._signal(signal.SIGKILL)
         self._process.wait()
+
+    def _error(self, what: str) -> ChildError:
+        return ChildError(f"{self.name} {what}: see {self.log}", self.log, self._hint)
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):

@@ -14,6 +14,14 @@ MINISTACK_PYTHON = ROOT / ".tools/ministack/bin/python"
 ARTIFACTS_BUCKET = "sam-artifacts"
 
 _QUIET = {"SAM_CLI_TELEMETRY": "0"}
+_BUILD_HINT = (
+    "The build downloads packages: pip and npm have to reach a registry.\n"
+    "Then run it again; nothing that was built is lost."
+)
+_DEPLOY_HINT = (
+    "The functions' own logs are in .local/ministack.log. If template.yaml has changed,\n"
+    "`make check` says what is wrong with it; if not, `make clean` and run it again."
+)
 
 
 def build(state: Path, report: Callable[[str], None], *, with_c2pa: bool = False) -> Path:
@@ -29,7 +37,7 @@ def build(state: Path, report: Callable[[str], None], *, with_c2pa: bool = False
     wanted = _fingerprint([*templates, *_files("functions"), *_files("layers"), *c2pa])
     if mark.is_file() and mark.read_text() == wanted:
         return target / "template.yaml"
-    report("building functions and layers")
+    report("build of functions and layers")
     # SAM's cache key is the layer's folder alone, but the layers depend on these too.
     layer = _fingerprint([ROOT / "layers/bytecode.mk", *c2pa])
     cache = state / "cache" / layer[:16]
@@ -48,7 +56,8 @@ def build(state: Path, report: Callable[[str], None], *, with_c2pa: bool = False
         "LAYER_C2PA": "yes" if with_c2pa else "no",
     }
     env = for_building(os.environ) | _QUIET | settings
-    with Child("sam build", command, env=env, log=state / "sam-build.log") as child:
+    log = state / "sam-build.log"
+    with Child("sam build", command, env=env, log=log, hint=_BUILD_HINT) as child:
         child.finish()
     mark.write_text(wanted)
     return target / "template.yaml"
@@ -69,7 +78,7 @@ def deploy(
     ]
     # SAM polls every 5 s by default, but the deployment takes about one second.
     env = bare(os.environ) | _QUIET | aws | {"SAM_CLI_POLL_DELAY": "0.2"}
-    with Child("sam deploy", command, env=env, log=log) as child:
+    with Child("sam deploy", command, env=env, log=log, hint=_DEPLOY_HINT) as child:
         child.finish()
 
 

@@ -51,9 +51,10 @@ def running(
 ) -> Iterator[Stack]:
     """Start everything, with logs in `state`; leaving the `with` block ends it all.
 
-    Without an `upstream` the model server generates. It is started only if an upstream asks it.
-    `parameters` are added to the template's, and `c2pa` is the secret of C2paSecretArn. A port that
-    is taken, or 0, is replaced by a free one. Raises StackError.
+    `report` is told each step when it begins. Without an `upstream` the model server generates. It
+    is started only if an upstream asks it. `parameters` are added to the template's, and `c2pa` is
+    the secret of C2paSecretArn. A port that is taken, or 0, is replaced by a free one. Raises
+    StackError.
     """
     state.mkdir(parents=True, exist_ok=True)
     port = free_port(edge_port)
@@ -61,10 +62,7 @@ def running(
     chosen = upstream or choose("")
     model_token = secrets.token_urlsafe()
     with ExitStack() as cleanup:
-        report(
-            "starting the embedded AWS"
-            + (" and the model server" if chosen.asks_model_server else "")
-        )
+        report("embedded AWS" + (" and model server" if chosen.asks_model_server else ""))
         scratch = cleanup.enter_context(
             TemporaryDirectory(prefix="tmp-", dir=state, ignore_cleanup_errors=True)
         )
@@ -111,7 +109,7 @@ def _deploy(
     shared.mkdir(exist_ok=True)
     with locked(shared / "build.lock", wait=True):
         template = sam.build(shared, report, with_c2pa="C2paSecretArn" in parameters)
-        report("deploying template.yaml")
+        report("deployment of template.yaml")
         sam.deploy(template, aws=aws, parameters=parameters, log=state / "sam-deploy.log")
 
 

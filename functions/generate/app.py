@@ -4,7 +4,7 @@ from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi, age_of
+from sd3.api.app import Response, RestApi, age_of, job_retry_after
 from sd3.api.held_calls import is_octoai_sdk, request_context
 from sd3.api.openai_images.answer import (
     error_response,
@@ -12,7 +12,7 @@ from sd3.api.openai_images.answer import (
     model_response,
     models_response,
 )
-from sd3.api.openai_images.request import AnyQuery, ImagesRequest
+from sd3.api.openai_images.request import AnyQuery, parse_images_request
 from sd3.api.request import Request
 from sd3.bootstrap import (
     job_service,
@@ -26,6 +26,7 @@ from sd3.bootstrap import (
 )
 from sd3.domain.client import RequestContext
 from sd3.domain.job import unpadded
+from sd3.domain.openai_images import ImagesRequest
 from sd3.domain.request import GenerateRequest
 from sd3.responses.models import JobResponse
 
@@ -79,7 +80,7 @@ def _job_response(job: JobResponse, context: RequestContext, *, location: str) -
     """
     if job.status.is_terminal:
         return Response(200, job, age_of(job, now=job_service().clock.now()))
-    headers = {"Location": location, "Retry-After": JOB_RETRY_AFTER}
+    headers = {"Location": location, "Retry-After": job_retry_after(job.eta_seconds)}
     if context.respond_async:
         headers["Preference-Applied"] = "respond-async"
     return Response(202, job, headers)
@@ -96,13 +97,13 @@ def _parsed(request: Request) -> GenerateRequest:
 @app.post("/images/generations")
 def generations(request: Request) -> Response:
     """Respond 200 with images in OpenAI's shape, once the job has ended."""
-    return _images(request, ImagesRequest.parse(request, is_edit=False))
+    return _images(request, parse_images_request(request, is_edit=False))
 
 
 @app.post("/images/edits")
 def edits(request: Request) -> Response:
     """Respond 200 with images that begin with the client's, in OpenAI's shape."""
-    return _images(request, ImagesRequest.parse(request, is_edit=True))
+    return _images(request, parse_images_request(request, is_edit=True))
 
 
 def _images(request: Request, asked: ImagesRequest) -> Response:

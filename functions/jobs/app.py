@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sd3.api.app import JOB_RETRY_AFTER, Response, RestApi
+from sd3.api.app import Response, RestApi, job_retry_after
 from sd3.api.openapi import docs, docs_file, openapi
 from sd3.api.playground.page import page
 from sd3.api.request import Request
@@ -80,11 +80,12 @@ def job(request: Request, id: str) -> Response:
     headers = {"ETag": found.etag, **_NO_CACHE}
     if wait is not None and found.has_waited:
         headers["Preference-Applied"] = f"wait={wait}"
+    progress = job_service().progress_of(found.job)
     if not found.job.status.is_terminal:
-        headers["Retry-After"] = JOB_RETRY_AFTER
+        headers["Retry-After"] = job_retry_after(progress.eta_seconds)
     if found.not_modified:
         return Response(304, headers=headers)
-    return Response(200, job_service().to_response(found.job), headers)
+    return Response(200, job_service().to_response(found.job, progress), headers)
 
 
 @app.post("/jobs/<id>/cancel")

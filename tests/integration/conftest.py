@@ -75,11 +75,20 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[
             {"AttributeName": name, "AttributeType": "S"}
-            for name in ("id", "client_shard", "created_at", "failed_shard", "completed_at")
+            for name in (
+                "id",
+                "client_shard",
+                "created_at",
+                "failed_shard",
+                "completed_at",
+                "waiting_shard",
+                "waiting_since",
+            )
         ],
         GlobalSecondaryIndexes=[
             index("by_client", "client_shard", "created_at"),
             index("failed_by_day", "failed_shard", "completed_at"),
+            index("waiting", "waiting_shard", "waiting_since"),
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )

@@ -24,6 +24,7 @@ GRANTS: Final[dict[str, Grants]] = {
     "GenerateFunction": {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
+        "JobsTable/index/waiting": {"dynamodb:Query"},
         "UpstreamsTable": {"dynamodb:GetItem", "dynamodb:UpdateItem"},
         "ImagesBucket/*": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},
@@ -34,6 +35,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "JobsTable": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem"},
         "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
+        "JobsTable/index/waiting": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject", "s3:DeleteObject"},
         "ImagesBucket/_uploads/*": {"s3:PutObject"},
         "ImagesBucket/_renditions/*": {"s3:PutObject"},
@@ -45,6 +47,7 @@ GRANTS: Final[dict[str, Grants]] = {
         "UsageTable": {"dynamodb:UpdateItem", "dynamodb:Query"},
         "UpstreamsTable": {"dynamodb:GetItem"},
         "JobsTable/index/by_client": {"dynamodb:Query"},
+        "JobsTable/index/waiting": {"dynamodb:Query"},
         "ImagesBucket/*": {"s3:GetObject"},
         "ImagesBucket/*/init.*": {"s3:PutObject", "s3:DeleteObject"},
         "JobsQueue": {"sqs:SendMessage"},

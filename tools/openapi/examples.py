@@ -45,14 +45,20 @@ QUEUED_JOB: Final[Example] = {
     "metadata": {},
     "reproduced_from": None,
     "error": None,
+    "reused_from": None,
+    "queue_position": 3,
+    "eta_seconds": 12.4,
+    "progress": None,
+    "cancel_at": None,
 }
+_ENDED: Final[Example] = {**QUEUED_JOB, "queue_position": None, "eta_seconds": None}
 CANCELED_JOB: Final[Example] = {
-    **QUEUED_JOB,
+    **_ENDED,
     "status": "canceled",
     "completed_at": "2026-11-25T03:43:32.120114Z",
 }
 SUCCEEDED_JOB: Final[Example] = {
-    **QUEUED_JOB,
+    **_ENDED,
     "status": "succeeded",
     "completed_at": "2026-11-25T03:43:31.675876Z",
     "images": [

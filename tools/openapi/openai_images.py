@@ -46,6 +46,9 @@ _KEY: Final = Parameter(
 _CACHE_CONTROL: Final = Parameter(
     "Cache-Control", "header", "As for POST /generate/sd3.", {"type": "string"}
 )
+_CANCEL_AFTER: Final = Parameter(
+    "Cancel-After", "header", "As for POST /generate/sd3.", {"type": "string"}
+)
 _MODEL: Final = Parameter("model", "path", "The model's name.", {"type": "string"})
 _IMAGES: Final = Response(200, "The images, when the job has ended.", (ImagesAnswer,))
 _EVENTS: Final = "With `stream`, the answer is text/event-stream: an event for each image."
@@ -59,7 +62,7 @@ OPERATIONS: Final = (
         tag="openai",
         summary="Generate images, as OpenAI's Images API does",
         description=_EVENTS,
-        parameters=(_KEY, _CACHE_CONTROL),
+        parameters=(_KEY, _CANCEL_AFTER, _CACHE_CONTROL),
         body=GenerationBody,
         body_examples={"A prompt alone": {"prompt": "a lighthouse at dusk"}},
         responses=(_IMAGES,),
@@ -73,7 +76,7 @@ OPERATIONS: Final = (
         tag="openai",
         summary="Generate images from another one, as OpenAI's Images API does",
         description=_EVENTS,
-        parameters=(_KEY, _CACHE_CONTROL),
+        parameters=(_KEY, _CANCEL_AFTER, _CACHE_CONTROL),
         body=EditBody,
         responses=(_IMAGES,),
         errors=(),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from sd3.api.request import MAX_KEY
+from sd3.api.request import CANCEL_AFTER, MAX_CANCEL_AFTER, MAX_KEY
 from sd3.api.verification import VerifyRequest
 from sd3.domain.client import MAX_WAIT_SECONDS
 from sd3.domain.job import JOB_ID
@@ -85,6 +85,13 @@ _ASYNC: Final = Parameter(
     "`respond-async`: do not wait for the images, answer 202 at once.",
     {"anyOf": [{"const": "respond-async"}, TEXT]},
 )
+_CANCEL_AFTER: Final = Parameter(
+    "Cancel-After",
+    "header",
+    "When the job is canceled if it still waits and has cost nothing: `60`, `60s`, `1m30s`, `1h`; "
+    f"up to {MAX_CANCEL_AFTER.total_seconds():.0f} s.",
+    {"type": "string", "pattern": f"^{CANCEL_AFTER.pattern}$"},
+)
 _CACHE_CONTROL: Final = Parameter(
     "Cache-Control",
     "header",
@@ -132,7 +139,7 @@ _OPERATIONS: Final = (
         description="Only `prompt` is required. A short request is answered with its images (200), "
         "a long one with a job that waits in a queue (202). OctoAI's SDKs know no 202: they are "
         "held until the job has ended, and after 26 s they get a 504 that names it.",
-        parameters=(_ASYNC, _KEY, _CACHE_CONTROL),
+        parameters=(_ASYNC, _KEY, _CANCEL_AFTER, _CACHE_CONTROL),
         body=GenerateRequest,
         body_examples=examples.GENERATE_REQUESTS,
         responses=(
@@ -255,7 +262,7 @@ _OPERATIONS: Final = (
         summary="Generate a job's images again",
         description="A new job with the same request, seeds and init image, by the same upstream. "
         "It is paid as any other. Whether its images are the same is up to the upstream.",
-        parameters=(_JOB, _ASYNC, _KEY),
+        parameters=(_JOB, _ASYNC, _KEY, _CANCEL_AFTER),
         responses=_GENERATED,
         errors=(
             ContentPolicyError,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sd3.adapters.c2pa import C2paSigner
     from sd3.adapters.delivery_queue import SqsDeliveryQueue
     from sd3.adapters.dynamodb.jobs import JobStore
+    from sd3.adapters.dynamodb.progress import ProgressStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.dynamodb.webhooks import WebhookStore
     from sd3.adapters.s3.images import ImageStore
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from sd3.adapters.sqs import SqsJobQueue
     from sd3.auth.jwt import JwtVerifier
     from sd3.http.image_source import ImageSource
+    from sd3.services.cancellation import JobCancellation
     from sd3.services.changes import JobChanges
     from sd3.services.deliveries import WebhookDeliveries
     from sd3.services.execution import JobExecutor
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from sd3.services.notifications import JobEventPublisher, WebhookAnnouncer
     from sd3.services.ports import Clock, Metrics
     from sd3.services.previews import JobPreviews
+    from sd3.services.progress import ProgressReader
     from sd3.services.reproduction import JobReproduction
     from sd3.services.reuse import ResultReuse
     from sd3.services.submission import JobSubmission
@@ -97,11 +100,14 @@ def job_service() -> "JobService":
         executor=_executor(),
         waits=JobWaits(
             jobs=_jobs(),
+            cancellation=_cancellation(),
             counts=_jobs().counts,
             clock=clock(),
             url_ttl_seconds=settings.url_ttl_seconds,
             per_client=settings.waits_per_client,
         ),
+        cancellation=_cancellation(),
+        progress=_progress,
         jobs=_jobs(),
         usage=UsageStore(_aws().dynamodb, settings.usage_table),
         images=_images(),
@@ -164,13 +170,17 @@ def previews() -> "JobPreviews":
 @cache
 def worker() -> "Worker":
     """Build the use case of the worker."""
+    from sd3.services.progress import ProgressRecorder
     from sd3.services.worker import Worker
 
+    concurrency = _settings().worker_concurrency
     return Worker(
         jobs=_jobs(),
         images=_images(),
         generator=_generator(),
         executor=_executor(),
+        cancellation=_cancellation(),
+        progress=ProgressRecorder(_progress_store(), clock=clock(), concurrency=concurrency),
         clock=clock(),
         metrics=metrics(),
         max_queue=timedelta(hours=_settings().max_queue_hours),
@@ -351,6 +361,25 @@ def _jobs() -> "JobStore":
 
     settings = _settings()
     return JobStore(_aws().dynamodb, settings.jobs_table, usage_table=settings.usage_table)
+
+
+def _cancellation() -> "JobCancellation":
+    from sd3.services.cancellation import JobCancellation
+
+    return JobCancellation(jobs=_jobs(), images=_images())
+
+
+@cache
+def _progress() -> "ProgressReader":
+    from sd3.services.progress import ProgressReader
+
+    return ProgressReader(progress=_progress_store(), clock=clock())
+
+
+def _progress_store() -> "ProgressStore":
+    from sd3.adapters.dynamodb.progress import ProgressStore
+
+    return ProgressStore(_aws().dynamodb, _settings().jobs_table)
 
 
 @cache

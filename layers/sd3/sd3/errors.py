@@ -277,10 +277,11 @@ class UpstreamRateLimitedError(UpstreamUnavailableError):
 
 
 class StillRunningError(Sd3Error):
-    """No result in time; the job goes on without its caller."""
+    """No result in time; the job goes on without its caller, and ends in `eta_seconds` if known."""
 
     code = "still_running"
     status = 504
+    eta_seconds: float | None = None
 
 
 class StorageError(Sd3Error):

@@ -100,6 +100,8 @@ class Settings:
     """The attempts at deliveries at the same time, to all hosts."""
     event_bus: str = "default"
     max_queue_hours: int = 6
+    worker_concurrency: int = 10
+    """The queued jobs that are generated at the same time."""
     upstream: str = "octoai"
     """The upstream's name, or several names in the order of fallback, comma-separated."""
     upstream_url: str = ""

@@ -69,6 +69,7 @@ def on_tables(names: Mapping[str, str]) -> Iterator[Attempt]:
     for table, index, attribute in (
         ("JobsTable", "by_client", "client_shard"),
         ("JobsTable", "failed_by_day", "failed_shard"),
+        ("JobsTable", "waiting", "waiting_shard"),
         ("ClientsTable", "by_client_id", "client_id"),
     ):
         arguments = {

@@ -25,6 +25,7 @@ from sd3.domain.generation import (
 from sd3.domain.image import Image, Link, UploadForm
 from sd3.domain.job import IdempotencyRecord, ImageRecord, Job, JobStatus
 from sd3.domain.job_list import JobPage
+from sd3.domain.progress import Pace
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     FieldError,
@@ -36,6 +37,7 @@ from sd3.errors import (
     StorageError,
 )
 from sd3.observability import METRICS
+from sd3.services.cancellation import JobCancellation
 from sd3.services.execution import JobExecutor
 from sd3.services.init_images import InitImages
 from sd3.services.jobs import JobService
@@ -49,6 +51,7 @@ from sd3.services.ports import (
     Metrics,
     UploadStorage,
 )
+from sd3.services.progress import ProgressReader, ProgressRecorder
 from sd3.services.provenance import ImageMarker
 from sd3.services.reuse import ResultReuse
 from sd3.services.submission import JobSubmission
@@ -277,6 +280,42 @@ class FakeJobs:
         self.items[job.id] = stored
         self.writes.append(stored)
         return stored
+
+
+class FakeProgress:
+    """The progress of the jobs of a table; `error` is what every call raises."""
+
+    def __init__(self, jobs: FakeJobs | None = None, *, error: Sd3Error | None = None) -> None:
+        self.jobs, self.error = jobs or FakeJobs(), error
+        self.paces: list[tuple[str, Pace]] = []
+        self.counted: list[tuple[str, int, int]] = []
+        """Job, attempt and number of images, of each count."""
+
+    def position(self, job: Job) -> int:
+        self._fail()
+        waiting = [one for one in self.jobs.items.values() if one.status is QUEUED]
+        return sum(one.queued_at < job.queued_at for one in waiting if one.lane == job.lane)
+
+    def images(self, job: Job) -> int:
+        self._fail()
+        own = [done for *of, done in self.counted if of == [job.id, job.attempt]]
+        return own[-1] if own else 0
+
+    def note_images(self, job: Job, done: int, *, now: datetime) -> None:
+        self._fail()
+        self.counted.append((job.id, job.attempt, done))
+
+    def pace(self, lane: str, *, now: datetime) -> Pace | None:
+        self._fail()
+        return dict(self.paces).get(lane)
+
+    def note_pace(self, lane: str, pace: Pace, *, now: datetime) -> None:
+        self._fail()
+        self.paces.append((lane, pace))
+
+    def _fail(self) -> None:
+        if self.error:
+            raise self.error
 
 
 class FakeCounts:
@@ -529,6 +568,7 @@ def make_service(
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
     counts: FakeCounts | None = None,
+    progress: FakeProgress | None = None,
     reuses: bool = False,
     marker: ImageMarker = NO_MARKS,
 ) -> JobService:
@@ -536,6 +576,8 @@ def make_service(
     jobs, images, queue = jobs or FakeJobs(), images or FakeImages(), queue or FakeQueue()
     uploads, clock = uploads or FakeUploads(), clock or FakeTime()
     generator = fallback(upstream or FakeUpstream(), clock=clock)
+    cancellation = JobCancellation(jobs=jobs, images=images)
+    reader = ProgressReader(progress=progress or FakeProgress(jobs), clock=clock.time())
     return JobService(
         submission=make_submission(
             jobs=jobs,
@@ -558,11 +600,14 @@ def make_service(
         ),
         waits=JobWaits(
             jobs=jobs,
+            cancellation=cancellation,
             counts=counts or FakeCounts(),
             clock=clock.time(),
             url_ttl_seconds=3600,
             per_client=2,
         ),
+        cancellation=cancellation,
+        progress=lambda: reader,
         jobs=jobs,
         usage=jobs,
         images=images,
@@ -579,8 +624,9 @@ def make_worker(
     images: FakeImages | None = None,
     clock: FakeTime | None = None,
     metrics: Metrics | None = None,
+    progress: FakeProgress | None = None,
 ) -> Worker:
-    """Make the use case of the queue, over fakes."""
+    """Make the use case of the queue, over fakes: one of two workers."""
     jobs, images, clock = jobs or FakeJobs(), images or FakeImages(), clock or FakeTime()
     metrics = metrics or FakeMetrics()
     generator = fallback(upstream or FakeUpstream(), clock=clock)
@@ -590,6 +636,10 @@ def make_worker(
         generator=generator,
         executor=make_executor(
             jobs=jobs, images=images, generator=generator, clock=clock, metrics=metrics
+        ),
+        cancellation=JobCancellation(jobs=jobs, images=images),
+        progress=ProgressRecorder(
+            progress or FakeProgress(jobs), clock=clock.time(), concurrency=2
         ),
         clock=clock.time(),
         metrics=metrics,

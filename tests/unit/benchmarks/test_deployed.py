@@ -8,7 +8,7 @@ from benchmarks import deployed
 def test_tables_have_the_keys_of_the_template() -> None:
     assert deployed.table("JobsTable").key == ("id",)
     assert deployed.table("UsageTable").key == ("client_id", "day")
-    assert set(deployed.table("JobsTable").indexes) == {"by_client", "failed_by_day"}
+    assert set(deployed.table("JobsTable").indexes) == {"by_client", "failed_by_day", "waiting"}
 
 
 def test_the_readers_of_the_stream_are_those_of_the_template() -> None:

@@ -10,6 +10,7 @@ KEYS: Final = {
     "JobsTable": ["id"],
     "JobsTable.by_client": ["client_shard", "created_at"],
     "JobsTable.failed_by_day": ["failed_shard", "completed_at"],
+    "JobsTable.waiting": ["waiting_shard", "waiting_since"],
     "UsageTable": ["client_id", "day"],
     "UpstreamsTable": ["id"],
     "WebhooksTable": ["client_id", "item"],

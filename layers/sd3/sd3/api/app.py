@@ -40,14 +40,20 @@ if TYPE_CHECKING:
 RETRY_AFTER_SECONDS: Final = 5
 """For how long a client should wait when the upstream did not say."""
 
-JOB_RETRY_AFTER: Final = "2"
-"""Seconds until a job that waits or runs is worth asking for again."""
+JOB_RETRY_AFTER: Final = (2, 15)
+"""The least and the most seconds until an open job is worth asking for again."""
 
 EXPOSED_HEADERS: Final = (
     "Location", "Retry-After", "ETag", "Age", "Preference-Applied", "X-Amzn-RequestId",
     "X-Amz-Apigw-Id",
 )  # fmt: skip
 """What pages may read. The template's list for the gateway's own responses is the same."""
+
+
+def job_retry_after(eta_seconds: float | None) -> str:
+    """Say in a header when to ask for an open job again: when it has probably ended."""
+    least, most = JOB_RETRY_AFTER
+    return str(min(max(ceil(eta_seconds or 0), least), most))
 
 
 def age_of(job: JobResponse, *, now: datetime) -> dict[str, str]:
@@ -172,7 +178,10 @@ class RestApi(api_gateway.APIGatewayRestResolver):
         headers = {}
         if isinstance(error, UpstreamUnavailableError | RateLimitedError):
             headers["Retry-After"] = str(ceil(error.retry_after or RETRY_AFTER_SECONDS))
-        elif isinstance(error, StillRunningError | StorageBusyError):
+        elif isinstance(error, StillRunningError):
+            eta = error.eta_seconds
+            headers["Retry-After"] = job_retry_after(RETRY_AFTER_SECONDS if eta is None else eta)
+        elif isinstance(error, StorageBusyError):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         elif isinstance(error, UnauthorizedError):
             headers["WWW-Authenticate"] = "Bearer"

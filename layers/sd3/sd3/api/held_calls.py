@@ -40,6 +40,7 @@ def request_context(
         limits=request.limits,
         hold_until=_hold_until(request, now) if is_held else None,
         cache=request.cache_control(),
+        cancel_after=request.cancel_after(),
     )
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,6 +30,12 @@ _PREFERENCE: Final = re.compile(r'(?:[^,"]|"[^"]*"|")+')
 _ENTITY_TAG: Final = re.compile(r'"[^"]*"')
 
 _SECONDS: Final = re.compile("[0-9]{1,10}")
+
+CANCEL_AFTER: Final = re.compile(r"(?=.)(?:([0-9]{1,2})h)?(?:([0-9]{1,4})m)?(?:([0-9]{1,5})s?)?")
+"""Seconds, or a time as Replicate's API has it: `90`, `90s`, `1m30s`, `1h`."""
+
+MAX_CANCEL_AFTER: Final = timedelta(days=1)
+"""Longer than a job can wait."""
 
 _CACHE_BUSTER: Final = "_"
 """A parameter that jQuery adds to GET and HEAD, so that no cache answers. It means nothing."""
@@ -182,6 +189,20 @@ class Request:
         raise InvalidRequestError(
             [FieldError(("header", "Idempotency-Key"), msg, "idempotency_key")]
         )
+
+    def cancel_after(self) -> timedelta | None:
+        """Read Cancel-After, 1 s to a day. Raises InvalidRequestError for others, and for two."""
+        texts = [text.strip().lower() for text in self.headers("Cancel-After")]
+        if not texts:
+            return None
+        match = CANCEL_AFTER.fullmatch(texts[0]) if len(texts) == 1 else None
+        if match:
+            hours, minutes, seconds = (int(part or 0) for part in match.groups())
+            after = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+            if timedelta(0) < after <= MAX_CANCEL_AFTER:
+                return after
+        msg = "should be 1 to 86400 seconds, as 60, 60s or 1m30s, once"
+        raise InvalidRequestError([FieldError(("header", "Cancel-After"), msg, "cancel_after")])
 
     def prefers_json(self) -> bool:
         """Return whether Accept ranks application/json above images."""

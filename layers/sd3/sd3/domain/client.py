@@ -6,7 +6,7 @@ of every other function.
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from sd3.errors import ForbiddenError
@@ -139,3 +139,5 @@ class RequestContext(NamedTuple):
     reproduction: "Reproduction | None" = None
     """The job that this call generates again; None for a request of its own."""
     cache: CacheControl = CacheControl()
+    cancel_after: timedelta | None = None
+    """The time after which the job is canceled if it has not begun; None for no such time."""

@@ -1,6 +1,6 @@
 """Generating images: the task, and its results per image, per call and per request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, Self
 
 from sd3.domain.billing import Charge
@@ -22,6 +22,10 @@ class TaskOrigin(NamedTuple):
 NO_ORIGIN: Final = TaskOrigin()
 
 
+def ignore_images(_images: int) -> None:
+    """Count no images."""
+
+
 class GenerationTask(NamedTuple):
     """What is to be generated, and until when."""
 
@@ -32,6 +36,8 @@ class GenerationTask(NamedTuple):
     deadline: float
     """In seconds of time.monotonic(): nothing is waited for beyond it."""
     origin: TaskOrigin = NO_ORIGIN
+    count_images: Callable[[int], None] = ignore_images
+    """Called, from several threads, with the number of images that were just generated."""
 
     def only(self, indexes: Iterable[int]) -> Self:
         """Restrict the task to some of its images."""

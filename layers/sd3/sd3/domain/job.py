@@ -88,6 +88,9 @@ class Reproduction(Record):
     model: str | None = None
 
 
+SINGLE: Final = "single"
+"""The lane of jobs that are requests of their own."""
+
 LEASE_MARGIN_SECONDS: Final = 10
 """How long after its last moment an attempt still counts as alive: clocks differ."""
 
@@ -116,12 +119,14 @@ class Job(Record):
 
     Times are UTC. `attempt` is the fencing token: it only grows, and only the attempt that holds
     the lease may write its result. After `lease_until` a running attempt counts as dead.
-    `failures` counts the attempts after which the job is given up. Before `not_before` no attempt
+    `started_at` is when the last attempt began. `failures` counts the attempts after which the job
+    is given up. Before `not_before` no attempt
     begins, whatever messages come for the job. `quote` is the most that the
     current or next attempt may cost. `ignored` names the fields that its upstream does not follow.
     `redriven_at` is when the job was last put back by `redrive`, and `redriven_attempt` the last
     attempt before that. `is_final` is whether it failed in a way that would be the same again.
-    After `expires_at` the job and its images are removed. `version` counts the writes. `budgets`
+    After `expires_at` the job and its images are removed. `version` counts the writes. From
+    `cancel_at` on, a job that waits and has cost nothing is canceled. `budgets`
     names whose budgets its first quote was reserved in: its client's, or that of a group.
     `scaled_size` is what its images are scaled to before they are stored. A `reproduction` may call
     only the upstream that has generated the images of the job that it reproduces. Under
@@ -145,7 +150,9 @@ class Job(Record):
     failures: int = 0
     quote: Quote | None = None
     lease_until: datetime | None = None
+    started_at: datetime | None = None
     not_before: datetime | None = None
+    cancel_at: datetime | None = None
     redriven_at: datetime | None = None
     redriven_attempt: int = 0
     completed_at: datetime | None = None
@@ -168,6 +175,7 @@ class Job(Record):
             attempt=self.attempt + 1,
             quote=quote,
             lease_until=now + timedelta(seconds=seconds + LEASE_MARGIN_SECONDS),
+            started_at=now,
             not_before=None,
         )
 
@@ -215,6 +223,7 @@ class Job(Record):
             redriven_attempt=self.attempt,
             lease_until=None,
             not_before=None,
+            cancel_at=None,
             completed_at=None,
             images=(),
             error=None,
@@ -275,6 +284,21 @@ class Job(Record):
             spent=self.cost_micros,
             images=stored if self.status is JobStatus.SUCCEEDED else 0,
         )
+
+    @property
+    def lane(self) -> str:
+        """In which of the queues it waits: jobs are counted and worked on by lane."""
+        return SINGLE
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when it waits, or has waited, for its first attempt."""
+        return self.redriven_at or self.created_at
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether it waits, has cost nothing, and is wanted no more."""
+        is_late = self.cancel_at is not None and self.cancel_at <= now
+        return is_late and self.status is JobStatus.QUEUED and not self.cost_micros
 
     @property
     def cost_micros(self) -> int:

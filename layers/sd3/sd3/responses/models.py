@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field, PlainSerializer, WithJsonSchema
 
 from sd3.domain.job import JobStatus
+from sd3.domain.progress import MAX_POSITION
 
 TIME_PATTERN: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"
 
@@ -94,6 +95,13 @@ class ImageLinkResponse(BaseModel):
     bytes: int
 
 
+class ImagesDoneBody(BaseModel):
+    """How many of a job's images are generated."""
+
+    done: int
+    of: int
+
+
 class JobResponse(BaseModel):
     """A job as the client sees it: OctoAI's `images` and `prediction_time_ms`, and the rest."""
 
@@ -114,6 +122,24 @@ class JobResponse(BaseModel):
     error: JobErrorBody | None
     reused_from: str | None = Field(
         default=None, description="The earlier job of which the images are copies, for $0."
+    )
+    queue_position: int | None = Field(
+        default=None,
+        description=f"How many jobs wait before it, of all clients; {MAX_POSITION} is that many or"
+        " more. Null unless it waits, and in lists.",
+    )
+    eta_seconds: float | None = Field(
+        default=None,
+        description="When it probably ends, in seconds from now. Null if nothing is known.",
+    )
+    progress: ImagesDoneBody | None = Field(
+        default=None,
+        description="How many images the running attempt has generated, some seconds ago. Null for"
+        " a single image, for what is answered at once, and in lists.",
+    )
+    cancel_at: Time | None = Field(
+        default=None,
+        description="When it is canceled if it has not begun, as Cancel-After has asked for.",
     )
     reused_at: datetime | None = Field(default=None, exclude=True)
     """When that job ended, for the header Age."""

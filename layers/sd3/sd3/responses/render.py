@@ -23,12 +23,14 @@ from sd3.domain.client import ClientLimits
 from sd3.domain.image import Link, encode_base64
 from sd3.domain.job import ImageRecord, Job
 from sd3.domain.job_list import JobPage
+from sd3.domain.progress import NOTHING_KNOWN, JobProgress
 from sd3.errors import InvalidRequestError, Sd3Error
 from sd3.responses.models import (
     DayUsage,
     ErrorBody,
     FieldErrorBody,
     ImageResponse,
+    ImagesDoneBody,
     JobErrorBody,
     JobEvent,
     JobEventImage,
@@ -95,10 +97,14 @@ Sign = Callable[[str, datetime], Link]
 
 
 def job_response(
-    job: Job, sign: Sign, *, inline: Mapping[int, bytes] = MappingProxyType({})
+    job: Job,
+    sign: Sign,
+    *,
+    inline: Mapping[int, bytes] = MappingProxyType({}),
+    progress: JobProgress = NOTHING_KNOWN,
 ) -> JobResponse:
     """Render a job; `inline` has the images that it holds as base64, by index."""
-    reused = job.reused_from
+    reused, eta, images = job.reused_from, progress.eta_seconds, progress.images
     return JobResponse(
         id=job.id,
         status=job.status,
@@ -117,6 +123,10 @@ def job_response(
         reproduced_from=job.reproduction.job_id if job.reproduction else None,
         error=_error_of(job),
         reused_from=reused and reused.job_id,
+        queue_position=progress.queue_position,
+        eta_seconds=None if eta is None else round(eta, 1),
+        progress=images and ImagesDoneBody(done=images.done, of=images.of),
+        cancel_at=None if job.status.is_terminal else job.cancel_at,
         reused_at=reused and reused.completed_at,
     )
 

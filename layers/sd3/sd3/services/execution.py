@@ -1,13 +1,19 @@
 """The execution of one attempt at a job: generate images, store them, save the result."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from sd3.domain.billing import Charge, ChargeOutcome
-from sd3.domain.generation import GeneratedImage, GenerationResult, GenerationTask, TaskOrigin
+from sd3.domain.generation import (
+    GeneratedImage,
+    GenerationResult,
+    GenerationTask,
+    TaskOrigin,
+    ignore_images,
+)
 from sd3.domain.image import Image
 from sd3.domain.image_formats import InvalidImageError
 from sd3.domain.job import Job, JobStatus
@@ -60,11 +66,18 @@ class JobExecutor:
     metrics: Metrics
     marker: ImageMarker = field(default_factory=ImageMarker)
 
-    def execute(self, job: Job, init_image: Image | None, *, until: float) -> Execution:
+    def execute(
+        self,
+        job: Job,
+        init_image: Image | None,
+        *,
+        until: float,
+        count_images: Callable[[int], None] = ignore_images,
+    ) -> Execution:
         """Generate and store the images before `until`, a time of the monotonic clock.
 
-        Raises nothing and does not save the job. The returned job has a charge for every call to an
-        upstream.
+        `count_images` is the task's. Raises nothing and does not save the job. The returned job has
+        a charge for every call to an upstream.
         """
         task = GenerationTask(
             job.request,
@@ -72,6 +85,7 @@ class JobExecutor:
             init_image,
             until - STORE_SECONDS,
             TaskOrigin(job.client_id, job.id, is_retry=job.was_called_for),
+            count_images,
         )
         self.marker.prefetch()
         began = self.clock.monotonic()

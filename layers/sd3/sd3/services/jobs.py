@@ -1,16 +1,17 @@
 """The use cases of clients: generate images, and read, list, cancel and delete jobs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sd3.domain.billing import MICROS_PER_DOLLAR, day_of, first_day
 from sd3.domain.client import ClientLimits, RequestContext
 from sd3.domain.generation import GeneratedImage
 from sd3.domain.image import Link
 from sd3.domain.job import Job, JobStatus
+from sd3.domain.progress import NOTHING_KNOWN, JobProgress
 from sd3.domain.request import GenerateRequest
 from sd3.errors import (
     LeaseLostError,
@@ -37,6 +38,7 @@ from sd3.responses.render import (
     usage_response,
 )
 from sd3.services.budget_check import check_budget
+from sd3.services.cancellation import JobCancellation
 from sd3.services.execution import Execution, JobExecutor
 from sd3.services.ports import (
     Clock,
@@ -49,6 +51,9 @@ from sd3.services.ports import (
 from sd3.services.submission import JobSubmission
 from sd3.services.waits import JobView, JobWaits
 
+if TYPE_CHECKING:  # what is answered at once does without it
+    from sd3.services.progress import ProgressReader
+
 _TRIES: Final = 5
 
 
@@ -59,6 +64,8 @@ class JobService:
     submission: JobSubmission
     executor: JobExecutor
     waits: JobWaits
+    cancellation: JobCancellation
+    progress: "Callable[[], ProgressReader]"
     jobs: JobRepository
     usage: UsageRepository
     images: ImageStorage
@@ -88,11 +95,14 @@ class JobService:
                 else:
                     if context.hold_until is None or response.status is not JobStatus.CANCELED:
                         return response
+            if not is_new:
+                with suppress(LeaseLostError):  # it has begun meanwhile
+                    job = self.cancellation.cancel_overdue(job, now=self.clock.now())
             if context.hold_until:
                 # A call that made the job or took it over cannot do without: the job is paid for,
                 # and repeated, it would be a second one. A key can be sent any number of times.
                 is_bounded = not is_new and context.idempotency_key is not None
-                job = self.waits.hold(job, until=context.hold_until, is_bounded=is_bounded)
+                job = self._held(job, until=context.hold_until, is_bounded=is_bounded)
             return self.to_response(job)
 
     def quote(
@@ -138,8 +148,14 @@ class JobService:
             job_id, client_id=client_id, wait_seconds=wait_seconds, known_tags=known_tags
         )
 
-    def to_response(self, job: Job) -> JobResponse:
+    def progress_of(self, job: Job) -> JobProgress:
+        """Tell how far an open job has come; raises nothing."""
+        return NOTHING_KNOWN if job.status.is_terminal else self.progress().of(job)
+
+    def to_response(self, job: Job, progress: JobProgress | None = None) -> JobResponse:
         """Render a job as the response to its client, with links signed now.
+
+        `progress` is the job's, if it was read already.
 
         If the request asked for base64, the stored images are read, as many as fit a response. An
         image that cannot be read has its link only.
@@ -149,7 +165,8 @@ class JobService:
             stored = {one.index: one for one in job.images if one.key and one.bytes}
             sizes = {index: one.bytes or 0 for index, one in stored.items()}
             inline = self.images.read_all([stored[index] for index in fitting(sizes)])
-        return job_response(job, self._sign, inline=inline)
+        progress = progress or self.progress_of(job)
+        return job_response(job, self._sign, inline=inline, progress=progress)
 
     def list_jobs(
         self, client_id: str, *, status: JobStatus | None, limit: int, cursor: str | None
@@ -176,10 +193,7 @@ class JobService:
             if job.status.is_terminal:
                 raise NotCancelableError(f"The job has ended: it is {job.status}.")
             with suppress(LeaseLostError):  # it changed after it was read: read it again
-                canceled = self.jobs.save(job.cancel(now=now))
-                if job.status is JobStatus.QUEUED:  # else its attempt removes all images
-                    self._remove_init_image(job)
-                return self.to_response(canceled)
+                return self.to_response(self.cancellation.cancel(job, now=now))
         raise StorageBusyError("The job could not be canceled: it changes too fast.")
 
     def delete(self, job_id: str, *, client_id: str) -> None:
@@ -198,11 +212,6 @@ class JobService:
                 self.jobs.delete(job, now=self.clock.now())
                 return
         raise StorageBusyError("The job could not be deleted: it changes too fast.")
-
-    def _remove_init_image(self, job: Job) -> None:
-        if job.init_image_key:
-            with suppress(StorageError):  # then S3 removes it after the retention
-                self.images.delete_all(job.folder, count=0)
 
     def _execute(self, job: Job, *, since: float, until: float) -> JobResponse:
         execution = self.executor.execute(job, job.request.init_image, until=until)
@@ -242,6 +251,14 @@ class JobService:
         data = {index: one.image.data for index, one in enumerate(generated) if one.image}
         chosen = fitting({index: len(one) for index, one in data.items()})
         return job_response(job, self._sign, inline={index: data[index] for index in chosen})
+
+    def _held(self, job: Job, *, until: datetime, is_bounded: bool) -> Job:
+        """Hold the caller; see JobWaits. If the job goes on, say when it is worth asking again."""
+        try:
+            return self.waits.hold(job, until=until, is_bounded=is_bounded)
+        except StillRunningError as error:
+            error.eta_seconds = self.progress_of(job).eta_seconds
+            raise
 
     def _sign(self, key: str, until: datetime) -> Link:
         return self.images.sign(key, until=until, now=self.clock.now())

@@ -211,6 +211,7 @@ class JobSubmission:
             scaled_size=context.scaled_size,
             reproduction=context.reproduction,
             quote=quote,
+            cancel_at=context.cancel_after and now + context.cancel_after,
             result_key=self.reuse and self.reuse.key_of(request, context),
         )
 

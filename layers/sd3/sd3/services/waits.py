@@ -15,6 +15,7 @@ from sd3.errors import (
     ContentPolicyError,
     GoneError,
     InvalidRequestError,
+    LeaseLostError,
     Sd3Error,
     StillRunningError,
     StorageError,
@@ -22,6 +23,7 @@ from sd3.errors import (
     UpstreamUnavailableError,
 )
 from sd3.responses.render import entity_tag
+from sd3.services.cancellation import JobCancellation
 from sd3.services.ports import ClientCounts, Clock, JobRepository
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class JobWaits:
     """Reads a job again and again until its caller gets an answer."""
 
     jobs: JobRepository
+    cancellation: JobCancellation
     counts: ClientCounts
     clock: Clock
     url_ttl_seconds: int
@@ -62,7 +65,7 @@ class JobWaits:
         is_counted = False
         while True:
             now = self.clock.now()
-            job = self.jobs.get(job_id, client_id=client_id, now=now)
+            job = self._read(job_id, client_id)
             etag = entity_tag(job, now=now, url_ttl_seconds=self.url_ttl_seconds)
             not_modified = bool(known_tags & {"*", etag.removeprefix("W/")})
             has_changed = known_tags and not not_modified
@@ -87,12 +90,23 @@ class JobWaits:
                 raise StillRunningError("The job goes on: repeat the call, or ask GET /jobs/{id}.")
             self.clock.sleep(min(POLL_SECONDS, left))
             with suppress(StorageError):  # an SDK would repeat a 500 at once, as a new job
-                job = self.jobs.get(job.id, client_id=job.client_id, now=self.clock.now())
+                job = self._read(job.id, job.client_id)
         if job.status is JobStatus.CANCELED:
             raise GoneError("The job was canceled.")
         if job.error and not job.images:
             raise _raised(job.error)
         return job
+
+    def _read(self, job_id: str, client_id: str) -> Job:
+        """Read a job, which is canceled if it is overdue.
+
+        Raises NotFoundError, GoneError and StorageError.
+        """
+        while True:
+            now = self.clock.now()
+            job = self.jobs.get(job_id, client_id=client_id, now=now)
+            with suppress(LeaseLostError):  # it has begun or ended meanwhile
+                return self.cancellation.cancel_overdue(job, now=now)
 
     def _may_wait(self, client_id: str) -> bool:
         try:

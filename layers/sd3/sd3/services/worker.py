@@ -19,8 +19,10 @@ from sd3.errors import (
     UpstreamRateLimitedError,
     UpstreamUnavailableError,
 )
+from sd3.services.cancellation import JobCancellation
 from sd3.services.execution import LONGEST_SECONDS, Execution, JobExecutor
 from sd3.services.ports import Clock, ImageGenerator, ImageStorage, JobRepository, Metrics
+from sd3.services.progress import ProgressRecorder
 
 MAX_FAILURES: Final = 5
 """Failed attempts after which a job is given up. Each of them may have been paid."""
@@ -53,6 +55,8 @@ class Worker:
     images: ImageStorage
     generator: ImageGenerator
     executor: JobExecutor
+    cancellation: JobCancellation
+    progress: ProgressRecorder
     clock: Clock
     metrics: Metrics
     max_queue: timedelta
@@ -94,6 +98,8 @@ class Worker:
         now = self.clock.now()
         if job.status is JobStatus.RUNNING and job.lease_until and job.lease_until >= now:
             return int((job.lease_until - now).total_seconds()) + 1
+        if job.is_overdue(now):
+            return None
         if job.status is JobStatus.QUEUED and job.not_before and job.not_before > now:
             return int((job.not_before - now).total_seconds()) + 1
         return None
@@ -124,6 +130,9 @@ class Worker:
 
     def _attempt(self, read: Job, *, since: float, until: float, receives: int) -> int | None:
         job, now = read, self.clock.now()
+        if job.is_overdue(now):
+            self.cancellation.cancel(job, now=now)
+            return None
         if job.status is JobStatus.RUNNING:
             # Its function died, before or after the upstream's response.
             job = job.charge_unknown().requeue(counted=True)
@@ -143,15 +152,28 @@ class Worker:
             return None
         quote = generator.quote(job.request, has_image=init_image is not None)
         started = self._start(job, read, until=until, quote=quote)
-        execution = self.executor.execute(started, init_image or None, until=until)
+        execution = self.executor.execute(
+            started,
+            init_image or None,
+            until=until,
+            count_images=self.progress.counter(started),
+        )
         try:
-            return self._finish(execution, receives=receives)
+            wait = self._finish(execution, receives=receives)
         except Sd3Error:
             raise
         except Exception as bug:
             raise self.executor.abandon(started, execution, bug) from bug
         finally:
             self.executor.measure(execution, since=since)
+        if execution.error is None:
+            self._note_pace(job, generator, seconds=self.clock.monotonic() - since)
+        return wait
+
+    def _note_pace(self, job: Job, generator: ImageGenerator, *, seconds: float) -> None:
+        has_image = job.init_image_key is not None
+        apart = generator.seconds_apart(job.request, has_image=has_image, seconds=seconds)
+        self.progress.note_end(job, seconds=seconds, apart=apart)
 
     def _start(self, job: Job, read: Job, *, until: float, quote: Quote) -> Job:
         now, seconds = self.clock.now(), until - self.clock.monotonic()
@@ -207,18 +229,17 @@ class Worker:
         return int(seconds + backoff) + 1
 
     def _left(self, job: Job) -> int:
-        """Return the seconds until the job is given up, which limit every wait."""
-        left = self._queued_until(job) - self.clock.now()
+        """Return the seconds until the job is given up or canceled, which limit every wait."""
+        until = self._queued_until(job)
+        if job.cancel_at and not job.cost_micros:
+            until = min(until, job.cancel_at)
+        left = until - self.clock.now()
         return max(int(left.total_seconds()), 0) + 1
 
     def _queued_until(self, job: Job) -> datetime:
-        return _queued_at(job) + self.max_queue
-
-
-def _queued_at(job: Job) -> datetime:
-    return job.redriven_at or job.created_at
+        return job.queued_at + self.max_queue
 
 
 def _age(job: Job, now: datetime) -> float:
     """Return for how many seconds a job has been in the queue."""
-    return (now - _queued_at(job)).total_seconds()
+    return (now - job.queued_at).total_seconds()

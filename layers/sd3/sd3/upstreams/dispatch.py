@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
+from math import ceil
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from sd3.domain.billing import Charge, ChargeOutcome
@@ -167,6 +168,18 @@ class RateLimitedUpstream:
         per_step = self.limiter.seconds_per_step() if steps else None
         return per_step is not None and per_step * steps > seconds
 
+    def seconds_apart(self, request: GenerateRequest, *, seconds: float) -> float:
+        """Return how far apart its bounds have requests be that take `seconds` each.
+
+        It is 0 without bounds.
+        """
+        calls = ceil(request.num_images / self.upstream.images_per_call)
+        rate, most = self.settings.rate or self.upstream.rate, self.settings.concurrency
+        return max(
+            calls * rate.seconds / rate.calls if rate else 0.0,
+            calls * seconds / most if most else 0.0,
+        )
+
     def _long_steps(self, request: GenerateRequest, images: int) -> int:
         """Return the steps of a long call: 0 for a short one, and where steps are ignored."""
         steps = request.steps * images
@@ -248,6 +261,8 @@ class RateLimitedUpstream:
             began = self.clock()
             result = _result_of(partial(self._call, task, batch), was_sent=True)
             self._note_time(task.request, len(batch), result, self.clock() - began)
+            if isinstance(result, UpstreamResult):
+                task.count_images(len(batch))
             return result
 
         calls.were_made = True

@@ -87,6 +87,15 @@ class Fallback:
         """Return the fields that the quoted upstream ignores or changes."""
         return self._dearest(request, has_image=has_image).upstream.ignored(request)
 
+    def seconds_apart(self, request: GenerateRequest, *, has_image: bool, seconds: float) -> float:
+        """Return how far apart all upstreams together have requests be that take `seconds` each.
+
+        It is 0 if one of them has no bounds.
+        """
+        able = self._able(request, has_image=has_image)
+        apart = [one.seconds_apart(request, seconds=seconds) for one in able]
+        return 1 / sum(1 / one for one in apart) if apart and all(apart) else 0.0
+
     def generate(self, task: GenerationTask) -> GenerationResult:
         """Generate one image for each seed of the task.
 

@@ -59,6 +59,9 @@ def item_from(job: Job) -> "dict[str, AttributeValueTypeDef]":
     }
     if job.lease_until:
         values["lease_until"] = epoch_seconds(job.lease_until)
+    if job.status is JobStatus.QUEUED:
+        values["waiting_shard"] = shard_of(job.lane, job.id)
+        values["waiting_since"] = job.queued_at.isoformat()
     if job.status is JobStatus.FAILED and job.completed_at:
         values["completed_at"] = job.completed_at.isoformat()
         values["failed_shard"] = shard_of(job.completed_at.date().isoformat(), job.id)

@@ -60,6 +60,9 @@ BY_CLIENT: Final = ShardedIndex("by_client", "client_shard", "created_at")
 FAILED_BY_DAY: Final = ShardedIndex("failed_by_day", "failed_shard", "completed_at")
 """The failed jobs of a day (UTC, ISO), by the time at which they ended."""
 
+WAITING: Final = ShardedIndex("waiting", "waiting_shard", "waiting_since")
+"""The jobs of a lane that wait, by the time since which they do."""
+
 
 def shard_of(name: str, job_id: str) -> str:
     """Return the partition key of a job among those of a name. No write of the job changes it."""
@@ -93,12 +96,7 @@ class IndexReader:
         """
         queries = [
             {
-                "IndexName": index.name,
-                "KeyConditionExpression": f"{index.shard} = :shard"
-                f" AND {index.time} BETWEEN :since AND :until",
-                "ExpressionAttributeValues": to_item(
-                    {":shard": _shard(name, number), ":since": since, ":until": until}
-                ),
+                **_query(index, name, number, since=since, until=until),
                 "ScanIndexForward": not newest_first,
                 "Limit": KEYS_IN_A_QUERY,
             }
@@ -111,6 +109,31 @@ class IndexReader:
         ]
         return heapq.merge(*shards, reverse=newest_first)
 
+    def count(self, index: ShardedIndex, name: str, *, since: str, until: str, most: int) -> int:
+        """Count the keys of a name from `since` to `until`, both included, up to `most`.
+
+        It reads twice as many keys at the most: each shard in parts that make up `most` together.
+        Raises StorageError.
+        """
+        queries: list[dict[str, Any]] = [
+            {
+                **_query(index, name, number, since=since, until=until),
+                "Select": "COUNT",
+                "Limit": most // SHARDS + 1,
+            }
+            for number in range(SHARDS)
+        ]
+        found = 0
+        while queries and found < most:
+            replies = list(self._pool.map(lambda query: self._table.query(**query), queries))
+            found += sum(reply["Count"] for reply in replies)
+            queries = [
+                query | {"ExclusiveStartKey": reply["LastEvaluatedKey"]}
+                for query, reply in zip(queries, replies, strict=True)
+                if "LastEvaluatedKey" in reply
+            ]
+        return min(found, most)
+
     def _keys_of_shard(
         self, index: ShardedIndex, query: Mapping[str, Any], reply: Mapping[str, Any]
     ) -> Iterator[IndexKey]:
@@ -119,6 +142,20 @@ class IndexReader:
             if "LastEvaluatedKey" not in reply:
                 return
             reply = self._table.query(**query, ExclusiveStartKey=reply["LastEvaluatedKey"])
+
+
+def _query(
+    index: ShardedIndex, name: str, number: int, *, since: str, until: str
+) -> dict[str, Any]:
+    """Build what every query of one shard has."""
+    return {
+        "IndexName": index.name,
+        "KeyConditionExpression": f"{index.shard} = :shard"
+        f" AND {index.time} BETWEEN :since AND :until",
+        "ExpressionAttributeValues": to_item(
+            {":shard": _shard(name, number), ":since": since, ":until": until}
+        ),
+    }
 
 
 def _ordered(keys: Iterator[IndexKey], *, newest_first: bool) -> Iterator[IndexKey]:

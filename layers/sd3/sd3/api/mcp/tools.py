@@ -112,7 +112,9 @@ def job_result(
 
 def _summary(job: JobResponse) -> str:
     if not job.status.is_terminal:
-        return f"Job {job.id} is {job.status}. Call get_job with this id; do not generate it again."
+        ends = "" if job.eta_seconds is None else f" It probably ends in {job.eta_seconds:.0f} s."
+        advice = "Call get_job with this id; do not generate it again."
+        return f"Job {job.id} is {job.status}.{ends} {advice}"
     if job.status is not JobStatus.SUCCEEDED:
         reason = f": {job.error.code}, {job.error.message}" if job.error else "."
         return f"Job {job.id} has {job.status}{reason}"

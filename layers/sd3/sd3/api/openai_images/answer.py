@@ -6,8 +6,8 @@ import pydantic_core
 from pydantic import BaseModel, Field
 
 from sd3.api.app import Response
-from sd3.api.openai_images.request import MODEL, ImagesRequest
 from sd3.api.request import Request
+from sd3.domain.openai_images import MODEL, OPENAI_NAMES, ImagesRequest
 from sd3.errors import (
     ContentPolicyError,
     InvalidRequestError,
@@ -19,17 +19,6 @@ from sd3.responses.models import ImageResponse, JobResponse
 
 _JSON: Final = {"Content-Type": "application/json"}
 _EVENTS: Final = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store"}
-
-_NAMES: Final = {
-    "num_images": "n",
-    "image_encoding": "output_format",
-    "width": "size",
-    "height": "size",
-    "init_image": "image",
-    "init_image_id": "image",
-    "init_image_url": "image",
-}
-"""Fields of the service's own request by the names that they have here."""
 
 _CODES: Final = {
     "missing": "missing_required_parameter",
@@ -127,7 +116,7 @@ def images_response(job: JobResponse, asked: ImagesRequest) -> Response:
         id=job.id,
         cost_usd=job.cost_usd,
         upstream=job.upstream,
-        ignored=[*asked.ignored, *(_NAMES.get(name, name) for name in job.ignored)],
+        ignored=[*asked.ignored, *(OPENAI_NAMES.get(name, name) for name in job.ignored)],
         reused_from=job.reused_from,
     )
     if not asked.is_streamed:
@@ -178,7 +167,7 @@ def error_response(error: Sd3Error, request_id: str) -> Response:
     if isinstance(error, InvalidRequestError) and error.field_errors:
         first = error.field_errors[0]
         name = str(first.loc[1]) if len(first.loc) > 1 else None
-        param, code = _NAMES.get(name or "", name), _CODES.get(first.type, "invalid_value")
+        param, code = OPENAI_NAMES.get(name or "", name), _CODES.get(first.type, "invalid_value")
         message = f"Invalid '{param}': {first.msg}." if param else first.msg
     body = OpenaiErrorBody(
         error=OpenaiError(

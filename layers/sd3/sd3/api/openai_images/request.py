@@ -1,49 +1,16 @@
-"""Requests of OpenAI's Images API, translated to the service's own."""
+"""The bodies of OpenAI's Images API, as they come over HTTP."""
 
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from pydantic import BaseModel
 
 from sd3.api.multipart import is_form
 from sd3.api.openai_images.form import form_values
-from sd3.api.openai_images.sizes import Delivery, delivery_of
 from sd3.api.request import Request
 from sd3.domain.json_body import parse_json
-from sd3.domain.request import MAX_FIELDS, GenerateRequest
-from sd3.errors import FieldError, InvalidRequestError
+from sd3.domain.openai_images import ImagesRequest, unsupported
 from sd3.responses.render import MAX_INLINE_BYTES
 
-MODEL: Final = "sd3"
-"""The one model of GET /models. Requests may name any: clients have lists of OpenAI's."""
-
-_OURS: Final = {
-    "prompt": "prompt",
-    "n": "num_images",
-    "output_format": "image_encoding",
-    "negative_prompt": "negative_prompt",
-    "seed": "seed",
-    "steps": "steps",
-    "num_inference_steps": "steps",
-    "cfg_scale": "cfg_scale",
-    "guidance_scale": "cfg_scale",
-    "strength": "strength",
-}
-"""The fields that are followed, and their names here. Those after the first three are extras of
-servers for Stable Diffusion, this service's own upstream `openai` among them."""
-
-_READ: Final = frozenset((*_OURS, "size", "response_format", "stream", "image", "images"))
-
-_WITHOUT_EFFECT: Final[Mapping[str, frozenset[object]]] = {
-    "model": frozenset((MODEL,)),
-    "quality": frozenset(("auto", "standard")),
-    "background": frozenset(("auto", "opaque")),
-    "moderation": frozenset(("auto",)),
-    "partial_images": frozenset((0, "0")),
-}
-"""Fields that are not followed, with the values that ask for what happens anyway."""
-
-_FORMATS: Final = ("jpeg", "png")
 _LARGEST: Final = {"png": 3_000_000, "jpeg": 700_000}
 """About the most bytes of an image of 1024 x 1024 pixels, by which base64 is refused in advance."""
 
@@ -52,123 +19,27 @@ class AnyQuery(BaseModel):
     """The query of a route that reads none: clients of OpenAI add `api-version` and others."""
 
 
-class ImagesRequest(NamedTuple):
-    """A request as the service knows it, and how its client wants the answer."""
+def parse_images_request(request: Request, *, is_edit: bool) -> ImagesRequest:
+    """Read the body of a generation or of an edit. Nothing is generated for what it refuses.
 
-    request: GenerateRequest
-    delivery: Delivery
-    ignored: tuple[str, ...]
-    wanted: str | None
-    """`url`, `b64_json`, or None for both."""
-    is_streamed: bool
-    is_edit: bool
-
-    @classmethod
-    def parse(cls, request: Request, *, is_edit: bool) -> "ImagesRequest":
-        """Read the body of a generation or of an edit. Nothing is generated for what it refuses.
-
-        Raises InvalidJsonError, InvalidRequestError, TooLargeError and UnsupportedMediaTypeError.
-        """
-        if is_edit and is_form(request):
-            values: object = form_values(request)
-        else:
-            values = parse_json(request.json_body())
-        if not isinstance(values, dict) or len(values) > MAX_FIELDS:
-            msg = f"the body should be an object of at most {MAX_FIELDS} fields"
-            raise InvalidRequestError([FieldError(("body",), msg, "dict_type")])
-        given = {name: value for name, value in values.items() if value is not None}
-        return _translated(given, max_images=request.limits.max_images, is_edit=is_edit)
+    Raises InvalidJsonError, InvalidRequestError, TooLargeError and UnsupportedMediaTypeError.
+    """
+    as_form = is_edit and is_form(request)
+    values = form_values(request) if as_form else parse_json(request.json_body())
+    asked = ImagesRequest.from_values(values, max_images=request.limits.max_images, is_edit=is_edit)
+    if asked.wanted == "b64_json":
+        _check_inline(asked)
+    return asked
 
 
-def _translated(
-    given: Mapping[str, Any], *, max_images: int | None, is_edit: bool
-) -> ImagesRequest:
-    _refuse(given)
-    delivery = delivery_of(given.get("size"))
-    width, height = delivery.native
-    is_streamed = _one_of(given, "stream", (False, True))
-    wanted = _one_of(given, "response_format", (None, "url", "b64_json"))
-    if is_streamed:  # an event has base64
-        wanted = "b64_json"
-    values: dict[str, Any] = {"width": width, "height": height}
-    values |= {_OURS[name]: value for name, value in given.items() if name in _OURS}
-    values["response_format"] = wanted or "b64_json"
-    if is_edit:
-        values["init_image"] = _init_image(given)
-    parsed = GenerateRequest.from_values(values, max_images=max_images)
-    if wanted == "b64_json":
-        _check_inline(parsed, delivery)
-    ignored = _ignored(given, delivery, is_edit=is_edit)
-    return ImagesRequest(parsed, delivery, ignored, wanted, is_streamed, is_edit)
-
-
-def _refuse(given: Mapping[str, Any]) -> None:
-    """Refuse what would be another image than the one that is asked for."""
-    if given.get("background") == "transparent":
-        raise unsupported("background", "transparent is not supported: use opaque or auto")
-    if "mask" in given:
-        raise unsupported("mask", "masks are not supported: the whole image is edited")
-    if not isinstance(given.get("model", MODEL), str):
-        raise InvalidRequestError([FieldError(("body", "model"), "should be text", "string_type")])
-    if given.get("output_format", _FORMATS[0]) not in _FORMATS:
-        raise unsupported("output_format", "should be jpeg or png")
-
-
-def _one_of(given: Mapping[str, Any], name: str, values: tuple[Any, ...]) -> Any:
-    """Return a field that is one of these values, of which the first is the default."""
-    value = given.get(name, values[0])
-    if any(value is one or (isinstance(one, str) and value == one) for one in values):
-        return value
-    named = " or ".join(str(one).lower() for one in values if one is not None)
-    raise InvalidRequestError([FieldError(("body", name), f"should be {named}", "invalid_value")])
-
-
-def _init_image(given: Mapping[str, Any]) -> object:
-    """Find the one image of an edit: base64, or a data: URI, which GenerateRequest decodes."""
-    name = "images" if "images" in given else "image"
-    found = given.get(name)
-    images = found if isinstance(found, list) else [] if found is None else [found]
-    if not images:
-        raise InvalidRequestError(
-            [FieldError(("body", "image"), "the image is missing", "missing")]
-        )
-    if len(images) > 1:
-        raise unsupported(name, f"one image can be edited at a time, and here are {len(images)}")
-    image = images[0]
-    text = image.get("image_url") if isinstance(image, dict) else image
-    if isinstance(text, dict):
-        text = text.get("url")
-    if not isinstance(text, str):
-        raise unsupported(name, "should have the image itself, as a data: URI in image_url")
-    if text[:8].lower().startswith(("http:", "https:")):
-        raise unsupported(name, "addresses are not fetched: send the image as a data: URI")
-    return text
-
-
-def _check_inline(request: GenerateRequest, delivery: Delivery) -> None:
+def _check_inline(asked: ImagesRequest) -> None:
     """Refuse base64 that would not fit a response, before it is paid for."""
-    width, height = delivery.scaled or delivery.native
-    one = _LARGEST[request.image_encoding] * width * height // (1024 * 1024)
+    width, height = asked.delivery.scaled or asked.delivery.native
+    one = _LARGEST[asked.request.image_encoding] * width * height // (1024 * 1024)
     most = max(MAX_INLINE_BYTES * 3 // 4 // one, 1)
-    if request.num_images > most:
+    if asked.request.num_images > most:
         msg = (
             f"a response has room for {most} images of this size as base64 in"
-            f" {request.image_encoding}: ask for fewer, or for response_format url"
+            f" {asked.request.image_encoding}: ask for fewer, or for response_format url"
         )
         raise unsupported("n", msg)
-
-
-def _ignored(given: Mapping[str, Any], delivery: Delivery, *, is_edit: bool) -> tuple[str, ...]:
-    """Name the fields that are given and not followed."""
-    names = [] if delivery.is_as_asked else ["size"]
-    for name, value in given.items():
-        is_known = name in _READ and (is_edit or name not in {"image", "images", "strength"})
-        usual = _WITHOUT_EFFECT.get(name, frozenset())
-        if not is_known and not (isinstance(value, str | int) and value in usual):
-            names.append(name[:64])
-    return tuple(names)
-
-
-def unsupported(name: str, msg: str) -> InvalidRequestError:
-    """Make the error for what OpenAI's API has and this service has not."""
-    return InvalidRequestError([FieldError(("body", name), msg, "unsupported_value")])
