@@ -1,12 +1,13 @@
 """The tools of the playground: init images, verification, and a request as code."""
 
 import json
+import re
 import subprocess
 from base64 import b64encode
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from local.stack import Stack
 from tests.browser.conftest import Tab
@@ -16,6 +17,8 @@ from tests.support.factories.images import png
 SMALL: Final = png(256, 256)
 LARGE: Final = png(1150, 1150)
 """A PNG of 4 MB."""
+THERE: Final = re.compile(r" · \d+\.\d MB$")
+"""What is said of an init image that was read or uploaded."""
 DROP: Final = """([selector, kind, base64]) => {
   const bytes = Uint8Array.from(atob(base64), (each) => each.charCodeAt(0));
   const data = new DataTransfer();
@@ -56,7 +59,7 @@ def test_an_init_image_of_up_to_3_4_megabytes_goes_with_the_request(
     enter(page, stack, "drawer")
     expect(page.get_by_label("Strength")).to_be_hidden()
     pick(init_image(page), png(side, side))
-    expect(page.locator("#init-name")).to_contain_text("MB")
+    expect(page.locator("#init-name")).to_have_text(THERE)
     assert page.locator("#init-preview").evaluate("image => image.naturalWidth") == side
     body = generated(page, Strength="0.3")
     assert body["init_image"].startswith("data:image/png;base64,")
@@ -81,7 +84,7 @@ def test_an_image_can_be_dropped_and_pasted(stack: Stack, tab: Tab, way: str) ->
     page = tab.page
     enter(page, stack, "dropper")
     page.evaluate(DROP, ["#init", way, b64encode(SMALL).decode()])
-    expect(page.locator("#init-name")).to_contain_text("fox.png")
+    expect(page.locator("#init-name")).to_have_text(THERE)
     assert "init_image" in generated(page)
 
 
@@ -89,7 +92,7 @@ def test_an_earlier_job_comes_back_with_its_init_image(stack: Stack, tab: Tab) -
     page = tab.page
     enter(page, stack, "returner")
     pick(init_image(page), SMALL)
-    expect(page.locator("#init-name")).to_contain_text("MB")
+    expect(page.locator("#init-name")).to_have_text(THERE)
     first = generated(page, Strength="0.4")
     page.get_by_role("button", name="Remove the init image").click()
     page.get_by_role("button", name="a fox in a hat, succeeded").click()
@@ -111,7 +114,7 @@ def test_what_is_no_image_is_said_at_the_init_image(
     page, tab.expected = tab.page, ["422 (Unprocessable Entity)", "422: "]
     enter(page, stack, "mistaken")
     pick(init_image(page), data)
-    expect(page.locator("#init-name")).to_contain_text("MB")
+    expect(page.locator("#init-name")).to_have_text(THERE)
     page.get_by_label("Prompt", exact=True).fill("a fox")
     page.get_by_role("button", name="Generate").click()
     expect(page.locator(f"#field-{field}-fault")).to_contain_text(said)
@@ -125,6 +128,23 @@ def test_an_image_that_is_too_large_is_not_uploaded(stack: Stack, tab: Tab) -> N
         "The image has 20.1 MB, and 20.0 MB is the most."
     )
     assert set(generated(page)) == {"prompt"}
+
+
+def test_nothing_is_generated_before_the_init_image_is_there(stack: Stack, tab: Tab) -> None:
+    page = tab.page
+    enter(page, stack, "hasty")
+    held: list[Route] = []
+    page.route("**/uploads", lambda route: held.append(route))  # noqa: PLW0108 - Playwright takes functions alone
+    pick(init_image(page), LARGE)
+    expect(page.locator("#init-name")).to_contain_text("loading")
+    page.get_by_label("Prompt", exact=True).fill("a fox in a hat")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#status")).to_have_text("The init image is not there yet")
+    while not held:
+        page.wait_for_timeout(50)  # ms, in which the page's call arrives
+    held[0].continue_()
+    expect(page.locator("#init-name")).to_have_text(THERE)
+    assert "init_image_id" in generated(page)
 
 
 def test_a_result_is_verified_and_becomes_the_init_image(stack: Stack, tab: Tab) -> None:
@@ -203,7 +223,7 @@ def test_the_tools_are_no_wider_than_the_smallest_screen(stack: Stack, tab: Tab)
     page.set_viewport_size({"width": 320, "height": 800})
     enter(page, stack, "narrow")
     pick(init_image(page), SMALL, f"{'photo' * 20}.png")
-    expect(page.locator("#init-name")).to_contain_text("MB")
+    expect(page.locator("#init-name")).to_have_text(THERE)
     pick(page.locator("#verify-file"), SMALL, f"{'photo' * 20}.png")
     expect(page.locator("#verified")).to_contain_text("AI-made")
     page.get_by_label("Prompt", exact=True).fill("w" * 300)

@@ -18,7 +18,8 @@ playground.keyOf = (body, prefer) => {
 };
 
 playground.generate = async () => {
-  if (playground.busy || playground.uploading) return;
+  if (playground.busy) return;
+  if (playground.uploading) return playground.say("The init image is not there yet");
   playground.clearFaults();
   playground.$("alert").replaceChildren();
   const body = playground.request();
