@@ -96,6 +96,7 @@ def test_a_queued_job_is_followed_to_its_images(stack: Stack, tab: Tab) -> None:
     [
         ({}, "Waiting in the queue"),
         ({"queue_position": 0, "eta_seconds": 3.2}, "Next in the queue, about 3 s"),
+        ({"queue_position": 40, "eta_seconds": 400}, "40 jobs ahead, about 7 min"),
         ({"queue_position": 1000}, "1000 or more jobs ahead"),
         ({"status": "running", "progress": {"done": 3, "of": 8}}, "Generating: 3 of 8 images"),
     ],

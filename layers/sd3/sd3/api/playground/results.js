@@ -174,8 +174,11 @@ playground.showProgress = (job, isOpen) => {
   else bar.removeAttribute("value");
 };
 
+playground.duration = (seconds) =>
+  seconds < 100 ? `${Math.max(Math.round(seconds), 1)} s` : `${Math.round(seconds / 60)} min`;
+
 playground.statusOf = (job) => {
-  const eta = job.eta_seconds == null ? "" : `, about ${Math.max(Math.round(job.eta_seconds), 1)} s`;
+  const eta = job.eta_seconds == null ? "" : `, about ${playground.duration(job.eta_seconds)}`;
   const images = job.images.filter(({ url }) => url).length;
   if (job.status === "queued") {
     if (job.queue_position == null) return `Waiting in the queue${eta}`;
