@@ -32,7 +32,7 @@ TORCH ?= torch==2.13.0
 # Every command starts processes that import many modules: cache their bytecode, whatever the shell sets.
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-engine test-browser test-clients test-signing check check-locks check-openapi check-types check-docs check-deployment audit fmt lock openapi types docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
+.PHONY: help run demo test fuzz test-unit test-integration test-stack-1 test-stack-2 test-load test-batches test-engine test-browser screenshots test-clients test-signing check check-locks check-openapi check-types check-docs check-deployment audit fmt lock openapi types docs build deploy preflight token clients revoke export erase invoke redrive webhooks metrics smoke bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -60,11 +60,17 @@ fuzz: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the API with
 test-load: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Send one client's requests by the hundreds to the deployed stack; takes minutes
 	@$(BIN)/pytest $(or $(ARGS),-q tests/load)
 
+test-batches: .venv/.ok .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Drop a file of 10,000 lines into the inbox of the deployed stack; LINES is their number
+	@LINES="$(LINES)" $(BIN)/pytest $(or $(ARGS),-q -s tests/batches)
+
 test-engine: .tools/engine/.ok ## Run the tests of the engine with weights; TORCH is the version of torch to install
 	@.tools/engine/bin/python -m pytest $(or $(ARGS),tests/engine)
 
 test-browser: $(BROWSER) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Test the pages of the service in this machine's Chromium; CHROMIUM=path, ARGS go to pytest
 	@.tools/browser/bin/python -m pytest $(or $(ARGS),tests/browser)
+
+screenshots: ## Write the pictures of the playground in docs/images, by this machine's Chromium
+	@$(MAKE) -s test-browser ARGS="-q tests/browser/test_screenshots.py --screenshots docs/images"
 
 test-clients: $(CLIENTS) .tools/sam/.ok .tools/ministack/.ok $(PAGE) ## Call the deployed stack by our clients and by those of OpenAI's API that people have; ARGS go to pytest
 	@.tools/clients/bin/python -m pytest $(or $(ARGS),-q tests/clients)

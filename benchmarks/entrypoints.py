@@ -135,7 +135,8 @@ def message(job_id: str) -> dict[str, Any]:
 
 def _received(body: str) -> dict[str, Any]:
     sent = {"SentTimestamp": str(time.time_ns() // 10**6), "ApproximateReceiveCount": "1"}
-    record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": sent}
+    record = {"messageId": "1", "receiptHandle": "1", "body": body, "attributes": sent,
+              "eventSourceARN": ""}  # fmt: skip
     return {"Records": [record]}
 
 

@@ -120,6 +120,7 @@ class TimedQueue:
             "receiptHandle": f"{message.id}/{message.receives}",
             "body": message.body,
             "eventSource": "aws:sqs",
+            "eventSourceARN": "",
             "attributes": {
                 "ApproximateReceiveCount": str(message.receives),
                 "SentTimestamp": str(int((self.epoch + message.sent_at) * 1000)),

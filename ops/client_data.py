@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ops.stacks import DeployedStack
+from sd3.adapters.dynamodb.batches import BatchStore
 from sd3.adapters.dynamodb.client_items import ClientItems
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.ledger import UsageStore
@@ -29,6 +30,7 @@ class ClientData(NamedTuple):
     usage: UsageStore
     tokens: TokenStore
     webhooks: WebhookStore
+    batches: BatchStore
 
     def days(self) -> tuple[DailyUsage, ...]:
         """Read the usage of each day that there is, newest first. Raises StorageError."""
@@ -41,7 +43,8 @@ def data_of(
     """Find what a stack has of a client. Raises botocore's errors if there is no such stack."""
     outputs = deployed.outputs()
     dynamodb = deployed.client("dynamodb")
-    jobs, usage, webhooks = (outputs[f"{name}Table"] for name in ("Jobs", "Usage", "Webhooks"))
+    names = ("Jobs", "Usage", "Webhooks", "Batches")
+    jobs, usage, webhooks, batches = (outputs[f"{name}Table"] for name in names)
     return ClientData(
         client_id,
         JobStore(dynamodb, jobs, usage_table=usage),
@@ -51,6 +54,7 @@ def data_of(
             jobs_table=jobs,
             usage_table=usage,
             webhooks_table=webhooks,
+            batches_table=batches,
             sleep=sleep,
         ),
         ClientFiles(
@@ -62,6 +66,7 @@ def data_of(
         UsageStore(dynamodb, usage),
         TokenStore(dynamodb, outputs["ClientsTable"]),
         WebhookStore(dynamodb, webhooks),
+        BatchStore(dynamodb, batches),
     )
 
 

@@ -39,6 +39,7 @@ _DELETED_JOBS: Final = "deleted jobs"
 _KEYS: Final = "idempotency keys"
 _RESULTS: Final = "results that can be reused"
 _WEBHOOKS: Final = "webhooks and deliveries"
+_BATCHES: Final = "batches, their parts and refused lines"
 _TRIES: Final = 5
 _LEDGER_SECONDS: Final = 30
 _JWT_CLIENT: Final = "jwt-"
@@ -118,6 +119,7 @@ def count(data: ClientData) -> Counter[str]:
     for folder in data.files.folders:
         counts[folder.name] = sum(1 for _ in data.files.files(folder))
     counts[_WEBHOOKS] = len(data.items.webhook_keys())
+    counts[_BATCHES] = len(data.items.batch_keys())
     counts["items of usage"] = len(data.items.usage_keys())
     return counts
 
@@ -137,16 +139,18 @@ def erase(
 ) -> Report:
     """Erase a client, with a report in the folder `out`. Raises StorageError and OSError.
 
-    First its tokens end, so that little comes meanwhile. They are removed last, with its usage,
-    which only the report has afterwards. Files are removed after jobs: the end of a job of the
-    inbox, which the stream may bring a moment later, writes one. So are webhooks: a message to one
-    that comes later writes nothing if its job is gone.
+    First its tokens and its batches end, so that little comes meanwhile. Tokens are removed last,
+    with its usage, which only the report has afterwards. Files are removed after jobs: the end of a
+    job of the inbox, which the stream may bring a moment later, writes one. So are webhooks: a
+    message to one that comes later writes nothing if its job is gone.
     """
     at = now()
     tokens = data.tokens.of(data.client_id)
     if tokens:
         data.tokens.revoke(data.client_id)
     counts = _counter(tokens=len(tokens))
+    counts[_BATCHES] = len(data.items.batch_keys())
+    data.items.remove_batches()
     _erase_jobs(data, counts, now=now, sleep=sleep)
     for folder in data.files.folders:
         counts[folder.name] = data.files.remove(folder)
@@ -243,6 +247,7 @@ def remaining(
         ("marks of the last writes of jobs, by the jobs' ids", now + KEEP_MARK),
         ("ids of jobs and names of files, in messages that nothing could process", now + 14 * day),
         ("ids of the client and of its jobs, in messages to its webhooks that wait", now + day / 2),
+        ("ids of the client and of its batches, in messages of batches that wait", now + 4 * day),
         ("ids of the client and of its jobs, in the logs", now + 30 * day),
         ("the tables as they were, in their point-in-time backups", now + recovery_days * day),
         ("a hash of the client's id among the upstreams' failures, if its jobs failed", None),

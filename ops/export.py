@@ -26,6 +26,7 @@ from sd3.domain.client import ClientLimits
 from sd3.domain.image import Link
 from sd3.domain.job import Job
 from sd3.errors import StorageError
+from sd3.responses.batches import batch_response
 from sd3.responses.render import job_response
 from sd3.responses.webhooks import delivery_response, webhook_response
 
@@ -96,6 +97,7 @@ class Export:
             self.counts[folder.name] = sum(copies)
         self._lines("webhook.jsonl", "webhooks", _webhook(data))
         self._lines("deliveries.jsonl", "deliveries", _deliveries(data))
+        self._lines("batches.jsonl", "batches", _batches(data))
         self._lines("usage.csv", "days of usage", _usage(data), titles=1)
         self._lines("tokens.csv", "tokens", _tokens(data), titles=1)
 
@@ -178,6 +180,17 @@ def _deliveries(data: ClientData) -> Iterator[str]:
         )
         for delivery in page:
             yield delivery_response(delivery).model_dump_json()
+        if cursor is None:
+            return
+
+
+def _batches(data: ClientData) -> Iterator[str]:
+    """Return the records of batches. Their lines and results are files of the client's folder."""
+    cursor: str | None = None
+    while True:
+        page, cursor = data.batches.page(data.client_id, limit=_PAGE, cursor=cursor, now=_EVER)
+        for batch in page:
+            yield batch_response(batch, batch.counts).model_dump_json()
         if cursor is None:
             return
 

@@ -26,8 +26,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option `--cases` of `make fuzz`, and the option `--half` of `make test`."""
+    """Add the options of `make fuzz`, `make test` and `make screenshots`."""
     parser.addoption(
         "--cases", type=int, help="random requests to each route, instead of the same few"
     )
     parser.addoption("--half", choices=["1", "2"], help="run this half of the tests of a stack")
+    parser.addoption("--screenshots", metavar="FOLDER", help="write screenshots there")

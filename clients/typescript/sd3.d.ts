@@ -255,6 +255,84 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the client's batches, newest first */
+        get: operations["listBatches"];
+        put?: never;
+        /**
+         * Send many requests at once
+         * @description Each line becomes a job, which waits behind the lines before it and keeps no other job waiting. A line that is wrong has an error in the results. The others go on.
+         */
+        post: operations["createBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/batches/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read how many lines have ended */
+        get: operations["getBatch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/batches/{id}/results": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fetch the results of a batch that has ended
+         * @description They are a JSONL with one line for each line of the batch, in its order. Without a redirect, send `Accept: application/json`: the answer is a 200 with the link. Fetch the link without the token.
+         */
+        get: operations["getBatchResults"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/batches/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel the lines that have not ended
+         * @description Images that are there stay. The batch is canceled once every line has ended, and has results then.
+         */
+        post: operations["cancelBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/webhook": {
         parameters: {
             query?: never;
@@ -549,6 +627,56 @@ export interface webhooks {
 }
 export interface components {
     schemas: {
+        /** @description GET /batches: a page of a client's batches, newest first. */
+        BatchListResponse: {
+            batches: components["schemas"]["BatchResponse"][];
+            next_cursor: string | null;
+        };
+        /** @description POST /batches: the lines themselves, or the upload that has them. */
+        BatchRequest: {
+            /**
+             * @description The lines: each is a request of POST /generate/sd3 with a custom_id of 1 to 256 characters, or a line of OpenAI's Batch API. More lines are sent as a file.
+             * @default null
+             */
+            requests?: {
+                [key: string]: unknown;
+            }[] | null;
+            /**
+             * @description The id of a JSONL file of up to 10,000 lines, in place of requests: POST /uploads returns it with a form for a file of up to 50 MB.
+             * @default null
+             */
+            upload_id?: string | null;
+            /** @description Up to 16 pairs of strings, echoed. */
+            metadata?: {
+                [key: string]: string;
+            };
+        };
+        /** @description A batch as its client sees it. */
+        BatchResponse: {
+            id: string;
+            status: components["schemas"]["BatchStatus"];
+            /** Format: date-time */
+            created_at: string;
+            completed_at: string | null;
+            /**
+             * Format: date-time
+             * @description From then on the batch and its results are gone (410).
+             */
+            expires_at: string;
+            request_counts: components["schemas"]["RequestCounts"];
+            /** @description What the lines that have ended have cost. */
+            cost_usd: number;
+            metadata: {
+                [key: string]: string;
+            };
+            /** @description Why the whole batch failed. */
+            error: components["schemas"]["JobErrorBody"] | null;
+        };
+        /**
+         * @description The states of a batch; the last three are ends.
+         * @enum {string}
+         */
+        BatchStatus: "validating" | "in_progress" | "finalizing" | "cancelling" | "completed" | "failed" | "canceled";
         /** @description The usage of the jobs that were made on one day (UTC). */
         DayUsage: {
             date: string;
@@ -1065,6 +1193,22 @@ export interface components {
             /** @description Repeat the call with it as cursor; null if all have begun. */
             next_cursor: string | null;
         };
+        /** @description The lines of a batch. */
+        RequestCounts: {
+            /** @description All lines; 0 until the file is read. */
+            total: number;
+            /** @description Lines with at least one image. */
+            completed: number;
+            /** @description Lines that were refused, failed or were canceled. */
+            failed: number;
+        };
+        /** @description GET /batches/{id}/results for clients that prefer JSON to a redirect. */
+        ResultsLinkResponse: {
+            /** @description Where the results are; fetch them without the token. */
+            url: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
         /** @description POST /webhook/secret/rotate: for how long the old secret signs too. */
         RotateRequest: {
             /**
@@ -1188,6 +1332,18 @@ export interface components {
         };
     };
     responses: {
+        /** @description The batch has not ended. */
+        batch_pending: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    code?: "batch_pending";
+                };
+            };
+        };
         /** @description It costs more than what is left of the client's budget for the day. */
         budget_exceeded: {
             headers: {
@@ -2173,6 +2329,196 @@ export interface operations {
             422: components["responses"]["validation_error"];
             429: components["responses"]["rate_limited"];
             500: components["responses"]["internal_error"];
+        };
+    };
+    listBatches: {
+        parameters: {
+            query?: {
+                /** @description Batches of a page, at most. */
+                limit?: number;
+                /** @description next_cursor of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of batches. */
+            200: {
+                headers: {
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchListResponse"];
+                };
+            };
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+            503: components["responses"]["upstream_unavailable"];
+        };
+    };
+    createBatch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A name of this request, so that a repetition leads to the same batch, for a day. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchRequest"];
+            };
+        };
+        responses: {
+            /** @description The batch, whose lines are read later. */
+            202: {
+                headers: {
+                    /** @description Where the batch is. */
+                    Location: string;
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchResponse"];
+                };
+            };
+            400: components["responses"]["invalid_json"];
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            409: components["responses"]["idempotency_mismatch"];
+            413: components["responses"]["too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+            503: components["responses"]["upstream_unavailable"];
+        };
+    };
+    getBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The batch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch. */
+            200: {
+                headers: {
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    /** @description Seconds, while it has not ended. */
+                    "Retry-After"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchResponse"];
+                };
+            };
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["not_found"];
+            410: components["responses"]["gone"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+            503: components["responses"]["upstream_unavailable"];
+        };
+    };
+    getBatchResults: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The batch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The link, for a client that prefers `application/json`. */
+            200: {
+                headers: {
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    /** @description Accept */
+                    Vary: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResultsLinkResponse"];
+                };
+            };
+            /** @description The results are there. Do not send the token on to them. */
+            302: {
+                headers: {
+                    /** @description The link to the results. */
+                    Location: string;
+                    /** @description Whether the answer may be kept. */
+                    "Cache-Control": string;
+                    /** @description Accept */
+                    Vary: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["batch_pending"];
+            410: components["responses"]["gone"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+            503: components["responses"]["upstream_unavailable"];
+        };
+    };
+    cancelBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The batch's id. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The batch, which is canceled. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchResponse"];
+                };
+            };
+            401: components["responses"]["unauthorized"];
+            403: components["responses"]["forbidden"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["not_cancelable"];
+            410: components["responses"]["gone"];
+            422: components["responses"]["validation_error"];
+            429: components["responses"]["rate_limited"];
+            500: components["responses"]["internal_error"];
+            503: components["responses"]["upstream_unavailable"];
         };
     };
     getWebhook: {

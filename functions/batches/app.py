@@ -6,9 +6,8 @@ from typing import Any, Final
 from sd3.api.app import Response, RestApi
 from sd3.api.request import Request
 from sd3.bootstrap import batch_service, prepare
-from sd3.domain.batch import BatchesQuery
+from sd3.domain.batch import BatchesQuery, NewBatch
 from sd3.domain.batch_request import BatchRequest
-from sd3.services.batches import NewBatch
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 

@@ -48,13 +48,16 @@ def generated(page: Page, **fields: str) -> dict[str, Any]:
     return body
 
 
-def test_a_small_init_image_goes_with_the_request(stack: Stack, tab: Tab) -> None:
+@pytest.mark.parametrize("side", [256, 1060])
+def test_an_init_image_of_up_to_3_4_megabytes_goes_with_the_request(
+    stack: Stack, tab: Tab, side: int
+) -> None:
     page = tab.page
     enter(page, stack, "drawer")
     expect(page.get_by_label("Strength")).to_be_hidden()
-    pick(init_image(page), SMALL)
-    expect(page.locator("#init-name")).to_contain_text("fox.png")
-    assert page.locator("#init-preview").evaluate("image => image.naturalWidth") == 256
+    pick(init_image(page), png(side, side))
+    expect(page.locator("#init-name")).to_contain_text("MB")
+    assert page.locator("#init-preview").evaluate("image => image.naturalWidth") == side
     body = generated(page, Strength="0.3")
     assert body["init_image"].startswith("data:image/png;base64,")
     assert body["strength"] == 0.3
@@ -136,10 +139,18 @@ def test_a_result_is_verified_and_becomes_the_init_image(stack: Stack, tab: Tab)
     expect(page.get_by_label("Strength")).to_be_focused()
     assert "init_image" in generated(page)
 
+    page.get_by_role("button", name="Change token").click()
+    expect(page.get_by_label("Token")).to_be_focused()
+    assert verified.text_content() == ""
+    assert page.evaluate("playground.init") is None
+
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(SMALL, "It does not say that it is AI-made."), (bytes(4_500_001), "4.5 MB is the most")],
+    [
+        (png(1220, 1220), "It does not say that it is AI-made."),
+        (bytes(4_500_001), "4.5 MB is the most"),
+    ],
 )
 def test_a_foreign_file_is_verified(stack: Stack, tab: Tab, data: bytes, said: str) -> None:
     page = tab.page
@@ -185,3 +196,18 @@ def test_code_that_may_not_be_copied_is_selected(stack: Stack, tab: Tab) -> None
     page.get_by_role("button", name="Copy as curl").click()
     expect(page.locator("#copied")).to_contain_text("copy it yourself")
     assert "curl" in page.evaluate("getSelection().toString()")
+
+
+def test_the_tools_are_no_wider_than_the_smallest_screen(stack: Stack, tab: Tab) -> None:
+    page = tab.page
+    page.set_viewport_size({"width": 320, "height": 800})
+    enter(page, stack, "narrow")
+    pick(init_image(page), SMALL, f"{'photo' * 20}.png")
+    expect(page.locator("#init-name")).to_contain_text("MB")
+    pick(page.locator("#verify-file"), SMALL, f"{'photo' * 20}.png")
+    expect(page.locator("#verified")).to_contain_text("AI-made")
+    page.get_by_label("Prompt", exact=True).fill("w" * 300)
+    page.get_by_text("Copy as code").click()
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.locator("#code")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320

@@ -1,5 +1,6 @@
 """Our own clients: the package as a user installs it, and all that docs/sdk.md shows."""
 
+import json
 import os
 import re
 import signal
@@ -93,6 +94,24 @@ def test_a_large_init_image_is_uploaded(installed: Path, door: Door, tmp_path: P
     assert (tmp_path / "large.jpg").stat().st_size > 3_000_000
     command = ("generate", "a fox", "--init", "large.jpg", "-o", "fox.jpg", "--queue")
     assert run(installed / "sd3", *command, door=door, cwd=tmp_path) == "fox.jpg\n"
+
+
+def test_a_file_of_requests_becomes_a_file_of_results(
+    installed: Path, door: Door, tmp_path: Path
+) -> None:
+    lines = [{"custom_id": "fox", "prompt": "a fox"}, {"custom_id": "owl", "prompt": ""}]
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    command: list[str | Path] = [installed / "sd3", "batch", "lines.jsonl", "-o", "results.jsonl"]
+    done = subprocess.run(  # noqa: S603 - all of it is ours
+        command, cwd=tmp_path, env=environment(door), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "2 total, 1 completed, 1 failed, $0.03" in done.stderr
+    results = map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines())
+    assert [(each["custom_id"], each["status"]) for each in results] == [
+        ("fox", "succeeded"),
+        ("owl", "failed"),
+    ]
 
 
 @contextmanager

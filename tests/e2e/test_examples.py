@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -26,7 +24,7 @@ from local.environment import ROOT, free_port
 from local.stack import Stack
 from tests.support.event_queue import EventQueue
 from tests.support.polling import wait_for
-from tests.support.programs import serving
+from tests.support.programs import load_example, serving
 from tests.support.servers.flaky_gateway import Fault, FlakyGateway
 from tests.support.servers.jwt_issuer import ELSEWHERE, LoopbackIssuer, rsa_key
 
@@ -129,14 +127,12 @@ class Backend:
         """Return the statuses of a picture that its user's phone was told."""
         return re.findall(rf"^push to \w+ {picture} (\w+)$", self.output.read_text(), re.MULTILINE)
 
-    def delivery(self, picture: str, attempts: int = 1) -> Any:
-        """Return the message of a picture, once it has arrived so many times."""
+    def delivery(self, picture: str) -> Any:
+        """Return the message of a picture, once it has arrived."""
         log = self.service.get(f"{self.service_url}/webhook/deliveries").json()["deliveries"]
-        arrived = ("delivered", picture, attempts)
-        found = [
-            one for one in log if (one["status"], one["job_id"], len(one["attempts"])) == arrived
-        ]
-        return found and found[0]["id"]
+        arrived = ("delivered", picture)
+        found = [one["id"] for one in log if (one["status"], one["job_id"]) == arrived]
+        return found and found[0]
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +167,7 @@ def test_users_of_a_mobile_app_see_their_own_pictures_alone(backend: Backend) ->
     assert (ada.ask("a fox", key="1"), fox != cat) == (fox, True)
 
     message = wait_for(lambda: backend.delivery(fox), what="delivery")
-    replay = f"{backend.service_url}/webhook/deliveries/{message}/replay"
-    assert backend.service.post(replay).status_code == 202
-    wait_for(lambda: backend.delivery(fox, attempts=2), what="replay")
+    backend.send(fox, message=message)  # a message can come twice
     wait_for(lambda: backend.pushed(cat), what="push")
     backend.send("marker", message="msg_1")
     wait_for(lambda: backend.pushed("marker"), what="push that comes after all others")
@@ -218,25 +212,23 @@ class Pipeline:
     """The example, as a program and as a Lambda function, and its own bucket."""
 
     def __init__(self, stack: Stack, client_id: str, own_bucket: str) -> None:
-        self._ended = EventQueue(stack, "Image Job Ended")
+        self._ended = EventQueue(stack, "Image Batch Ended")
         self._client_id, self._bucket = client_id, own_bucket
         self._s3 = stack.deployed.client("s3")
-        location = spec_from_file_location("s3_pipeline", EXAMPLES / "s3_pipeline.py")
-        assert location
-        assert location.loader
-        self.program = module_from_spec(location)
-        location.loader.exec_module(self.program)
+        self.program = load_example("s3_pipeline")
 
     def event(self) -> Any:
         """Wait for the one event of the client."""
         return wait_for(lambda: self._ended.events(self._client_id), what="event")[0]
 
     def kept(self) -> dict[str, bytes]:
-        """Return the objects of the own bucket."""
+        """Return the objects of the own bucket, by their keys in the batch's folder."""
         listed = self._s3.list_objects_v2(Bucket=self._bucket).get("Contents", [])
-        keys = [each["Key"] for each in listed]
         return {
-            key: self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read() for key in keys
+            each["Key"].partition("/")[2]: self._s3.get_object(
+                Bucket=self._bucket, Key=each["Key"]
+            )["Body"].read()
+            for each in listed
         }
 
 
@@ -255,25 +247,27 @@ def pipeline(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     return Pipeline(stack, client_id, own_bucket)
 
 
-def test_a_pipeline_keeps_the_images_of_the_file_that_it_has_dropped(
+def test_a_pipeline_keeps_the_images_of_the_lines_that_it_has_dropped(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
-    file = tmp_path / "foxes.json"
-    file.write_text(json.dumps({"prompt": "a fox", "num_images": 2, "metadata": {"row": "7"}}))
-    assert pipeline.program.drop(file)["client_id"]
+    lines = [
+        {"custom_id": "fox", "prompt": "a fox", "steps": 1, "num_images": 2},
+        {"custom_id": "typo", "promt": "a fox"},
+        {"custom_id": "refused", "prompt": "a sketch-forbidden fox"},
+    ]
+    file = tmp_path / "foxes.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    batch = pipeline.program.drop(file)
     event = pipeline.event()
+    assert event["detail"]["id"] == batch["id"]
     for _ in range(2):  # an event can come twice
         pipeline.program.handler(event, None)
     kept = pipeline.kept()
-    assert set(kept) == {"7/0.jpg", "7/1.jpg"}
-    sums = [image["sha256"] for image in event["detail"]["images"]]
-    assert [sha256(kept[key]).hexdigest() for key in sorted(kept)] == sums
-
-
-def test_a_pipeline_is_told_of_a_file_that_nothing_is_made_of(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
-    file = tmp_path / "typo.json"
-    file.write_text('{"promt": "a fox"}')
-    with pytest.raises(ValueError, match=r"typo\.json: The request is not valid"):
-        pipeline.program.drop(file)
+    assert set(kept) == {
+        "fox/0.jpg", "fox/1.jpg", "typo/error.json", "refused/error.json", "batch.json",
+    }  # fmt: skip
+    with Image.open(io.BytesIO(kept["fox/1.jpg"])) as image:
+        assert image.size == (1024, 1024)
+    codes = [json.loads(kept[f"{name}/error.json"])["code"] for name in ("typo", "refused")]
+    assert codes == ["validation_error", "content_policy"]
+    assert json.loads(kept["batch.json"])["request_counts"]["total"] == 3

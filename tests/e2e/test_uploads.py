@@ -226,7 +226,7 @@ def test_an_upload_is_its_clients_whatever_the_token(
     [
         (png()[:-20], "the image is cut off"),
         (png()[:100] + bytes(9) + png()[109:], "the image is damaged"),
-        (flat(64, 64, kind="gif"), "not a PNG, JPEG or WebP image"),
+        (flat(64, 64, kind="gif"), "not a PNG, JPEG, WebP, AVIF or HEIC image but a GIF"),
         (black_png(4096, 4096, more_bytes=-50_000_000), "the image is damaged"),
         (flat(5000, 5000), "the image has 5000 x 5000 pixels, and should have 64 to 4096"),
     ],

@@ -14,6 +14,7 @@ from botocore.loaders import Loader
 from moto import mock_aws
 from moto.dynamodb.responses import DynamoHandler
 
+from functions.batches import app as batches_app
 from functions.changes import app as changes_app
 from functions.generate import app as generate_app
 from functions.jobs import app as jobs_app
@@ -45,6 +46,8 @@ ENVIRONMENT = {
     "USAGE_TABLE": "usage",
     "UPSTREAMS_TABLE": "upstreams",
     "WEBHOOKS_TABLE": "webhooks",
+    "BATCHES_TABLE": "batches",
+    "BATCH_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/steps",
     "DELIVERIES_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/deliveries",
     "QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/jobs",
     "UNPROCESSABLE_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/aside",
@@ -106,10 +109,10 @@ def make_jobs_tables(aws: Aws, number: str = "") -> None:
     )
 
 
-def make_webhooks_table(aws: Aws) -> None:
-    """Make the table of webhooks, as the template has it."""
+def make_client_table(aws: Aws, name: str) -> None:
+    """Make the table of webhooks or that of batches, as the template has them."""
     aws.dynamodb.create_table(
-        TableName="webhooks",
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[
             {"AttributeName": "client_id", "KeyType": "HASH"},
@@ -168,10 +171,12 @@ def aws(monkeypatch: pytest.MonkeyPatch, loader: Loader, deployer: Aws) -> Itera
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
         )
-        make_webhooks_table(deployer)
+        make_client_table(deployer, "webhooks")
+        make_client_table(deployer, "batches")
         deployer.sqs.create_queue(QueueName="jobs")
         deployer.sqs.create_queue(QueueName="deliveries")
         deployer.sqs.create_queue(QueueName="aside")
+        deployer.sqs.create_queue(QueueName="steps")
         deployer.secrets.create_secret(Name="upstream-token", SecretString="secret")
         yield Aws()
 
@@ -204,6 +209,9 @@ class Functions:
     def webhooks(self, event: dict[str, Any]) -> dict[str, Any]:
         return self._call(webhooks_app.handler, event, 29)
 
+    def batches(self, event: dict[str, Any]) -> dict[str, Any]:
+        return self._call(batches_app.handler, event, 27)
+
     def changes(self) -> None:
         """Process all that was written to the jobs table since the last call."""
         changes_app.handler({"Records": self._stream.read()}, lambda_context(60))
@@ -235,6 +243,8 @@ class MotoStack(DeployedStack):
             "InboxBucket": "inbox",
             "JobsQueue": ENVIRONMENT["QUEUE_URL"],
             "WebhooksTable": ENVIRONMENT["WEBHOOKS_TABLE"],
+            "BatchesTable": ENVIRONMENT["BATCHES_TABLE"],
+            "BatchJobsQueue": ENVIRONMENT["QUEUE_URL"],
             "DeliveriesQueue": ENVIRONMENT["DELIVERIES_QUEUE_URL"],
         }
 

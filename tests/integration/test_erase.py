@@ -31,8 +31,8 @@ QUEUED = id_of("acme", "queued")
 OTHERS = ("acme-2", "acm", "other")
 COUNTS = {"tokens": 1, "open jobs": 2, "ended jobs": 4, "deleted jobs": 1, "idempotency keys": 1,
           "results that can be reused": 1,
-          "images": 3, "renditions": 1, "uploads": 1, "inbox": 1,
-          "webhooks and deliveries": 3}  # fmt: skip
+          "images": 4, "renditions": 1, "uploads": 1, "inbox": 1,
+          "webhooks and deliveries": 3, "batches, their parts and refused lines": 4}  # fmt: skip
 
 
 @pytest.fixture
@@ -118,6 +118,7 @@ STEPS = [
     (ClientItems, "remove"),
     (ClientFiles, "remove"),
     (ClientItems, "remove_webhooks"),
+    (ClientItems, "remove_batches"),
     (ClientItems, "remove_usage"),
     (TokenStore, "erase"),
 ]

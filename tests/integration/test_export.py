@@ -66,6 +66,8 @@ def test_a_request_of_a_later_version_is_there_as_it_is(
 
 
 def test_the_webhook_and_its_deliveries_are_there_without_the_secret(archive: ZipFile) -> None:
+    [batch] = map(json.loads, archive.read("batches.jsonl").splitlines())
+    assert batch["metadata"] == {"about": "acme in its metadata"}
     [webhook] = map(json.loads, archive.read("webhook.jsonl").splitlines())
     assert webhook["url"] == "https://hooks.example/acme"
     found = [json.loads(line) for line in archive.read("deliveries.jsonl").splitlines()]

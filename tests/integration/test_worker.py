@@ -37,6 +37,7 @@ def received(aws: Aws) -> Receive:
             "messageId": message["MessageId"],
             "receiptHandle": message["ReceiptHandle"],
             "body": message["Body"],
+            "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:jobs",
             "attributes": {name: attributes[name] for name in event["Records"][0]["attributes"]},
         }
         return event
@@ -74,10 +75,15 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     set_visibility = SqsJobQueue.set_visibility
 
     def noted(
-        queue: SqsJobQueue, handle: str, *, seconds: int, stored: list[int] = seconds
+        queue: SqsJobQueue,
+        handle: str,
+        *,
+        seconds: int,
+        queue_arn: str,
+        stored: list[int] = seconds,
     ) -> None:
         stored.append(seconds)
-        set_visibility(queue, handle, seconds=seconds)
+        set_visibility(queue, handle, seconds=seconds, queue_arn=queue_arn)
 
     monkeypatch.setattr(SqsJobQueue, "set_visibility", noted)
     return seconds
@@ -176,7 +182,12 @@ def test_a_store_that_fails_leaves_the_message(
     seconds: list[int] = []
 
     def set_visibility(
-        _queue: SqsJobQueue, _handle: str, *, seconds: int, stored: list[int] = seconds
+        _queue: SqsJobQueue,
+        _handle: str,
+        *,
+        seconds: int,
+        queue_arn: str,
+        stored: list[int] = seconds,
     ) -> None:
         stored.append(seconds)
         if leaving:

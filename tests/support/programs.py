@@ -1,4 +1,4 @@
-"""A server that somebody has copied from this repository: a program in a folder of its own."""
+"""Programs that somebody has copied from this repository."""
 
 import os
 import signal
@@ -6,9 +6,11 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
-from local.environment import free_port
+from local.environment import ROOT, free_port
 from tests.support.polling import wait_for
 
 
@@ -42,3 +44,13 @@ def serving(
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+def load_example(name: str) -> ModuleType:
+    """Import a program of examples/ anew, as a process does that has the environment of now."""
+    location = spec_from_file_location(name, ROOT / f"examples/{name}.py")
+    assert location
+    assert location.loader
+    program = module_from_spec(location)
+    location.loader.exec_module(program)
+    return program

@@ -21,6 +21,6 @@ const answers = [];
 for (const { request, options } of calls) {
   const texts = Object.entries(snippets).map(([kind, { of }]) => [kind, of(request, options)]);
   const answer = Object.fromEntries(texts);
-  answers.push({ ...answer, sent: await send(answer.javascript) });
+  answers.push({ ...answer, sent: await send(answer.node) });
 }
 process.stdout.write(JSON.stringify(answers));

@@ -19,7 +19,7 @@ class Copied(NamedTuple):
 
     curl: str
     python: str
-    javascript: str
+    node: str
     openai: str
     sent: dict[str, Any]
 

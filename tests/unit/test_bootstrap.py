@@ -21,6 +21,8 @@ from tests.support.servers.scripted_server import MisbehavingServer, Reply, http
 
 FIRST_USES = {
     "authorizer": {"clients": ["dynamodb"]},
+    "batches": {"batch_service": ["dynamodb", "s3"]},
+    "batch_lines": {"batch_steps": ["dynamodb", "events", "s3", "sqs"]},
     "deliveries": {"webhook_deliveries": ["dynamodb", "events", "s3", "secrets"]},
     "dead_letters": {"worker": ["dynamodb", "s3"]},
     "generate": {"job_service": ["dynamodb", "s3", "secrets", "sqs"]},

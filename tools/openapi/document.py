@@ -46,6 +46,7 @@ Every other address that is not in this document is a 404 with the code `not_fou
 _TAGS: Final = {
     "images": "Generate images, and upload images to start from.",
     "jobs": "Read, list, cancel and delete what was generated or waits.",
+    "batches": "Send up to 10,000 requests at once, and fetch one file of results.",
     "webhooks": "Have the end of a job sent to a receiver, by the rules of Standard Webhooks.",
     "openai": "For clients of OpenAI's Images API: this address is their `base_url`.",
     "usage": "Read what it cost, and what is left of the budget.",
@@ -69,6 +70,7 @@ _WHEN: Final = {
     "idempotency_mismatch": "The Idempotency-Key was used for another request.",
     "not_cancelable": "The job has ended.",
     "delivery_pending": "The delivery has not ended.",
+    "batch_pending": "The batch has not ended.",
     "not_reproducible": "The job has no images: it is failed.",
     "not_cached": "There is no earlier result, and with only-if-cached nothing is generated.",
     "gone": "The job has expired, was deleted, or was canceled while its caller was held.",

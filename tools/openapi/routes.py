@@ -36,7 +36,7 @@ from sd3.responses.models import (
     UsageResponse,
     VerifyResponse,
 )
-from tools.openapi import examples, openai_images, webhooks
+from tools.openapi import batches, examples, openai_images, webhooks
 from tools.openapi.operations import (
     ALWAYS,
     CACHE,
@@ -375,7 +375,12 @@ _OPERATIONS: Final = (
 
 def _with_head() -> Iterator[Operation]:
     """Yield every operation, and HEAD for each open one: the headers of GET without a body."""
-    for operation in (*_OPERATIONS, *webhooks.OPERATIONS, *openai_images.OPERATIONS):
+    for operation in (
+        *_OPERATIONS,
+        *batches.OPERATIONS,
+        *webhooks.OPERATIONS,
+        *openai_images.OPERATIONS,
+    ):
         yield operation
         if operation.is_open:
             name = operation.id[0].upper() + operation.id[1:]

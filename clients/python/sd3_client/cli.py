@@ -58,12 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="generate images", epilog=_EPILOG)
     generate.set_defaults(run=_generate)
     generate.add_argument("prompt", help="what to generate")
-    generate.add_argument("-n", dest="num_images", type=int, help="images, 1 to 16")
+    generate.add_argument("-n", dest="num_images", type=int, metavar="N", help="images, 1 to 16")
     generate.add_argument("--size", type=_size, help="such as 1216x832", metavar="WxH")
     generate.add_argument("--seed", type=int, help="the same seed gives the same image again")
     generate.add_argument("--steps", type=int, help="diffusion steps, 1 to 200")
-    generate.add_argument("--negative", dest="negative_prompt", help="what it should not show")
-    generate.add_argument("--init", dest="init_image", type=Path, help="an image to start from")
+    generate.add_argument(
+        "--negative", dest="negative_prompt", metavar="TEXT", help="what it should not show"
+    )
+    generate.add_argument(
+        "--init", dest="init_image", type=Path, metavar="FILE", help="an image to start from"
+    )
     generate.add_argument("--strength", type=float, help="how far to leave it, up to 1")
     generate.add_argument("--queue", action="store_true", help="queue short work too")
     wait = commands.add_parser("wait", help="wait for a job", epilog=_EPILOG)
@@ -218,3 +222,7 @@ def _say(text: str) -> None:
     """Print to stderr, without what a terminal would take for a command."""
     shown = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
     print(f"sd3: {shown}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

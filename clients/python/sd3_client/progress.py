@@ -39,7 +39,7 @@ def share(job: Job | Batch | None, *, waited: float, since_read: float) -> float
     if job is None or job.has_ended:
         return None if job is None else 1.0
     known = []
-    if job.progress:
+    if job.progress and job.progress["done"]:
         known.append(job.progress["done"] / max(1, job.progress["of"]))
     if job.eta_seconds is not None:
         left = max(0.0, job.eta_seconds - since_read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,8 +64,9 @@ def send(session: requests.Session, method: str, url: str, **options: Any) -> re
         return response
     try:
         body = response.json()
-    except ValueError:
-        body = {}
+    except ValueError:  # of S3, or of what stands in between
+        found = re.search(r"<Message>([^<]+)</Message>", response.text[:2000])
+        body = {"message": found[1]} if found else {}
     raise error_of(body, response.status_code, response.headers.get("Retry-After", ""))
 
 

@@ -8,15 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ops.stacks import DeployedStack
+from sd3.adapters.dynamodb.batches import BatchStore
 from sd3.adapters.dynamodb.jobs import JobStore
 from sd3.adapters.dynamodb.webhooks import WebhookStore
+from sd3.domain.batch import Batch, RefusedLine, new_batch_id
+from sd3.domain.batch_lines import LineRange
 from sd3.domain.client import NO_LIMITS, ClientLimits
 from sd3.domain.delivery import Delivery, delivery_of
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.domain.webhook import JOB_EVENTS
 
-TABLES = ("ClientsTable", "JobsTable", "UsageTable", "WebhooksTable")
+TABLES = ("ClientsTable", "JobsTable", "UsageTable", "WebhooksTable", "BatchesTable")
 BUCKETS = ("ImagesBucket", "InboxBucket")
 UPLOAD = "0753aed38dd16ef96528d89cf0af37ce"
 
@@ -39,11 +42,13 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
     store.create_once(with_key, "key", fingerprint="x", instead_of=None)
     store.note_result(_job(client_id, "succeeded", status=JobStatus.SUCCEEDED, result_key="x"))
     _add_webhook(WebhookStore(stack.client("dynamodb"), outputs["WebhooksTable"]), client_id)
+    _add_batch(BatchStore(stack.client("dynamodb"), outputs["BatchesTable"]), client_id)
     for bucket, key in (
         ("ImagesBucket", f"{client_id}/{id_of(client_id, 'succeeded')}/0.jpg"),
         ("ImagesBucket", f"_renditions/{client_id}/{id_of(client_id, 'succeeded')}/0.w64.avif"),
         ("ImagesBucket", f"{client_id}/{id_of(client_id, 'queued')}/init.png"),
         ("ImagesBucket", f"{client_id}/inbox/a file.json"),
+        ("ImagesBucket", f"{client_id}/batches/a batch/results.jsonl"),
         ("ImagesBucket", f"_uploads/{client_id}/{UPLOAD}"),
         ("InboxBucket", f"{client_id}/a file.png"),
     ):
@@ -53,6 +58,21 @@ def add_data(stack: DeployedStack, client_id: str, *, limits: ClientLimits = NO_
             Body=f"{client_id} {key}".encode(),
             Metadata={"prompt": f"{client_id} in its metadata"} if bucket == "InboxBucket" else {},
         )
+
+
+def _add_batch(store: BatchStore, client_id: str) -> None:
+    """Add a batch of two lines, of which one was refused, with an Idempotency-Key."""
+    now = datetime.now(UTC)
+    batch = Batch(
+        id=new_batch_id(now),
+        client_id=client_id,
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+        metadata={"about": f"{client_id} in its metadata"},
+    )
+    store.create(batch, "key", fingerprint="x")
+    store.add_parts(batch, [LineRange(1, 2, 0, 100)])
+    store.refuse(batch, RefusedLine(line=1, custom_id=f"{client_id} line", code="x", message="x"))
 
 
 def _add_webhook(store: WebhookStore, client_id: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from sd3.adapters.eventbridge import DETAIL_TYPE, SOURCE, WEBHOOK_DISABLED
+from sd3.adapters.eventbridge import BATCH_ENDED, DETAIL_TYPE, SOURCE, WEBHOOK_DISABLED
 
 OWN_NAME: Final[Mapping[str, tuple[str, str]]] = {
     "bedrock:InvokeModel": ("bedrock-runtime", "InvokeModel"),
@@ -22,6 +22,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "ClientsTable": ("token_sha256",),
     "UpstreamsTable": ("id",),
     "WebhooksTable": ("client_id", "item"),
+    "BatchesTable": ("client_id", "item"),
     "AnotherTable": ("id",),
 }
 """The attributes that are the key of an item, by table."""
@@ -94,6 +95,7 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
         "ImagesBucket/probe/job/0.png",
         "ImagesBucket/probe/job/init.png",
         "ImagesBucket/probe/inbox/fox.json",
+        "ImagesBucket/probe/batches/batch/results.jsonl",
         "ImagesBucket/_uploads/probe/upload",
         "ImagesBucket/_renditions/probe/job/0.w64.avif",
         "InboxBucket/probe/fox.json",
@@ -119,8 +121,8 @@ def on_buckets(names: Mapping[str, str]) -> Iterator[Attempt]:
 
 def on_queues(names: Mapping[str, str]) -> Iterator[Attempt]:
     """Send, read and remove messages; change and remove queues."""
-    queues = ("JobsQueue", "DeadLettersQueue", "DeliveriesQueue", "UnprocessableQueue")
-    for queue in (*queues, "AnotherQueue"):
+    queues = ("Jobs", "BatchJobs", "Batch", "DeadLetters", "Deliveries", "Unprocessable", "Another")
+    for queue in (f"{name}Queue" for name in queues):
         named: dict[str, Any] = {"QueueUrl": names[queue]}
         handle = named | {"ReceiptHandle": "probe"}
         too_late = named | {"MessageBody": "probe", "DelaySeconds": 901}
@@ -176,6 +178,7 @@ def on_the_rest(names: Mapping[str, str]) -> Iterator[Attempt]:
     for name, entry in (
         (bus + DETAIL_TYPE, ours | {"EventBusName": "default"}),
         (bus + WEBHOOK_DISABLED, ours | disabled | {"EventBusName": "default"}),
+        (bus + BATCH_ENDED, ours | {"DetailType": BATCH_ENDED, "EventBusName": "default"}),
         ("event-bus/another", ours | {"EventBusName": "another"}),
         ("AnotherSource", ours | {"EventBusName": "default", "Source": "probe"}),
         ("AnotherType", ours | {"EventBusName": "default", "DetailType": "probe"}),

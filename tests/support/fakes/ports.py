@@ -229,6 +229,9 @@ class FakeJobs:
             raise LeaseLostError("open again")
         self.deleted.setdefault(job.id, self.items.pop(job.id, job))
 
+    def find_all(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        return {job_id: self.items[job_id] for job_id in job_ids if job_id in self.items}
+
     def get(self, job_id: str, *, client_id: str | None = None, now: datetime) -> Job:
         if job_id in self.deleted and client_id in {None, self.deleted[job_id].client_id}:
             raise GoneError("The job was deleted.")
@@ -331,6 +334,10 @@ class FakeCounts:
             raise self.error
         self.waits[client_id] += 1
         return self.waits[client_id] <= limit
+
+    def count_batch(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None:
+        if self.error:
+            raise self.error
 
     def count_upload(self, client_id: str, limits: ClientLimits, *, now: datetime) -> None:
         if self.error:

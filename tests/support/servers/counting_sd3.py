@@ -1,4 +1,4 @@
-"""A proxy of the SD3 server that counts the charged responses by seed."""
+"""A proxy of the SD3 server that counts charged responses by seed, and keeps the last requests."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import loads
 from threading import BoundedSemaphore, Event, Thread
-from typing import Final
+from typing import Any, Final
 
 import requests
 
@@ -25,6 +25,7 @@ class CountingSd3(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.upstream_url = upstream_url
         self.paid: Counter[int] = Counter()
+        self.asked: dict[int, dict[str, Any]] = {}
         self.release = Event()
         self.places = BoundedSemaphore(_AT_ONCE)
 
@@ -38,8 +39,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        seeds = loads(body)["seed"]
+        request = loads(body)
+        seeds = request["seed"]
         seed = seeds if isinstance(seeds, int) else seeds[0]
+        self.server.asked[seed] = request
         names = ("Authorization", "Content-Type")
         with self.server.places, requests.Session() as session:
             session.trust_env = False

@@ -256,3 +256,21 @@ def test_a_clients_most_images_hold_for_each_line() -> None:
     error = read({**LINE, "num_images": 3}, max_images=2)
     assert isinstance(error, LineError)
     assert "less than or equal to 2 for this client" in error.detail[0].msg
+
+
+JSON: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=8,
+)
+NEAR_LINES: Final = st.dictionaries(
+    st.sampled_from([*OPENAI, *GenerateRequest.model_fields]), JSON, max_size=6
+).map(lambda values: {**LINE, **values})
+
+
+@given(st.binary(max_size=50) | NEAR_LINES | JSON)
+def test_any_line_is_a_request_or_an_error(line: object) -> None:
+    error = read(line)
+    if isinstance(error, LineError):
+        assert error.code in {"invalid_json", "validation_error"}
+        assert error.code == "invalid_json" or error.detail

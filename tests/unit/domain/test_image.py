@@ -365,7 +365,7 @@ def test_what_is_too_long_is_not_decoded(text: str, monkeypatch: pytest.MonkeyPa
         ("", "picture", "the image is empty"),
         (" \n", "picture", "the image is empty"),
         ("data:image/png;base64,", "picture", "the image is empty"),
-        ("c2VjcmV0", "picture", "not a PNG, JPEG or WebP image"),
+        ("c2VjcmV0", "picture", "not a PNG, JPEG, WebP, AVIF or HEIC image"),
         ("secrets15", "picture", "not valid base64: its length is wrong"),
         ("{secret}", "picture", "not valid base64: there are characters other than"),
         (f'"{PNG_TEXT}"', "picture", "not valid base64: there are quotes"),
@@ -382,7 +382,7 @@ def test_what_is_too_long_is_not_decoded(text: str, monkeypatch: pytest.MonkeyPa
         (f"data:image/png;base64{PNG_TEXT}", "picture", "a data: URI should begin with"),
         (f"data:image/png;{'x' * 1024};base64,{PNG_TEXT}", "picture", "a data: URI should begin"),
         (encode_base64(flat(63, 64)), "picture", "64 to 4096 pixels a side"),
-        (encode_base64(image(kind="gif")), "picture", "not a PNG, JPEG or WebP image"),
+        (encode_base64(image(kind="gif")), "picture", "not a PNG, JPEG, WebP, AVIF or HEIC image"),
     ],
 )
 def test_an_invalid_init_image_is_rejected_without_quoting_it(

@@ -20,12 +20,14 @@ from sd3.domain.inbox import (
 )
 from sd3.domain.request import GenerateRequest
 from sd3.domain.request_checks import OTHER_MODELS_FIELDS, OTHER_MODELS_PREFIXES
+from sd3.domain.webhook import WebhookRequest
 from sd3.errors import InvalidRequestError
 from sd3.responses.render import error_body
 from tests.support.factories.images import png
 
 IMAGE: Final = png()
 METADATA: Final = {"prompt": "a fox"}
+WEBHOOK: Final = WebhookRequest(url="https://hooks.example/7")
 
 
 def read(**metadata: str) -> InboxRequest:
@@ -133,6 +135,7 @@ def test_metadata_of_tools_that_copy_files_is_passed_over(metadata: dict[str, st
         ("seed", "[1]", [1]),
         ("strength", "0.5", 0.5),
         ("embed-parameters", "true", True),
+        ("webhook", WEBHOOK.model_dump_json(), WEBHOOK),
         ("init-image-fit", "contain", "contain"),
         ("placeholder", "thumbhash", "thumbhash"),
         ("log-prompt", "false", False),

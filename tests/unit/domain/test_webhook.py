@@ -60,6 +60,15 @@ def test_a_webhook_that_cannot_be_used_is_refused_at_its_field(
     assert {error["loc"][0] for error in caught.value.errors()} == {field}
 
 
+@pytest.mark.parametrize("event", ["job.started", "webhook.test", 7, ["job.failed"]])
+def test_an_event_that_cannot_be_asked_for_is_told_those_that_can(event: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        WebhookRequest.model_validate({"url": "https://hooks.example/x", "events": [event]})
+    [error] = caught.value.errors()
+    assert error["loc"] == ("events", 0)
+    assert error["msg"] == "Input should be 'job.succeeded', 'job.failed' or 'job.canceled'"
+
+
 def test_a_webhook_is_told_all_ends_by_default() -> None:
     assert WebhookRequest(url="https://hooks.example:8443/x?key=1").events == JOB_EVENTS
 

@@ -100,10 +100,12 @@ def test_without_a_terminal_each_change_is_a_line(
 ) -> None:
     waits = job("queued", queue_position=2, eta_seconds=130)
     runs = job("running", progress={"done": 1, "of": 2}, eta_seconds=3.6)
-    server = serve(answer(202, waits), answer(200, waits), answer(200, runs), answer(200, job()))
+    first = job("queued", queue_position=0)
+    server = serve(*(answer(200, each) for each in (waits, waits, first, runs, job())))
     assert main(["generate", "a fox", "--queue", "-o", "fox.jpg"]) == 0
     assert capsys.readouterr().err.splitlines() == [
         "j1: queued, 2 before it, about 2 min 10 s",
+        "j1: queued, next",
         "j1: running, 1 of 2 images, about 4 s",
         "sd3: job j1 succeeded, $0.00",
     ]
@@ -249,6 +251,21 @@ def test_a_file_of_requests_becomes_a_file_of_results(
     assert made.headers["idempotency-key"]
 
 
+def test_ctrl_c_cancels_the_batch(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sd3_client.client.Client.upload", lambda *_: "u1")
+    monkeypatch.setattr(time, "sleep", interrupt)
+    Path("lines.jsonl").write_text("{}")
+    server = serve(*(answer(202, batch(status)) for status in ("validating", "validating")))
+    assert main(["batch", "lines.jsonl", "-o", "results.jsonl"]) == 130
+    assert server.requests[-1].path == "/batches/b1/cancel"
+    assert "b1 was canceled" in capsys.readouterr().err
+
+
 def test_a_batch_that_failed_as_a_whole_says_why(
     serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,7 +314,7 @@ def test_a_terminal_without_blocks_has_signs_and_who_knows_nothing_has_no_share(
         (Job("j", "queued", eta_seconds=30), 0.25),
         (Job("j", "running", eta_seconds=0), 0.99),
         (Job("j", "running", eta_seconds=90, progress={"done": 1, "of": 2}), 0.5),
-        (Job("j", "running", progress={"done": 0, "of": 0}), 0),
+        (Job("j", "running", progress={"done": 0, "of": 2}), None),
         (Job("j", "succeeded"), 1),
     ],
 )

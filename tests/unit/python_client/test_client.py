@@ -46,6 +46,7 @@ def test_a_call_is_repeated_with_its_key_until_it_is_answered(
     assert client.generate("a fox").status == "succeeded"
     assert len(server.requests) == 4
     assert len(keys(server.requests)) == 1
+    assert "prefer" not in server.requests[0].headers
     assert 7 in pauses
     client.generate("a fox")
     assert len(keys(server.requests)) == 2
@@ -222,6 +223,15 @@ def test_init_images_are_sent_inline_or_uploaded(scripted: Scripted, tmp_path: P
     assert "authorization" not in sent.headers
     assert b'name="key"' in sent.body
     assert generated.json == {"prompt": "a fox", "init_image": None, "init_image_id": "u1"}
+
+
+def test_an_upload_that_s3_refuses_says_why(scripted: Scripted) -> None:
+    client, server = scripted(answer(200))
+    form = {"id": "u1", "url": f"{server.url}/bucket", "fields": {}}
+    why = b"<Error><Code>EntityTooLarge</Code><Message>Your proposed upload is too large</Message>"
+    server.script[:] = [answer(201, form), http_reply(400, why, content_type="application/xml")]
+    with pytest.raises(Sd3Error, match="http_400: Your proposed upload is too large"):
+        client.upload(png())
 
 
 def test_pages_are_read_one_after_another(scripted: Scripted) -> None:

@@ -1,7 +1,7 @@
 """What the use cases measure: each event once, whichever entrypoint its job came by."""
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pytest
 
@@ -251,6 +251,9 @@ class Publisher:
 
     def put(self, detail: str) -> None:
         self._fail("bus")
+
+    def write_lines(self, origin: InboxOrigin, file: IO[bytes]) -> bool:
+        raise NotImplementedError
 
     def write(self, origin: InboxOrigin, body: str, *, first: bool) -> bool:
         self._fail("answers")

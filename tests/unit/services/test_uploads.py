@@ -118,8 +118,8 @@ def test_unsupported_depends_on_whether_there_is_an_image() -> None:
     ("data", "reason"),
     [
         (b"", "the image is empty"),
-        (b"<svg/>" * 100, "PNG, JPEG or WebP"),
-        (flat(64, 64, kind="gif"), "PNG, JPEG or WebP"),
+        (b"<svg/>" * 100, "PNG, JPEG, WebP, AVIF or HEIC"),
+        (flat(64, 64, kind="gif"), "PNG, JPEG, WebP, AVIF or HEIC"),
         (png()[:-20], "cut off"),
         (png()[:100] + bytes(9) + png()[109:], "damaged"),
         (jpeg().replace(b"\xff\xdb", b"\xff\xfe"), "damaged"),

@@ -14,6 +14,7 @@ KEYS: Final = {
     "UsageTable": ["client_id", "day"],
     "UpstreamsTable": ["id"],
     "WebhooksTable": ["client_id", "item"],
+    "BatchesTable": ["client_id", "item"],
     "ClientsTable": ["token_sha256"],
     "ClientsTable.by_client_id": ["client_id"],
 }

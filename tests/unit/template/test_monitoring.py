@@ -40,6 +40,7 @@ OF_AWS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "ApproximateNumberOfMessagesVisible",
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateAgeOfOldestMessage",
+            "NumberOfMessagesReceived",
         ),
         ("QueueName",),
     ),

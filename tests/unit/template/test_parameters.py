@@ -70,7 +70,7 @@ def test_who_makes_jobs_makes_the_same_keys_of_results() -> None:
     deciding = ("UPSTREAM", "UPSTREAM_URL", "BEDROCK_REGION", "STABILITY_MODEL", "BEDROCK_MODEL_ID",
                 "OPENAI_MODEL", "PROVENANCE", "C2PA_SECRET", "REUSE_RESULTS")  # fmt: skip
     deployed = of_type(translated(), "AWS::Lambda::Function")
-    for name in ("GenerateFunction", "McpFunction", "InboxFunction"):
+    for name in ("GenerateFunction", "McpFunction", "InboxFunction", "BatchLinesFunction"):
         variables = deployed[name]["Properties"]["Environment"]["Variables"]
         assert set(deciding) <= set(variables), name
 

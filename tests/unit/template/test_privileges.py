@@ -184,7 +184,9 @@ def test_the_key_of_the_secret_may_be_used_for_the_secret_alone(
 def test_images_are_copied_by_who_makes_jobs_where_results_are_reused(function: str) -> None:
     holding = AS_TESTED | conditions(ReuseResults="seeded")
     copies = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
-    makes_jobs = function in {"GenerateFunction", "McpFunction", "InboxFunction"}
+    makes_jobs = function in {
+        "GenerateFunction", "McpFunction", "InboxFunction", "BatchLinesFunction",
+    }  # fmt: skip
     assert grants(function, holding) == GRANTS[function] | (
         {"ImagesBucket/*": copies} if makes_jobs else {}
     )

@@ -20,7 +20,7 @@ def test_the_page_of_deployments_names_what_a_deleted_stack_leaves() -> None:
 def test_tables_that_outlive_the_stack_are_protected_and_can_be_restored(holding: set[str]) -> None:
     tables = of_type(translated(), "AWS::DynamoDB::Table")
     kept = {name for name, table in tables.items() if "DeletionPolicy" in table}
-    assert kept == {"ClientsTable", "JobsTable", "UsageTable", "WebhooksTable"}
+    assert kept == {"ClientsTable", "JobsTable", "UsageTable", "WebhooksTable", "BatchesTable"}
     for name in kept:
         properties = resolved(tables[name]["Properties"], holding)
         assert properties["DeletionProtectionEnabled"] is bool(holding)

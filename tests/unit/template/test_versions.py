@@ -24,7 +24,7 @@ UNVERSIONED: Final = {"ReservedConcurrentExecutions", "Tags"}
 and Lambda refuses one in which nothing else is new: "A version for this Lambda function exists"."""
 
 SNAPSHOTS: Final = {"AuthorizerFunction", "GenerateFunction", "JobsFunction", "McpFunction"}
-OF_THE_API: Final = SNAPSHOTS | {"WebhooksFunction"}
+OF_THE_API: Final = SNAPSHOTS | {"WebhooksFunction", "BatchesFunction"}
 ALIASES: Final = {f"{name}Aliaslive" for name in functions()}
 
 

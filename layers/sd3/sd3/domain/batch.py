@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Annotated, Final, NamedTuple, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -223,6 +224,23 @@ class BatchesQuery(BaseModel):
     cursor: Annotated[str, Field(pattern=f"^{BATCH_ID.pattern}$")] | None = Field(
         default=None, description="next_cursor of the page before."
     )
+
+
+class NewBatch(NamedTuple):
+    """Who sends a batch, and how.
+
+    `store` is given the key under which it stores the lines, and raises what is wrong with them. A
+    `key` that was used before leads to the batch that has it, if the `fingerprint` is the same.
+    """
+
+    client_id: str
+    store: Callable[[str], None]
+    fingerprint: str
+    key: str | None = None
+    client_name: str | None = None
+    limits: ClientLimits = ClientLimits()
+    metadata: Mapping[str, str] = MappingProxyType({})
+    inbox: InboxOrigin | None = None
 
 
 class BatchKey(NamedTuple):

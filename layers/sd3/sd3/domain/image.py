@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pybase64
 from pydantic_core import PydanticCustomError
 
-from sd3.domain.image_formats import InvalidImageError, read_format
+from sd3.domain.image_formats import InvalidImageError, OtherFormatError, read_format
 from sd3.domain.image_metadata import strip_metadata
 
 if TYPE_CHECKING:
@@ -160,7 +160,10 @@ def check_init_image(data: bytes, *, max_bytes: int = MAX_INIT_BYTES) -> Image:
     check_length(data, max_bytes=max_bytes)
     if data[4:8] == b"ftyp":
         return _converted(data)
-    image = read_image(data)
+    try:
+        image = read_image(data)
+    except OtherFormatError as error:
+        raise OtherFormatError(error.found, taken="PNG, JPEG, WebP, AVIF or HEIC") from error
     _check_sides(image.width, image.height)
     stripped = image._replace(data=strip_metadata(data, image.content_type).data)
     with open_image(stripped) as opened:

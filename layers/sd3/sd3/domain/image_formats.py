@@ -53,6 +53,14 @@ class InvalidImageError(ValueError):
     """An image cannot be used. The message may be shown to clients and quotes no input."""
 
 
+class OtherFormatError(InvalidImageError):
+    """A file is of none of the formats that are taken. `found` is what it seems to be instead."""
+
+    def __init__(self, found: str | None, taken: str = "PNG, JPEG or WebP") -> None:
+        super().__init__(f"not a {taken} image" + (f" but {found}" if found else ""))
+        self.found = found
+
+
 def read_format(data: bytes) -> tuple[str, int, int]:
     """Read the content type, width and height, and check that the file is complete.
 
@@ -77,7 +85,7 @@ def _format_and_size(data: bytes) -> tuple[str, tuple[int, int]]:
     other = next(
         (name for position, start, name in _OTHER_FORMATS if data.startswith(start, position)), None
     )
-    raise InvalidImageError("not a PNG, JPEG or WebP image" + (f" but {other}" if other else ""))
+    raise OtherFormatError(other)
 
 
 def _png_size(data: bytes) -> tuple[int, int]:

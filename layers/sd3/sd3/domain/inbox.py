@@ -88,7 +88,7 @@ BATCH_EXTENSION: Final = "jsonl"
 
 _JSON_FIELDS: Final = frozenset(
     ("cfg_scale", "steps", "num_images", "seed", "width", "height", "strength", "log_prompt",
-     "embed_parameters", "metadata", "dry_run")
+     "embed_parameters", "metadata", "webhook", "dry_run")
 )  # fmt: skip
 """Fields that are not strings. In S3's metadata they are written as JSON."""
 

@@ -1,10 +1,9 @@
 """The use cases of clients on batches: send, read, list and cancel them, and fetch results."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from sd3.domain.batch import (
     MAX_OPEN,
@@ -13,11 +12,10 @@ from sd3.domain.batch import (
     BatchKey,
     BatchStep,
     BatchTask,
+    NewBatch,
     new_batch_id,
 )
 from sd3.domain.batch_request import BatchRequest
-from sd3.domain.client import ClientLimits
-from sd3.domain.inbox import InboxOrigin
 from sd3.errors import (
     BatchPendingError,
     ChangedError,
@@ -47,23 +45,6 @@ from sd3.services.ports import (
 
 _TRIES: Final = 5
 _OPEN_RETRY_SECONDS: Final = 60
-
-
-class NewBatch(NamedTuple):
-    """Who sends a batch, and how.
-
-    `store` is given the key under which it stores the lines, and raises what is wrong with them. A
-    `key` that was used before leads to the batch that has it, if the `fingerprint` is the same.
-    """
-
-    client_id: str
-    store: Callable[[str], None]
-    fingerprint: str
-    key: str | None = None
-    client_name: str | None = None
-    limits: ClientLimits = ClientLimits()
-    metadata: Mapping[str, str] = MappingProxyType({})
-    inbox: InboxOrigin | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

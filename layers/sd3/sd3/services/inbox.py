@@ -93,8 +93,8 @@ class Inbox:
 
     def _receive_batch(self, upload: InboxObject, origin: InboxOrigin, client: Client) -> None:
         """Accept the batch of a file, once. Raises RequestError and StorageError."""
+        from sd3.domain.batch import NewBatch  # noqa: PLC0415 - as above
         from sd3.responses.batches import batch_event  # noqa: PLC0415 - few files are batches
-        from sd3.services.batches import NewBatch  # noqa: PLC0415 - as above
 
         def store(key: str) -> None:
             if not self.files.copy(upload, self.images_bucket, key, max_bytes=MAX_BATCH_BYTES):

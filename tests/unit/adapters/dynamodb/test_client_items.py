@@ -48,6 +48,7 @@ def items(client: Any) -> ClientItems:
         jobs_table="jobs",
         usage_table="usage",
         webhooks_table="webhooks",
+        batches_table="batches",
         sleep=client.slept.append,
     )
 

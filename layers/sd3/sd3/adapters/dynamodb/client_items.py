@@ -32,7 +32,7 @@ _TRIES: Final = 10
 
 
 class ClientItems:
-    """The items of a client in the tables of jobs, of usage, and of webhooks.
+    """The items of a client in the tables of jobs, usage, webhooks and batches.
 
     Keys, results and deleted jobs are in no index, so the jobs table is scanned. A million jobs of
     2 KB cost about $0.06. Every method raises StorageError, after which it can be called again.
@@ -46,11 +46,12 @@ class ClientItems:
         jobs_table: str,
         usage_table: str,
         webhooks_table: str,
+        batches_table: str,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._client_id = client, client_id
         self._jobs_table, self._usage_table = jobs_table, usage_table
-        self._webhooks_table = webhooks_table
+        self._webhooks_table, self._batches_table = webhooks_table, batches_table
         self._sleep = sleep
 
     def pages(self) -> Iterator[list[Values]]:
@@ -110,6 +111,14 @@ class ClientItems:
     def remove_webhooks(self) -> None:
         """Remove the client's endpoint, and the log of its deliveries."""
         self._delete(self._webhooks_table, self.webhook_keys())
+
+    def batch_keys(self) -> list[Values]:
+        """Read the keys of the client's items of the batches table."""
+        return self._keys(self._batches_table, "item")
+
+    def remove_batches(self) -> None:
+        """Remove the client's batches, of which no more jobs are made then."""
+        self._delete(self._batches_table, self.batch_keys())
 
     def _keys(self, table: str, sort_key: str) -> list[Values]:
         query = self._client.get_paginator("query").paginate(

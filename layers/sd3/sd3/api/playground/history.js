@@ -37,7 +37,8 @@ playground.drawHistory = () => {
 playground.entry = (job) => {
   const prompt = playground.requests.get(job.id)?.prompt;
   const time = new Date(job.created_at).toLocaleString();
-  const name = [prompt, job.status, time].filter(Boolean).join(", ");
+  const count = job.images.length > 1 ? `${job.images.length} images` : "";
+  const name = [prompt, count, job.status, time].filter(Boolean).join(", ");
   const entry = playground.button("", () => playground.recall(job.id), { className: `entry ${job.status}`, title: name, "aria-label": name });
   entry.dataset.job = job.id;
   if (playground.job?.id === job.id) entry.setAttribute("aria-current", "true");

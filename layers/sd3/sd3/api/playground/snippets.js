@@ -109,12 +109,13 @@ for (const { index, url } of job.images.filter((image) => image.url)) {
 `;
   }
 
-  // What OpenAI's API cannot say is named in a comment.
+  // What OpenAI's API cannot take is named in a comment. An edit is a form, which has no lists.
   function openai(request, { baseUrl, isAsync, fileName }) {
     const { width = 1024, height = 1024 } = request;
-    const known = new Set([...Object.keys(OPENAI), ...OPENAI_EXTRAS, INIT_IMAGE, "width", "height"]);
-    const lost = Object.keys(request).filter((name) => !known.has(name));
     const isEdit = INIT_IMAGE in request;
+    const extraNames = OPENAI_EXTRAS.filter((name) => name in request && !(isEdit && Array.isArray(request[name])));
+    const known = new Set([...Object.keys(OPENAI), ...extraNames, INIT_IMAGE, "width", "height"]);
+    const lost = Object.keys(request).filter((name) => !known.has(name));
     const fields = [
       'model="sd3"',
       ...(isEdit ? [`image=Path(${json(fileName ?? "")})`] : []),
@@ -122,13 +123,13 @@ for (const { index, url } of job.images.filter((image) => image.url)) {
       `size="${width}x${height}"`,
       'response_format="url"',
     ];
-    const extras = Object.fromEntries(OPENAI_EXTRAS.filter((name) => name in request).map((name) => [name, request[name]]));
+    const extras = Object.fromEntries(extraNames.map((name) => [name, request[name]]));
     if (Object.keys(extras).length > 0) fields.push(`extra_body={\n${lines(extras, "        ", python)}    }`);
     return `import os
 ${isEdit ? "from pathlib import Path\n" : ""}
 from openai import OpenAI
 
-${lost.length > 0 ? `# OpenAI's API has nothing for: ${lost.map(json).join(", ")}\n` : ""}${
+${lost.length > 0 ? `# OpenAI's API has no way to send: ${lost.map(json).join(", ")}\n` : ""}${
   isAsync ? "# OpenAI's API has no queue: the call waits for the images, for up to 26 seconds\n" : ""
 }client = OpenAI(
     base_url=${json(baseUrl)},
@@ -146,7 +147,7 @@ for image in answer.data:
   return {
     curl: { label: "curl", of: curl },
     python: { label: "Python", of: pythonRequests },
-    javascript: { label: "JavaScript", of: javascript },
+    node: { label: "JavaScript", of: javascript },
     openai: { label: "OpenAI SDK", of: openai },
   };
 })();

@@ -122,7 +122,7 @@ playground.picker = (id, text, use) => {
 
 playground.addInit = () => {
   const { make, button, $ } = playground;
-  const picker = playground.picker("field-init_image", "Choose an image, drop it here, or paste it", playground.useImage);
+  const picker = playground.picker("field-init_image", "Choose, drop or paste an image", playground.useImage);
   const preview = make("img", { id: "init-preview", alt: "The init image", hidden: true });
   preview.addEventListener("error", () => { preview.hidden = true; }); // of a format that this browser cannot show
   const remove = () => {

@@ -54,12 +54,17 @@ playground.begin.push(() => {
     playground.picker("verify-file", "Was it made here? Choose a PNG, JPEG or WebP, or drop it here", playground.verify),
     make("div", { id: "verified", "aria-live": "polite" }));
   playground.acceptDrops(section, playground.verify);
+  const { leave } = playground;
+  playground.leave = (why) => {
+    $("verified").replaceChildren(); // it names jobs of the client that leaves
+    leave(why);
+  };
 });
 playground.tiles.push((actions, job, image) => {
   const verify = async () => {
     try {
       playground.$("verify").scrollIntoView({ block: "nearest" });
-      await playground.verify(await playground.imageBlob(job, image), `Image ${image.index + 1} of job ${job.id}`);
+      await playground.verify(await playground.imageBlob(job, image), `The stored image ${image.index + 1}`);
       playground.$("verified").scrollIntoView({ block: "nearest" });
     } catch (error) {
       playground.fail(error);
