@@ -95,7 +95,7 @@ class Demo:
                 raise ServiceError(f"a line of the results says {shown(result)}")
             job = self._api.call("GET", f"/jobs/{result['job_id']}", 200).json()
             self._saved(200, job, f"batch-{result['custom_id']}.jpg")
-        return Came(batch["status"], batch["cost_usd"], "batch-spring.jpg, batch-winter.jpg")
+        return Came(batch["status"], batch["cost_usd"], "batch-spring.jpg, -winter.jpg")
 
     def webhook(self) -> Came:
         """Generate an image whose end is sent to a receiver here, which verifies the message."""

@@ -1,6 +1,7 @@
 """make preflight: each thing that an account can lack, by AWS's own answers."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import boto3
@@ -66,13 +67,17 @@ def a_stack(status: str) -> dict[str, Any]:
     return {"Stacks": [stack]}
 
 
+@cache
+def session() -> boto3.Session:
+    """Read AWS's models once for all tests."""
+    return boto3.Session("x", "x", region_name=REGION)
+
+
 def clients(answers: Answers) -> Callable[..., Any]:
     """Return what stands for `boto3.client`. It checks calls and answers by AWS's own models."""
 
-    session = boto3.Session("x", "x", region_name=REGION)
-
     def client(service: Any, region_name: str = REGION) -> Any:
-        made = session.client(service, region_name=region_name)
+        made = session().client(service, region_name=region_name)
         stub = Stubber(made)
         stub.activate()
         for name, answer in answers.items():
