@@ -44,7 +44,8 @@ def publish_end(record: DynamoDBRecord) -> None:
         logger().error("end set aside: the job cannot be read")
         return
     # Before the rest, which counts. Repeated, both are the same.
-    batch_ends().count(job)
+    if job.batch:
+        batch_ends().count(job)
     webhook_announcer().announce(job)
     job_event_publisher().publish(job)
     logger().info("job ended", extra={"status": job.status})

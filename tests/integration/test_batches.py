@@ -226,6 +226,19 @@ def test_a_canceled_batch_has_a_result_for_each_line_and_pays_nothing(
     assert world.cancel(batch["id"])["json"]["code"] == "not_cancelable"
 
 
+def test_a_cancel_counts_the_ends_that_nobody_told_of(world: World) -> None:
+    """The stream's records were given up, so that the batch would never end by itself."""
+    batch = world.send(FOX, OWL)
+    world.step()
+    world.step()
+    world.work()
+    world.cancel(batch["id"])
+    for _ in range(3):
+        world.step()
+    assert world.get(batch["id"])["request_counts"] == {"total": 2, "completed": 2, "failed": 0}
+    assert [one["status"] for one in world.results(batch["id"])] == ["succeeded", "succeeded"]
+
+
 def test_a_job_that_was_deleted_is_a_result_too(world: World, functions: Functions) -> None:
     batch = world.send(FOX, OWL)
     world.step()

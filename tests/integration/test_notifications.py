@@ -110,6 +110,7 @@ def test_a_job_that_has_ended_publishes_an_event(aws: Aws, received: Received) -
         "ignored": [],
         "metadata": {"order": "7"},
         "error": None,
+        "batch": None,
         "reused_from": None,
     }
     response = json.loads(aws.s3.get_object(Bucket="images", Key=RESULT_KEY)["Body"].read())

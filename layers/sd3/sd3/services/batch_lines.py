@@ -7,7 +7,7 @@ of a step that was not done comes again.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -23,7 +23,7 @@ from sd3.domain.batch import (
 )
 from sd3.domain.batch_lines import LineError, lines_of, parse_line, split, too_long
 from sd3.domain.client import RequestContext
-from sd3.domain.job import BatchOrigin
+from sd3.domain.job import BatchOrigin, Job
 from sd3.errors import (
     GoneError,
     LeaseLostError,
@@ -177,12 +177,21 @@ class BatchLines:
         if part is None:
             return
         for line, custom_id in self._open(batch, part):
-            if not self._cancel_job(batch, line):
+            try:
+                job = self.submission.jobs.get(job_id_of(batch.id, line), now=self.clock.now())
+            except NotFoundError:
                 refused = RefusedLine(
-                    line=line, custom_id=custom_id, code=code, message=message,
+                    line=line,
+                    custom_id=custom_id,
+                    code=code,
+                    message=message,
                     is_canceled=batch.status is BatchStatus.CANCELLING,
-                )  # fmt: skip
+                )
                 self._refuse(batch, number, refused)
+            except GoneError:
+                self.ends.note(batch.client_id, batch.id, number, line)
+            else:
+                self._end_job(batch, job)
 
     def _open(self, batch: Batch, part: BatchPart) -> Iterator[tuple[int, str | None]]:
         """Read the numbers and the custom_ids of the lines that have not ended."""
@@ -190,21 +199,21 @@ class BatchLines:
             line = parse_line(text, number, max_images=None) if text else too_long(number)
             yield number, line.custom_id
 
-    def _cancel_job(self, batch: Batch, line: int) -> bool:
-        """Cancel the job of a line if it is open; return whether the line has a job."""
-        jobs = self.submission.jobs
-        while True:
+    def _end_job(self, batch: Batch, job: Job) -> None:
+        """Cancel the job of a line if it is open. One that has ended is counted, if it was not."""
+        while not job.status.is_terminal:
+            if batch.status is not BatchStatus.CANCELLING:
+                return
+            now = self.clock.now()
             try:
-                job = jobs.get(job_id_of(batch.id, line), now=self.clock.now())
-            except NotFoundError:
-                return False
-            except GoneError:
-                return True
-            if job.status.is_terminal or batch.status is not BatchStatus.CANCELLING:
-                return True
-            with suppress(LeaseLostError):  # it changed after it was read: read it again
-                jobs.save(job.cancel(now=self.clock.now()))
-                return True
+                self.submission.jobs.save(job.cancel(now=now))
+                return  # the table's stream tells of the end
+            except LeaseLostError:  # it changed after it was read
+                try:
+                    job = self.submission.jobs.get(job.id, now=now)
+                except (GoneError, NotFoundError):
+                    return
+        self.ends.count(job)
 
     def _refuse(self, batch: Batch, part: int, refused: RefusedLine) -> None:
         self.batches.refuse(batch, refused)
