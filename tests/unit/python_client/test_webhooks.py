@@ -32,27 +32,34 @@ def test_a_message_is_read_before_while_and_after_the_secret_is_replaced(
     assert verify_webhook(BODY, headers(*signed), *known)["data"] == {"id": "j1"}
 
 
-GOOD = headers(SECRET)
-
-
 @pytest.mark.parametrize(
-    "forged",
+    "change",
     [
+        {"Webhook-Id": "msg_2"},
+        {"Webhook-Timestamp": "now"},
+        {"Webhook-Timestamp": "9" * 5000},
+        {"Webhook-Signature": "v1"},
+        {"Webhook-Signature": "v1,é"},
+    ],
+)
+def test_a_message_that_was_changed_is_refused(change: dict[str, str]) -> None:
+    with pytest.raises(WebhookError):
+        verify_webhook(BODY, headers(SECRET) | change, SECRET)
+
+
+def test_a_message_that_nobody_has_signed_just_now_is_refused() -> None:
+    # Signed here, since what is signed at the import is old when a long run comes to it.
+    good = headers(SECRET)
+    later = str(int(good["Webhook-Timestamp"]) + 1)
+    for forged in (
         {},
         headers(OLD),
         headers(SECRET, minutes=6),
         headers(SECRET, minutes=-6),
-        GOOD | {"Webhook-Id": "msg_2"},
-        GOOD | {"Webhook-Timestamp": str(int(GOOD["Webhook-Timestamp"]) + 1)},
-        GOOD | {"Webhook-Timestamp": "now"},
-        GOOD | {"Webhook-Timestamp": "9" * 5000},
-        GOOD | {"Webhook-Signature": "v1"},
-        GOOD | {"Webhook-Signature": "v1,é"},
-        GOOD | {"Webhook-Signature": GOOD["Webhook-Signature"].replace("v1,", "v1a,")},
-    ],
-)
-def test_a_message_that_nobody_has_signed_just_now_is_refused(forged: dict[str, str]) -> None:
+        good | {"Webhook-Timestamp": later},
+        good | {"Webhook-Signature": good["Webhook-Signature"].replace("v1,", "v1a,")},
+    ):
+        with pytest.raises(WebhookError):
+            verify_webhook(BODY, forged, SECRET)
     with pytest.raises(WebhookError):
-        verify_webhook(BODY, forged, SECRET)
-    with pytest.raises(WebhookError):
-        verify_webhook(BODY + b" ", GOOD, SECRET)
+        verify_webhook(BODY + b" ", good, SECRET)
