@@ -25,3 +25,17 @@ def test_a_message_carries_the_trace_of_its_sender(trace: str | None) -> None:
     header = {"DataType": "String", "StringValue": trace}
     attributes = {"AWSTraceHeader": header} if trace else None
     assert [message.get("MessageSystemAttributes") for message in sent] == [attributes] * 3
+
+
+def test_a_message_is_hidden_in_the_queue_that_it_came_from() -> None:
+    changed: list[str] = []
+
+    class Client:
+        def change_message_visibility(self, **change: Any) -> None:
+            changed.append(change["QueueUrl"])
+
+    client: Any = Client()
+    queue = SqsJobQueue(lambda: client, "https://sqs.eu-central-1.amazonaws.com/1/jobs")
+    queue.set_visibility("x", seconds=1)
+    queue.set_visibility("x", seconds=1, queue_arn="arn:aws:sqs:eu-central-1:1:batch-jobs")
+    assert [url.rpartition("/")[2] for url in changed] == ["jobs", "batch-jobs"]

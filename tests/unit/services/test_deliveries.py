@@ -146,6 +146,15 @@ def test_a_request_of_a_later_version_is_told_to_its_own_webhook_if_that_can_be_
     assert [url for url, _, _ in world.receiver.posts] == ["https://own.example" if is_own else URL]
 
 
+@pytest.mark.parametrize(("request_", "told"), [({}, 0), ({"webhook": OWN}, 1)])
+def test_a_line_of_a_batch_is_told_to_its_own_webhook_alone(
+    request_: dict[str, Any], told: int
+) -> None:
+    line = {"id": "b", "line": 1, "part": 0}
+    world = World(ended_job=ended(batch=line, request={"prompt": "a fox", **request_}))
+    assert len(world.announce()) == told
+
+
 def test_an_endpoint_for_events_of_a_later_version_hears_of_those_of_this_one() -> None:
     world = World()
     stored = '{"client_id": "ann", "url": "https://x.example", "events": ["new", "job.succeeded"]}'

@@ -283,3 +283,11 @@ def test_a_job_that_takes_longer_than_a_worker_lives_is_tried_once() -> None:
     assert world.work() is None
     assert (world.job.status, code(world.job)) == (JobStatus.FAILED, "validation_error")
     assert (len(upstream.calls), world.charges) == (1, [(1, UNKNOWN)])
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23, "succeeded"), (25, "failed")])
+def test_a_line_of_a_batch_may_wait_for_a_day(hours: int, status: str) -> None:
+    world = World(batch={"id": "b", "line": 1, "part": 0}, expires_at=NOON + timedelta(days=30))
+    world.clock.advance(hours * 3600)
+    world.work()
+    assert world.job.status == status

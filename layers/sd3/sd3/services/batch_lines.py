@@ -7,7 +7,7 @@ of a step that was not done comes again.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -205,14 +205,13 @@ class BatchLines:
             if batch.status is not BatchStatus.CANCELLING:
                 return
             now = self.clock.now()
-            try:
+            with suppress(LeaseLostError):  # it changed after it was read: read it again
                 self.submission.jobs.save(job.cancel(now=now))
                 return  # the table's stream tells of the end
-            except LeaseLostError:  # it changed after it was read
-                try:
-                    job = self.submission.jobs.get(job.id, now=now)
-                except (GoneError, NotFoundError):
-                    return
+            try:
+                job = self.submission.jobs.get(job.id, now=now)
+            except (GoneError, NotFoundError):
+                return
         self.ends.count(job)
 
     def _refuse(self, batch: Batch, part: int, refused: RefusedLine) -> None:
