@@ -76,7 +76,14 @@ def api(stack: Stack, http: requests.Session) -> Api:
 
 
 SECOND_HALF = frozenset(
-    ("test_alarms.py", "test_chaos.py", "test_kills.py", "test_openapi.py", "test_upstreams.py")
+    (
+        "test_alarms.py",
+        "test_chaos.py",
+        "test_kills.py",
+        "test_mcp.py",
+        "test_openapi.py",
+        "test_upstreams.py",
+    )
 )
 """Files whose tests take about half of the time together, on a stack of their own."""
 
