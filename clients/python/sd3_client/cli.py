@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
         "--init", dest="init_image", type=Path, metavar="FILE", help="an image to start from"
     )
     generate.add_argument("--strength", type=float, help="how far to leave it, up to 1")
+    generate.add_argument(
+        "--key", dest="idempotency_key", help="what is sent again with its key is paid once"
+    )
     generate.add_argument("--queue", action="store_true", help="queue short work too")
     wait = commands.add_parser("wait", help="wait for a job", epilog=_EPILOG)
     wait.set_defaults(run=_wait)
@@ -110,7 +113,7 @@ def _check_target(output: Path | None, formats: Iterable[str]) -> None:
 
 
 def _generate(client: Client, options: argparse.Namespace) -> int:
-    names = ("num_images", "seed", "steps", "negative_prompt", "strength")
+    names = ("num_images", "seed", "steps", "negative_prompt", "strength", "idempotency_key")
     given = {name: getattr(options, name) for name in names}
     fields: Options = {name: each for name, each in given.items() if each is not None}  # type: ignore[assignment]
     if options.init_image:
@@ -197,7 +200,11 @@ def _written(job: Job, options: argparse.Namespace) -> int:
             complete = False
         elif options.output or not options.json:
             path = _path(options.output, job, image)
-            path.write_bytes(_bytes(image, path))
+            try:
+                path.write_bytes(_bytes(image, path))
+            except (Sd3Error, OSError):
+                _say(f"job {job.id} is paid, and has its images: sd3 wait {job.id}")
+                raise
             print(path, file=sys.stderr if options.json else sys.stdout)
     _say(f"job {job.id} {job.status}, ${job.cost_usd:.2f}")
     return 0 if complete else FAILED

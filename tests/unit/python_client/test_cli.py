@@ -22,11 +22,13 @@ Serve = Callable[..., MisbehavingServer]
 class Service(MisbehavingServer):
     """Answers a POST by its script, and fetches of images by links to itself."""
 
+    link_status = 200
+
     def next_reply(self, received: Received) -> Reply:
         with self._lock:
             self.requests.append(received)
             if received.path.startswith("/file"):
-                return http_reply(200, received.path.encode())
+                return http_reply(self.link_status, received.path.encode())
             if "/images/" in received.path:
                 return answer(200, {"url": f"{self.url}/file{received.path}"})
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -81,6 +83,31 @@ def test_several_images_have_numbers_and_the_format_of_the_name(
     assert server.requests[-1].path.endswith("/images/1?format=png")
     [*posts] = [request.json for request in server.requests if request.method == "POST"]
     assert [post.get("image_encoding") for post in posts] == [None, None, "png"]
+
+
+def test_a_script_repeats_a_command_with_its_key(serve: Serve) -> None:
+    server = serve(answer(200, job()))
+    for _ in range(2):
+        assert main(["generate", "a fox", "--key", "order-7"]) == 0
+    posts = [each for each in server.requests if each.method == "POST"]
+    assert [each.headers["idempotency-key"] for each in posts] == ["order-7"] * 2
+    assert posts[0].json == {"prompt": "a fox"}
+
+
+@pytest.mark.parametrize("breaks", ["link", "disk"])
+def test_a_paid_job_whose_image_is_not_written_is_named(
+    serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    server = serve(answer(200, job()))
+    if breaks == "disk":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr(server, "link_status", 403)
+    assert main(["generate", "a fox"]) != 0
+    assert "sd3 wait j1" in capsys.readouterr().err
 
 
 def test_json_is_the_job_and_no_file_unless_one_is_named(
