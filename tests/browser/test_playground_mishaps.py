@@ -148,3 +148,16 @@ def test_a_browser_that_stores_nothing_is_enough(stack: Stack, tab: Tab) -> None
     enter(page, stack, "cautious")
     page.get_by_role("button", name="Change token").click()
     expect(page.get_by_label("Token")).to_be_focused()
+
+
+def test_a_thumbnail_whose_link_has_ended_gets_another(stack: Stack, tab: Tab) -> None:
+    page = tab.page
+    enter(page, stack, "lingerer")
+    generate(page, "a fox")
+    expect(page.locator("#jobs .entry img")).to_have_attribute("src", re.compile("_renditions"))
+    ended = "for (const id of playground.thumbnails.keys()) playground.thumbnails.set(id, 'data:,')"
+    page.evaluate(ended)
+    page.evaluate("playground.drawHistory()")
+    expect(page.locator("#jobs .entry")).to_have_text("succeeded")
+    page.get_by_role("button", name="a fox, succeeded").click()
+    expect(page.locator("#jobs .entry img")).to_have_attribute("src", re.compile("_renditions"))
