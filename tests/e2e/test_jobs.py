@@ -139,7 +139,7 @@ def test_jobs_that_wait_tell_their_place_until_they_end(stack: Stack, ann: Clien
     with idle(stack):
         job_ids = [ann.generate(**ASYNC).json()["id"] for _ in range(3)]
         wait_for(are_in_order, what="order")
-        assert ann.job(job_ids[0]).json()["eta_seconds"] > 0
+        wait_for(lambda: ann.job(job_ids[0]).json()["eta_seconds"], what="estimate")
         late = ann.generate(**ASYNC, Cancel_After="1s").json()
         ended = ann.job(late["id"], Prefer="wait=20").json()
         assert (ended["status"], ended["cost_usd"], ended["images"]) == ("canceled", 0, [])

@@ -41,8 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(Client(), options)
     except Sd3Error as error:
         _say(f"{error}" + (f"\n  request {error.request_id}" if error.request_id else ""))
-        if isinstance(error, StillRunningError) and options.run in {_generate, _wait}:
-            _say(f"the job goes on: sd3 wait {error.job_id}")
         if isinstance(error, InvalidRequestError):
             return WRONG
         return LATER if isinstance(error, _LATER) else FAILED
@@ -69,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         "--init", dest="init_image", type=Path, metavar="FILE", help="an image to start from"
     )
     generate.add_argument("--strength", type=float, help="how far to leave it, up to 1")
+    generate.add_argument(
+        "--key", dest="idempotency_key", help="what is sent again with its key is paid once"
+    )
     generate.add_argument("--queue", action="store_true", help="queue short work too")
     wait = commands.add_parser("wait", help="wait for a job", epilog=_EPILOG)
     wait.set_defaults(run=_wait)
@@ -83,7 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--timeout", type=float, default=900, help="seconds to wait (900)")
     batch = commands.add_parser("batch", help="send a file of requests", epilog=_EPILOG)
     batch.set_defaults(run=_batch, formats=(".jsonl",))
-    batch.add_argument("file", type=Path, help="JSON lines, each with a prompt and a custom_id")
+    source = batch.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "file", type=Path, nargs="?", help="JSON lines, each with a prompt and a custom_id"
+    )
+    source.add_argument("--wait", metavar="BATCH", help="the id of a batch that was sent before")
     batch.add_argument("-o", dest="output", type=Path, required=True, help="where results go")
     batch.add_argument("--timeout", type=float, default=86400, help="seconds to wait (86400)")
     return parser
@@ -110,7 +115,7 @@ def _check_target(output: Path | None, formats: Iterable[str]) -> None:
 
 
 def _generate(client: Client, options: argparse.Namespace) -> int:
-    names = ("num_images", "seed", "steps", "negative_prompt", "strength")
+    names = ("num_images", "seed", "steps", "negative_prompt", "strength", "idempotency_key")
     given = {name: getattr(options, name) for name in names}
     fields: Options = {name: each for name, each in given.items() if each is not None}  # type: ignore[assignment]
     if options.init_image:
@@ -138,11 +143,12 @@ def _wait(client: Client, options: argparse.Namespace) -> int:
 
 def _batch(client: Client, options: argparse.Namespace) -> int:
     def run(watch: Callable[[Batch], object]) -> Batch:
-        batch = client.batches.submit(options.file)
-        watch(batch)
+        batch = options.wait or client.batches.submit(options.file)
+        if isinstance(batch, Batch):
+            watch(batch)
         return client.batches.wait(batch, timeout=options.timeout, on_update=watch)
 
-    batch = _watched(run, client.batches.cancel)
+    batch = _watched(run, None if options.wait else client.batches.cancel)
     if batch is None:
         return INTERRUPTED
     counts = ", ".join(f"{number} {name}" for name, number in batch.request_counts.items())
@@ -170,6 +176,14 @@ def _watched(
                 progress.update(work)
 
             return run(watch)
+    except _LATER as error:
+        goes_on = next((each.id for each in seen if not each.has_ended), None)
+        if goes_on is None and isinstance(error, StillRunningError):
+            goes_on = error.job_id
+        if goes_on:
+            command = "batch --wait" if seen and isinstance(seen[0], Batch) else "wait"
+            _say(f"{goes_on} goes on, and is paid: sd3 {command} {goes_on}")
+        raise
     except KeyboardInterrupt:
         if not seen:
             _say("interrupted before an answer came: a job that was made goes on, and is paid")
@@ -197,7 +211,11 @@ def _written(job: Job, options: argparse.Namespace) -> int:
             complete = False
         elif options.output or not options.json:
             path = _path(options.output, job, image)
-            path.write_bytes(_bytes(image, path))
+            try:
+                path.write_bytes(_bytes(image, path))
+            except (Sd3Error, OSError):
+                _say(f"job {job.id} is paid, and has its images: sd3 wait {job.id}")
+                raise
             print(path, file=sys.stderr if options.json else sys.stdout)
     _say(f"job {job.id} {job.status}, ${job.cost_usd:.2f}")
     return 0 if complete else FAILED

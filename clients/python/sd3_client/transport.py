@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -56,7 +57,7 @@ def send(session: requests.Session, method: str, url: str, **options: Any) -> re
     """Return an answer that is no error."""
     options = {"timeout": _TIMEOUT, "allow_redirects": False, **options}
     try:
-        response = session.request(method, url, **options)
+        response = _whole(session, method, url, options)
     except requests.RequestException as error:
         message = f"No answer came: {type(error).__name__}."
         raise error_of({"code": "unreachable", "message": message}) from error
@@ -68,6 +69,17 @@ def send(session: requests.Session, method: str, url: str, **options: Any) -> re
         found = re.search(r"<Message>([^<]+)</Message>", response.text[:2000])
         body = {"message": found[1]} if found else {}
     raise error_of(body, response.status_code, response.headers.get("Retry-After", ""))
+
+
+def _whole(
+    session: requests.Session, method: str, url: str, options: dict[str, Any]
+) -> requests.Response:
+    """Ask again where an answer was cut off, which urllib3 does until its headers are there."""
+    retries = session.get_adapter(url).max_retries  # type: ignore[attr-defined]
+    for _ in range(retries.total):
+        with suppress(requests.exceptions.ChunkedEncodingError):
+            return session.request(method, url, **options)
+    return session.request(method, url, **options)
 
 
 def read(response: requests.Response) -> dict[str, Any]:

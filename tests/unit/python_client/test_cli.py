@@ -13,6 +13,7 @@ from tests.support.servers.scripted_server import (
     Received,
     Reply,
     http_reply,
+    raw,
 )
 from tests.unit.python_client.conftest import answer, batch, error, job
 
@@ -22,11 +23,13 @@ Serve = Callable[..., MisbehavingServer]
 class Service(MisbehavingServer):
     """Answers a POST by its script, and fetches of images by links to itself."""
 
+    link_status = 200
+
     def next_reply(self, received: Received) -> Reply:
         with self._lock:
             self.requests.append(received)
             if received.path.startswith("/file"):
-                return http_reply(200, received.path.encode())
+                return http_reply(self.link_status, received.path.encode())
             if "/images/" in received.path:
                 return answer(200, {"url": f"{self.url}/file{received.path}"})
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -83,6 +86,31 @@ def test_several_images_have_numbers_and_the_format_of_the_name(
     assert [post.get("image_encoding") for post in posts] == [None, None, "png"]
 
 
+def test_a_script_repeats_a_command_with_its_key(serve: Serve) -> None:
+    server = serve(answer(200, job()))
+    for _ in range(2):
+        assert main(["generate", "a fox", "--key", "order-7"]) == 0
+    posts = [each for each in server.requests if each.method == "POST"]
+    assert [each.headers["idempotency-key"] for each in posts] == ["order-7"] * 2
+    assert posts[0].json == {"prompt": "a fox"}
+
+
+@pytest.mark.parametrize("breaks", ["link", "disk"])
+def test_a_paid_job_whose_image_is_not_written_is_named(
+    serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, breaks: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    server = serve(answer(200, job()))
+    if breaks == "disk":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr(server, "link_status", 403)
+    assert main(["generate", "a fox"]) != 0
+    assert "sd3 wait j1" in capsys.readouterr().err
+
+
 def test_json_is_the_job_and_no_file_unless_one_is_named(
     serve: Serve, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -127,7 +155,7 @@ def test_an_error_has_an_exit_code_and_its_request(
     serve(answer(status, error(code, message="\x1b[2JNo.", job_id="j1")))
     assert main(["generate", "a fox"]) == exit_code
     printed = capsys.readouterr().err
-    assert printed.startswith(f"sd3: {code}: ?[2JNo.\n  request r1\n")
+    assert printed.endswith(f"sd3: {code}: ?[2JNo.\n  request r1\n")
     assert ("sd3 wait j1" in printed) == (code == "still_running")
 
 
@@ -246,6 +274,51 @@ def test_a_file_of_requests_becomes_a_file_of_results(
     assert asked.json == {"content_type": "application/jsonl"}
     assert made.json == {"upload_id": "u1"}
     assert made.headers["idempotency-key"]
+
+
+@pytest.mark.parametrize(
+    ("command", "open_answer", "ended", "again"),
+    [
+        ("generate fox", answer(202, job("queued")), answer(200, job()), "wait j1"),
+        (
+            "batch lines.jsonl",
+            answer(202, batch("validating")),
+            answer(200, batch("completed", total=1, completed=1, failed=0)),
+            "batch --wait b1",
+        ),
+    ],
+)
+@pytest.mark.parametrize("lost", [raw(b""), answer(503, error("upstream_unavailable"))])
+def test_what_is_paid_is_named_where_the_service_is_out_of_reach_and_can_be_waited_for_again(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    open_answer: Reply,
+    ended: Reply,
+    again: str,
+    lost: Reply,
+) -> None:
+    monkeypatch.setattr("sd3_client.client.Client.upload", lambda *_: "u1")
+    Path("lines.jsonl").write_text("{}")
+    server = serve(open_answer, lost)
+    output = ["-o", "out.jsonl"] if "batch" in command else ["-o", "fox.jpg"]
+    assert main([*command.split(), *output]) == 3
+    assert f"goes on, and is paid: sd3 {again}\n" in capsys.readouterr().err
+    server.script[:] = [ended]
+    monkeypatch.setattr("sd3_client.batches.Batches.results", lambda *_: iter([{"line": 1}]))
+    assert main([*again.split(), *output]) == 0
+    assert capsys.readouterr().out == f"{output[1]}\n"
+    assert all(request.method == "GET" for request in server.requests[1:])
+
+
+def test_a_job_that_failed_because_the_upstream_was_busy_does_not_go_on(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = {"code": "upstream_unavailable", "message": "It is busy."}
+    serve(answer(202, job("queued")), answer(200, job("failed", error=why)))
+    assert main(["generate", "a fox"]) == 3
+    assert "goes on" not in capsys.readouterr().err
 
 
 def test_ctrl_c_cancels_the_batch(

@@ -54,6 +54,17 @@ def test_a_call_is_repeated_with_its_key_until_it_is_answered(
     assert server.requests[-1].headers["idempotency-key"] == "order-7"
 
 
+def test_an_answer_that_is_cut_off_is_asked_for_again_with_its_key(scripted: Scripted) -> None:
+    half = http_reply(200, b'{"id": "j1", ', content_length="500", keep=False)
+    client, server = scripted(half, half, answer(200, job()))
+    assert client.generate("a fox").id == "j1"
+    assert (len(server.requests), len(keys(server.requests))) == (3, 1)
+    server.script[:] = [half]
+    with pytest.raises(UnreachableError):
+        client.generate("a fox")
+    assert len(server.requests) == 3 + 4
+
+
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [

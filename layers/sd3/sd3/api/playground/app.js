@@ -3,12 +3,19 @@
 // Begins: the token, what is left of the budget, and the two states of the page.
 
 playground.STORED = "sd3-playground";
+playground.tab = (() => {
+  try {
+    return sessionStorage;
+  } catch {
+    return null; // a browser may be told to store nothing
+  }
+})();
 
 // What a tab remembers, if its user wants that: the token, and requests without their init images.
 playground.saveTab = () => {
   if (!playground.$("remember").checked) return;
   const requests = [...playground.requests].slice(-playground.HISTORY).map(([id, { init_image: _bytes, ...rest }]) => [id, rest]);
-  sessionStorage.setItem(playground.STORED, JSON.stringify({ token: playground.token, requests }));
+  playground.tab?.setItem(playground.STORED, JSON.stringify({ token: playground.token, requests }));
 };
 
 playground.loadUsage = async () => {
@@ -21,9 +28,12 @@ playground.loadUsage = async () => {
 
 // Go back to the question for a token, and forget the one that there was.
 playground.leave = (why = "") => {
+  playground.visit += 1;
   playground.follower?.abort();
-  sessionStorage.removeItem(playground.STORED);
-  Object.assign(playground, { token: "", known: false, jobs: new Map(), thumbnails: new Map(), requests: new Map() });
+  playground.setBusy(false);
+  for (const timer of [playground.pricing, playground.counting]) clearTimeout(timer);
+  playground.tab?.removeItem(playground.STORED);
+  Object.assign(playground, { token: "", known: false, unanswered: null, jobs: new Map(), thumbnails: new Map(), requests: new Map() });
   playground.clearStage();
   playground.clearFaults();
   playground.$("history").hidden = true;
@@ -44,6 +54,7 @@ playground.enter = (isIn) => {
 playground.use = async (token) => {
   if (!/^[\x21-\x7e]+$/.test(token)) return playground.leave("A token has letters, digits and signs, and no spaces.");
   playground.token = token;
+  playground.visit += 1;
   try {
     await playground.loadUsage();
   } catch (error) {
@@ -72,7 +83,7 @@ playground.start = async () => {
     event.preventDefault();
     playground.use(playground.$("token").value.trim());
   });
-  const stored = JSON.parse(sessionStorage.getItem(playground.STORED) ?? "null");
+  const stored = JSON.parse(playground.tab?.getItem(playground.STORED) ?? "null");
   if (!stored) return playground.leave();
   playground.$("remember").checked = true;
   playground.requests = new Map(stored.requests);

@@ -3,6 +3,7 @@
 // All that the scripts of this page share. Each script adds its part; app.js begins.
 const playground = {
   token: "", // in this variable alone, unless its owner has it remembered in the tab
+  visit: 0, // how often the token was changed
   document: null, // openapi.json
   job: null, // the job that is shown
   requests: new Map(), // by the job's id: what this tab has sent. The API returns no prompts
@@ -39,13 +40,24 @@ playground.ApiError = class extends Error {
     this.code = body.code ?? "";
     this.detail = body.detail ?? [];
     this.requestId = body.request_id ?? "";
-    this.jobId = body.job_id ?? "";
+    this.jobId = (body.job_id ?? "").replace(/=$/, ""); // as the gateway's own 504 writes it
     this.retryAfter = retryAfter;
   }
 };
 
+// What comes of a promise, until the token is changed. Nobody hears of it then: it is another client's.
+playground.ofVisit = (promise) => {
+  const { visit } = playground;
+  return new Promise((resolve, reject) => {
+    const tell = (settle) => (value) => { if (visit === playground.visit) settle(value); };
+    promise.then(tell(resolve), tell(reject));
+  });
+};
+
 // Call the API. `path` is relative to this page, so a stage or a base path stays in it.
-playground.call = async (path, { method = "GET", body, headers = {}, signal } = {}) => {
+playground.call = (path, options) => playground.ofVisit(playground.send(path, options));
+
+playground.send = async (path, { method = "GET", body, headers = {}, signal } = {}) => {
   const sent = { Authorization: `Bearer ${playground.token}`, Accept: "application/json", ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
   const response = await fetch(path, {
@@ -85,7 +97,8 @@ playground.link = async (job, image, query = {}) => {
 // The bytes of an image, for scripts. Not from the cache: the <img> may have left an answer there
 // without the headers by which S3 lets a script read it.
 playground.imageBlob = async (job, image) => {
-  const response = await fetch(await playground.link(job, image), { cache: "no-store", credentials: "omit" });
+  const link = await playground.link(job, image);
+  const response = await playground.ofVisit(fetch(link, { cache: "no-store", credentials: "omit" }));
   if (!response.ok) throw new Error(`The image could not be read: ${response.status}.`);
   return response.blob();
 };

@@ -166,6 +166,7 @@ playground.fail = (error) => {
 
 // Say what the request would cost, once its author has stopped for a moment.
 playground.changed = () => {
+  playground.hasChanged = true;
   clearTimeout(playground.pricing);
   playground.pricing = setTimeout(playground.price, 350);
 };
@@ -186,6 +187,7 @@ playground.price = async () => {
   if (mine !== playground.pricing) return;
   playground.$("price").textContent = price;
   playground.$("quote").textContent = note;
+  if (!playground.hasChanged) return; // it was sent meanwhile, and has the faults of that answer
   if (price || faults.length) playground.clearFaults();
   playground.showFaults(faults);
 };
@@ -205,7 +207,14 @@ playground.begin.push(() => {
     playground.generate();
   });
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+    if (event.key !== "Enter") return;
+    const sends = event.ctrlKey || event.metaKey;
+    if (event.repeat && (sends || event.target.tagName !== "TEXTAREA")) event.preventDefault(); // held down
+    else if (sends) form.requestSubmit();
+  });
+  // The second click of a double one is none, also where the first was answered meanwhile.
+  playground.$("send").addEventListener("click", (event) => {
+    if (event.detail > 1) event.preventDefault();
   });
   for (const idea of playground.IDEAS) {
     const use = () => {

@@ -42,10 +42,21 @@ playground.entry = (job) => {
   const entry = playground.button("", () => playground.recall(job.id), { className: `entry ${job.status}`, title: name, "aria-label": name });
   entry.dataset.job = job.id;
   if (playground.job?.id === job.id) entry.setAttribute("aria-current", "true");
-  const thumbnail = playground.thumbnails.get(job.id);
-  entry.append(thumbnail ? playground.make("img", { src: thumbnail, alt: "" }) : playground.make("span", { textContent: job.status }));
+  entry.append(playground.thumbnail(job));
   if (job.images.length > 1) entry.append(playground.make("span", { className: "count", textContent: job.images.length }));
   return playground.make("li", {}, entry);
+};
+
+playground.thumbnail = (job) => {
+  const instead = playground.make("span", { textContent: job.status });
+  const src = playground.thumbnails.get(job.id);
+  if (!src) return instead;
+  const image = playground.make("img", { src, alt: "" });
+  image.addEventListener("error", () => { // its link has ended: the next list has a new one
+    playground.thumbnails.delete(job.id);
+    image.replaceWith(instead);
+  });
+  return image;
 };
 
 // One after the other: each is a call of the API, and makes a rendition when it is the first.
@@ -58,7 +69,7 @@ playground.loadThumbnails = async (jobs) => {
     const image = job.images.find(({ url }) => url);
     const url = await playground.link(job, image, { width: playground.renditionWidth(image, 128), format: "webp" }).catch(() => image.url);
     playground.thumbnails.set(job.id, url);
-    document.querySelector(`[data-job="${CSS.escape(job.id)}"] > :first-child`)?.replaceWith(playground.make("img", { src: url, alt: "" }));
+    document.querySelector(`[data-job="${CSS.escape(job.id)}"] > :first-child`)?.replaceWith(playground.thumbnail(job));
   }
 };
 

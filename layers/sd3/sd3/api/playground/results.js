@@ -21,6 +21,7 @@ playground.generate = async () => {
   if (playground.busy) return;
   if (playground.uploading) return playground.say("The init image is not there yet");
   playground.clearFaults();
+  playground.hasChanged = false;
   playground.$("alert").replaceChildren();
   const body = playground.request();
   const prefer = playground.$("queue").checked ? { Prefer: "respond-async" } : {};
@@ -34,8 +35,9 @@ playground.generate = async () => {
     playground.accepted(job.id, body);
     await playground.take(job);
   } catch (error) {
-    if (error.status && error.status < 500) playground.unanswered = null;
-    if (error.code === "still_running" && error.jobId) {
+    const goesOn = error.code === "still_running" && error.jobId;
+    if (goesOn || (error.status && error.status < 500)) playground.unanswered = null;
+    if (goesOn) {
       playground.accepted(error.jobId, body);
       playground.follow(error.jobId);
     } else {
@@ -76,13 +78,12 @@ playground.follow = async (id) => {
       const tells = tag !== null && [playground.job?.queue_position, playground.job?.eta_seconds, playground.job?.progress].some((value) => value != null);
       const headers = { Prefer: `wait=${tag === null ? 0 : tells ? playground.LOOK_SECONDS : playground.WAIT_SECONDS}` };
       if (tag !== null && !tells) headers["If-None-Match"] = tag;
-      const started = Date.now();
       const { status, json, headers: got } = await playground.call(path, { headers, signal: stop.signal });
       tag = got.get("ETag") ?? "";
       if (stop.signal.aborted) return;
       if (status !== 304) playground.show(json);
       if (json && playground.ENDED.includes(json.status)) return;
-      const isHeld = Date.now() - started > 500; // who has begun too many waits is answered at once
+      const isHeld = got.has("Preference-Applied"); // not for who has begun too many waits
       if (!isHeld) await playground.sleep(1000 * Number(got.get("Retry-After") ?? 1), stop.signal);
     } catch (error) {
       if (stop.signal.aborted) return;
