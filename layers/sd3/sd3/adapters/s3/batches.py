@@ -61,7 +61,7 @@ class BatchFiles:
                 CopySourceIfMatch=etag,
                 ContentType=LINES_TYPE,
                 MetadataDirective="REPLACE",
-                TaggingDirective="REPLACE",  # to copy tags, one would have to be allowed to read them
+                TaggingDirective="REPLACE",  # else its tags would have to be read
             )
 
     def chunks(self, key: str) -> Iterator[bytes]:

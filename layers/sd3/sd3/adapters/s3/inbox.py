@@ -86,7 +86,7 @@ class InboxFileStore:
                 CopySourceIfMatch=f'"{upload.etag}"',
                 ContentType=LINES_TYPE,
                 MetadataDirective="REPLACE",
-                TaggingDirective="REPLACE",  # to copy tags, one would have to be allowed to read them
+                TaggingDirective="REPLACE",  # else its tags would have to be read
             )
             return True
         return False
