@@ -84,7 +84,7 @@ def drops(inbox: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drops]:
 
 def test_the_tags_of_a_file_are_not_copied(drops: Drops) -> None:
     event = drops.put(FILE)
-    tags = {"TagSet": [{"Key": "scan", "Value": "clean"}]}
+    tags: Any = {"TagSet": [{"Key": "scan", "Value": "clean"}]}
     drops.aws.s3.put_object_tagging(Bucket=INBOX, Key="acme/foxes.jsonl", Tagging=tags)
     drops.receive(event)
     [copied] = drops.aws.s3.list_objects_v2(Bucket="images", Prefix="acme/batches/")["Contents"]
