@@ -11,8 +11,11 @@ from botocore.exceptions import ClientError
 from ops.deployments import Deployment
 from sd3.domain.signing_certificate import SigningCertificate
 
-SPARE_CONCURRENCY: Final = 8
-"""So that each of the eight other functions can run beside all workers."""
+_CONSUMERS: Final = ("WorkerConcurrency", "BatchConcurrency", "WebhookConcurrency")
+"""How many executions the queues take of what is not reserved, if they have enough messages."""
+
+SPARE_CONCURRENCY: Final = 4
+"""So that clients are answered while all queues are full: a quota of 10 is enough for the least."""
 
 MIN_UNRESERVED: Final = 100
 """Lambda reserves nothing that would leave an account less than this."""
@@ -70,12 +73,12 @@ def _stack(account: Account) -> Iterator[str]:
 def _concurrency(account: Account) -> Iterator[str]:
     quota = account.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     reserved = sum(int(v) for name, v in account.values.items() if name.endswith(_RESERVED))
-    workers = int(account.values["WorkerConcurrency"])
-    if quota < workers + reserved + SPARE_CONCURRENCY:
+    queues = sum(int(account.values[name]) for name in _CONSUMERS)
+    if quota < queues + reserved + SPARE_CONCURRENCY:
         yield (
-            f"Lambda runs {quota} functions at once in this account: {workers} workers, {reserved} "
-            f"reserved and {SPARE_CONCURRENCY} others do not fit. Lower WorkerConcurrency, or ask "
-            "for more of the quota L-B99A9384"
+            f"Lambda runs {quota} functions at once in this account: {queues} for queues, "
+            f"{reserved} reserved and {SPARE_CONCURRENCY} others do not fit. Lower "
+            f"{', '.join(_CONSUMERS)}, or ask for more of the quota L-B99A9384"
         )
     elif reserved and quota - reserved < MIN_UNRESERVED:
         yield (

@@ -82,6 +82,15 @@ def drops(inbox: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drops]:
     forget_process()
 
 
+def test_the_tags_of_a_file_are_not_copied(drops: Drops) -> None:
+    event = drops.put(FILE)
+    tags: Any = {"TagSet": [{"Key": "scan", "Value": "clean"}]}
+    drops.aws.s3.put_object_tagging(Bucket=INBOX, Key="acme/foxes.jsonl", Tagging=tags)
+    drops.receive(event)
+    [copied] = drops.aws.s3.list_objects_v2(Bucket="images", Prefix="acme/batches/")["Contents"]
+    assert drops.aws.s3.get_object_tagging(Bucket="images", Key=copied["Key"])["TagSet"] == []
+
+
 def test_a_file_of_lines_is_a_batch_of_a_copy_of_them(drops: Drops) -> None:
     drops.receive(drops.put(FILE))
     result = drops.result()

@@ -23,6 +23,21 @@ def configure(functions: Any, name: str, **configuration: Any) -> None:
 
 
 @contextmanager
+def idle(stack: Stack, logical_id: str) -> Iterator[None]:
+    """Have nobody read the queues of a function, so that what is in them waits."""
+    functions = stack.deployed.client("lambda")
+    name = stack.deployed.resource(logical_id)
+    sources = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    for source in sources:
+        functions.update_event_source_mapping(UUID=source["UUID"], Enabled=False)
+    try:
+        yield
+    finally:
+        for source in sources:
+            functions.update_event_source_mapping(UUID=source["UUID"], Enabled=True)
+
+
+@contextmanager
 def replaced(
     stack: Stack, logical_id: str, *, by: str, folder: str, timeout: int, **variables: str
 ) -> Iterator[None]:

@@ -128,6 +128,12 @@ def test_an_account_that_lacks_nothing_is_deployed_to() -> None:
     assert found() == found(EVERYTHING) == []
 
 
+def test_a_new_account_has_room_for_the_least_of_everything() -> None:
+    least = " ".join(f"{name}Concurrency=2" for name in ("Worker", "Batch", "Webhook"))
+    ten = {"AccountLimit": {"ConcurrentExecutions": 10}}
+    assert not found(least, lambda__get_account_settings=ten)
+
+
 def test_a_model_may_be_an_inference_profile() -> None:
     profile = {
         "inferenceProfileName": "x",
@@ -180,7 +186,9 @@ A_ROLE: Final = {
             {"lambda__get_account_settings": {"AccountLimit": {"ConcurrentExecutions": 10}}},
             "L-B99A9384",
         ),
-        ("WorkerConcurrency=993", {}, "L-B99A9384"),
+        ("WorkerConcurrency=982", {}, "L-B99A9384"),
+        ("BatchConcurrency=977", {}, "L-B99A9384"),
+        ("WebhookConcurrency=982", {}, "L-B99A9384"),
         ("GenerateReservedConcurrency=901", {}, "only if 100 are left"),
         (EVERYTHING, {"events__describe_event_bus": "ResourceNotFoundException"}, "no bus jobs"),
         (EVERYTHING, {"iam__get_policy": "NoSuchEntity"}, "PermissionsBoundaryArn"),

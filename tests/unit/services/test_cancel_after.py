@@ -7,6 +7,7 @@ import pytest
 
 from sd3.domain.billing import Charge, ChargeOutcome
 from sd3.domain.client import RequestContext
+from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.request import GenerateRequest
 from sd3.errors import GoneError, UpstreamTimeoutError, UpstreamUnavailableError
@@ -69,6 +70,21 @@ def test_the_worker_calls_nobody_for_a_job_whose_time_is_over() -> None:
     assert world.work() is None
     assert (world.job.status, world.upstream.calls) == (CANCELED, [])
     assert not world.images.objects
+
+
+def test_the_time_can_end_while_the_worker_reads_the_init_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(**IN_A_MINUTE, init_image_key="ann/job-1/init.jpg")
+
+    def read(_: str) -> Image:
+        world.clock.advance(1)
+        return sample_image()
+
+    monkeypatch.setattr(world.images, "get_init_image", read)
+    world.clock.advance(59.5)
+    assert world.work() is None
+    assert (world.job.status, world.upstream.calls) == (CANCELED, [])
 
 
 def test_the_worker_begins_in_the_last_moment() -> None:

@@ -167,6 +167,12 @@ def test_the_dashboard_shows_every_metric_and_every_alarm() -> None:
     assert listed_alarms() == set(alarms())
 
 
+def test_the_dashboard_shows_every_queue() -> None:
+    shown = {text for widget in widgets() for row in widget["metrics"] for text in row[:-1]}
+    queues = of_type(translated(), "AWS::SQS::Queue")
+    assert {name for name in queues if f"${{{name}}}" not in shown} == set()
+
+
 # ---- What rings ----------------------------------------------------------------------------------
 
 PARAMETERS: Final = {"MaxQueueHours": 6, "SpendAlarmDollars": 5}

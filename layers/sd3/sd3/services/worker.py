@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sd3.domain.billing import Quote
+from sd3.domain.image import Image
 from sd3.domain.job import Job, JobStatus
 from sd3.domain.stored_request import is_known
 from sd3.errors import (
@@ -134,8 +135,7 @@ class Worker:
 
     def _attempt(self, read: Job, *, since: float, until: float, receives: int) -> int | None:
         job, now = read, self.clock.now()
-        if job.is_overdue(now):
-            self.cancellation.cancel(job, now=now)
+        if self._is_canceled(read):
             return None
         if job.status is JobStatus.RUNNING:
             # Its function died, before or after the upstream's response.
@@ -147,18 +147,17 @@ class Worker:
             raise StorageError("The job's request has values that only a later version knows.")
         # Read before the job starts, so that no read can fail between the lease and the paid call.
         try:
-            generator = self.generator.only(job.reproduction)
-            if job.failures:  # perhaps it has just been measured that it takes too long
-                generator.check(job.request, seconds=LONGEST_SECONDS)
-            init_image = job.init_image_key and self.images.get_init_image(job.init_image_key)
+            generator, init_image = self._prepared(job)
         except RequestError as error:
             self._save(job.fail(error, now=now), read)
+            return None
+        if self._is_canceled(read):  # its time may have ended while its init image was read
             return None
         quote = generator.quote(job.request, has_image=init_image is not None)
         started = self._start(job, read, until=until, quote=quote)
         execution = self.executor.execute(
             started,
-            init_image or None,
+            init_image,
             until=until,
             count_images=self.progress.counter(started),
         )
@@ -173,6 +172,18 @@ class Worker:
         if execution.error is None:
             self._note_pace(job, generator, seconds=self.clock.monotonic() - since)
         return wait
+
+    def _is_canceled(self, job: Job) -> bool:
+        """Cancel a job that is overdue; return whether it was."""
+        now = self.clock.now()
+        return self.cancellation.cancel_overdue(job, now=now).status is JobStatus.CANCELED
+
+    def _prepared(self, job: Job) -> tuple[ImageGenerator, Image | None]:
+        """Return who may generate a job, and its init image. Raises RequestError, StorageError."""
+        generator, key = self.generator.only(job.reproduction), job.init_image_key
+        if job.failures:  # perhaps it has just been measured that it takes too long
+            generator.check(job.request, seconds=LONGEST_SECONDS)
+        return generator, self.images.get_init_image(key) if key else None
 
     def _note_pace(self, job: Job, generator: ImageGenerator, *, seconds: float) -> None:
         has_image = job.init_image_key is not None

@@ -61,6 +61,7 @@ class BatchFiles:
                 CopySourceIfMatch=etag,
                 ContentType=LINES_TYPE,
                 MetadataDirective="REPLACE",
+                TaggingDirective="REPLACE",  # else its tags would have to be read
             )
 
     def chunks(self, key: str) -> Iterator[bytes]:

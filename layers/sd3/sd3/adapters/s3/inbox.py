@@ -86,6 +86,7 @@ class InboxFileStore:
                 CopySourceIfMatch=f'"{upload.etag}"',
                 ContentType=LINES_TYPE,
                 MetadataDirective="REPLACE",
+                TaggingDirective="REPLACE",  # else its tags would have to be read
             )
             return True
         return False
