@@ -4,6 +4,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -95,11 +96,13 @@ def scene(stack: Stack, issuer: LoopbackIssuer) -> Scene:
 
 
 def test_the_log_names_what_happened(stack: Stack, scene: Scene) -> None:
-    def is_logged() -> bool:
+    def missing() -> list[str]:
         log = log_of(stack)
-        return all(each in log for each in scene.ids)
+        return [each for each in scene.ids if each not in log]
 
-    assert wait_for(is_logged, what="log of the scene")
+    with suppress(AssertionError):  # the next line says what is missing
+        wait_for(lambda: not missing(), what="log of the scene")
+    assert missing() == []
     assert "UpstreamKeyError" in log_of(stack)
     assert "UpstreamFailedError" in log_of(stack)
 
