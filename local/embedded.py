@@ -21,6 +21,7 @@ What it gets wrong, and this module corrects:
 - It authorizes writes to a log against the log group, and reads of a table's stream against no
   particular stream. AWS authorizes both against the stream.
 - It authorizes events without their source and their type, which policies can ask for.
+- It loses what a function logs late: see embedded_logs.py.
 - Its CloudWatch knows little of what the other services do, and nothing of metric math: see
   embedded_metrics.py.
 - It serves plain HTTP, on this machine's loopback only. The TLS-only policies of buckets and queues
@@ -43,7 +44,7 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from local import embedded_metrics
+from local import embedded_logs, embedded_metrics
 
 _MAX_VISIBILITY = 43_200
 
@@ -72,7 +73,9 @@ def main() -> None:
     provisioners = importlib.import_module("ministack.services.cloudformation.provisioners")
     embedded_metrics.evaluate_alarms(provisioners, cloudwatch)
     retry_events(importlib.import_module("ministack.services.eventbridge"), functions)
-    share_layers(importlib.import_module("ministack.core.lambda_runtime"), functions)
+    runtime = importlib.import_module("ministack.core.lambda_runtime")
+    share_layers(runtime, functions)
+    embedded_logs.read_to_the_end(runtime)
     importlib.import_module("ministack.app").main()
 
 
