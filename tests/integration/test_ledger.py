@@ -33,7 +33,14 @@ from sd3.domain.job import (
     JobChange,
     JobStatus,
 )
-from sd3.errors import BudgetExceededError, LeaseLostError, RateLimitedError, Sd3Error, StorageError
+from sd3.errors import (
+    BudgetExceededError,
+    LeaseLostError,
+    RateLimitedError,
+    Sd3Error,
+    StorageBusyError,
+    StorageError,
+)
 from tests.integration.conftest import make_jobs_tables
 from tests.support.factories.stored_jobs import job as any_job
 from tests.support.fakes.contended_dynamodb import Contended, Unreliable
@@ -474,7 +481,9 @@ def test_jobs_at_once_use_a_budget_to_the_last_micro_dollar_and_never_exceed_it(
 
     def ask(n: int) -> bool:
         with suppress(BudgetExceededError):
-            return bool(stores[n % 4].create(queued(f"j-{n}"), limits=limits))
+            while True:
+                with suppress(StorageBusyError):  # a 503, which its client repeats
+                    return bool(stores[n % 4].create(queued(f"j-{n}"), limits=limits))
         return False
 
     with ThreadPoolExecutor(12) as threads:
