@@ -14,8 +14,8 @@ from ops.client_data import known_id
 from ops.clients import table
 from ops.redrive import moment
 from ops.stacks import DeployedStack, StackError, find_stack
-from sd3.adapters.delivery_queue import SqsDeliveryQueue
 from sd3.adapters.dynamodb.webhooks import WebhookStore
+from sd3.adapters.key_queue import SqsKeyQueue
 from sd3.domain.client_url import UrlPolicy
 from sd3.domain.delivery import KEEP, DeliveryStatus
 from sd3.domain.webhook_request import DeliveriesQuery, ReplayRequest
@@ -57,7 +57,7 @@ def service_of(deployed: DeployedStack) -> WebhookService:
     outputs, sqs = deployed.outputs(), deployed.client("sqs")
     return WebhookService(
         webhooks=WebhookStore(deployed.client("dynamodb"), outputs["WebhooksTable"]),
-        queue=SqsDeliveryQueue(lambda: sqs, outputs["DeliveriesQueue"]),
+        queue=SqsKeyQueue(lambda: sqs, outputs["DeliveriesQueue"]),
         secrets=tuple,  # none is needed here
         clock=Clock(
             now=lambda: datetime.now(UTC),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from sd3.adapters.batch_queue import parse_task
+from sd3.adapters.key_queue import parse_key
 from sd3.api.batch import RecordProcessor, RetryLaterError
 from sd3.bootstrap import batch_queue, batch_steps, prepare, queue_client, upstreams
+from sd3.domain.batch import BatchTask
 from sd3.errors import Sd3Error
 from sd3.observability import inject_lambda_context, logger
 
@@ -47,7 +48,7 @@ def process(record: SQSRecord, lambda_context: "LambdaContext") -> None:
 
 def _step(record: SQSRecord, receives: int, seconds: float) -> int | None:
     """Return None when nothing is left to do, else the seconds until the next receive."""
-    task = parse_task(record.body)
+    task = parse_key(BatchTask, record.body)
     if task is None:
         batch_queue().send_unprocessable(record.body)
         logger().error("message set aside: it names no step of a batch")

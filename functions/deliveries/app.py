@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aws_lambda_powertools.utilities.batch import EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from sd3.adapters.delivery_queue import parse_delivery
+from sd3.adapters.key_queue import parse_key
 from sd3.api.batch import RecordProcessor, RetryLaterError
 from sd3.bootstrap import delivery_queue, master_secret, prepare, webhook_deliveries
+from sd3.domain.delivery import DeliveryKey
 from sd3.errors import Sd3Error
 from sd3.observability import inject_lambda_context, logger
 
@@ -46,7 +47,7 @@ def deliver(record: SQSRecord) -> None:
 
 def _attempt(record: SQSRecord) -> int | None:
     """Return None when nothing is left to do, else the seconds until the next receive."""
-    key = parse_delivery(record.body)
+    key = parse_key(DeliveryKey, record.body)
     if key is None:
         delivery_queue().send_unprocessable(record.body)
         logger().error("message set aside: it names no delivery")

@@ -11,8 +11,9 @@ from standardwebhooks import Webhook as Verifier
 from functions.deliveries import app as deliveries
 from functions.notifications import app as notifications
 from sd3.adapters.aws import Aws
-from sd3.adapters.delivery_queue import SqsDeliveryQueue, parse_delivery
 from sd3.adapters.dynamodb.job_items import item_from, job_from
+from sd3.adapters.key_queue import SqsKeyQueue, parse_key
+from sd3.domain.delivery import DeliveryKey
 from sd3.domain.job import Job
 from sd3.errors import StorageError
 from sd3.services.deliveries import WebhookDeliveries
@@ -123,8 +124,9 @@ def test_a_message_that_names_no_delivery_is_set_aside(aws: Aws, values: dict[st
 
 def test_a_message_of_a_later_version_that_says_more_is_read(aws: Aws) -> None:
     body = json.loads(load_event("deliveries")["Records"][0]["body"])
-    assert parse_delivery(json.dumps(body | {"priority": 1})) == parse_delivery(json.dumps(body))
-    assert parse_delivery(json.dumps(body)) is not None
+    known = parse_key(DeliveryKey, json.dumps(body))
+    assert known is not None
+    assert parse_key(DeliveryKey, json.dumps(body | {"priority": 1})) == known
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [(1, 60), (2, 120), (1000, 900)])
@@ -140,9 +142,7 @@ def test_errors_of_our_own_use_up_no_message_and_make_it_late(
 
     monkeypatch.setattr(WebhookDeliveries, "attempt", fail)
     hidden: list[int] = []
-    monkeypatch.setattr(
-        SqsDeliveryQueue, "set_visibility", lambda *_, seconds: hidden.append(seconds)
-    )
+    monkeypatch.setattr(SqsKeyQueue, "set_visibility", lambda *_, seconds: hidden.append(seconds))
     event = load_event("deliveries")
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = str(receives)
     assert len(deliveries.handler(event, lambda_context())["batchItemFailures"]) == 1

@@ -20,14 +20,13 @@ from sd3.adapters.aws import AUTHORIZER_TIMEOUT, POOL_SIZE, TIMEOUT, Aws
 from sd3.settings import Settings
 
 if TYPE_CHECKING:
-    from sd3.adapters.batch_queue import SqsBatchQueue
     from sd3.adapters.c2pa import C2paSigner
-    from sd3.adapters.delivery_queue import SqsDeliveryQueue
     from sd3.adapters.dynamodb.batches import BatchStore
     from sd3.adapters.dynamodb.jobs import JobStore
     from sd3.adapters.dynamodb.progress import ProgressStore
     from sd3.adapters.dynamodb.tokens import ClientStore
     from sd3.adapters.dynamodb.webhooks import WebhookStore
+    from sd3.adapters.key_queue import SqsKeyQueue
     from sd3.adapters.s3.batches import BatchFiles
     from sd3.adapters.s3.images import ImageStore
     from sd3.adapters.s3.uploads import UploadStore
@@ -313,12 +312,12 @@ def webhook_service() -> "WebhookService":
 
 
 @cache
-def delivery_queue() -> "SqsDeliveryQueue":
+def delivery_queue() -> "SqsKeyQueue":
     """Build the queue of deliveries."""
-    from sd3.adapters.delivery_queue import SqsDeliveryQueue
+    from sd3.adapters.key_queue import SqsKeyQueue
 
     settings = _settings()
-    return SqsDeliveryQueue(
+    return SqsKeyQueue(
         partial(getattr, _aws(), "sqs"),
         settings.deliveries_queue_url,
         unprocessable_url=settings.unprocessable_queue_url,
@@ -393,12 +392,12 @@ def batch_ends() -> "BatchEnds":
 
 
 @cache
-def batch_queue() -> "SqsBatchQueue":
+def batch_queue() -> "SqsKeyQueue":
     """Build the queue of the steps of batches."""
-    from sd3.adapters.batch_queue import SqsBatchQueue
+    from sd3.adapters.key_queue import SqsKeyQueue
 
     settings = _settings()
-    return SqsBatchQueue(
+    return SqsKeyQueue(
         partial(getattr, _aws(), "sqs"),
         settings.batch_queue_url,
         unprocessable_url=settings.unprocessable_queue_url,

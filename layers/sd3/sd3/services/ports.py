@@ -235,9 +235,9 @@ class WebhookRepository(Protocol):
 
 
 class DeliveryQueue(Protocol):
-    """The queue of deliveries; see adapters.delivery_queue for what it raises."""
+    """The queue of deliveries; see adapters.key_queue for what it raises."""
 
-    def send(self, key: DeliveryKey) -> None: ...
+    def send(self, key: DeliveryKey, /) -> None: ...
 
 
 class WebhookReceiver(Protocol):
@@ -287,9 +287,9 @@ class BatchStorage(Protocol):
 
 
 class BatchQueue(Protocol):
-    """The queue of the steps of batches; see adapters.batch_queue for what it raises."""
+    """The queue of the steps of batches; see adapters.key_queue for what it raises."""
 
-    def send(self, task: "BatchTask") -> None: ...
+    def send(self, task: "BatchTask", /) -> None: ...
 
 
 class BatchEvents(Protocol):
