@@ -137,15 +137,22 @@ def test_a_request_for_a_deleted_result_is_generated(
     upstream.calls.pop()
 
 
-def test_no_copy_is_under_way_when_another_one_has_failed(aws: Aws) -> None:
+@pytest.fixture
+def images(aws: Aws) -> ImageStore:
+    ttl = timedelta(minutes=1)
+    return ImageStore(aws.s3, "images", url_ttl=ttl, credentials_expiry=lambda: None, parallel=2)
+
+
+def test_the_tags_of_an_image_are_not_copied(aws: Aws, images: ImageStore) -> None:
+    """No function may read tags, which a scanner of the account can have added."""
+    aws.s3.put_object(Bucket="images", Key="acme/first/0.jpg", Body=b"", Tagging="scan=clean")
+    [copied] = images.copy_all("acme/again", [ImageRecord(index=0, seed=7, key="acme/first/0.jpg")])
+    assert copied.key
+    assert aws.s3.get_object_tagging(Bucket="images", Key=copied.key)["TagSet"] == []
+
+
+def test_no_copy_is_under_way_when_another_one_has_failed(aws: Aws, images: ImageStore) -> None:
     """It would come over the image that is generated instead."""
-    store = ImageStore(
-        aws.s3,
-        "images",
-        url_ttl=timedelta(minutes=1),
-        credentials_expiry=lambda: None,
-        parallel=2,
-    )
     aws.s3.put_object(Bucket="images", Key="acme/first/1.jpg", Body=b"")
     has_failed, done = Event(), []
 
@@ -161,5 +168,5 @@ def test_no_copy_is_under_way_when_another_one_has_failed(aws: Aws) -> None:
         ImageRecord(index=index, seed=7, key=f"acme/first/{index}.jpg") for index in range(2)
     ]
     with pytest.raises(StorageError):
-        store.copy_all("acme/again", records)
+        images.copy_all("acme/again", records)
     assert done == ["acme/again/1.jpg"]

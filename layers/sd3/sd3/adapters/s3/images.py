@@ -210,7 +210,10 @@ class ImageStore:
         key = f"{folder}/{record.key.rpartition('/')[2]}"
         with storage_errors("An image could not be copied."):
             self._client.copy_object(
-                Bucket=self._bucket, Key=key, CopySource={"Bucket": self._bucket, "Key": record.key}
+                Bucket=self._bucket,
+                Key=key,
+                CopySource={"Bucket": self._bucket, "Key": record.key},
+                TaggingDirective="REPLACE",  # else its tags would have to be read
             )
         return record.model_copy(update={"key": key})
 
