@@ -114,6 +114,14 @@ def test_a_file_of_requests_becomes_a_file_of_results(
     ]
 
 
+HEARS_CTRL_C: Final = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Starts a program that a Ctrl-C ends. A shell lets what it starts in the background ignore it."""
+
+
 @contextmanager
 def held(upstream: CountingSd3) -> Iterator[None]:
     upstream.release.clear()
@@ -129,12 +137,15 @@ def test_ctrl_c_cancels_the_job_that_waits(
     stderr = tmp_path / "stderr"
     with held(upstream), stderr.open("w") as lines:
         process = subprocess.Popen(  # noqa: S603 - all of it is ours
-            [installed / "sd3", "generate", "a fox", "--queue", "--seed", str(HELD_SEED)],
+            [
+                *(sys.executable, "-c", HEARS_CTRL_C, installed / "sd3", "generate", "a fox"),
+                *("--queue", "--seed", str(HELD_SEED)),
+            ],
             cwd=tmp_path, env=environment(door), stderr=lines,
         )  # fmt: skip
         wait_for(lambda: "queued" in stderr.read_text(), what="queued job")
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
+        assert process.wait(timeout=60) == 130
     assert "was canceled" in stderr.read_text()
     listed = http.get(f"{door.url}/jobs", headers={"Authorization": f"Bearer {door.token}"})
     assert [job["status"] for job in listed.json()["jobs"]] == ["canceled"]
